@@ -1,0 +1,33 @@
+//! The one place that reads a clock.
+//!
+//! Everything inside takes `now` as an argument; the outer ring calls this once at each wake-up and
+//! hands the value on. Deadlines are monotonic; the wall clock is only for what the outside world
+//! dates: the expiry of a token.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A point on the monotonic clock (tokio's, so that tests can pause it).
+pub type Instant = tokio::time::Instant;
+
+/// The monotonic clock.
+#[expect(clippy::disallowed_methods, reason = "this is the room that reads the clock")]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// Both clocks, read together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic: what deadlines are measured on.
+    pub mono: Instant,
+    /// Wall clock, since the Unix epoch: what expiries are written in.
+    pub wall: Duration,
+}
+
+impl Now {
+    /// Reads both clocks.
+    #[expect(clippy::disallowed_methods, reason = "this is the room that reads the clock")]
+    pub fn read() -> Self {
+        Self { mono: now(), wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() }
+    }
+}
