@@ -1,1 +1,182 @@
-//! (to come)
+//! How a service speaks of tokens. A dialect is a value that the session core asks; it does no IO.
+//!
+//! ```text
+//!   client message ──► client()   ─┐            Fate:    forward │ swallow │ hold
+//!   service message ─► upstream() ─┼─► Verdict: Meaning: ready, accepted, rejected, asks, lapsed, …
+//!   core: exchange(), lost(), … ───┘   Say:     what the dialect itself has to say, either way
+//! ```
+//!
+//! Rules:
+//! 1. A message that nobody has to change is forwarded as the bytes it came in ([`Fate::Forward`]).
+//! 2. What a dialect cannot read it forwards: the service is the judge of it.
+//! 3. What a dialect remembers is bounded; where it had to forget, it says so when asked to resume.
+
+pub mod ably;
+mod opaque;
+mod request;
+
+use std::{sync::Arc, time::Duration};
+
+pub use request::{Outgoing, Request};
+
+use crate::{
+    clock::Instant,
+    config::{DialectKind, Route},
+    credential::Token,
+    wire::{Direction, Message, Payload},
+};
+
+/// Where the core is when it shows a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// The first upstream connection is open, the service has not said that it is ready.
+    Opening,
+    /// Messages flow.
+    Live,
+    /// The injected message has no answer yet.
+    Exchanging,
+    /// There is no upstream.
+    Away,
+    /// A new upstream continues the lost one: its conversation is under way.
+    Resuming,
+}
+
+/// What becomes of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Forward,
+    /// It was for Perennial, or its place is taken by what the dialect said.
+    Swallow,
+    /// Shown again, in its order, when the session is live.
+    Hold,
+    /// It may not wait: what is held goes first, at once.
+    Hurry,
+}
+
+/// What a message says about the token, or about the connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Meaning {
+    Nothing,
+    /// The connection serves: opened for the first time, or resumed.
+    Ready,
+    /// The exchange succeeded.
+    Accepted,
+    /// The exchange failed: this token will not do.
+    Rejected(String),
+    /// The service wants a new token, now.
+    Asks,
+    /// The client wants to re-authenticate: an exchange is to run, and its answer is the client's.
+    ClientAsks,
+    /// The connection was refused or ended because of its token.
+    Lapsed(String),
+    /// The connection will not go on; a new one may.
+    Lost(String),
+    /// The service continues nothing: the client has been told, and has to start over.
+    Discontinued,
+    /// A refusal that no token and no repeating will mend: the client has to see it.
+    Fatal,
+    /// The client says goodbye; where nobody can answer, [`Dialect::farewell`] does.
+    Leaving,
+}
+
+/// A fate and a meaning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    pub fate: Fate,
+    pub meaning: Meaning,
+}
+
+impl Verdict {
+    pub const FORWARD: Self = Self { fate: Fate::Forward, meaning: Meaning::Nothing };
+    pub const SWALLOW: Self = Self { fate: Fate::Swallow, meaning: Meaning::Nothing };
+    pub const HOLD: Self = Self { fate: Fate::Hold, meaning: Meaning::Nothing };
+
+    /// Forwarded, and it means this.
+    pub fn forward(meaning: Meaning) -> Self {
+        Self { fate: Fate::Forward, meaning }
+    }
+
+    /// Swallowed, and it means this.
+    pub fn swallow(meaning: Meaning) -> Self {
+        Self { fate: Fate::Swallow, meaning }
+    }
+}
+
+/// What the dialect itself has to say; after the message that made it speak.
+#[derive(Debug, Default)]
+pub struct Say {
+    pub to_client: Vec<Payload>,
+    pub to_upstream: Vec<Payload>,
+    /// How many of `to_upstream` are messages of the client's that are sent again.
+    pub replayed: u64,
+}
+
+/// The seam between the core and a service.
+pub trait Dialect: Send {
+    /// Does it want to see messages that go this way? Constant over the session's life.
+    fn inspects(&self, direction: Direction) -> bool;
+
+    /// The handshake of a new upstream connection, with the token and with what resumes.
+    fn handshake(&mut self, token: Option<&Token>) -> Result<Outgoing, String>;
+
+    /// A message of the client's.
+    fn client(&mut self, message: Message<'_>, moment: Moment, now: Instant, say: &mut Say) -> Verdict;
+
+    /// A message of the service's.
+    fn upstream(&mut self, message: Message<'_>, moment: Moment, now: Instant, say: &mut Say) -> Verdict;
+
+    /// Is the connection ready as soon as it is open?
+    fn ready_when_open(&self) -> bool;
+
+    /// Says what re-authenticates the live connection with `token`; false: the service knows no such message.
+    fn exchange(&mut self, token: &Token, say: &mut Say) -> bool;
+
+    /// The upstream connection is gone. Can a new one continue it, unseen?
+    fn lost(&mut self) -> bool;
+
+    /// Answers a client that leaves while no service can.
+    fn farewell(&mut self, say: &mut Say);
+
+    /// How long the client may be left without a message before [`Dialect::idle`] is asked for one.
+    fn client_idle(&self) -> Option<Duration>;
+
+    /// A message that keeps the client from giving up.
+    fn idle(&self) -> Option<Payload>;
+
+    /// Messages a second that the service takes; what was held is flushed no faster.
+    fn pace(&self) -> u32;
+
+    /// Is as much remembered as may be? Then the client is not read for a while.
+    fn is_full(&self) -> bool;
+
+    /// Does the service acknowledge, so that the client knows what was lost?
+    fn acknowledges(&self) -> bool;
+
+    /// The session is over; what outlives it is put down now.
+    fn ended(&mut self, now: Instant);
+}
+
+/// What the sessions of one route share of their dialect, and where they get theirs.
+#[derive(Debug)]
+pub struct Dialects {
+    route: Arc<Route>,
+    lines: Arc<ably::Lines>,
+}
+
+impl Dialects {
+    /// For one route.
+    pub fn new(route: Arc<Route>, limit: usize) -> Self {
+        Self { route, lines: Arc::new(ably::Lines::new(limit)) }
+    }
+
+    /// The dialect of a session that begins with `request`.
+    pub fn open(&self, request: Request, now: Instant) -> Box<dyn Dialect> {
+        match self.route.dialect {
+            DialectKind::None => Box::new(opaque::Opaque::new(request, Arc::clone(&self.route))),
+            DialectKind::Ably => {
+                let remember = self.route.session.queue;
+                Box::new(ably::Ably::new(request, Arc::clone(&self.lines), remember, now))
+            }
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The two formats of a ProtocolMessage, read in place by key and written anew where they must change.
+//!
+//! ```text
+//!   bytes ─► fields()  ─► (key, raw value)…      nothing is decoded that nobody asked for
+//!   entries ─► Map     ─► bytes                  raw values are copied as they stood
+//! ```
+//!
+//! Rules: keys come in any order; unknown ones are kept; integers may have any width, be floats, or be
+//! null (fact sheet §8, codec notes); one object for each message, nothing behind it; nesting is bounded.
+
+use std::borrow::Cow;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use super::msgpack;
+use crate::wire::{Kind, Payload};
+
+/// How a connection writes its messages (RTN2a).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Json,
+    Msgpack,
+}
+
+impl Format {
+    /// One ProtocolMessage for each WebSocket message: text for JSON, binary for MessagePack.
+    pub(super) fn kind(self) -> Kind {
+        match self {
+            Self::Json => Kind::Text,
+            Self::Msgpack => Kind::Binary,
+        }
+    }
+
+    /// The entries of the object that `bytes` are, values raw; `None` where they are no object.
+    pub(super) fn fields(self, bytes: &[u8]) -> Option<Vec<(Cow<'_, str>, &[u8])>> {
+        match self {
+            Self::Json => {
+                let entries: JsonObject<'_> = serde_json::from_slice(bytes).ok()?;
+                Some(entries.0.into_iter().map(|(key, raw)| (key, raw.get().as_bytes())).collect())
+            }
+            Self::Msgpack => msgpack::fields(bytes),
+        }
+    }
+
+    /// The elements of the array that `bytes` are.
+    pub(super) fn elements(self, bytes: &[u8]) -> Option<Vec<&[u8]>> {
+        match self {
+            Self::Json => {
+                let elements: Vec<&RawValue> = serde_json::from_slice(bytes).ok()?;
+                Some(elements.into_iter().map(|raw| raw.get().as_bytes()).collect())
+            }
+            Self::Msgpack => msgpack::elements(bytes),
+        }
+    }
+
+    /// A raw value as text.
+    pub(super) fn text(self, bytes: &[u8]) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Json => serde_json::from_slice::<Text<'_>>(bytes).ok().map(|text| text.0),
+            Self::Msgpack => msgpack::text(bytes).map(Cow::Borrowed),
+        }
+    }
+
+    /// A raw value as a whole number.
+    pub(super) fn uint(self, bytes: &[u8]) -> Option<u64> {
+        match self {
+            Self::Json => serde_json::from_slice::<Uint>(bytes).ok()?.0,
+            Self::Msgpack => rmp_serde::from_slice::<Uint>(bytes).ok()?.0,
+        }
+    }
+}
+
+/// An object that is being written.
+pub(super) struct Map {
+    format: Format,
+    entries: u32,
+    body: Vec<u8>,
+}
+
+impl Map {
+    pub(super) fn new(format: Format) -> Self {
+        Self { format, entries: 0, body: Vec::with_capacity(64) }
+    }
+
+    /// A ProtocolMessage of this action.
+    pub(super) fn action(format: Format, action: u64) -> Self {
+        Self::new(format).uint("action", action)
+    }
+
+    fn key(&mut self, key: &str) {
+        match self.format {
+            Format::Json => {
+                if self.entries > 0 {
+                    self.body.push(b',');
+                }
+                json_text(key, &mut self.body);
+                self.body.push(b':');
+            }
+            Format::Msgpack => msgpack::put_text(key, &mut self.body),
+        }
+        self.entries += 1;
+    }
+
+    /// A value as it stood.
+    pub(super) fn raw(mut self, key: &str, value: &[u8]) -> Self {
+        self.key(key);
+        self.body.extend_from_slice(value);
+        self
+    }
+
+    pub(super) fn uint(mut self, key: &str, value: u64) -> Self {
+        self.key(key);
+        match self.format {
+            Format::Json => self.body.extend_from_slice(value.to_string().as_bytes()),
+            Format::Msgpack => msgpack::put_uint(value, &mut self.body),
+        }
+        self
+    }
+
+    pub(super) fn text(mut self, key: &str, value: &str) -> Self {
+        self.key(key);
+        match self.format {
+            Format::Json => json_text(value, &mut self.body),
+            Format::Msgpack => msgpack::put_text(value, &mut self.body),
+        }
+        self
+    }
+
+    pub(super) fn map(self, key: &str, value: Self) -> Self {
+        let value = value.bytes();
+        self.raw(key, &value)
+    }
+
+    pub(super) fn array<'a>(self, key: &str, values: impl ExactSizeIterator<Item = &'a [u8]>) -> Self {
+        let mut bytes = Vec::new();
+        match self.format {
+            Format::Json => {
+                bytes.push(b'[');
+                for (i, value) in values.enumerate() {
+                    if i > 0 {
+                        bytes.push(b',');
+                    }
+                    bytes.extend_from_slice(value);
+                }
+                bytes.push(b']');
+            }
+            Format::Msgpack => {
+                msgpack::put_array_header(values.len(), &mut bytes);
+                values.for_each(|value| bytes.extend_from_slice(value));
+            }
+        }
+        self.raw(key, &bytes)
+    }
+
+    /// The object as it stands on the wire.
+    pub(super) fn bytes(self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.body.len() + 5);
+        match self.format {
+            Format::Json => {
+                out.push(b'{');
+                out.extend_from_slice(&self.body);
+                out.push(b'}');
+            }
+            Format::Msgpack => {
+                msgpack::put_map_header(self.entries as usize, &mut out);
+                out.extend_from_slice(&self.body);
+            }
+        }
+        out
+    }
+
+    pub(super) fn payload(self) -> Payload {
+        let kind = self.format.kind();
+        Payload { kind, bytes: self.bytes().into_boxed_slice() }
+    }
+}
+
+fn json_text(text: &str, out: &mut Vec<u8>) {
+    // Writing a string into a `Vec` cannot fail.
+    let _ = serde_json::to_writer(out, text);
+}
+
+/// A whole number of any width; a float without a fraction counts, null is none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Uint(pub(super) Option<u64>);
+
+impl<'de> Deserialize<'de> for Uint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnyWidth;
+        impl<'de> Visitor<'de> for AnyWidth {
+            type Value = Uint;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a whole number")
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Uint, E> {
+                Ok(Uint(Some(value)))
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Uint, E> {
+                Ok(Uint(u64::try_from(value).ok()))
+            }
+
+            fn visit_f64<E>(self, value: f64) -> Result<Uint, E> {
+                // 2^53: beyond it a float no longer names one number.
+                let whole = value.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&value);
+                Ok(Uint(whole.then_some(value as u64)))
+            }
+
+            fn visit_unit<E>(self) -> Result<Uint, E> {
+                Ok(Uint(None))
+            }
+        }
+        deserializer.deserialize_any(AnyWidth)
+    }
+}
+
+/// A text, borrowed where it holds no escapes; null is the empty text of an absent field.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Text<'a>(pub(super) Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Borrowing;
+        impl<'de> Visitor<'de> for Borrowing {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a text")
+            }
+
+            fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(value)))
+            }
+
+            fn visit_str<E>(self, value: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(value.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(Borrowing)
+    }
+}
+
+/// A JSON object as its entries, in their order, values unread.
+struct JsonObject<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for JsonObject<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = JsonObject<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some((key, value)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
+                    entries.push((key.0, value));
+                }
+                Ok(JsonObject(entries))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, _seq: A) -> Result<Self::Value, A::Error> {
+                Err(serde::de::Error::invalid_type(serde::de::Unexpected::Seq, &self))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}

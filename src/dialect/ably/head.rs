@@ -1,0 +1,162 @@
+//! The fields of a ProtocolMessage that Perennial looks at (TR2 to TR4), and their numbers.
+//!
+//! Everything else stays unread. A head that cannot be read is no error: the message is then none of
+//! Perennial's business and goes on as it is.
+
+use serde::Deserialize;
+
+use super::codec::{Format, Text, Uint};
+
+/// TR2: what a message is.
+pub(super) mod action {
+    pub(in super::super) const HEARTBEAT: u64 = 0;
+    pub(in super::super) const ACK: u64 = 1;
+    pub(in super::super) const NACK: u64 = 2;
+    pub(in super::super) const CONNECTED: u64 = 4;
+    pub(in super::super) const DISCONNECT: u64 = 5;
+    pub(in super::super) const DISCONNECTED: u64 = 6;
+    pub(in super::super) const CLOSE: u64 = 7;
+    pub(in super::super) const CLOSED: u64 = 8;
+    pub(in super::super) const ERROR: u64 = 9;
+    pub(in super::super) const ATTACH: u64 = 10;
+    pub(in super::super) const ATTACHED: u64 = 11;
+    pub(in super::super) const DETACH: u64 = 12;
+    pub(in super::super) const DETACHED: u64 = 13;
+    pub(in super::super) const PRESENCE: u64 = 14;
+    pub(in super::super) const MESSAGE: u64 = 15;
+    pub(in super::super) const SYNC: u64 = 16;
+    pub(in super::super) const AUTH: u64 = 17;
+    pub(in super::super) const OBJECT: u64 = 19;
+    pub(in super::super) const ANNOTATION: u64 = 21;
+}
+
+/// TR3: ATTACHED says that the channel goes on from the given serial.
+pub(super) const RESUMED: u64 = 4;
+/// TR3: the channel holds Objects, whose state is synchronised on ATTACHED.
+pub(super) const HAS_OBJECTS: u64 = 128;
+
+/// What is read of a message.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Head<'a> {
+    #[serde(default)]
+    pub action: Uint,
+    #[serde(default, borrow)]
+    pub channel: Option<Text<'a>>,
+    #[serde(default, borrow, rename = "channelSerial")]
+    pub channel_serial: Option<Text<'a>>,
+    #[serde(default, rename = "msgSerial")]
+    pub msg_serial: Uint,
+    #[serde(default)]
+    pub count: Uint,
+    #[serde(default)]
+    pub flags: Uint,
+    #[serde(default, borrow)]
+    pub id: Option<Text<'a>>,
+    #[serde(default, borrow, rename = "connectionId")]
+    pub connection_id: Option<Text<'a>>,
+    #[serde(default, borrow, rename = "connectionDetails")]
+    pub details: Option<Details<'a>>,
+    #[serde(default, borrow)]
+    pub error: Option<ErrorInfo<'a>>,
+}
+
+/// CD2: what the service says of a connection.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Details<'a> {
+    #[serde(default, borrow, rename = "connectionKey")]
+    pub key: Option<Text<'a>>,
+    /// Milliseconds; 0 promises nothing (CD2h).
+    #[serde(default, rename = "maxIdleInterval")]
+    pub max_idle: Uint,
+    /// Messages a second.
+    #[serde(default, rename = "maxInboundRate")]
+    pub max_inbound_rate: Uint,
+}
+
+/// TI1: why something failed.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct ErrorInfo<'a> {
+    #[serde(default)]
+    pub code: Uint,
+    #[serde(default, borrow)]
+    pub message: Option<Text<'a>>,
+}
+
+impl<'a> Head<'a> {
+    /// Reads the head; `None` where the bytes are no ProtocolMessage.
+    pub(super) fn read(format: Format, bytes: &'a [u8]) -> Option<Self> {
+        match format {
+            Format::Json => serde_json::from_slice(bytes).ok(),
+            Format::Msgpack => rmp_serde::from_slice(bytes).ok(),
+        }
+    }
+
+    /// The channel's name; an absent one, a null and an empty one are alike.
+    pub(super) fn channel(&self) -> Option<&str> {
+        self.channel.as_ref().map(|text| &*text.0).filter(|name| !name.is_empty())
+    }
+
+    pub(super) fn flag(&self, bit: u64) -> bool {
+        self.flags.0.is_some_and(|flags| flags & bit != 0)
+    }
+}
+
+impl ErrorInfo<'_> {
+    pub(super) fn code(&self) -> u64 {
+        self.code.0.unwrap_or_default()
+    }
+
+    /// RSA4b: an error that a new token mends.
+    pub(super) fn is_of_token(&self) -> bool {
+        (40140..40150).contains(&self.code())
+    }
+
+    /// For a log: the code, and what the service says of it.
+    pub(super) fn describe(&self) -> String {
+        let message = self.message.as_ref().map_or("", |text| &text.0);
+        // A service's text could quote the token; its first words are enough for an operator.
+        let short: String = message.chars().filter(|c| !c.is_control()).take(80).collect();
+        format!("{} {short}", self.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(text: &str) -> Vec<u8> {
+        (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_samples_of_both_formats_read_alike() {
+        // Fact sheet §8: MESSAGE delivery, as JSON and as the SDK's own codec writes it.
+        let json = br#"{"action":15,"id":"connidA:0","connectionId":"connidA","timestamp":1700000000000,"channel":"foo","channelSerial":"serial-1","messages":[{"name":"event","data":"hello","action":0,"size":10}]}"#;
+        let msgpack = hex(
+            "87a6616374696f6e0fa26964a9636f6e6e6964413a30ac636f6e6e656374696f6e4964a7636f6e6e696441a974696d657374616d70cf0000018bcfe56800a76368616e6e656ca3666f6fad6368616e6e656c53657269616ca873657269616c2d31a86d657373616765739184a46e616d65a56576656e74a464617461a568656c6c6fa6616374696f6e00a473697a650a",
+        );
+        for (format, bytes) in [(Format::Json, &json[..]), (Format::Msgpack, &msgpack)] {
+            let head = Head::read(format, bytes).unwrap();
+            assert_eq!(head.action, Uint(Some(action::MESSAGE)));
+            assert_eq!(head.channel(), Some("foo"));
+            assert_eq!(head.channel_serial.unwrap().0, "serial-1");
+            assert_eq!(head.connection_id.unwrap().0, "connidA");
+        }
+    }
+
+    #[test]
+    fn order_width_floats_and_nulls_do_not_matter() {
+        let json = br#"{"msgSerial":7.0,"channel":null,"error":null,"x":[{"action":1}],"flags":null,"action":1.5e1}"#;
+        let head = Head::read(Format::Json, json).unwrap();
+        assert_eq!((head.action, head.msg_serial, head.channel()), (Uint(Some(15)), Uint(Some(7)), None));
+        // The same number as uint64, int8 and float64.
+        for value in ["cf000000000000000f", "d00f", "cb402e000000000000"] {
+            let bytes = hex(&format!("81a6616374696f6e{value}"));
+            assert_eq!(Head::read(Format::Msgpack, &bytes).unwrap().action, Uint(Some(15)));
+        }
+        let ext = hex("82a178d40000a6616374696f6e11");
+        assert_eq!(Head::read(Format::Msgpack, &ext).unwrap().action, Uint(Some(action::AUTH)));
+        assert!(Head::read(Format::Json, b"[15]").is_none_or(|head| head.action.0.is_none()));
+        assert!(Head::read(Format::Json, b"nonsense").is_none());
+    }
+}

@@ -1,0 +1,168 @@
+//! A handshake: what the client asked for, and what the upstream is asked.
+//!
+//! The client's headers go on, without those of one hop, those of the WebSocket handshake, and its
+//! credential. Parameters of the query keep their order and their spelling.
+
+use http::{HeaderMap, HeaderName, header};
+
+/// The client's handshake, as far as it goes on.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Path and query as the client wrote them.
+    pub target: String,
+    /// End-to-end headers; `Host`, `Origin`-independent, without hop-by-hop and handshake headers.
+    pub headers: HeaderMap,
+}
+
+/// The upstream's handshake, but for the headers of the WebSocket itself.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    pub target: String,
+    pub headers: HeaderMap,
+}
+
+/// Headers that belong to one hop or to the handshake (RFC 9110 §7.6.1, RFC 6455 §4.1).
+const NOT_FORWARDED: [HeaderName; 14] = [
+    header::HOST,
+    header::CONNECTION,
+    header::UPGRADE,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::CONTENT_LENGTH,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::SEC_WEBSOCKET_KEY,
+    header::SEC_WEBSOCKET_VERSION,
+    header::SEC_WEBSOCKET_EXTENSIONS,
+    header::SEC_WEBSOCKET_ACCEPT,
+    HeaderName::from_static("keep-alive"),
+];
+
+impl Request {
+    /// Keeps what goes on; what `Connection` nominates does not.
+    pub fn new(target: &str, headers: &HeaderMap) -> Self {
+        let nominated: Vec<String> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .map(|name| name.trim().to_ascii_lowercase())
+            .collect();
+        let mut kept = HeaderMap::new();
+        for (name, value) in headers {
+            if !NOT_FORWARDED.contains(name) && !nominated.iter().any(|n| n == name.as_str()) {
+                kept.append(name.clone(), value.clone());
+            }
+        }
+        kept.shrink_to_fit_if_possible();
+        Self { target: target.into(), headers: kept }
+    }
+
+    /// The path, without the query.
+    pub fn path(&self) -> &str {
+        self.target.split_once('?').map_or(&self.target, |(path, _)| path)
+    }
+
+    /// Parameters of the query as they are written: name decoded, the rest raw.
+    pub fn parameters(&self) -> impl Iterator<Item = Parameter<'_>> {
+        let query = self.target.split_once('?').map_or("", |(_, query)| query);
+        query.split('&').filter(|raw| !raw.is_empty()).map(Parameter::new)
+    }
+
+    /// The decoded value of a parameter.
+    pub fn parameter(&self, name: &str) -> Option<String> {
+        self.parameters().find(|p| p.name == name).map(|p| p.value())
+    }
+}
+
+/// Shrinks what is kept for the session's life.
+trait Shrink {
+    fn shrink_to_fit_if_possible(&mut self);
+}
+
+impl Shrink for HeaderMap {
+    fn shrink_to_fit_if_possible(&mut self) {
+        // `HeaderMap` has no `shrink_to_fit`; a copy of the exact size is the same.
+        let mut exact = Self::with_capacity(self.keys_len());
+        for (name, value) in self.drain().scan(None, |last: &mut Option<HeaderName>, (name, value)| {
+            if name.is_some() {
+                *last = name;
+            }
+            last.clone().map(|name| (name, value))
+        }) {
+            exact.append(name, value);
+        }
+        *self = exact;
+    }
+}
+
+/// One `name=value` of a query.
+#[derive(Debug)]
+pub struct Parameter<'a> {
+    /// Decoded.
+    pub name: String,
+    /// The pair as written.
+    pub raw: &'a str,
+}
+
+impl<'a> Parameter<'a> {
+    fn new(raw: &'a str) -> Self {
+        let name = raw.split_once('=').map_or(raw, |(name, _)| name);
+        Self { name: decode(name), raw }
+    }
+
+    /// Decoded.
+    pub fn value(&self) -> String {
+        self.raw.split_once('=').map_or_else(String::new, |(_, value)| decode(value))
+    }
+}
+
+fn decode(text: &str) -> String {
+    let spaced = text.replace('+', " ");
+    percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
+}
+
+/// Writes `name=value` with everything escaped that could end a parameter.
+pub(super) fn encode_parameter(name: &str, value: &str) -> String {
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    format!("{}={}", utf8_percent_encode(name, NON_ALPHANUMERIC), utf8_percent_encode(value, NON_ALPHANUMERIC))
+}
+
+/// Path and query from their parts.
+pub(super) fn join_target(path: &str, parameters: &[String]) -> String {
+    if parameters.is_empty() { path.to_owned() } else { format!("{path}?{}", parameters.join("&")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hop_by_hop_and_nominated_headers_stay_behind() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("host", "evil"),
+            ("connection", "Upgrade, X-Secret-Hop"),
+            ("x-secret-hop", "1"),
+            ("upgrade", "websocket"),
+            ("sec-websocket-extensions", "permessage-deflate"),
+            ("user-agent", "old client"),
+            ("cookie", "a=1"),
+        ] {
+            headers.append(HeaderName::from_static(name), value.parse().unwrap());
+        }
+        headers.append("cookie", "b=2".parse().unwrap());
+        let request = Request::new("/x?a=1", &headers);
+        let kept: Vec<_> = request.headers.iter().map(|(n, v)| format!("{n}={}", v.to_str().unwrap())).collect();
+        assert_eq!(kept, ["user-agent=old client", "cookie=a=1", "cookie=b=2"]);
+    }
+
+    #[test]
+    fn parameters_are_found_whatever_their_spelling() {
+        let request = Request::new("/?acc%65ssToken=a%3Db&x&v=2", &HeaderMap::new());
+        assert_eq!(request.parameter("accessToken").as_deref(), Some("a=b"));
+        assert_eq!(request.parameter("x").as_deref(), Some(""));
+        assert_eq!((request.path(), request.parameter("none")), ("/", None));
+    }
+}

@@ -1,0 +1,162 @@
+//! What happens to a session, and what it wants done.
+
+use std::time::Duration;
+
+use crate::{
+    clock::Instant,
+    credential::{Generation, Token},
+    wire::{Close, Message, Payload, Violation},
+};
+
+/// Counts the upstream connections of one session: a late word from an old one is known by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Epoch(pub u32);
+
+/// A token, as far as the core has to know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Shown {
+    pub generation: Generation,
+    /// `None` where nobody told.
+    pub expires: Option<Instant>,
+}
+
+impl From<&Token> for Shown {
+    fn from(token: &Token) -> Self {
+        Self { generation: token.generation, expires: token.expires }
+    }
+}
+
+/// What happens to a session.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A whole message of the client's.
+    Client(Message<'a>),
+    /// The client said Close, or is gone without one.
+    ClientClosed(Option<Close>),
+    ClientBroke(Violation),
+    /// The client did not take what was written to it.
+    ClientStalled,
+    /// The handshake of the dial was accepted; with this token.
+    Opened(Epoch, Option<Shown>),
+    DialFailed(Epoch, DialFailure),
+    /// A whole message of the service's.
+    Upstream(Epoch, Message<'a>),
+    /// The service said Close, or is gone without one; why, for the log.
+    UpstreamClosed(Epoch, Option<Close>, &'static str),
+    UpstreamBroke(Epoch, Violation),
+    /// A newer token is current.
+    Token(Shown),
+    /// The turn that was asked for; with the current token.
+    Turn(&'a Token),
+    /// The deadline has come.
+    Timer,
+    /// The sidecar is going away.
+    Drain,
+}
+
+/// Why a dial gave no connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DialFailure {
+    /// The service refused the token of this generation (401, 403).
+    Token(Generation),
+    /// There is no token that may be used.
+    NoToken,
+    /// It may go better later.
+    Passing(String),
+}
+
+/// What a session wants done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// The message of this event goes on, as the bytes it came in.
+    Forward,
+    ToClient(Payload),
+    ToUpstream(Payload),
+    /// Dial, with the token that is current then.
+    Dial(Epoch),
+    /// Let go of this upstream connection, or of the dial.
+    HangUp(Epoch),
+    CloseUpstream(Close),
+    CloseClient(Close),
+    /// End the client's connection without a Close, as the service's ended.
+    DropClient,
+    /// A newer token is wanted.
+    Demand(Demand),
+    /// Wait for a turn to exchange: a bounded number of sessions does so at once.
+    AskTurn,
+    /// The turn, or the wait for it, is over.
+    EndTurn,
+    Note(Note),
+    /// Nothing more will come.
+    Finished(Cause),
+}
+
+/// A wish for a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Demand {
+    /// The generation that will not do.
+    pub rejected: Option<Generation>,
+    pub trigger: Trigger,
+}
+
+/// What made a session want a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// The service asked for it.
+    Hint,
+    /// The token was refused, or has ended.
+    Expiry,
+}
+
+/// How a session came to be authenticated with a newer token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Exchange,
+    Resume,
+}
+
+/// Something for the log and the metrics.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Note {
+    Reauthenticated { way: Way, generation: Generation, took: Duration },
+    ReauthenticationFailed { way: Way, generation: Generation, why: String },
+    UpstreamLost { why: String, attempt: u32 },
+    UpstreamResumed { gap: Duration, replayed: u64 },
+    Held,
+    Released { waited: Duration },
+    /// Messages of the client's that nobody will send.
+    Lost { messages: u64 },
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The client ended it.
+    Client,
+    /// The service ended it, and its dialect knows no resuming.
+    Upstream,
+    /// No token could be had in place of one that ended.
+    TokenExpired,
+    /// The service was away for longer than `reconnect`.
+    Outage,
+    /// The service refused it for good.
+    Refused,
+    /// The service began a new connection: the client starts over.
+    Discontinued,
+    /// A peer broke RFC 6455.
+    Violation,
+    TooBig,
+    /// The client did not take what was written to it.
+    Slow,
+    Drain,
+}
+
+/// Where a session is: for metrics and the status page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    Opening,
+    Live,
+    Exchanging,
+    Resuming,
+    Closing,
+}

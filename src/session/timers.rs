@@ -1,0 +1,58 @@
+//! The deadlines of a session: one place for each reason, the earliest is what the driver waits for.
+
+use crate::clock::Instant;
+
+/// Why the session wants to be woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Timer {
+    /// The exchange, or the step of a reconnect, has taken too long.
+    Step,
+    /// The outage has been hidden for as long as it may be.
+    Budget,
+    /// The next attempt to connect.
+    Retry,
+    /// This session's turn to show the service the new token.
+    Exchange,
+    /// The client has heard nothing for a while.
+    Idle,
+    /// The next of the held messages may go.
+    Pace,
+    /// The client said goodbye to a service that is away.
+    Leaving,
+}
+
+const ALL: [Timer; 7] = [
+    Timer::Step,
+    Timer::Budget,
+    Timer::Retry,
+    Timer::Exchange,
+    Timer::Idle,
+    Timer::Pace,
+    Timer::Leaving,
+];
+
+/// One deadline for each reason.
+#[derive(Debug, Default)]
+pub(super) struct Timers([Option<Instant>; ALL.len()]);
+
+impl Timers {
+    pub(super) fn set(&mut self, timer: Timer, at: Instant) {
+        self.0[timer as usize] = Some(at);
+    }
+
+    pub(super) fn clear(&mut self, timer: Timer) {
+        self.0[timer as usize] = None;
+    }
+
+    /// The earliest.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.0.iter().flatten().min().copied()
+    }
+
+    /// Takes one that is due.
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<Timer> {
+        let timer = ALL.into_iter().find(|timer| self.0[*timer as usize].is_some_and(|at| at <= now))?;
+        self.clear(timer);
+        Some(timer)
+    }
+}
