@@ -1,1 +1,30 @@
-//! (to come)
+//! Where sockets meet sessions.
+//!
+//! ```text
+//!   listener ─► upgrade ─► gate          who may come in
+//!                  │  └──► upstream      the service is dialled before the client is answered
+//!                  ▼
+//!               driver ─► pump           bytes become messages, messages become bytes
+//!                  │  └─► perform        actions become IO
+//!                  ▼
+//!               sessions, census, report what is known of all of them
+//! ```
+//!
+//! Rules: after the handshake hyper knows nothing of a session: it is a small task of its own, tracked
+//! here. The driver is one loop; it holds no rule about tokens, queues or reconnects.
+
+mod census;
+mod driver;
+mod gate;
+mod listener;
+mod perform;
+mod pump;
+mod report;
+mod route;
+mod sessions;
+mod upgrade;
+mod upstream;
+
+pub use listener::{Proxy, serve};
+pub use route::RouteContext;
+pub use sessions::Sessions;

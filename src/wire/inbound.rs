@@ -122,6 +122,11 @@ impl Inbound {
         self.remaining > 0 || self.unfinished.is_some()
     }
 
+    /// Streaming: has a part of a frame passed, and not yet all of it?
+    pub fn mid_frame(&self) -> bool {
+        self.remaining > 0
+    }
+
     /// Bytes kept for an unfinished message.
     pub fn held(&self) -> usize {
         self.assembly.as_ref().map_or(0, |a| a.raw.capacity() + a.payload.capacity())

@@ -1,0 +1,196 @@
+//! A WebSocket on a byte stream: one leg of a session.
+//!
+//! ```text
+//!   socket ─► scratch (the thread's) ─► frames ─► whoever the session is
+//!             └► partial: only the rest of a frame that is not all there
+//!   frames ─► socket
+//!             └► outbox: only what the socket would not take
+//! ```
+//!
+//! Rules:
+//! 1. An idle leg holds no buffer: what arrives whole and leaves at once was only ever in the scratch.
+//! 2. One read, and one write for all frames that arrived together.
+//! 3. A control frame never lands inside another frame: where a long one is passing, it waits.
+//! 4. Dropping a poll loses nothing: all progress is in the leg.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::Stream;
+use crate::{
+    clock::Instant,
+    wire::{Close, Inbound, Opcode, encode_frame},
+};
+
+/// Bytes that a leg may owe its peer before the other side is no longer read.
+pub const SOFT_LIMIT: usize = 64 * 1024;
+
+/// Which side of Perennial a leg is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Client,
+    Upstream,
+}
+
+/// One leg.
+#[derive(Debug)]
+pub struct Link {
+    stream: Stream,
+    side: Side,
+    pub inbound: Inbound,
+    /// Bytes that were read and are not used up.
+    pub partial: Vec<u8>,
+    /// `partial` may hold whole frames: it was left because nobody wanted them.
+    pub paused: bool,
+    outbox: Vec<u8>,
+    /// How much of the outbox has been written.
+    written: usize,
+    /// Control frames that wait for the end of the frame that is passing.
+    waiting: Vec<u8>,
+    /// The stream holds bytes back (TLS records) that have to be flushed.
+    unflushed: bool,
+    pub close_sent: bool,
+    pub close_received: bool,
+    /// When anything was last read.
+    pub heard: Instant,
+    /// Since when the peer takes nothing of what it is owed.
+    pub blocked: Option<Instant>,
+    pub pinged: Option<Instant>,
+}
+
+impl Link {
+    /// A leg on a stream whose handshake is over; `early` are bytes that came with its end.
+    pub fn new(stream: Stream, side: Side, early: &[u8], limit: usize, now: Instant) -> Self {
+        Self {
+            stream,
+            side,
+            inbound: Inbound::new(side == Side::Client, limit),
+            partial: early.to_vec(),
+            paused: !early.is_empty(),
+            outbox: Vec::new(),
+            written: 0,
+            waiting: Vec::new(),
+            unflushed: false,
+            close_sent: false,
+            close_received: false,
+            heard: now,
+            blocked: None,
+            pinged: None,
+        }
+    }
+
+    /// Reads once into `scratch`; 0 is the end.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buf = ReadBuf::new(scratch);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
+        Poll::Ready(Ok(buf.filled().len()))
+    }
+
+    /// Bytes that the peer has not taken.
+    pub fn owed(&self) -> usize {
+        self.outbox.len() - self.written + self.waiting.len()
+    }
+
+    /// Sends bytes that are frames already: at once where nothing stands before them.
+    pub fn send_raw(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) -> io::Result<()> {
+        while self.outbox.is_empty() && !bytes.is_empty() {
+            match Pin::new(&mut self.stream).poll_write(cx, bytes)? {
+                Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(n) => bytes = &bytes[n..],
+                Poll::Pending => break,
+            }
+            self.unflushed = !matches!(self.stream, Stream::Plain(_));
+        }
+        self.outbox.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Queues bytes that are frames already, behind what is queued.
+    pub fn queue_raw(&mut self, bytes: &[u8]) {
+        self.outbox.extend_from_slice(bytes);
+    }
+
+    /// Queues a whole message.
+    pub fn queue(&mut self, opcode: Opcode, payload: &[u8], random: &mut fastrand::Rng) {
+        let mask = self.mask(random);
+        encode_frame(opcode, payload, mask, &mut self.outbox);
+    }
+
+    /// Queues a control frame; `inside`: a frame is passing, which it must not split.
+    pub fn control(&mut self, opcode: Opcode, payload: &[u8], inside: bool, random: &mut fastrand::Rng) {
+        if self.close_sent || (opcode == Opcode::Pong && self.owed() > SOFT_LIMIT) {
+            // After a Close nothing follows; a peer that does not read is owed no more answers (RFC 6455 §5.5.3).
+            return;
+        }
+        let mask = self.mask(random);
+        let target = if inside { &mut self.waiting } else { &mut self.outbox };
+        encode_frame(opcode, payload, mask, target);
+    }
+
+    /// The frame that was passing has ended: what waited for it may go.
+    pub fn frame_ended(&mut self) {
+        if !self.waiting.is_empty() {
+            let waiting = std::mem::take(&mut self.waiting);
+            self.outbox.extend_from_slice(&waiting);
+        }
+    }
+
+    /// Queues a Close, once.
+    pub fn close(&mut self, close: &Close, inside: bool, random: &mut fastrand::Rng) {
+        self.control(Opcode::Close, &close.payload(), inside, random);
+        self.close_sent = true;
+    }
+
+    fn mask(&self, random: &mut fastrand::Rng) -> Option<[u8; 4]> {
+        (self.side == Side::Upstream).then(|| random.u32(..).to_ne_bytes())
+    }
+
+    /// Writes what is queued; `Ready` when the peer has it all.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<io::Result<()>> {
+        while self.written < self.outbox.len() {
+            match Pin::new(&mut self.stream).poll_write(cx, &self.outbox[self.written..]) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(n)) => {
+                    self.written += n;
+                    self.blocked = None;
+                    self.unflushed = !matches!(self.stream, Stream::Plain(_));
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.blocked.get_or_insert(now);
+                    self.compact();
+                    return Poll::Pending;
+                }
+            }
+        }
+        if self.written > 0 {
+            // Rule 1: an idle leg holds no buffer.
+            self.outbox = Vec::new();
+            self.written = 0;
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        self.blocked = None;
+        Poll::Ready(Ok(()))
+    }
+
+    /// What was written is let go of, once it is most of the outbox.
+    fn compact(&mut self) {
+        if self.written > SOFT_LIMIT && self.written > self.outbox.len() / 2 {
+            self.outbox.drain(..self.written);
+            self.written = 0;
+        }
+    }
+
+    /// Ends the stream's outgoing side.
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,353 @@
+//! The driver: the one loop that turns readiness into events, and actions into IO.
+//!
+//! ```text
+//!   poll: 1 what others said   (a newer token, drain)
+//!         2 the deadline       (the core's, the legs')
+//!         3 the dial, the turn
+//!         4 the service's bytes
+//!         5 the client's bytes
+//!         6 what is to be written          … until nothing moves
+//! ```
+//!
+//! It is a future by hand, not an async function: what it keeps between polls is what an idle session
+//! costs, and all of it can be seen in the struct.
+
+use std::{
+    cell::RefCell,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{sync::OwnedSemaphorePermit, time::Sleep};
+
+use super::{
+    report::Report,
+    route::RouteContext,
+    sessions::{DRAIN, Place, TOKEN},
+    upstream::{Opened, Refused},
+};
+use crate::{
+    clock::{self, Instant, Now},
+    net::link::{Link, Side},
+    session::{Action, Cause, DialFailure, Epoch, Event, Session, Shown},
+    wire::Opcode,
+};
+
+/// Bytes read at once; one buffer for each thread, not for each session.
+const SCRATCH: usize = 64 * 1024;
+/// How long a leg may take nothing of what it is owed.
+const STALL: Duration = Duration::from_secs(30);
+/// How long the client may take to answer the last Close.
+const LINGER: Duration = Duration::from_secs(5);
+/// Rounds of one poll: then other sessions have their turn.
+const ROUNDS: u32 = 64;
+
+/// What a thread lends to the session that it polls.
+pub(super) struct Scratch {
+    pub(super) read: Box<[u8]>,
+    /// A message without its mask.
+    pub(super) plain: Vec<u8>,
+    pub(super) actions: Vec<Action>,
+}
+
+thread_local! {
+    static SCRATCH_OF_THREAD: RefCell<Scratch> = RefCell::new(Scratch {
+        read: vec![0; SCRATCH].into_boxed_slice(),
+        plain: Vec::new(),
+        actions: Vec::new(),
+    });
+}
+
+type DialFuture = Pin<Box<dyn Future<Output = Result<Opened, Refused>> + Send>>;
+type TurnFuture = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
+
+/// A dial that is under way.
+pub(super) struct Dialling {
+    pub(super) epoch: Epoch,
+    pub(super) shown: Option<Shown>,
+    pub(super) future: DialFuture,
+}
+
+/// A session's place among those that may exchange.
+pub(super) enum Turns {
+    None,
+    Waiting(TurnFuture),
+    Mine(#[expect(dead_code, reason = "held for its Drop")] OwnedSemaphorePermit),
+}
+
+/// One session and its sockets.
+pub(super) struct Driver {
+    pub(super) client: Link,
+    pub(super) upstream: Option<Link>,
+    pub(super) session: Session,
+    pub(super) dial: Option<Box<Dialling>>,
+    pub(super) turn: Turns,
+    pub(super) route: Arc<RouteContext>,
+    pub(super) place: Place,
+    pub(super) report: Report,
+    pub(super) random: fastrand::Rng,
+    /// The core is done; the client may still answer a Close until then.
+    pub(super) finished: Option<(Cause, Instant)>,
+    pub(super) dropped: bool,
+    sleep: Option<Pin<Box<Sleep>>>,
+    armed: Option<Instant>,
+}
+
+impl Driver {
+    pub(super) fn new(
+        client: Link,
+        upstream: Link,
+        shown: Option<Shown>,
+        session: Session,
+        route: Arc<RouteContext>,
+        place: Place,
+        now: Instant,
+    ) -> Self {
+        let random = fastrand::Rng::new();
+        let report = Report::new(Arc::clone(&route), now);
+        let mut driver = Self {
+            client,
+            upstream: Some(upstream),
+            session,
+            dial: None,
+            turn: Turns::None,
+            route,
+            place,
+            report,
+            random,
+            finished: None,
+            dropped: false,
+            sleep: None,
+            armed: None,
+        };
+        let mut actions = Vec::new();
+        let epoch = driver.session.epoch();
+        driver.session.on_event(Event::Opened(epoch, shown), now, &mut actions);
+        driver.perform(&mut actions, now);
+        driver.note_expiry();
+        driver
+    }
+
+    /// Gives an event to the core, and does what it wants.
+    pub(super) fn event(&mut self, event: Event<'_>, now: Instant, actions: &mut Vec<Action>) {
+        self.session.on_event(event, now, actions);
+        self.perform(actions, now);
+    }
+
+    fn turn_once(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Instant) -> bool {
+        let mut moved = self.listen(&mut scratch.actions, now);
+        moved |= self.look_at_clock(&mut scratch.actions, now);
+        moved |= self.poll_dial(cx, &mut scratch.actions, now);
+        moved |= self.poll_turn(cx, &mut scratch.actions, now);
+        moved |= self.poll_side(cx, Side::Upstream, scratch, now);
+        moved |= self.poll_side(cx, Side::Client, scratch, now);
+        moved | self.write(cx, &mut scratch.actions, now)
+    }
+
+    fn listen(&mut self, actions: &mut Vec<Action>, now: Instant) -> bool {
+        let said = self.place.handle.heard();
+        if said & TOKEN != 0
+            && let Some(token) = self.route.token()
+        {
+            self.event(Event::Token(Shown::from(&*token)), now, actions);
+        }
+        if said & DRAIN != 0 {
+            self.event(Event::Drain, now, actions);
+        }
+        said != 0
+    }
+
+    fn poll_dial(&mut self, cx: &mut Context<'_>, actions: &mut Vec<Action>, now: Instant) -> bool {
+        let Some(dial) = &mut self.dial else { return false };
+        let Poll::Ready(result) = dial.future.as_mut().poll(cx) else { return false };
+        let (epoch, shown) = (dial.epoch, dial.shown);
+        self.dial = None;
+        match result {
+            Ok(opened) => {
+                self.upstream = Some(opened.link);
+                self.event(Event::Opened(epoch, shown), now, actions);
+                self.note_expiry();
+            }
+            Err(refused) => {
+                let failure = self.failure(&refused, shown);
+                self.event(Event::DialFailed(epoch, failure), now, actions);
+            }
+        }
+        true
+    }
+
+    fn failure(&self, refused: &Refused, shown: Option<Shown>) -> DialFailure {
+        match (refused, shown) {
+            (Refused::Status(status, _), Some(shown)) if matches!(status.as_u16(), 401 | 403) => {
+                DialFailure::Token(shown.generation)
+            }
+            _ => DialFailure::Passing(refused.to_string()),
+        }
+    }
+
+    fn poll_turn(&mut self, cx: &mut Context<'_>, actions: &mut Vec<Action>, now: Instant) -> bool {
+        let Turns::Waiting(future) = &mut self.turn else { return false };
+        let Poll::Ready(permit) = future.as_mut().poll(cx) else { return false };
+        self.turn = permit.map_or(Turns::None, Turns::Mine);
+        match self.route.token().filter(|token| !token.is_expired(Now::read())) {
+            Some(token) => self.event(Event::Turn(&token), now, actions),
+            None => self.turn = Turns::None,
+        }
+        true
+    }
+
+    /// What the core and the legs wanted to be woken for.
+    fn look_at_clock(&mut self, actions: &mut Vec<Action>, now: Instant) -> bool {
+        if self.deadline().is_none_or(|at| at > now) {
+            return false;
+        }
+        if self.session.deadline().is_some_and(|at| at <= now) {
+            self.event(Event::Timer, now, actions);
+        }
+        if let Some((_, until)) = self.finished
+            && until <= now
+        {
+            self.dropped = true;
+        }
+        if self.finished.is_none() {
+            self.keep_alive(actions, now);
+        }
+        true
+    }
+
+    /// A quiet leg is pinged; one that stays quiet, or takes nothing, is given up.
+    fn keep_alive(&mut self, actions: &mut Vec<Action>, now: Instant) {
+        let every = self.route.route.session.keepalive;
+        if self.client.blocked.is_some_and(|since| since + STALL <= now) {
+            self.event(Event::ClientStalled, now, actions);
+        }
+        let inside_up = self.client.inbound.mid_frame();
+        let inside_down = self.upstream.as_ref().is_some_and(|link| link.inbound.mid_frame());
+        if ping_due(&self.client, every) <= now {
+            self.client.pinged = Some(now);
+            self.client.control(Opcode::Ping, b"", inside_down, &mut self.random);
+        }
+        let Some(upstream) = &mut self.upstream else { return };
+        if ping_due(upstream, every) <= now {
+            upstream.pinged = Some(now);
+            upstream.control(Opcode::Ping, b"", inside_up, &mut self.random);
+        }
+        let stalled = upstream.blocked.is_some_and(|since| since + STALL <= now);
+        let silent = silence_due(upstream, every) <= now;
+        if stalled || silent {
+            let why = if stalled { "it takes nothing" } else { "it is silent" };
+            let epoch = self.session.epoch();
+            self.event(Event::UpstreamClosed(epoch, None, why), now, actions);
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        if let Some((_, until)) = self.finished {
+            return Some(until);
+        }
+        let every = self.route.route.session.keepalive;
+        let stall = |link: &Link| link.blocked.map(|since| since + STALL);
+        let upstream = self.upstream.iter();
+        let upstream = upstream.flat_map(|up| [Some(ping_due(up, every)), Some(silence_due(up, every)), stall(up)]);
+        let client = [Some(ping_due(&self.client, every)), stall(&self.client), self.session.deadline()];
+        client.into_iter().chain(upstream).flatten().min()
+    }
+
+    /// Writes what is owed; a leg that cannot be written to has ended.
+    fn write(&mut self, cx: &mut Context<'_>, actions: &mut Vec<Action>, now: Instant) -> bool {
+        let mut moved = false;
+        if let Poll::Ready(Err(_)) = self.client.poll_flush(cx, now) {
+            self.client_gone(actions, now);
+            moved = true;
+        }
+        if let Some(upstream) = &mut self.upstream
+            && let Poll::Ready(Err(_)) = upstream.poll_flush(cx, now)
+        {
+            let epoch = self.session.epoch();
+            self.upstream = None;
+            self.event(Event::UpstreamClosed(epoch, None, "it cannot be written to"), now, actions);
+            moved = true;
+        }
+        moved
+    }
+
+    /// The client's connection is over, without a Close.
+    pub(super) fn client_gone(&mut self, actions: &mut Vec<Action>, now: Instant) {
+        self.dropped = true;
+        self.event(Event::ClientClosed(None), now, actions);
+    }
+
+    fn is_over(&self) -> bool {
+        let Some(_) = self.finished else { return false };
+        let said_all = self.client.owed() == 0 && self.client.close_sent && self.client.close_received;
+        self.dropped || said_all
+    }
+
+    fn sleep_until(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(at) = self.deadline() else { return false };
+        if self.armed == Some(at) {
+            return false;
+        }
+        self.armed = Some(at);
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        sleep.as_mut().reset(at);
+        let due = sleep.as_mut().poll(cx).is_ready();
+        if due {
+            self.armed = None;
+        }
+        due
+    }
+
+    fn run(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<()> {
+        self.place.handle.waker.register(cx.waker());
+        let now = clock::now();
+        if self.armed.is_some_and(|at| at <= now) {
+            self.armed = None;
+        }
+        for _ in 0..ROUNDS {
+            let moved = self.turn_once(cx, scratch, now);
+            self.report.phase(self.session.phase(), now);
+            if self.is_over() {
+                let _ = self.client.poll_shutdown(cx);
+                return Poll::Ready(());
+            }
+            if !moved && !self.sleep_until(cx) {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// When a leg is to be pinged: it has been quiet for `every`, and was not asked since.
+fn ping_due(link: &Link, every: Duration) -> Instant {
+    link.heard.max(link.pinged.unwrap_or(link.heard)) + every
+}
+
+fn silence_due(link: &Link, every: Duration) -> Instant {
+    link.heard + every * 3 / 2
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let driver = self.get_mut();
+        SCRATCH_OF_THREAD.with_borrow_mut(|scratch| {
+            let over = driver.run(cx, scratch);
+            if over.is_ready() {
+                driver.report.closed(driver.finished.map(|(cause, _)| cause), clock::now());
+            }
+            over
+        })
+    }
+}
+
+/// The deadline for the client's last word.
+pub(super) fn linger(now: Instant) -> Instant {
+    now + LINGER
+}
