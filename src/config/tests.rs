@@ -205,6 +205,7 @@ fn all_problems_are_named_at_once() {
     );
 }
 
+mod places;
 mod refusals;
 
 proptest! {
