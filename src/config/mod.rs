@@ -1,24 +1,60 @@
 //! The configuration: the file as written, and as meant.
+//!
+//! - `raw`, `keys`, `value` read the file: every key is listed, every value has its place.
+//! - `general`, `route`, `token` make of it what [`model`](Config) can hold: types that cannot be
+//!   wrong, so that nobody checks again.
+//! - [`ConfigErrors`] names all that is wrong at once, with line, column, key and the way out.
+//! - [`Secret`] and [`Template`] are read and expanded when they are used; nothing shows a secret.
+//!
+//! The room is pure, but for reading the file, the secrets and the files that it names.
 
+mod endpoint;
+mod error;
+mod general;
+mod keys;
+mod masked;
 mod model;
+mod raw;
+mod route;
+mod secret;
+mod template;
+#[cfg(test)]
+mod tests;
+mod token;
+mod value;
 
+use std::path::Path;
+
+pub use error::{ConfigErrors, Problem};
 pub use model::*;
+pub use secret::{MAX_SECRET, Revealed, Secret, SecretError};
+pub use template::{ExpandError, Name, Place, Template};
 
-/// A secret of the configuration, read when it is used.
-#[derive(Debug, Clone)]
-pub struct Secret;
+use error::Problems;
+use raw::Section;
 
-/// A text with `{names}` in it.
-#[derive(Debug, Clone)]
-pub struct Template;
+impl Config {
+    /// Reads and understands the file at `path`.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        let name = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text, &name),
+            Err(error) => Err(ConfigErrors::of_file(&name, format!("cannot be read: {}", error.kind()))),
+        }
+    }
 
-/// stand-in
-pub enum Place { Header }
-/// stand-in
-pub enum Name { Token, ClientToken, Query(String), Header(String) }
-impl Template {
-    /// stand-in
-    pub fn expand(&self, _place: Place, _values: &dyn Fn(&Name) -> Option<String>) -> Result<String, std::fmt::Error> {
-        Err(std::fmt::Error)
+    /// Understands a text; `file_name` is what its errors are headed with.
+    pub fn parse(text: &str, file_name: &str) -> Result<Self, ConfigErrors> {
+        let document = raw::document(text, file_name)?;
+        let problems = Problems::of(text);
+        let root = Section::open(document.get_ref(), &keys::ROOT, 0..0, &problems);
+        let listen = general::listen(&root);
+        let admin = general::admin(&root);
+        let limits = general::limits(&root);
+        general::state(&root);
+        let routes = route::routes(&root);
+        general::gate(&root, &listen, &routes);
+        problems.verdict(file_name)?;
+        Ok(Self { listen: listen.value, admin, limits, routes })
     }
 }

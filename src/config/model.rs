@@ -5,13 +5,16 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use super::{Secret, Template};
+use super::{ExpandError, Name, Place, Secret, Template};
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// `[listen]`.
     pub listen: Listen,
+    /// `[admin]`.
     pub admin: Admin,
+    /// `[limits]`.
     pub limits: Limits,
     /// Longest path first, so that the first match is the one that counts.
     pub routes: Vec<Arc<Route>>,
@@ -20,7 +23,9 @@ pub struct Config {
 /// Where clients connect.
 #[derive(Debug, Clone)]
 pub struct Listen {
+    /// Port 0 takes a free one.
     pub address: SocketAddr,
+    /// `None`: plain TCP.
     pub tls: Option<ListenTls>,
     /// Said aloud: anyone who reaches the port may use the credentials behind it.
     pub open: bool,
@@ -29,7 +34,9 @@ pub struct Listen {
 /// TLS on the listener; the files are read again when they change.
 #[derive(Debug, Clone)]
 pub struct ListenTls {
+    /// The chain in PEM, the listener's own certificate first.
     pub certificate: PathBuf,
+    /// Its private key in PEM.
     pub key: PathBuf,
     /// Present: a client must show a certificate signed by this authority.
     pub client_ca: Option<PathBuf>,
@@ -38,50 +45,64 @@ pub struct ListenTls {
 /// Where an operator looks.
 #[derive(Debug, Clone)]
 pub struct Admin {
+    /// Port 0 takes a free one.
     pub address: SocketAddr,
 }
 
 /// What bounds the whole process.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Sessions at once; beyond it a handshake gets 503.
+    /// Sessions at once, at least 1; beyond it a handshake gets 503.
     pub sessions: usize,
     /// The largest message relayed, in bytes.
     pub message: usize,
     /// From the accepted socket to the answered handshake.
     pub handshake: Duration,
-    /// How long sessions may take to end after SIGTERM.
+    /// How long sessions may take to end after SIGTERM; may be zero.
     pub drain: Duration,
 }
 
 /// A path prefix on the listener, with its upstream, its dialect and its token.
 #[derive(Debug, Clone)]
 pub struct Route {
+    /// Label of metrics and logs: 1 to 64 of `[A-Za-z0-9_-]`; no other route has it.
     pub name: String,
+    /// The prefix, which begins with "/"; no other route has it.
     pub path: String,
+    /// The service.
     pub upstream: Upstream,
+    /// How the service speaks of tokens.
     pub dialect: DialectKind,
+    /// `None`: a plain proxy.
     pub token: Option<TokenConfig>,
+    /// Who is let in.
     pub client: ClientGate,
+    /// Where the upstream takes the token; all empty for a dialect that knows it.
     pub handshake: Placement,
+    /// What one session may hold, and for how long.
     pub session: SessionPolicy,
 }
 
-/// An address that is dialled: scheme, host, port, and a path put before the client's own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An address that is dialled: scheme, host, port, and the path (of an upstream: put before the client's own).
+/// `Debug` leaves the query out, which may hold a secret.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
+    /// TLS first: the scheme was `wss` or `https`.
     pub tls: bool,
     /// Without brackets, also where it is an IPv6 address.
     pub host: String,
+    /// Never 0.
     pub port: u16,
-    /// Path and query as written; "/" where the URL had none.
+    /// Path and query as written, "/" where the URL had none. An upstream's has no query.
     pub path_and_query: String,
 }
 
 /// The service behind a route, and how its leg is secured.
 #[derive(Debug, Clone)]
 pub struct Upstream {
+    /// Where it is.
     pub endpoint: Endpoint,
+    /// Of the leg to it.
     pub tls: UpstreamTls,
 }
 
@@ -108,7 +129,9 @@ pub enum DialectKind {
 /// Where tokens come from, and when they are fetched anew.
 #[derive(Debug, Clone)]
 pub struct TokenConfig {
+    /// Where tokens come from.
     pub source: SourceConfig,
+    /// When they are fetched anew.
     pub refresh: RefreshPolicy,
 }
 
@@ -128,19 +151,34 @@ pub struct RefreshPolicy {
 /// A source and what it needs.
 #[derive(Debug, Clone)]
 pub enum SourceConfig {
+    /// A token endpoint.
     Http(Box<HttpSource>),
+    /// A key of Ably's, with which tokens are minted here.
     AblyKey(Box<AblyKeySource>),
-    Static { token: Secret },
-    File { path: PathBuf },
+    /// One token that never changes (but is read anew at each fetch, where it is in a file).
+    Static {
+        /// The token.
+        token: Secret,
+    },
+    /// A file that somebody else keeps fresh; it may come after the start.
+    File {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 /// `source = "http"`.
 #[derive(Debug, Clone)]
 pub struct HttpSource {
+    /// The token endpoint.
     pub endpoint: Endpoint,
+    /// Of the leg to it: `[route.token.tls]`.
     pub tls: UpstreamTls,
+    /// GET, POST, PUT or PATCH; GET exactly where there is no body, unless the file says otherwise.
     pub method: http::Method,
+    /// Beside those of the connection; expanded for [`Place::Header`].
     pub headers: Vec<(http::HeaderName, Template)>,
+    /// What is sent.
     pub body: HttpBody,
     /// Where an Ably TokenRequest is exchanged for a token.
     pub exchange: Endpoint,
@@ -149,12 +187,14 @@ pub struct HttpSource {
 /// The body of a token request.
 #[derive(Debug, Clone)]
 pub enum HttpBody {
+    /// No body.
     None,
-    /// `application/json`.
-    Json(serde_json::Value),
-    /// `application/x-www-form-urlencoded`.
+    /// `application/json`: the JSON text, names standing inside its strings only.
+    Json(Template),
+    /// `application/x-www-form-urlencoded`: names as written, values before they are encoded.
     Form(Vec<(String, Template)>),
-    Text(Template),
+    /// As written, its values escaped as the `Content-Type` among the headers asks for.
+    Text(Template, Place),
 }
 
 /// `source = "ably-key"`: the JWT is minted here, without a network call.
@@ -162,9 +202,11 @@ pub enum HttpBody {
 pub struct AblyKeySource {
     /// `appId.keyId:secret`.
     pub key: Secret,
+    /// How long a minted token lives; at most 24 h.
     pub ttl: Duration,
     /// JSON text; `{"*":["*"]}` where the file says nothing.
     pub capability: String,
+    /// `None`: an anonymous client.
     pub client_id: Option<String>,
 }
 
@@ -180,21 +222,46 @@ pub struct ClientGate {
 /// Where the upstream takes the token. All empty: where the dialect, or the client, puts it.
 #[derive(Debug, Clone, Default)]
 pub struct Placement {
+    /// The parameter of the query whose value is the token.
     pub query: Option<String>,
+    /// Expanded for [`Place::Header`].
     pub header: Option<(http::HeaderName, Template)>,
+    /// Expanded for [`Place::Subprotocol`].
     pub subprotocol: Option<Template>,
+    /// The cookie whose value is the token.
     pub cookie: Option<String>,
 }
 
 /// What one session may hold, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionPolicy {
-    /// Bytes held for one session in each direction.
+    /// Bytes held for one session in each direction; at least 1.
     pub queue: usize,
     /// How long an exchange may take before it is given up and the connection resumed.
     pub hold: Duration,
-    /// How long an upstream outage is hidden.
+    /// How long an upstream outage is hidden; zero: not at all.
     pub reconnect: Duration,
     /// Silence of a leg after which it is pinged; after one and a half times as long the upstream counts as lost.
     pub keepalive: Duration,
+}
+
+impl HttpBody {
+    /// The body, its names replaced, and the `Content-Type` it has where the headers name none.
+    pub fn render<'v>(
+        &self,
+        values: &dyn Fn(&Name) -> Option<&'v str>,
+    ) -> Result<Option<(Option<&'static str>, String)>, ExpandError> {
+        Ok(match self {
+            Self::None => None,
+            Self::Json(text) => Some((Some("application/json"), text.expand(Place::JsonString, values)?)),
+            Self::Form(entries) => {
+                let mut form = url::form_urlencoded::Serializer::new(String::new());
+                for (name, value) in entries {
+                    form.append_pair(name, &value.expand(Place::Text, values)?);
+                }
+                Some((Some("application/x-www-form-urlencoded"), form.finish()))
+            }
+            Self::Text(text, place) => Some((None, text.expand(*place, values)?)),
+        })
+    }
 }

@@ -1,0 +1,124 @@
+//! Addresses that are dialled: read from a URL, shown without what may be a secret.
+
+use std::fmt;
+
+use url::{Host, Url};
+
+use super::Endpoint;
+
+/// Which schemes a URL may have, and what it is for.
+#[derive(Clone, Copy)]
+pub(super) enum Schemes {
+    /// `ws`, `wss`: a service. It takes no query, since the query is the client's own.
+    WebSocket,
+    /// `http`, `https`: a token endpoint.
+    Http,
+}
+
+impl Schemes {
+    fn tls(self, scheme: &str) -> Option<bool> {
+        match (self, scheme) {
+            (Self::WebSocket, "wss") | (Self::Http, "https") => Some(true),
+            (Self::WebSocket, "ws") | (Self::Http, "http") => Some(false),
+            _ => None,
+        }
+    }
+
+    fn expected(self) -> &'static str {
+        match self {
+            Self::WebSocket => "expected a URL that begins with wss:// or ws://",
+            Self::Http => "expected a URL that begins with https:// or http://",
+        }
+    }
+}
+
+impl Endpoint {
+    /// Reads a URL. An error never quotes it, since it may hold a secret.
+    pub(super) fn parse(text: &str, schemes: Schemes) -> Result<Self, String> {
+        let url = Url::parse(text).map_err(|error| format!("{}: {error}", schemes.expected()))?;
+        let tls = schemes.tls(url.scheme()).ok_or_else(|| schemes.expected())?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("a URL is shown in logs: take the user and the password out of it".to_owned());
+        }
+        if url.fragment().is_some() {
+            return Err("a fragment (\"#…\") is never sent; remove it".to_owned());
+        }
+        if matches!(schemes, Schemes::WebSocket) && url.query().is_some() {
+            return Err("the query is the client's own; remove \"?…\"".to_owned());
+        }
+        let host = match url.host() {
+            Some(Host::Domain(name)) => name.to_owned(),
+            Some(Host::Ipv4(ip)) => ip.to_string(),
+            Some(Host::Ipv6(ip)) => ip.to_string(),
+            None => return Err(schemes.expected().to_owned()),
+        };
+        let port = url.port().unwrap_or(if tls { 443 } else { 80 });
+        let mut path_and_query = url.path().to_owned();
+        if let Some(query) = url.query() {
+            path_and_query.push('?');
+            path_and_query.push_str(query);
+        }
+        if port == 0 {
+            return Err("port 0 cannot be dialled".to_owned());
+        }
+        Ok(Self { tls, host, port, path_and_query })
+    }
+
+    /// `host` or `host:port`, as it stands in a `Host` header: an IPv6 address in brackets, and the
+    /// scheme's own port left out.
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let own_port = if self.tls { 443 } else { 80 };
+        if self.port == own_port { host } else { format!("{host}:{}", self.port) }
+    }
+
+    /// As a URL for an operator to read, with the values of the query masked.
+    pub(super) fn shown(&self, schemes: Schemes) -> String {
+        let scheme = match (schemes, self.tls) {
+            (Schemes::WebSocket, true) => "wss",
+            (Schemes::WebSocket, false) => "ws",
+            (Schemes::Http, true) => "https",
+            (Schemes::Http, false) => "http",
+        };
+        format!("{scheme}://{}{}", self.authority(), self.masked_target())
+    }
+
+    fn masked_target(&self) -> String {
+        match self.path_and_query.split_once('?') {
+            Some((path, _)) => format!("{path}?***"),
+            None => self.path_and_query.clone(),
+        }
+    }
+}
+
+/// Shows all but the query, which may hold a secret.
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("tls", &self.tls)
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("path_and_query", &self.masked_target())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_becomes_an_endpoint() {
+        let of = |text| Endpoint::parse(text, Schemes::Http).unwrap();
+        let plain = of("https://auth.example.com");
+        assert!(plain.tls);
+        assert_eq!((plain.port, plain.path_and_query.as_str()), (443, "/"));
+        assert_eq!(plain.authority(), "auth.example.com");
+        let odd = of("http://[::1]:8080/a/b?c=d");
+        assert_eq!((odd.host.as_str(), odd.authority().as_str()), ("::1", "[::1]:8080"));
+        assert_eq!(odd.path_and_query, "/a/b?c=d");
+        assert_eq!(odd.shown(Schemes::Http), "http://[::1]:8080/a/b?***");
+        assert!(!format!("{odd:?}").contains("c=d"));
+        assert_eq!(Endpoint::parse("ws://h:80/", Schemes::WebSocket).unwrap().authority(), "h");
+    }
+}

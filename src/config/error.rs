@@ -1,0 +1,126 @@
+//! What is wrong with a configuration: all of it at once, each with where and the way out.
+//!
+//! No source line is ever quoted, since it may hold a secret: a place is a line and a column.
+
+use std::{cell::RefCell, fmt, ops::Range};
+
+/// Everything that is wrong with one configuration, in the order of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors {
+    /// The file, as it was named.
+    pub file: String,
+    /// What is wrong; never empty.
+    pub problems: Vec<Problem>,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// Line and column, from 1, the column in characters; `None`: it is the whole file.
+    pub at: Option<(usize, usize)>,
+    /// The path of the key, as `route.token.ttl`; empty where there is none.
+    pub key: String,
+    /// What is wrong, what was expected, and the way out. Never a value.
+    pub message: String,
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (nth, problem) in self.problems.iter().enumerate() {
+            if nth > 0 {
+                f.write_str("\n")?;
+            }
+            f.write_str(&self.file)?;
+            if let Some((line, column)) = problem.at {
+                write!(f, ":{line}:{column}")?;
+            }
+            if !problem.key.is_empty() {
+                write!(f, ": {}", problem.key)?;
+            }
+            write!(f, ": {}", problem.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+impl ConfigErrors {
+    /// The file as a whole is at fault.
+    pub(super) fn of_file(file: &str, message: String) -> Self {
+        let problem = Problem { at: None, key: String::new(), message };
+        Self { file: file.to_owned(), problems: vec![problem] }
+    }
+}
+
+/// Gathers problems while a file is read.
+pub(super) struct Problems<'t> {
+    text: &'t str,
+    found: RefCell<Vec<Problem>>,
+}
+
+impl<'t> Problems<'t> {
+    pub(super) fn of(text: &'t str) -> Self {
+        Self { text, found: RefCell::default() }
+    }
+
+    /// Notes a problem with `key`, at the beginning of `span` (bytes of the text).
+    pub(super) fn add(&self, span: &Range<usize>, key: &str, message: impl Into<String>) {
+        let problem =
+            Problem { at: Some(self.place(span.start)), key: key.to_owned(), message: message.into() };
+        self.found.borrow_mut().push(problem);
+    }
+
+    /// Nothing found, or all of it, in the order of the file.
+    pub(super) fn verdict(self, file: &str) -> Result<(), ConfigErrors> {
+        let mut problems = self.found.into_inner();
+        if problems.is_empty() {
+            return Ok(());
+        }
+        problems.sort();
+        problems.dedup();
+        Err(ConfigErrors { file: file.to_owned(), problems })
+    }
+
+    fn place(&self, offset: usize) -> (usize, usize) {
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+        (line, column)
+    }
+}
+
+/// The entry of `known` that `wrong` was probably meant to be.
+pub(super) fn nearest<'k>(wrong: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    // A third of the letters may be wrong, as in `hodl`; more, and it is another word.
+    let within = (wrong.chars().count() / 3).max(1);
+    known
+        .into_iter()
+        .map(|key| (strsim::damerau_levenshtein(&wrong.to_ascii_lowercase(), &key.to_ascii_lowercase()), key))
+        .filter(|(distance, _)| *distance <= within)
+        .min()
+        .map(|(_, key)| key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_counts_lines_and_characters_from_one() {
+        let problems = Problems::of("a = 1\r\né = 2\n");
+        assert_eq!(problems.place(0), (1, 1));
+        assert_eq!(problems.place(7), (2, 1));
+        assert_eq!(problems.place(10), (2, 3));
+        assert_eq!(problems.place(999), (3, 1));
+    }
+
+    #[test]
+    fn the_nearest_key_is_a_slip_away() {
+        let known = ["hold", "queue", "refresh_before"];
+        assert_eq!(nearest("refresh_befor", known), Some("refresh_before"));
+        assert_eq!(nearest("hodl", known), Some("hold"));
+        assert_eq!(nearest("Queue", known), Some("queue"));
+        assert_eq!(nearest("upstream", known), None);
+    }
+}

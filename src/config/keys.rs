@@ -1,0 +1,117 @@
+//! Every key of the configuration: those that are read, and those that are known but not built yet.
+//!
+//! One list for each table of the file. A key of `later` is refused by name, so that nobody believes
+//! it to be at work; a key in no list is refused with the nearest that is.
+
+/// The keys of one table.
+pub(super) struct Keys {
+    /// The table, as its header names it; empty at the root.
+    pub(super) table: &'static str,
+    /// Keys that are read.
+    pub(super) now: &'static [&'static str],
+    /// Keys of the design that this version does not have.
+    pub(super) later: &'static [&'static str],
+}
+
+pub(super) const ROOT: Keys =
+    Keys { table: "", now: &["listen", "admin", "limits", "state", "route"], later: &["dialect"] };
+
+pub(super) const LISTEN: Keys =
+    Keys { table: "listen", now: &["address", "certificate", "key", "client_ca", "open"], later: &[] };
+
+pub(super) const ADMIN: Keys = Keys { table: "admin", now: &["address"], later: &[] };
+
+pub(super) const LIMITS: Keys =
+    Keys { table: "limits", now: &["sessions", "message", "handshake", "drain"], later: &[] };
+
+pub(super) const STATE: Keys = Keys { table: "state", now: &["store"], later: &["path", "url"] };
+
+pub(super) const ROUTE: Keys = Keys {
+    table: "route",
+    now: &["name", "path", "upstream", "dialect", "tls", "token", "client", "handshake", "session"],
+    later: &["http"],
+};
+
+pub(super) const ROUTE_TLS: Keys =
+    Keys { table: "route.tls", now: &["ca", "certificate", "key", "server_name"], later: &[] };
+
+pub(super) const TOKEN_TLS: Keys = Keys { table: "route.token.tls", ..ROUTE_TLS };
+
+/// Of every source together; [`SOURCES`] says which key is whose.
+pub(super) const TOKEN: Keys = Keys {
+    table: "route.token",
+    now: &[
+        "source",
+        "refresh_before",
+        "check_every",
+        "lifetime",
+        "share",
+        "timeout",
+        "url",
+        "method",
+        "headers",
+        "json",
+        "form",
+        "body",
+        "exchange",
+        "tls",
+        "key",
+        "ttl",
+        "capability",
+        "client_id",
+        "token",
+        "path",
+    ],
+    later: &[
+        "identity",
+        "command",
+        "token_url",
+        "issuer",
+        "grant",
+        "client_secret",
+        "client_auth",
+        "refresh_token",
+        "scope",
+        "audience",
+    ],
+};
+
+/// What each source has of its own, beside the keys that all sources share.
+pub(super) const SOURCES: &[(&str, &[&str])] = &[
+    ("http", &["url", "method", "headers", "json", "form", "body", "exchange", "tls"]),
+    ("ably-key", &["key", "ttl", "capability", "client_id"]),
+    ("static", &["token"]),
+    ("file", &["path"]),
+];
+
+pub(super) const CLIENT: Keys =
+    Keys { table: "route.client", now: &["origins", "secret"], later: &["token", "grace", "revoke_for"] };
+
+pub(super) const HANDSHAKE: Keys = Keys {
+    table: "route.handshake",
+    now: &["query", "header", "subprotocol", "cookie"],
+    later: &["greeting"],
+};
+
+pub(super) const SESSION: Keys = Keys {
+    table: "route.session",
+    now: &["queue", "hold", "reconnect", "keepalive"],
+    later: &["park", "overlap"],
+};
+
+const ALL: &[&Keys] =
+    &[&LISTEN, &ADMIN, &LIMITS, &STATE, &ROUTE, &ROUTE_TLS, &TOKEN, &CLIENT, &HANDSHAKE, &SESSION];
+
+/// What to say of a key that `keys` does not have: the nearest that it has, else where it belongs,
+/// else all that it has.
+pub(super) fn unknown(keys: &Keys, key: &str) -> String {
+    if let Some(near) = super::error::nearest(key, keys.now.iter().chain(keys.later).copied()) {
+        return format!("unknown key; did you mean \"{near}\"?");
+    }
+    // A key after the header of a subtable lands in that subtable: TOML's commonest trap.
+    if let Some(home) = ALL.iter().find(|table| table.now.contains(&key)) {
+        let header = if home.table == "route" { "[[route]]".to_owned() } else { format!("[{}]", home.table) };
+        return format!("unknown key here; it belongs to {header}");
+    }
+    format!("unknown key; known here are: {}", keys.now.join(", "))
+}

@@ -1,0 +1,255 @@
+//! Secrets: named in the configuration, read when they are used, never shown.
+//!
+//! - [`Secret`] is where a secret is kept: in the file itself, in an environment variable, or in a
+//!   file. Its `Debug` and [`Secret::masked`] never hold the text.
+//! - [`Secret::reveal`] reads it anew each time, so that a rotated file counts at the next use.
+//! - [`SecretError`] names the variable or the path, never a byte of the value.
+
+use std::{
+    fmt,
+    io::{self, Read},
+    ops::Deref,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// The longest secret taken from a file, in bytes.
+pub const MAX_SECRET: usize = 64 * 1024;
+
+/// A secret of the configuration, read when it is used.
+#[derive(Clone)]
+pub struct Secret(Kept);
+
+#[derive(Clone)]
+enum Kept {
+    Literal(Arc<str>),
+    Env(String),
+    File(PathBuf),
+}
+
+impl Secret {
+    /// A secret that stands in the configuration itself.
+    pub fn literal(text: &str) -> Self {
+        Self(Kept::Literal(text.into()))
+    }
+
+    /// A secret in the environment variable `name`.
+    pub fn env(name: impl Into<String>) -> Self {
+        Self(Kept::Env(name.into()))
+    }
+
+    /// A secret in the file at `path`.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self(Kept::File(path.into()))
+    }
+
+    /// The file to watch for changes, where the secret is in one.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.0 {
+            Kept::File(path) => Some(path),
+            Kept::Literal(_) | Kept::Env(_) => None,
+        }
+    }
+
+    /// Does the text stand in the configuration itself?
+    pub fn is_literal(&self) -> bool {
+        matches!(self.0, Kept::Literal(_))
+    }
+
+    /// Reads the secret now. A file is read without the line end that closes it.
+    pub fn reveal(&self) -> Result<Revealed, SecretError> {
+        match &self.0 {
+            Kept::Literal(text) => Revealed::checked(text.to_string(), || "the secret".to_owned()),
+            Kept::Env(name) => {
+                let text = std::env::var(name).map_err(|error| match error {
+                    std::env::VarError::NotPresent => SecretError::NoVariable(name.clone()),
+                    std::env::VarError::NotUnicode(_) => SecretError::NotText(variable(name)),
+                })?;
+                Revealed::checked(text, || variable(name))
+            }
+            Kept::File(path) => read_file(path),
+        }
+    }
+
+    /// How it is written in the configuration, with a literal masked: a TOML value.
+    pub fn masked(&self) -> String {
+        match &self.0 {
+            Kept::Literal(_) => "\"***\"".to_owned(),
+            Kept::Env(name) => format!("{{ env = {} }}", super::masked::quoted(name)),
+            Kept::File(path) => format!("{{ file = {} }}", super::masked::quoted(&path.to_string_lossy())),
+        }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({})", self.masked())
+    }
+}
+
+fn variable(name: &str) -> String {
+    format!("the environment variable {name}")
+}
+
+fn read_file(path: &Path) -> Result<Revealed, SecretError> {
+    let unreadable =
+        |error: &io::Error| SecretError::Unreadable { path: path.to_owned(), kind: error.kind() };
+    let file = std::fs::File::open(path).map_err(|e| unreadable(&e))?;
+    let mut bytes = Vec::new();
+    // One byte more than is allowed, so that the longest allowed and a longer one differ.
+    file.take(MAX_SECRET as u64 + 3).read_to_end(&mut bytes).map_err(|e| unreadable(&e))?;
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+        if bytes.last() == Some(&b'\r') {
+            bytes.pop();
+        }
+    }
+    let from = || format!("the file {}", path.display());
+    let text = String::from_utf8(bytes).map_err(|_| SecretError::NotText(from()))?;
+    Revealed::checked(text, from)
+}
+
+/// The text of a secret, for as long as it is used; `Debug` masks it, and its memory is overwritten
+/// when it is dropped (as far as safe code can promise that).
+pub struct Revealed(String);
+
+impl Revealed {
+    fn checked(text: String, from: impl Fn() -> String) -> Result<Self, SecretError> {
+        // Held as `Self` first, so that a refused secret is overwritten as well.
+        let revealed = Self(text);
+        if revealed.is_empty() {
+            return Err(SecretError::Empty(from()));
+        }
+        if revealed.len() > MAX_SECRET {
+            return Err(SecretError::TooLong(from()));
+        }
+        if revealed.contains(['\r', '\n', '\0']) {
+            return Err(SecretError::LineBreak(from()));
+        }
+        Ok(revealed)
+    }
+}
+
+impl Deref for Revealed {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<str> for Revealed {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Revealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Revealed(***)")
+    }
+}
+
+impl Drop for Revealed {
+    fn drop(&mut self) {
+        let mut bytes = std::mem::take(&mut self.0).into_bytes();
+        bytes.fill(0);
+        // Keeps the optimiser from dropping a write that nobody reads.
+        std::hint::black_box(&bytes);
+    }
+}
+
+/// Why a secret could not be read. Says where it was looked for, never what was found.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SecretError {
+    /// The environment variable is not set.
+    #[error("the environment variable {0} is not set")]
+    NoVariable(String),
+    /// The file cannot be read.
+    #[error("the file {} cannot be read: {kind}", path.display())]
+    Unreadable {
+        /// The file that was asked for.
+        path: PathBuf,
+        /// What the system said.
+        kind: io::ErrorKind,
+    },
+    /// Not UTF-8.
+    #[error("{0} is not UTF-8 text")]
+    NotText(String),
+    /// Nothing there.
+    #[error("{0} is empty")]
+    Empty(String),
+    /// More than [`MAX_SECRET`] bytes.
+    #[error("{0} is longer than 64 KiB")]
+    TooLong(String),
+    /// A line break or a NUL inside, which no header can carry.
+    #[error("{0} holds a line break or a NUL")]
+    LineBreak(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CANARY: &str = "CANARY-7f3a";
+
+    fn file_with(bytes: &[u8]) -> (tempfile::TempDir, Secret) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        std::fs::write(&path, bytes).unwrap();
+        (dir, Secret::file(path))
+    }
+
+    #[test]
+    fn a_secret_is_read_from_each_place() {
+        assert_eq!(&*Secret::literal("abc").reveal().unwrap(), "abc");
+        // Tests cannot set a variable (that is unsafe); cargo sets this one for them.
+        assert_eq!(&*Secret::env("CARGO_PKG_NAME").reveal().unwrap(), "perennial");
+        for written in [&b"abc"[..], b"abc\n", b"abc\r\n"] {
+            assert_eq!(&*file_with(written).1.reveal().unwrap(), "abc");
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_anew_at_each_use() {
+        let (_dir, secret) = file_with(b"old");
+        std::fs::write(secret.path().unwrap(), "new\n").unwrap();
+        assert_eq!(&*secret.reveal().unwrap(), "new");
+    }
+
+    #[test]
+    fn what_is_no_secret_is_refused_without_showing_it() {
+        let long = [CANARY.as_bytes(), &vec![b'x'; MAX_SECRET]].concat();
+        let cases: [(&[u8], &str); 6] = [
+            (b"", "is empty"),
+            (b"\n", "is empty"),
+            (b"CANARY-7f3a\nmore", "holds a line break or a NUL"),
+            (b"CANARY-7f3a\n\n", "holds a line break or a NUL"),
+            (b"CANARY-7f3a\xff", "is not UTF-8 text"),
+            (&long, "is longer than 64 KiB"),
+        ];
+        for (bytes, why) in cases {
+            let (_dir, secret) = file_with(bytes);
+            let error = secret.reveal().unwrap_err();
+            assert!(error.to_string().ends_with(why), "{error}");
+            assert!(!format!("{error} {error:?}").contains(CANARY));
+        }
+        let exact = file_with(&[&vec![b'x'; MAX_SECRET][..], b"\r\n"].concat());
+        assert_eq!(exact.1.reveal().unwrap().len(), MAX_SECRET);
+    }
+
+    #[test]
+    fn what_is_not_there_is_named() {
+        let error = Secret::env("PERENNIAL_NOT_SET").reveal().unwrap_err();
+        assert_eq!(error.to_string(), "the environment variable PERENNIAL_NOT_SET is not set");
+        let error = Secret::file("/nonexistent/gate").reveal().unwrap_err();
+        assert_eq!(error.to_string(), "the file /nonexistent/gate cannot be read: entity not found");
+    }
+
+    #[test]
+    fn debug_masks() {
+        let secret = Secret::literal(CANARY);
+        let shown = format!("{secret:?} {:?} {}", secret.reveal().unwrap(), secret.masked());
+        assert!(!shown.contains(CANARY), "{shown}");
+    }
+}

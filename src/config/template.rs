@@ -1,0 +1,348 @@
+//! Templates: a text with names in it, expanded for the place it stands in.
+//!
+//! `{token}`, `{client.token}`, `{query.NAME}` and `{header.NAME}` are names; any other brace is a
+//! brace. A template is parsed once, at load. When it is expanded, the operator's own text is taken
+//! as written, and each value is escaped for its [`Place`], or refused where a place has no
+//! escape: no value can break out of where it was put.
+
+use std::fmt;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::{Secret, SecretError};
+
+/// A text with `{names}` in it. `Debug` masks its own text, which may be a password.
+#[derive(Clone, Default)]
+pub struct Template {
+    pieces: Vec<Piece>,
+}
+
+#[derive(Clone)]
+enum Piece {
+    Literal(String),
+    Name(Name),
+    Secret(Secret),
+}
+
+/// What a template may name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Name {
+    /// `{token}`: the credential's current token.
+    Token,
+    /// `{client.token}`: the token that the client itself presented.
+    ClientToken,
+    /// `{query.NAME}`: a parameter of the client's query, by its exact name.
+    Query(String),
+    /// `{header.NAME}`: a header of the client's handshake; the name in lower case.
+    Header(String),
+}
+
+/// Where a template stands, which is what its values are escaped for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A path or a query: percent-encoded; a value that is a dot segment is refused.
+    Url,
+    /// A header's value: control characters are refused.
+    Header,
+    /// A value of a body in `application/x-www-form-urlencoded`: percent-encoded.
+    Form,
+    /// Inside a JSON string: escaped as JSON does.
+    JsonString,
+    /// One offer in `Sec-WebSocket-Protocol`: what a protocol's name cannot have is refused.
+    Subprotocol,
+    /// A cookie's value: what ends or splits a cookie is refused.
+    Cookie,
+    /// Plain text without structure: as it is.
+    Text,
+}
+
+/// Why a template could not be expanded. Never holds a value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExpandError {
+    /// There is no value of that name (yet).
+    #[error("there is no value for {0}")]
+    Missing(Name),
+    /// The value cannot stand in that place.
+    #[error("the value of {0} cannot stand in {1}")]
+    Refused(Name, Place),
+    /// The secret cannot stand in that place.
+    #[error("the secret cannot stand in {0}")]
+    RefusedSecret(Place),
+    /// The secret cannot be read.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+}
+
+impl Template {
+    /// Parses a text. Every text is a template: what is no name is taken as written.
+    pub fn parse(text: &str) -> Self {
+        let mut pieces = Vec::new();
+        let mut literal = String::new();
+        let mut rest = text;
+        while let Some(brace) = rest.find('{') {
+            let (before, after) = rest.split_at(brace);
+            literal.push_str(before);
+            if let Some((name, length)) = Name::at_start(after) {
+                if !literal.is_empty() {
+                    pieces.push(Piece::Literal(std::mem::take(&mut literal)));
+                }
+                pieces.push(Piece::Name(name));
+                rest = &after[length..];
+            } else {
+                literal.push('{');
+                rest = &after[1..];
+            }
+        }
+        literal.push_str(rest);
+        if !literal.is_empty() {
+            pieces.push(Piece::Literal(literal));
+        }
+        Self { pieces }
+    }
+
+    /// A template that is one secret, read when it is expanded.
+    pub fn secret(secret: Secret) -> Self {
+        Self { pieces: vec![Piece::Secret(secret)] }
+    }
+
+    /// A text in which no brace is a name.
+    pub(super) fn verbatim(text: &str) -> Self {
+        Self { pieces: vec![Piece::Literal(text.to_owned())] }
+    }
+
+    /// Puts another template behind this one.
+    pub(super) fn append(&mut self, other: Self) {
+        self.pieces.extend(other.pieces);
+    }
+
+    /// The names in it, in order.
+    pub fn names(&self) -> impl Iterator<Item = &Name> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Name(name) => Some(name),
+            Piece::Literal(_) | Piece::Secret(_) => None,
+        })
+    }
+
+    /// Its text, where it names nothing and holds no secret.
+    pub fn as_literal(&self) -> Option<&str> {
+        match self.pieces.as_slice() {
+            [] => Some(""),
+            [Piece::Literal(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Puts the values in, each escaped for the place.
+    pub fn expand<'v>(
+        &self,
+        place: Place,
+        values: &dyn Fn(&Name) -> Option<&'v str>,
+    ) -> Result<String, ExpandError> {
+        let mut out = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Literal(text) => out.push_str(text),
+                Piece::Name(name) => {
+                    let value = values(name).ok_or_else(|| ExpandError::Missing(name.clone()))?;
+                    place
+                        .put(value, &mut out)
+                        .map_err(|Refused| ExpandError::Refused(name.clone(), place))?;
+                }
+                Piece::Secret(secret) => place
+                    .put(&secret.reveal()?, &mut out)
+                    .map_err(|Refused| ExpandError::RefusedSecret(place))?,
+            }
+        }
+        Ok(out)
+    }
+
+    /// As written, where `mask` is false; else with its own text masked, a mere `Bearer ` excepted.
+    pub fn shown(&self, mask: bool) -> String {
+        let mut out = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Literal(text) if !mask || text.eq_ignore_ascii_case("bearer ") => out.push_str(text),
+                Piece::Literal(_) | Piece::Secret(_) => out.push_str("***"),
+                Piece::Name(name) => out.push_str(&name.to_string()),
+            }
+        }
+        out
+    }
+
+    /// The secret that it is, where it is one.
+    pub fn as_secret(&self) -> Option<&Secret> {
+        match self.pieces.as_slice() {
+            [Piece::Secret(secret)] => Some(secret),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Template({:?})", self.shown(true))
+    }
+}
+
+impl Name {
+    /// The name that `text` begins with, braces included, and how long it is there.
+    fn at_start(text: &str) -> Option<(Self, usize)> {
+        let inner = &text[1..text.find('}')?];
+        let length = inner.len() + 2;
+        let name = match inner.split_once('.') {
+            None if inner == "token" => Self::Token,
+            Some(("client", "token")) => Self::ClientToken,
+            Some(("query", name)) if is_name(name) => Self::Query(name.to_owned()),
+            Some(("header", name)) if is_name(name) => Self::Header(name.to_ascii_lowercase()),
+            _ => return None,
+        };
+        Some((name, length))
+    }
+}
+
+/// What a parameter or a header may be called in a template: what needs no escape anywhere.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b))
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Token => f.write_str("{token}"),
+            Self::ClientToken => f.write_str("{client.token}"),
+            Self::Query(name) => write!(f, "{{query.{name}}}"),
+            Self::Header(name) => write!(f, "{{header.{name}}}"),
+        }
+    }
+}
+
+/// Everything but RFC 3986's unreserved characters.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+struct Refused;
+
+impl Place {
+    fn put(self, value: &str, out: &mut String) -> Result<(), Refused> {
+        match self {
+            // A dot segment would climb out of its path, and stays one when it is percent-encoded.
+            Self::Url if matches!(value, "." | "..") => return Err(Refused),
+            Self::Url | Self::Form => out.extend(utf8_percent_encode(value, ESCAPED)),
+            Self::Header => {
+                if value.chars().any(|c| c.is_control() && c != '\t') {
+                    return Err(Refused);
+                }
+                out.push_str(value);
+            }
+            Self::JsonString => {
+                let quoted = serde_json::to_string(value).map_err(|_| Refused)?;
+                out.push_str(&quoted[1..quoted.len() - 1]);
+            }
+            Self::Subprotocol => {
+                if !value.bytes().all(is_token_byte) {
+                    return Err(Refused);
+                }
+                out.push_str(value);
+            }
+            Self::Cookie => {
+                if !value.bytes().all(|b| b.is_ascii_graphic() && !b"\",;\\".contains(&b)) {
+                    return Err(Refused);
+                }
+                out.push_str(value);
+            }
+            Self::Text => out.push_str(value),
+        }
+        Ok(())
+    }
+}
+
+/// Is it a `tchar` of RFC 9110: what a header's name, a cookie's name and a subprotocol are made of?
+pub(super) fn is_token_byte(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Url => "a URL",
+            Self::Header => "a header",
+            Self::Form => "a form",
+            Self::JsonString => "a JSON string",
+            Self::Subprotocol => "a subprotocol",
+            Self::Cookie => "a cookie",
+            Self::Text => "a text",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expand(template: &str, place: Place, value: &str) -> Result<String, ExpandError> {
+        Template::parse(template).expand(place, &|_| Some(value))
+    }
+
+    #[test]
+    fn only_the_four_names_are_names() {
+        let text = r#"{token}{client.token}{query.user-id}{header.X-User} {} {tokens} {client.id} {query.} {{"a":1} {"#;
+        let template = Template::parse(text);
+        let names: Vec<_> = template.names().cloned().collect();
+        assert_eq!(
+            names,
+            [Name::Token, Name::ClientToken, Name::Query("user-id".into()), Name::Header("x-user".into())]
+        );
+        let expanded = template.expand(Place::Text, &|_| Some("v")).unwrap();
+        assert_eq!(expanded, r#"vvvv {} {tokens} {client.id} {query.} {{"a":1} {"#);
+    }
+
+    #[test]
+    fn a_name_may_follow_a_loose_brace() {
+        assert_eq!(expand("{{token}}", Place::Text, "v").unwrap(), "{v}");
+        assert_eq!(expand("{é{token}", Place::Text, "v").unwrap(), "{év");
+        assert_eq!(expand("{token}", Place::Text, "{token}").unwrap(), "{token}", "once only");
+    }
+
+    #[test]
+    fn each_place_escapes_or_refuses() {
+        let cases = [
+            (Place::Url, "a/b?c&d#é", Some("a%2Fb%3Fc%26d%23%C3%A9")),
+            (Place::Url, "..", None),
+            (Place::Form, "a b&c=d", Some("a%20b%26c%3Dd")),
+            (Place::JsonString, "a\"\\\n", Some("a\\\"\\\\\\n")),
+            (Place::Header, "a b", Some("a b")),
+            (Place::Header, "a\r\nb", None),
+            (Place::Header, "a\0", None),
+            (Place::Subprotocol, "ey.J-_", Some("ey.J-_")),
+            (Place::Subprotocol, "a, b", None),
+            (Place::Cookie, "a=b", Some("a=b")),
+            (Place::Cookie, "a; b", None),
+        ];
+        for (place, value, want) in cases {
+            assert_eq!(expand("{token}", place, value).ok().as_deref(), want, "{place:?} {value:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named_and_a_value_never_shown() {
+        let template = Template::parse("Bearer {token}");
+        let error = template.expand(Place::Header, &|_| None).unwrap_err();
+        assert_eq!(error.to_string(), "there is no value for {token}");
+        let error = expand("Bearer {token}", Place::Header, "CANARY\n").unwrap_err();
+        assert_eq!(error.to_string(), "the value of {token} cannot stand in a header");
+        assert!(!format!("{error:?}").contains("CANARY"));
+    }
+
+    #[test]
+    fn debug_masks_its_own_text() {
+        assert_eq!(format!("{:?}", Template::parse("key CANARY {token}")), r#"Template("***{token}")"#);
+        assert_eq!(Template::parse("Bearer {token}").shown(true), "Bearer {token}");
+    }
+
+    #[test]
+    fn a_secret_is_read_when_expanded() {
+        let template = Template::secret(Secret::env("CARGO_PKG_NAME"));
+        assert_eq!(template.expand(Place::Header, &|_| None).unwrap(), "perennial");
+        let template = Template::secret(Secret::env("PERENNIAL_NOT_SET"));
+        assert!(matches!(template.expand(Place::Text, &|_| None), Err(ExpandError::Secret(_))));
+    }
+}

@@ -1,0 +1,237 @@
+//! The room as a whole: what suffices, what is refused and how, and that no secret is ever shown.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// The smallest useful file. (The variable is one that cargo sets for tests: they cannot set any.)
+const SMALLEST: &str = r#"
+[[route]]
+upstream = "wss://main.realtime.ably.net"
+dialect = "ably"
+[route.token]
+source = "ably-key"
+key = { env = "CARGO_PKG_NAME" }
+"#;
+
+/// Every key that there is, secrets wherever one may stand.
+const EVERYTHING: &str = r#"
+[listen]
+address = "0.0.0.0:0"
+open = true
+[admin]
+address = "[::1]:0"
+[limits]
+sessions = 5
+message = "64KiB"
+handshake = "1s500ms"
+drain = "0s"
+[state]
+store = "memory"
+
+[[route]]
+name = "short"
+path = "/a"
+upstream = "ws://localhost:9000/base"
+dialect = "none"
+[route.token]
+source = "http"
+url = "https://auth.example.com/token?key=CANARY"
+headers = { Authorization = "Bearer CANARY", X-Old = "CANARY{token}", X-Env = { env = "CARGO_PKG_NAME" } }
+json = { user = "u-{token}", list = [1, 2.5, true], inner = { pass = "CANARY" }, of = { env = "CARGO_PKG_NAME" } }
+refresh_before = "30s"
+check_every = "1m"
+lifetime = "2h"
+share = "route"
+timeout = "5s"
+exchange = "https://rest.ably.io"
+[route.token.tls]
+server_name = "auth.internal"
+[route.client]
+origins = ["https://App.Example.com:443"]
+secret = "CANARY"
+[route.handshake]
+query = "token"
+header = "X-Token: CANARY {token}"
+subprotocol = "auth.{token}"
+cookie = "session"
+[route.session]
+queue = "2MiB"
+hold = "5s"
+reconnect = "2m"
+keepalive = "20s"
+
+[[route]]
+path = "/a/longer"
+upstream = "wss://main.realtime.ably.net"
+dialect = "ably"
+token = { source = "ably-key", key = "app.key:CANARY", ttl = "2h", capability = { "chat:*" = ["publish"] }, client_id = "me" }
+
+[[route]]
+path = "/form"
+upstream = "wss://main.realtime.ably.net"
+dialect = "ably"
+token = { source = "http", url = "https://h/t", form = { pass = "CANARY" } }
+
+[[route]]
+path = "/body"
+upstream = "wss://main.realtime.ably.net"
+dialect = "ably"
+token = { source = "http", url = "https://h/t", headers = { content-type = "application/json" }, body = '{"p":"CANARY","t":"{token}"}' }
+
+[[route]]
+path = "/static"
+upstream = "wss://main.realtime.ably.net"
+dialect = "ably"
+token = { source = "static", token = "CANARY" }
+
+[[route]]
+path = "/file"
+upstream = "wss://main.realtime.ably.net"
+dialect = "ably"
+token = { source = "file", path = "/run/token" }
+
+[[route]]
+path = "/plain"
+upstream = "ws://localhost"
+dialect = "none"
+"#;
+
+fn parse(text: &str) -> Config {
+    Config::parse(text, "perennial.toml").unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn refused(text: &str) -> String {
+    Config::parse(text, "p").expect_err(text).to_string()
+}
+
+fn http_of(route: &Route) -> &HttpSource {
+    let Some(TokenConfig { source: SourceConfig::Http(http), .. }) = &route.token else {
+        panic!("{} has no http source", route.name)
+    };
+    http
+}
+
+#[test]
+fn six_lines_suffice() {
+    let config = parse(SMALLEST);
+    assert_eq!(config.listen.address.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.admin.address.to_string(), "127.0.0.1:9464");
+    let Limits { sessions, message, handshake, drain } = config.limits;
+    let ten = Duration::from_secs(10);
+    assert_eq!((sessions, message, handshake, drain), (10_000, 1 << 20, ten, ten));
+    let route = &config.routes[0];
+    assert_eq!((route.name.as_str(), route.path.as_str()), ("ably", "/"));
+    let SessionPolicy { queue, hold, reconnect, keepalive } = route.session;
+    assert_eq!((queue, hold, reconnect, keepalive), (1 << 20, ten, ten * 6, ten));
+    let token = route.token.as_ref().unwrap();
+    assert_eq!((token.refresh.check_every, token.refresh.timeout), (ten * 90, ten));
+    let SourceConfig::AblyKey(key) = &token.source else { panic!("{token:?}") };
+    assert_eq!((key.ttl, key.capability.as_str()), (ten * 360, r#"{"*":["*"]}"#));
+    assert_eq!(&*key.key.reveal().unwrap(), "perennial");
+}
+
+#[test]
+fn everything_is_understood() {
+    let config = parse(EVERYTHING);
+    let paths: Vec<_> = config.routes.iter().map(|route| route.path.as_str()).collect();
+    assert_eq!(paths, ["/a/longer", "/static", "/plain", "/form", "/body", "/file", "/a"]);
+    let names: Vec<_> = config.routes.iter().map(|route| route.name.as_str()).collect();
+    assert_eq!(names, ["ably", "route5", "route7", "route3", "route4", "route6", "short"]);
+    assert_eq!(config.limits.handshake, Duration::from_millis(1500));
+    let route = &config.routes[6];
+    assert_eq!(route.client.origins, ["https://app.example.com"]);
+    assert_eq!(route.upstream.endpoint.authority(), "localhost:9000");
+    assert_eq!(route.upstream.endpoint.path_and_query, "/base");
+    let http = http_of(route);
+    assert_eq!((&http.method, http.exchange.host.as_str()), (&http::Method::POST, "rest.ably.io"));
+    let (kind, body) = http.body.render(&|_| Some("\"old")).unwrap().unwrap();
+    assert_eq!(kind, Some("application/json"));
+    let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let inner = serde_json::json!({ "pass": "CANARY" });
+    let want =
+        serde_json::json!({ "user": "u-\"old", "list": [1, 2.5, true], "inner": inner, "of": "perennial" });
+    assert_eq!(body, want);
+    let form = http_of(&config.routes[3]);
+    assert_eq!(form.exchange.host, "main.realtime.ably.net");
+    assert_eq!(form.body.render(&|_| None).unwrap().unwrap().1, "pass=CANARY");
+    let text = http_of(&config.routes[4]).body.render(&|_| Some("\"")).unwrap().unwrap();
+    assert_eq!(text, (None, r#"{"p":"CANARY","t":"\""}"#.to_owned()));
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let config = parse(EVERYTHING);
+    let masked = config.masked();
+    assert!(!masked.contains("CANARY"), "{masked}");
+    let debug = format!("{config:#?}");
+    assert!(!debug.contains("CANARY"), "{debug}");
+}
+
+#[test]
+fn the_masked_configuration_is_toml_with_the_defaults_in_it() {
+    let masked = parse(EVERYTHING).masked();
+    toml::from_str::<toml::Table>(&masked).unwrap_or_else(|error| panic!("{error}\n{masked}"));
+    let masked = parse(SMALLEST).masked();
+    // An environment variable is not masked, so that this one is a configuration, and the same again.
+    assert_eq!(parse(&masked).masked(), masked);
+    assert!(masked.contains("ttl = \"1h\"\n") && masked.contains("message = \"1MiB\"\n"), "{masked}");
+}
+
+#[test]
+fn a_file_is_loaded_and_named_in_errors() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("perennial.toml");
+    let missing = Config::load(&path).unwrap_err().to_string();
+    assert_eq!(missing, format!("{}: cannot be read: entity not found", path.display()));
+    std::fs::write(&path, SMALLEST).unwrap();
+    assert!(Config::load(&path).is_ok());
+}
+
+#[test]
+fn all_problems_are_named_at_once() {
+    let text =
+        "[listen]\nadress = 1\n[limits]\nsessions = 0\n[[route]]\npath = 'x'\n[route.session]\nhold = 5\n";
+    assert_eq!(
+        refused(text),
+        "p:2:1: listen.adress: unknown key; did you mean \"address\"?\n\
+         p:4:12: limits.sessions: must be a whole number, 1 or more\n\
+         p:5:1: route.dialect: missing; add dialect = \"ably\", or \"none\" for a plain proxy\n\
+         p:5:1: route.upstream: missing; add upstream = \"wss://…\"\n\
+         p:6:8: route.path: expected a path that begins with \"/\", without query, fragment or spaces\n\
+         p:8:8: route.session.hold: expected a duration such as \"30s\", \"2h30m\" or \"250ms\", found an integer"
+    );
+}
+
+mod places;
+mod refusals;
+
+proptest! {
+    /// Whatever stands in the file, there is an answer, and never a panic.
+    #[test]
+    fn any_text_has_an_answer(text in "(\\[\\[?(listen|route|route.token|x)\\]\\]?\n|(key|source|ttl|url|address|[a-z]) = [\"'0-9a-z{}\\[\\]=. ]{0,20}\n){0,12}") {
+        let _ = Config::parse(&text, "p");
+    }
+
+    /// A secret in any place that takes a string, right or wrong, is not in what is said of it.
+    #[test]
+    fn no_error_shows_a_value(nth in 0_usize..80, wrong in "(CANARY|CANARY ?[{}:/?@#]{0,4}CANARY|ws://CANARY:CANARY@h)") {
+        let mut strings = EVERYTHING.match_indices('"').collect::<Vec<_>>();
+        strings.truncate(strings.len() / 2 * 2);
+        let pair = &strings[(nth * 2) % strings.len()..][..2];
+        let text = [&EVERYTHING[..=pair[0].0], &wrong, &EVERYTHING[pair[1].0..]].concat();
+        match Config::parse(&text, "p") {
+            Ok(_) => {}
+            // The name of a variable and a path are shown, and may be anything.
+            Err(errors) => prop_assert!(
+                !format!("{errors} {errors:?}")
+                    .replace("the file CANARY", "")
+                    .replace("the environment variable CANARY", "")
+                    .contains("CANARY"),
+                "{errors}"
+            ),
+        }
+    }
+}

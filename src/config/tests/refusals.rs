@@ -1,0 +1,398 @@
+//! A wrong configuration of each kind, and exactly what is said of it.
+
+use super::refused;
+
+/// One route with these lines added, first at the route, then with a table of its own.
+fn plain(lines: &str) -> String {
+    format!("[[route]]\nupstream = \"wss://h\"\ndialect = \"none\"\n{lines}")
+}
+
+/// One Ably route with `[route.token]` holding these lines.
+fn token(lines: &str) -> String {
+    format!("[[route]]\nupstream = \"wss://h\"\ndialect = \"ably\"\n[route.token]\n{lines}")
+}
+
+fn http(lines: &str) -> String {
+    token(&format!("source = \"http\"\nurl = \"https://h/t\"\n{lines}"))
+}
+
+fn check(cases: &[(String, &str)]) {
+    let wrong: Vec<String> = cases
+        .iter()
+        .map(|(text, want)| (refused(text), text, want))
+        .filter(|(said, _, want)| said != *want)
+        .map(|(said, text, want)| format!("--- {text}\nsaid: {said}\nwant: {want}"))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn of_the_file() {
+    check(&[
+        (String::new(), "p:1:1: route: missing; add a [[route]] with an upstream and a dialect"),
+        ("[listen".into(), "p:1:8: unclosed table, expected `]`"),
+        ("a = 'CANARY".into(), "p:1:12: invalid literal string, expected `'`"),
+        (plain("name = \"a\"\nname = \"b\""), "p:5:1: duplicate key"),
+        (plain("") + "[dialect.x]", "p:4:2: dialect: not available in this version; remove it"),
+        (
+            "[route]\nupstream = \"wss://h\"".into(),
+            "p:1:1: route: expected [[route]], with two brackets, found a table",
+        ),
+        (
+            "listen = 5\n".to_owned() + &plain(""),
+            "p:1:10: listen: expected a table, [listen], found an integer",
+        ),
+        (plain("[lsten]"), "p:4:2: lsten: unknown key; did you mean \"listen\"?"),
+        (
+            plain("[route.session]\nrefresh_before = \"1s\""),
+            "p:5:1: route.session.refresh_before: unknown key here; it belongs to [route.token]",
+        ),
+        (
+            plain("[route.client]\nsecret = \"x\"\npath = \"/x\""),
+            "p:6:1: route.client.path: unknown key here; it belongs to [[route]]",
+        ),
+        (plain("[admin]\nwombat = 1"), "p:5:1: admin.wombat: unknown key; known here are: address"),
+        (
+            plain("[state]\nstore = \"redis\""),
+            "p:5:9: state.store: \"redis\" is not available in this version; expected one of \"memory\"",
+        ),
+        (plain("[state]\npath = \"/x\""), "p:5:1: state.path: not available in this version; remove it"),
+    ]);
+}
+
+#[test]
+fn of_the_listener() {
+    check(&[
+        (
+            plain("[listen]\naddress = \"localhost:80\""),
+            "p:5:11: listen.address: expected an IP address and a port, such as \"127.0.0.1:8080\"; write 127.0.0.1 for localhost",
+        ),
+        (
+            plain("[listen]\naddress = \":80\""),
+            "p:5:11: listen.address: expected an IP address and a port, such as \"127.0.0.1:8080\"; write 0.0.0.0 for all interfaces",
+        ),
+        (
+            plain("[listen]\naddress = 80"),
+            "p:5:11: listen.address: expected an IP address and a port, such as \"127.0.0.1:8080\", found an integer",
+        ),
+        (
+            plain("[listen]\naddress = \"0.0.0.0:80\""),
+            "p:5:11: listen.address: reachable from other machines, and route \"route1\" lets anyone in: set its secret in [route.client], or client_ca in [listen], or say open = true in [listen]",
+        ),
+        (plain("[listen]\nopen = 1"), "p:5:8: listen.open: expected true or false, found an integer"),
+        (
+            plain("[listen]\ncertificate = \"Cargo.toml\""),
+            "p:5:15: listen.certificate: needs key beside it; add key = \"PATH\"",
+        ),
+        (
+            plain("[listen]\nclient_ca = \"/nonexistent\""),
+            "p:5:13: listen.client_ca: needs certificate beside it; add certificate = \"PATH\"\np:5:13: listen.client_ca: the file /nonexistent cannot be read: entity not found",
+        ),
+        (
+            plain("[limits]\nmessage = \"1MB\""),
+            "p:5:11: limits.message: expected a size such as \"64KiB\" or \"1MiB\"; units are B, KiB, MiB, GiB",
+        ),
+        (plain("[limits]\nmessage = \"0B\""), "p:5:11: limits.message: must be more than zero"),
+        (plain("[limits]\nmessage = \"2GiB\""), "p:5:11: limits.message: must be at most \"1GiB\""),
+        (plain("[limits]\nhandshake = \"0s\""), "p:5:13: limits.handshake: must be longer than zero"),
+        (plain("[limits]\nhandshake = \"9999d\""), "p:5:13: limits.handshake: must be at most \"3660d\""),
+        (
+            plain("[limits]\nhandshake = \"10 seconds\""),
+            "p:5:13: limits.handshake: expected a duration such as \"30s\", \"2h30m\" or \"250ms\"; units are d, h, m, s, ms",
+        ),
+    ]);
+}
+
+#[test]
+fn of_a_route() {
+    let second = |lines: &str| plain("") + "[[route]]\nupstream = \"wss://h\"\ndialect = \"none\"\n" + lines;
+    check(&[
+        (
+            plain("name = \"a b\""),
+            "p:4:8: route.name: expected 1 to 64 of A-Z, a-z, 0-9, _ and -: it labels metrics and logs",
+        ),
+        (
+            plain("path = \"/a?b\""),
+            "p:4:8: route.path: expected a path that begins with \"/\", without query, fragment or spaces",
+        ),
+        (second(""), "p:4:1: route.path: another route has the path \"/\" already; give each its own"),
+        (
+            second("path = \"/b\"\nname = \"route1\""),
+            "p:8:8: route.name: another route has the name \"route1\" already; give each its own",
+        ),
+        (plain("http = {}"), "p:4:1: route.http: not available in this version; remove it"),
+        (
+            "[[route]]\nupstream = \"https://h\"\ndialect = \"none\"".into(),
+            "p:2:12: route.upstream: expected a URL that begins with wss:// or ws://",
+        ),
+        (
+            "[[route]]\nupstream = \"h:80\"\ndialect = \"none\"".into(),
+            "p:2:12: route.upstream: expected a URL that begins with wss:// or ws://",
+        ),
+        (
+            "[[route]]\nupstream = \"wss://\"\ndialect = \"none\"".into(),
+            "p:2:12: route.upstream: expected a URL that begins with wss:// or ws://: empty host",
+        ),
+        (
+            "[[route]]\nupstream = \"wss://a:b@h\"\ndialect = \"none\"".into(),
+            "p:2:12: route.upstream: a URL is shown in logs: take the user and the password out of it",
+        ),
+        (
+            "[[route]]\nupstream = \"wss://h?a=b\"\ndialect = \"none\"".into(),
+            "p:2:12: route.upstream: the query is the client's own; remove \"?…\"",
+        ),
+        (
+            "[[route]]\nupstream = \"wss://h#a\"\ndialect = \"none\"".into(),
+            "p:2:12: route.upstream: a fragment (\"#…\") is never sent; remove it",
+        ),
+        (
+            "[[route]]\nupstream = \"wss://h/{token}\"\ndialect = \"none\"".into(),
+            "p:2:12: route.upstream: a name in a URL is not available in this version; write the URL out",
+        ),
+        (
+            "[[route]]\nupstream = \"wss://h\"\ndialect = \"abyl\"".into(),
+            "p:3:11: route.dialect: expected one of \"ably\", \"none\"; did you mean \"ably\"?",
+        ),
+        (
+            "[[route]]\nupstream = \"wss://h\"\ndialect = \"handshake\"".into(),
+            "p:3:11: route.dialect: \"handshake\" is not available in this version; expected one of \"ably\", \"none\"",
+        ),
+        (
+            "[[route]]\nupstream = \"wss://h\"\ndialect = \"ably\"".into(),
+            "p:3:11: route.dialect: \"ably\" needs a token; add [route.token] with source = \"ably-key\" and key = { env = \"ABLY_KEY\" }, or with source = \"http\" and url = \"https://…\"",
+        ),
+        (
+            plain("[route.token]\nsource = \"static\"\ntoken = \"x\""),
+            "p:3:11: route.dialect: \"none\" does not know where the token goes; add [route.handshake] with query = \"token\" or header = \"Authorization: Bearer {token}\"",
+        ),
+        (
+            plain("[route.handshake]\nquery = \"t\""),
+            "p:4:1: route.handshake: there is no token to place; add [route.token], or remove this table",
+        ),
+        (
+            token("source = \"static\"\ntoken = \"x\"\n[route.handshake]\nquery = \"t\""),
+            "p:7:1: route.handshake: \"ably\" puts the token where the service takes it; remove this table",
+        ),
+    ]);
+}
+
+#[test]
+fn of_the_tables_of_a_route() {
+    check(&[
+        (
+            "[[route]]\nupstream = \"ws://h\"\ndialect = \"none\"\n[route.tls]\nserver_name = \"a\"".into(),
+            "p:4:1: route.tls: has no effect: the URL is not wss:// or https://; change it, or remove this table",
+        ),
+        (
+            plain("[route.tls]\nserver_name = \"a b\""),
+            "p:5:15: route.tls.server_name: expected the name of a host, such as \"example.com\"",
+        ),
+        (
+            plain("[route.tls]\nkey = \"Cargo.toml\""),
+            "p:5:7: route.tls.key: needs certificate beside it; add certificate = \"PATH\"",
+        ),
+        (
+            plain("[route.client]\ntoken = {}\ngrace = \"5m\"\nrevoke_for = \"1h\""),
+            "p:5:1: route.client.token: not available in this version; remove it\np:6:1: route.client.grace: not available in this version; remove it\np:7:1: route.client.revoke_for: not available in this version; remove it",
+        ),
+        (
+            plain("[route.client]\norigins = [\"*\"]"),
+            "p:5:11: route.client.origins: expected an array of origins, such as [\"https://app.example.com\"]: scheme://host or scheme://host:port, no path",
+        ),
+        (
+            plain("[route.session]\npark = \"0s\"\noverlap = \"keep\""),
+            "p:5:1: route.session.park: not available in this version; remove it\np:6:1: route.session.overlap: not available in this version; remove it",
+        ),
+    ]);
+}
+
+#[test]
+fn of_a_handshake() {
+    let of = |lines: &str| {
+        plain(&format!("token = {{ source = \"static\", token = \"x\" }}\n[route.handshake]\n{lines}"))
+    };
+    check(&[
+        (of(""), "p:5:1: route.handshake: says nothing; add query, header, subprotocol or cookie"),
+        (
+            of("query = \"a&b\""),
+            "p:6:9: route.handshake.query: expected the name of a parameter, such as \"token\"",
+        ),
+        (
+            of("cookie = \"a;b\""),
+            "p:6:10: route.handshake.cookie: expected a name, without spaces or separators",
+        ),
+        (
+            of("header = \"Authorization\""),
+            "p:6:10: route.handshake.header: expected a header such as \"Authorization: Bearer {token}\"",
+        ),
+        (
+            of("header = \"A: b\""),
+            "p:6:10: route.handshake.header: must say where the token goes: write {token}",
+        ),
+        (of("header = \"A b: {token}\""), "p:6:10: route.handshake.header: expected the name of a header"),
+        (
+            of("header = \"A: {token}\\n{token}\""),
+            "p:6:10: route.handshake.header: a header cannot hold line breaks or control characters",
+        ),
+        (
+            of("header = \"Host: {token}\""),
+            "p:6:10: route.handshake.header: the header host belongs to the connection and is set by Perennial",
+        ),
+        (
+            of("header = \"A: {client.token}\""),
+            "p:6:10: route.handshake.header: {client.token} is not available in this version",
+        ),
+        (
+            of("subprotocol = \"a, {token}\""),
+            "p:6:15: route.handshake.subprotocol: a subprotocol has no spaces or separators",
+        ),
+        (
+            of("query = \"t\"\ngreeting = {}"),
+            "p:7:1: route.handshake.greeting: not available in this version; remove it",
+        ),
+    ]);
+}
+
+#[test]
+fn of_a_token() {
+    let key = |lines: &str| token(&format!("source = \"ably-key\"\nkey = \"a.b:c\"\n{lines}"));
+    check(&[
+        (
+            token(""),
+            "p:4:1: route.token.source: missing; add source = \"http\", \"ably-key\", \"static\" or \"file\"",
+        ),
+        (
+            token("source = \"oauth2\""),
+            "p:5:10: route.token.source: \"oauth2\" is not available in this version; expected one of \"http\", \"ably-key\", \"static\", \"file\"",
+        ),
+        (
+            token("source = \"exec\""),
+            "p:5:10: route.token.source: \"exec\" is not available in this version; expected one of \"http\", \"ably-key\", \"static\", \"file\"",
+        ),
+        (
+            key("share = \"client\""),
+            "p:7:9: route.token.share: \"client\" is not available in this version; expected one of \"route\"",
+        ),
+        (key("identity = \"x\""), "p:7:1: route.token.identity: not available in this version; remove it"),
+        (
+            key("refresh_befor = \"1s\""),
+            "p:7:1: route.token.refresh_befor: unknown key; did you mean \"refresh_before\"?",
+        ),
+        (
+            key("refresh_before = \"1h\""),
+            "p:7:18: route.token.refresh_before: must be shorter than ttl, or the token is due as soon as it is there",
+        ),
+        (
+            key("ttl = \"25h\""),
+            "p:7:7: route.token.ttl: must be at most \"24h\", the longest that Ably takes",
+        ),
+        (
+            key("lifetime = \"1h\""),
+            "p:7:12: route.token.lifetime: the token is minted here and lives for its ttl; write ttl in place of lifetime",
+        ),
+        (
+            key("url = \"https://h\""),
+            "p:7:1: route.token.url: belongs to source = \"http\", and this one is \"ably-key\"; remove one of the two",
+        ),
+        (
+            key("capability = \"*\""),
+            "p:7:14: route.token.capability: expected JSON such as '{\"*\":[\"*\"]}', operations by channel",
+        ),
+        (
+            key("capability = { a = [] }"),
+            "p:7:14: route.token.capability: expected JSON such as '{\"*\":[\"*\"]}', operations by channel",
+        ),
+        (
+            key("client_id = \"{query.clientId}\""),
+            "p:7:13: route.token.client_id: a name in client_id is not available in this version; write it out",
+        ),
+        (token("source = \"ably-key\""), "p:4:1: route.token.key: missing; add key = { env = \"ABLY_KEY\" }"),
+        (
+            token("source = \"ably-key\"\nkey = \"CANARY\""),
+            "p:6:7: route.token.key: expected a key of the form appId.keyId:secret",
+        ),
+        (
+            token("source = \"file\"\npath = \"/x\"\nrefresh_before = \"2m\"\nlifetime = \"1m\""),
+            "p:7:18: route.token.refresh_before: must be shorter than lifetime, or the token is due as soon as it is there",
+        ),
+    ]);
+}
+
+#[test]
+fn of_a_secret() {
+    check(&[
+        (token("source = \"static\"\ntoken = \"\""), "p:6:9: route.token.token: the secret is empty"),
+        (
+            token("source = \"static\"\ntoken = { env = \"PERENNIAL_NOT_SET\" }"),
+            "p:6:9: route.token.token: the environment variable PERENNIAL_NOT_SET is not set",
+        ),
+        (
+            token("source = \"static\"\ntoken = { env = \"CANARY=\" }"),
+            "p:6:9: route.token.token: env takes the name of a variable, not its value",
+        ),
+        (
+            token("source = \"static\"\ntoken = { file = \"/nonexistent\" }"),
+            "p:6:9: route.token.token: the file /nonexistent cannot be read: entity not found",
+        ),
+        (
+            token("source = \"static\"\ntoken = { fil = \"/x\" }"),
+            "p:6:9: route.token.token: expected a string, { env = \"NAME\" } or { file = \"PATH\" }; did you mean \"file\"?",
+        ),
+        (
+            token("source = \"static\"\ntoken = 5"),
+            "p:6:9: route.token.token: expected a string, { env = \"NAME\" } or { file = \"PATH\" }, found an integer",
+        ),
+    ]);
+}
+
+#[test]
+fn of_an_http_source() {
+    check(&[
+        (token("source = \"http\""), "p:4:1: route.token.url: missing; add url = \"https://…\""),
+        (
+            token("source = \"http\"\nurl = \"wss://h\""),
+            "p:6:7: route.token.url: expected a URL that begins with https:// or http://",
+        ),
+        (
+            token("source = \"http\"\nurl = \"https://h/{query.id}\""),
+            "p:6:7: route.token.url: a name in a URL is not available in this version; write the URL out",
+        ),
+        (
+            http("form = {}\njson = {}"),
+            "p:7:8: route.token.form: a request has one body: keep one of json, form and body",
+        ),
+        (
+            http("json = 5"),
+            "p:7:8: route.token.json: expected a table, such as json = { name = \"value\" }, found an integer",
+        ),
+        (http("json = { a = inf }"), "p:7:8: route.token.json: JSON knows no infinity and no nan"),
+        (
+            http("method = \"GET\"\nbody = \"x\""),
+            "p:7:10: route.token.method: a GET has no body; write \"POST\", or remove the body",
+        ),
+        (
+            http("method = \"post\""),
+            "p:7:10: route.token.method: expected one of \"GET\", \"POST\", \"PUT\", \"PATCH\"; did you mean \"POST\"?",
+        ),
+        (
+            http("headers = { \"a b\" = \"x\" }"),
+            "p:7:11: route.token.headers: \"a b\": expected the name of a header",
+        ),
+        (
+            http("headers = { a = \"CANARY\\n\" }"),
+            "p:7:11: route.token.headers: \"a\": a header cannot hold line breaks or control characters",
+        ),
+        (
+            http("form = { a = \"{query.id}\" }"),
+            "p:7:8: route.token.form: \"a\": {query.id} is not available in this version: the token is the route's",
+        ),
+        (
+            http("body = \"{token}\""),
+            "p:7:8: route.token.body: names {token}, and only the Content-Type says how to escape it: set it in headers to application/json, application/x-www-form-urlencoded or text/plain",
+        ),
+        (
+            http("headers = { content-type = \"application/json\" }\nbody = '{\"a\":{token}}'"),
+            "p:8:8: route.token.body: expected JSON in which {token} stands inside a string",
+        ),
+    ]);
+}
