@@ -1,1 +1,23 @@
-//! (to come)
+//! The network below the sessions: bytes on sockets, TLS, and one-shot HTTP.
+//!
+//! ```text
+//!   http ──► dial ──► tls
+//!              │        │
+//!              └──► stream ◄── accepted sockets (tls::ServerTls)
+//! ```
+//!
+//! 1. There is one dialer, for upstreams and token endpoints alike: what holds for one leg (deadline,
+//!    keepalive, verification) holds for all.
+//! 2. Every operation has a deadline over all of its stages. A peer that drips a byte at a time does not
+//!    extend it.
+//! 3. Certificates are always verified; nothing switches that off.
+//! 4. An error says the stage, the host or the file, and the cause, and never what was sent.
+
+pub mod dial;
+pub mod http;
+pub mod stream;
+pub mod tls;
+
+pub use dial::{DialError, Dialer};
+pub use stream::{Io, Stream};
+pub use tls::{ServerTls, TlsError};

@@ -1,0 +1,239 @@
+//! The one dialer, for upstreams and token endpoints alike.
+//!
+//! ```text
+//!   resolve ──► connect (every address, a quarter of a second apart) ──► TLS ──► Stream
+//!   └───────────────────────────── one deadline ──────────────────────────────┘
+//! ```
+
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use rustls::{ClientConfig, pki_types::ServerName};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{net::TcpStream, time};
+use tokio_rustls::TlsConnector;
+
+use super::{Stream, TlsError, tls};
+use crate::{
+    clock::Instant,
+    config::{Endpoint, UpstreamTls},
+};
+
+/// How long an address may keep silent before the next one is tried beside it (RFC 8305 §5).
+const NEXT_ADDRESS: Duration = Duration::from_millis(250);
+/// Addresses of one host that are tried; a resolver may answer with hundreds.
+const MAX_ADDRESSES: usize = 16;
+/// Silence after which the kernel asks whether the peer is still there.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// How long bytes may stay unacknowledged before the connection counts as lost.
+#[cfg(target_os = "linux")]
+const USER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Connects to one endpoint.
+#[derive(Clone)]
+pub struct Dialer {
+    host: Arc<str>,
+    port: u16,
+    tls: Option<(ServerName<'static>, Arc<ClientConfig>)>,
+}
+
+impl Dialer {
+    /// Reads the certificates that the endpoint needs.
+    pub fn new(endpoint: &Endpoint, tls: &UpstreamTls) -> Result<Self, TlsError> {
+        let tls = if endpoint.tls {
+            let name = tls.server_name.as_ref().unwrap_or(&endpoint.host);
+            let name = ServerName::try_from(name.clone())
+                .map_err(|_| rustls::Error::General(format!("`{name}` is no name a certificate can have")))?;
+            Some((name, tls::client_config(tls)?))
+        } else {
+            None
+        };
+        Ok(Self { host: endpoint.host.as_str().into(), port: endpoint.port, tls })
+    }
+
+    /// What `Host` says: with brackets around an IPv6 address, without the scheme's own port.
+    pub fn authority(&self) -> String {
+        let usual = if self.tls.is_some() { 443 } else { 80 };
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.to_string() };
+        if self.port == usual { host } else { format!("{host}:{}", self.port) }
+    }
+
+    /// A new connection, TLS included, or why there is none by `deadline`.
+    pub async fn connect(&self, deadline: Instant) -> Result<Stream, DialError> {
+        let addresses = within(deadline, tokio::net::lookup_host((&*self.host, self.port)))
+            .await
+            .map_err(|cause| self.failed(Stage::Resolve, cause))?;
+        let addresses: Vec<_> = addresses.take(MAX_ADDRESSES).collect();
+        let tcp =
+            within(deadline, first(addresses)).await.map_err(|cause| self.failed(Stage::Connect, cause))?;
+        tune(&tcp).map_err(|cause| self.failed(Stage::Connect, cause))?;
+        match &self.tls {
+            None => Ok(Stream::Plain(tcp)),
+            Some((name, config)) => {
+                let handshake = TlsConnector::from(config.clone()).connect(name.clone(), tcp);
+                let tls =
+                    within(deadline, handshake).await.map_err(|cause| self.failed(Stage::Tls, cause))?;
+                Ok(Stream::TlsClient(Box::new(tls)))
+            }
+        }
+    }
+
+    fn failed(&self, stage: Stage, cause: io::Error) -> DialError {
+        DialError { stage, host: self.host.clone(), port: self.port, cause }
+    }
+}
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Dialer({}:{}, tls: {})", self.host, self.port, self.tls.is_some())
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+#[error("{stage} {host}:{port}: {cause}")]
+pub struct DialError {
+    pub stage: Stage,
+    pub host: Arc<str>,
+    pub port: u16,
+    pub cause: io::Error,
+}
+
+/// How far a dial came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Resolve,
+    Connect,
+    Tls,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Resolve => "resolve",
+            Self::Connect => "connect to",
+            Self::Tls => "TLS with",
+        })
+    }
+}
+
+/// Sets what every socket of ours has: no delay, and an end for a peer that vanished.
+pub fn tune(tcp: &TcpStream) -> io::Result<()> {
+    tcp.set_nodelay(true)?;
+    let socket = SockRef::from(tcp);
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL),
+    )?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    Ok(())
+}
+
+/// The first address that answers. A black hole in front of the list costs a quarter of a second.
+async fn first(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut left = addresses.into_iter();
+    let mut trying = FuturesUnordered::new();
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    loop {
+        match left.next() {
+            Some(address) => trying.push(TcpStream::connect(address)),
+            None if trying.is_empty() => return Err(last),
+            None => {}
+        }
+        let answered = if left.len() == 0 {
+            trying.next().await
+        } else {
+            // Nobody has answered yet: another address gets its turn beside this one.
+            let Ok(answered) = time::timeout(NEXT_ADDRESS, trying.next()).await else { continue };
+            answered
+        };
+        match answered {
+            Some(Ok(tcp)) => return Ok(tcp),
+            Some(Err(cause)) => last = cause,
+            None => {}
+        }
+    }
+}
+
+async fn within<T>(deadline: Instant, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    match time::timeout_at(deadline, work).await {
+        Ok(done) => done,
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "not done in time")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::clock;
+
+    fn endpoint(host: &str, port: u16, tls: bool) -> Endpoint {
+        Endpoint { tls, host: host.to_owned(), port, path_and_query: "/".to_owned() }
+    }
+
+    fn dialer(host: &str, port: u16) -> Dialer {
+        Dialer::new(&endpoint(host, port, false), &UpstreamTls::default()).unwrap()
+    }
+
+    fn soon() -> Instant {
+        clock::now() + Duration::from_secs(5)
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_tuned() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let stream = dialer("127.0.0.1", port).connect(soon()).await.unwrap();
+        let tcp = stream.tcp().unwrap();
+        assert!(tcp.nodelay().unwrap());
+        assert!(SockRef::from(tcp).keepalive().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_dead_address_does_not_hide_a_living_one() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dead = {
+            let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            gone.local_addr().unwrap()
+        };
+        first(vec![dead, listener.local_addr().unwrap()]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_refusal_names_stage_and_host() {
+        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let error = dialer("127.0.0.1", port).connect(soon()).await.unwrap_err();
+        assert_eq!(error.stage, Stage::Connect);
+        assert!(error.to_string().starts_with(&format!("connect to 127.0.0.1:{port}: ")), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_does_not_resolve_is_said() {
+        let error = dialer("nowhere.invalid", 80).connect(soon()).await.unwrap_err();
+        assert_eq!(error.stage, Stage::Resolve);
+    }
+
+    #[tokio::test]
+    async fn a_silent_tls_peer_meets_the_deadline() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let dir = tempfile::tempdir().unwrap();
+        let ca = dir.path().join("ca.pem");
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        std::fs::write(&ca, made.cert.pem()).unwrap();
+        let tls = UpstreamTls { ca: Some(ca), ..UpstreamTls::default() };
+        let dialer = Dialer::new(&endpoint("127.0.0.1", port, true), &tls).unwrap();
+        let error = dialer.connect(clock::now() + Duration::from_millis(50)).await.unwrap_err();
+        assert_eq!((error.stage, error.cause.kind()), (Stage::Tls, io::ErrorKind::TimedOut));
+        drop(listener);
+    }
+
+    #[test]
+    fn the_authority_is_what_host_says() {
+        assert_eq!(dialer("::1", 8080).authority(), "[::1]:8080");
+        assert_eq!(dialer("example.com", 80).authority(), "example.com");
+    }
+}

@@ -1,0 +1,189 @@
+//! One request over a connection of its own.
+//!
+//! 1. One deadline covers everything, from the name lookup to the last byte of the body: a server that
+//!    drips does not get more time.
+//! 2. The body has a limit; beyond it the connection is dropped, unread.
+//! 3. A redirect is an answer like any other: following it would carry a secret to another host.
+
+use std::{error::Error as _, pin::pin};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, header};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+
+use super::{DialError, Dialer, Stream};
+use crate::clock::Instant;
+
+/// The head of an answer may be this long.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    #[error("HTTP with {host}: {cause}")]
+    Exchange { host: String, cause: String },
+    #[error("the answer is larger than {limit} bytes")]
+    TooLarge { limit: usize },
+    #[error("no complete answer in time")]
+    Late,
+}
+
+/// Sends `request` (its URI in origin form) and reads the whole answer, at most `limit` bytes of body.
+///
+/// `Host` is the dialer's, unless the request has one.
+pub async fn request(
+    dialer: &Dialer,
+    request: Request<Bytes>,
+    limit: usize,
+    deadline: Instant,
+) -> Result<Response<Bytes>, HttpError> {
+    let stream = dialer.connect(deadline).await?;
+    let host = dialer.authority();
+    match tokio::time::timeout_at(deadline, exchange(stream, &host, request, limit)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(HttpError::Late),
+    }
+}
+
+async fn exchange(
+    stream: Stream,
+    host: &str,
+    request: Request<Bytes>,
+    limit: usize,
+) -> Result<Response<Bytes>, HttpError> {
+    let failed = |cause: &hyper::Error| HttpError::Exchange { host: host.to_owned(), cause: chain(cause) };
+    let (mut parts, body) = request.into_parts();
+    if let (false, Ok(value)) = (parts.headers.contains_key(header::HOST), HeaderValue::from_str(host)) {
+        parts.headers.insert(header::HOST, value);
+    }
+    parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    let request = Request::from_parts(parts, Full::new(body));
+
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(MAX_HEAD)
+        .handshake::<_, Full<Bytes>>(TokioIo::new(stream))
+        .await
+        .map_err(|cause| failed(&cause))?;
+    let answer = async {
+        let (parts, body) = sender.send_request(request).await.map_err(|cause| failed(&cause))?.into_parts();
+        let body = Limited::new(body, limit).collect().await.map_err(|cause| {
+            if cause.is::<LengthLimitError>() {
+                return HttpError::TooLarge { limit };
+            }
+            match cause.downcast_ref::<hyper::Error>() {
+                Some(cause) => failed(cause),
+                None => HttpError::Exchange { host: host.to_owned(), cause: "the body broke off".to_owned() },
+            }
+        })?;
+        Ok(Response::from_parts(parts, body.to_bytes()))
+    };
+    // hyper's connection does the reading and writing. It is driven here and not in a task of its own, so
+    // that nothing outlives the request.
+    let (mut answer, mut connection) = (pin!(answer), pin!(connection));
+    let mut open = true;
+    loop {
+        tokio::select! {
+            biased;
+            answer = &mut answer => return answer,
+            // Its error reaches the answer as well.
+            _ = &mut connection, if open => open = false,
+        }
+    }
+}
+
+/// hyper says only the outermost cause by itself.
+fn chain(error: &hyper::Error) -> String {
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        said = format!("{said}: {inner}");
+        cause = inner.source();
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::{
+        clock,
+        config::{Endpoint, UpstreamTls},
+    };
+
+    /// Asks a server that reads a head, says `answer`, and then, if told so, goes on saying `more` for ever.
+    async fn ask(
+        answer: &'static str,
+        more: Option<&'static str>,
+    ) -> (Result<Response<Bytes>, HttpError>, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = async {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(tcp.read_u8().await.unwrap());
+            }
+            tcp.write_all(answer.as_bytes()).await.unwrap();
+            while let Some(more) = more {
+                if tcp.write_all(more.as_bytes()).await.is_err() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            String::from_utf8(head).unwrap()
+        };
+        let endpoint =
+            Endpoint { tls: false, host: "127.0.0.1".to_owned(), port, path_and_query: "/".to_owned() };
+        let dialer = Dialer::new(&endpoint, &UpstreamTls::default()).unwrap();
+        let client = async {
+            let req = Request::get("/t?a=1").body(Bytes::new()).unwrap();
+            request(&dialer, req, 1024, clock::now() + Duration::from_millis(300)).await
+        };
+        tokio::join!(client, server)
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_read_whole() {
+        let (answer, head) =
+            ask("HTTP/1.1 302 Found\r\nlocation: /x\r\ncontent-length: 2\r\n\r\nok", None).await;
+        let answer = answer.unwrap();
+        assert_eq!((answer.status().as_u16(), &answer.body()[..]), (302, &b"ok"[..]), "not followed");
+        assert!(head.starts_with("GET /t?a=1 HTTP/1.1\r\n"), "{head}");
+        assert!(head.contains("host: 127.0.0.1:") && head.contains("connection: close"), "{head}");
+    }
+
+    #[tokio::test]
+    async fn an_endless_body_stops_at_the_limit() {
+        let (answer, _) = ask("HTTP/1.1 200 OK\r\n\r\n", Some("0123456789abcdef0123456789abcdef")).await;
+        assert!(matches!(answer, Err(HttpError::TooLarge { limit: 1024 })), "{answer:?}");
+    }
+
+    #[tokio::test]
+    async fn a_drip_meets_the_deadline() {
+        let (answer, _) = ask("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n", Some("x")).await;
+        assert!(matches!(answer, Err(HttpError::Late)), "{answer:?}");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_an_error() {
+        let (answer, _) = ask("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc", None).await;
+        assert!(matches!(answer, Err(HttpError::Exchange { .. })), "{answer:?}");
+    }
+
+    #[tokio::test]
+    async fn garbage_is_an_error() {
+        let (answer, _) = ask("SSH-2.0-OpenSSH_9.6\r\n\r\n", None).await;
+        assert!(matches!(answer, Err(HttpError::Exchange { .. })), "{answer:?}");
+    }
+}

@@ -1,0 +1,129 @@
+//! A byte stream to a peer, whatever it is made of.
+//!
+//! The TLS variants are boxed: a `Stream` lies in every session, and most of what a TLS connection holds
+//! is only there where there is TLS.
+
+use std::{
+    fmt, io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::{client, server};
+
+/// Anything that can stand in for a socket.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// A connection to a peer.
+pub enum Stream {
+    /// TCP as it is.
+    Plain(TcpStream),
+    /// TLS to a service that was dialled.
+    TlsClient(Box<client::TlsStream<TcpStream>>),
+    /// TLS to a client that was accepted.
+    TlsServer(Box<server::TlsStream<TcpStream>>),
+    /// A pipe in memory, for tests.
+    Other(Box<dyn Io>),
+}
+
+/// Calls one method on whichever stream is inside.
+macro_rules! each {
+    ($stream:expr, $inner:ident => $call:expr) => {
+        match $stream {
+            Stream::Plain($inner) => $call,
+            Stream::TlsClient($inner) => $call,
+            Stream::TlsServer($inner) => $call,
+            Stream::Other($inner) => $call,
+        }
+    };
+}
+
+impl Stream {
+    /// The socket below, where there is one.
+    pub fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Plain(tcp) => Some(tcp),
+            Self::TlsClient(tls) => Some(tls.get_ref().0),
+            Self::TlsServer(tls) => Some(tls.get_ref().0),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        each!(self.get_mut(), inner => Pin::new(inner).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        each!(self.get_mut(), inner => Pin::new(inner).poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        each!(self.get_mut(), inner => Pin::new(inner).poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        each!(self, inner => inner.is_write_vectored())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self.get_mut(), inner => Pin::new(inner).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self.get_mut(), inner => Pin::new(inner).poll_shutdown(cx))
+    }
+}
+
+impl From<TcpStream> for Stream {
+    fn from(tcp: TcpStream) -> Self {
+        Self::Plain(tcp)
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain(_) => "Stream(plain)",
+            Self::TlsClient(_) | Self::TlsServer(_) => "Stream(tls)",
+            Self::Other(_) => "Stream(other)",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[test]
+    fn a_stream_is_small() {
+        assert!(size_of::<Stream>() <= size_of::<TcpStream>() + size_of::<usize>(), "TLS must stay boxed");
+    }
+
+    #[tokio::test]
+    async fn bytes_pass_through() {
+        let (near, mut far) = tokio::io::duplex(8);
+        let mut near = Stream::Other(Box::new(near));
+        near.write_all(b"ping").await.unwrap();
+        let mut read = [0; 4];
+        far.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"ping");
+        near.shutdown().await.unwrap();
+        assert_eq!(far.read(&mut read).await.unwrap(), 0);
+    }
+}
