@@ -207,10 +207,10 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|cause| match cause {
-        pem::Error::NoItemsFound => wrong(path, "holds no PEM private key"),
+    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|cause| {
+        let empty = matches!(cause, pem::Error::NoItemsFound);
         // The cause of any other error may quote a line of the key.
-        _ => wrong(path, "not a PEM private key"),
+        wrong(path, if empty { "holds no PEM private key" } else { "not a PEM private key" })
     })
 }
 
