@@ -11,6 +11,7 @@
 //! 3. A token's text, and a secret, are in no error, log or `Debug`.
 
 pub mod keeper;
+pub mod source;
 pub mod token;
 
 pub use keeper::{Outcome, Trigger};

@@ -1,7 +1,12 @@
 //! Random histories of a keeper, against what must hold in each of them.
 //!
 //! Each of these bugs was planted, one at a time, and was seen to be caught:
-//! LISTED-BELOW
+//! a changed secret starts a second fetch · any ticket is taken · rejected texts are not looked at · an expired
+//! answer is taken · an empty one is · a failure drops the current token · the lifetime counts from the
+//! answer · the wall clock is not looked at · a stale demand is served · `check_every` is forgotten ·
+//! `Retry-After` is ignored · a terminal refusal is retried like any other · the same token gets a new
+//! generation · or is published again · demands are not spaced · a backoff may be nothing · a fetch is never
+//! given up · the margin is added.
 
 use proptest::prelude::*;
 
