@@ -11,8 +11,11 @@
 //! 3. A token's text, and a secret, are in no error, log or `Debug`.
 
 pub mod keeper;
+pub mod service;
 pub mod source;
 pub mod token;
 
 pub use keeper::{Outcome, Trigger};
+pub use service::{Credential, Observer, Spec, Status, Subscription};
+pub use source::Source;
 pub use token::{Generation, Token};
