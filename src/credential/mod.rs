@@ -1,5 +1,21 @@
 //! Tokens: what they are, when they are fetched, and where they come from.
+//!
+//! ```text
+//!   sessions ── current, usable, demand ──► service ── Event ──► keeper (pure)
+//!      ▲                                     │  ▲  ◄── Action ──┘
+//!      └────────── after each publish ───────┘  └── Issued ── source
+//! ```
+//!
+//! 1. A credential has one current token, read at the moment it is used. Nobody keeps a copy.
+//! 2. All rules about time are the keeper's; the service reads clocks and does as it says.
+//! 3. A token's text, and a secret, are in no error, log or `Debug`.
 
+pub mod keeper;
+pub mod service;
+pub mod source;
 pub mod token;
 
+pub use keeper::{Outcome, Trigger};
+pub use service::{Credential, Observer, Spec, Status, Subscription};
+pub use source::Source;
 pub use token::{Generation, Token};

@@ -1,0 +1,407 @@
+//! When to fetch a token: the whole of the refresh rules, as a machine without IO.
+//!
+//! ```text
+//!            Started                    Fetched, good
+//!   Idle ───────────────► Fetching ──────────────────────► Resting
+//!                          ▲  ▲ │                             │
+//!            wait is over, │  │ └── Failed, or not good ──┐   │ due by either clock, demanded,
+//!            secret changed│  │                           ▼   │ or secret changed
+//!                          │  └───────────────────────────────┘
+//!                          └───────────────────────── Waiting
+//! ```
+//!
+//! 1. One fetch is under way at a time. Whoever asks meanwhile waits for that one. Each has a ticket; an
+//!    answer with an older ticket changes nothing.
+//! 2. A token is due before its end by the margin, and by up to a tenth of its lifetime of jitter more.
+//!    Both are reckoned from the moment the request was *sent*: the lifetime began no earlier than that.
+//! 3. Due is due by either clock: the monotonic one, or the wall clock, which goes on while the host
+//!    sleeps, and which somebody may have set. It is looked at every `check_every` and at every event.
+//! 4. A failure leaves the current token in place, and is tried again after a wait with full jitter, from
+//!    half a second to half a minute, and sooner where the current token would end in that time.
+//! 5. `Retry-After` is honoured up to five minutes. A refusal that repeating cannot mend is tried again
+//!    after one to five minutes. A changed secret, and an operator, end either wait.
+//! 6. An answer that is empty, already expired, or a token that was rejected, is a failure. The current
+//!    token once more is none where it is not yet due; it is not published again, unless it now lives
+//!    longer, and then under its old generation: there is nothing to exchange.
+//! 7. A demand because of a rejected token runs only where that token is still the current one. One that is
+//!    rejected again and again while fresh is fetched anew with growing waits.
+//! 8. Nothing is fetched in a busy loop: scheduled and demanded fetches are half a second apart at least,
+//!    however short the token lives.
+//! 9. Once started, there is always a deadline.
+
+use std::{collections::VecDeque, time::Duration};
+
+use super::token::{Generation, Token};
+use crate::{
+    clock::{Instant, Now},
+    config::RefreshPolicy,
+};
+
+mod event;
+mod wait;
+
+pub use event::{Action, Event, FailureKind, FetchFailure, Fetched, Life, Outcome, Report, Trigger};
+
+/// Between two fetches that nobody hurries.
+const SPACING: Duration = Duration::from_millis(500);
+/// A token rejected younger than this (or than half its lifetime) points at the source or the service.
+const YOUNG: Duration = Duration::from_secs(30);
+/// Beyond the policy's timeout, after which a fetch that was not answered at all is given up.
+const UNANSWERED: Duration = Duration::from_secs(5);
+/// Rejected tokens that are remembered.
+const REMEMBERED: usize = 16;
+/// Longer than this no token lives; keeps the arithmetic far from its ends.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// The same token with its end this much later is worth telling.
+const LONGER: Duration = Duration::from_secs(1);
+
+/// The refresh of one credential.
+pub struct Keeper {
+    policy: RefreshPolicy,
+    rng: fastrand::Rng,
+    phase: Phase,
+    current: Option<Token>,
+    /// From the current token's issue to its refresh; `None` where it has no known end.
+    due_after: Option<Duration>,
+    /// Texts that the service turned down, oldest first.
+    rejected: VecDeque<Box<str>>,
+    /// Failures in a row.
+    failures: u32,
+    /// Young tokens rejected in a row.
+    early: u32,
+    /// Of the last fetch.
+    ticket: u64,
+    last_sent: Option<Instant>,
+    /// The secret changed while a fetch was under way, which may not have seen it.
+    again: bool,
+    next_check: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    /// Not started.
+    Idle,
+    /// The current token will do for now.
+    Resting,
+    Fetching {
+        trigger: Trigger,
+        sent: Now,
+        gives_up: Instant,
+    },
+    /// To be fetched, but not yet.
+    Waiting {
+        trigger: Trigger,
+        until: Instant,
+    },
+}
+
+impl Keeper {
+    /// A keeper that has not started; `seed` decides its jitter.
+    pub fn new(policy: RefreshPolicy, seed: u64) -> Self {
+        Self {
+            policy,
+            rng: fastrand::Rng::with_seed(seed),
+            phase: Phase::Idle,
+            current: None,
+            due_after: None,
+            rejected: VecDeque::new(),
+            failures: 0,
+            early: 0,
+            ticket: 0,
+            last_sent: None,
+            again: false,
+            next_check: None,
+        }
+    }
+
+    /// Takes an event and says what follows from it. When it returns, nothing is pending before the
+    /// deadline.
+    pub fn on_event(&mut self, event: Event, now: Now, out: &mut Vec<Action>) {
+        match event {
+            Event::Started => {
+                if let Phase::Idle = self.phase {
+                    self.fetch(Trigger::Start, now, out);
+                }
+            }
+            Event::Fetched { ticket, fetched } => {
+                if let Some((trigger, sent)) = self.answered(ticket) {
+                    self.judge(&fetched, trigger, sent, now, out);
+                }
+            }
+            Event::Failed { ticket, failure } => {
+                if let Some((trigger, sent)) = self.answered(ticket) {
+                    self.fail(failure, trigger, sent, now, out);
+                }
+            }
+            Event::Demanded { rejected, trigger } => self.demand(rejected, trigger, now, out),
+            Event::SecretChanged => match self.phase {
+                Phase::Idle => {}
+                Phase::Fetching { .. } => self.again = true,
+                Phase::Resting | Phase::Waiting { .. } => self.fetch(Trigger::Operator, now, out),
+            },
+            Event::Timer => {}
+        }
+        self.look(now, out);
+    }
+
+    /// When to send `Event::Timer`, at the latest.
+    pub fn deadline(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Idle => None,
+            Phase::Resting => [self.due(), self.next_check].into_iter().flatten().min(),
+            Phase::Fetching { gives_up, .. } => Some(gives_up),
+            Phase::Waiting { until, .. } => Some(until),
+        }
+    }
+
+    /// The last token that was published.
+    pub fn current(&self) -> Option<&Token> {
+        self.current.as_ref()
+    }
+
+    /// When the next fetch is sent, where none is under way and it is known.
+    pub fn next_fetch(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Idle | Phase::Fetching { .. } => None,
+            Phase::Resting => self.due(),
+            Phase::Waiting { until, .. } => Some(until),
+        }
+    }
+
+    /// What the clocks say, whatever the event was.
+    fn look(&mut self, now: Now, out: &mut Vec<Action>) {
+        match self.phase {
+            Phase::Idle => {}
+            Phase::Resting => {
+                if self.is_due(now) {
+                    let expired = self.current.as_ref().is_some_and(|token| token.is_expired(now));
+                    let trigger = if expired { Trigger::Expiry } else { Trigger::Schedule };
+                    let spaced = self.spaced(now.mono);
+                    if spaced <= now.mono {
+                        self.fetch(trigger, now, out);
+                    } else {
+                        // Only a wall clock that leaps can make a token due so soon.
+                        self.phase = Phase::Waiting { trigger, until: spaced };
+                    }
+                } else if self.next_check.is_none_or(|at| at <= now.mono) {
+                    self.next_check = Some(now.mono + self.policy.check_every.max(SPACING));
+                }
+            }
+            Phase::Fetching { trigger, sent, gives_up } => {
+                if gives_up <= now.mono {
+                    let failure = FetchFailure::passing("the source did not answer");
+                    self.fail(failure, trigger, sent, now, out);
+                }
+            }
+            Phase::Waiting { trigger, until } => {
+                if until <= now.mono {
+                    self.fetch(trigger, now, out);
+                }
+            }
+        }
+    }
+
+    fn fetch(&mut self, trigger: Trigger, now: Now, out: &mut Vec<Action>) {
+        self.ticket += 1;
+        self.last_sent = Some(now.mono);
+        self.again = false;
+        let gives_up = now.mono + self.policy.timeout + UNANSWERED;
+        self.phase = Phase::Fetching { trigger, sent: now, gives_up };
+        out.push(Action::Fetch { ticket: self.ticket, trigger });
+    }
+
+    /// The fetch that `ticket` belongs to, if it is the one under way.
+    fn answered(&self, ticket: u64) -> Option<(Trigger, Now)> {
+        match self.phase {
+            Phase::Fetching { trigger, sent, .. } if ticket == self.ticket => Some((trigger, sent)),
+            Phase::Fetching { .. } | Phase::Idle | Phase::Resting | Phase::Waiting { .. } => None,
+        }
+    }
+
+    fn judge(&mut self, fetched: &Fetched, trigger: Trigger, sent: Now, now: Now, out: &mut Vec<Action>) {
+        let told = fetched.life.from(sent).map(|life| life.min(LONGEST));
+        let lifetime = told.or(self.policy.lifetime);
+        let same = self.current.as_ref().filter(|token| token.expose() == fetched.text);
+        let generation = match (same, &self.current) {
+            (Some(token), _) => token.generation,
+            (None, Some(token)) => token.generation.next(),
+            (None, None) => Generation::default().next(),
+        };
+        let token = Token::new(&fetched.text, generation, sent, lifetime);
+        let wrong = if fetched.text.is_empty() {
+            Some("the source gave an empty token")
+        } else if self.rejected.iter().any(|text| **text == *fetched.text) {
+            Some("the source gave a token again that the service has rejected")
+        } else if token.is_expired(now) {
+            Some("the source gave a token that has already expired")
+        } else {
+            None
+        };
+        if let Some(reason) = wrong {
+            return self.fail(FetchFailure::passing(reason), trigger, sent, now, out);
+        }
+        if let Some(same) = same {
+            // An assumed lifetime counts from first sight, so only one that was told can be longer.
+            let longer = told.is_some()
+                && match (token.remaining(now), same.remaining(now)) {
+                    (Some(new), Some(old)) => new > old + LONGER,
+                    (Some(_) | None, None) | (None, Some(_)) => false,
+                };
+            if !longer {
+                return self.unchanged(trigger, sent, now, out);
+            }
+        }
+        self.publish(token, lifetime, trigger, sent, now, out);
+    }
+
+    fn publish(
+        &mut self,
+        token: Token,
+        lifetime: Option<Duration>,
+        trigger: Trigger,
+        sent: Now,
+        now: Now,
+        out: &mut Vec<Action>,
+    ) {
+        self.due_after =
+            lifetime.map(|life| wait::until_refresh(life, self.policy.refresh_before, &mut self.rng));
+        self.failures = 0;
+        self.current = Some(token.clone());
+        self.rest(now);
+        out.push(Action::Report(Report::Refreshed {
+            generation: token.generation,
+            trigger,
+            took: now.mono.saturating_duration_since(sent.mono),
+            expires_in: token.remaining(now),
+            next_refresh_in: self.next_fetch().map(|at| at.saturating_duration_since(now.mono)),
+        }));
+        // The token goes first: what is reported has happened.
+        out.insert(out.len() - 1, Action::Publish(token));
+    }
+
+    /// The source still has the token that is in use.
+    fn unchanged(&mut self, trigger: Trigger, sent: Now, now: Now, out: &mut Vec<Action>) {
+        if self.is_due(now) {
+            let failure = FetchFailure::passing("the source gave the current token again, which is due");
+            return self.fail(failure, trigger, sent, now, out);
+        }
+        self.failures = 0;
+        self.rest(now);
+        out.push(Action::Report(Report::Unchanged { trigger }));
+    }
+
+    /// Nothing to do until the token is due, unless the last fetch may have missed a new secret.
+    fn rest(&mut self, now: Now) {
+        self.next_check = Some(now.mono + self.policy.check_every.max(SPACING));
+        self.phase = if std::mem::take(&mut self.again) {
+            Phase::Waiting { trigger: Trigger::Operator, until: now.mono + SPACING }
+        } else {
+            Phase::Resting
+        };
+    }
+
+    fn fail(&mut self, failure: FetchFailure, trigger: Trigger, sent: Now, now: Now, out: &mut Vec<Action>) {
+        self.failures = self.failures.saturating_add(1);
+        let left =
+            self.current.as_ref().filter(|token| !token.is_expired(now)).map(|token| token.remaining(now));
+        let mut wait = match failure.kind {
+            FailureKind::Passing => wait::backoff(self.failures, left.flatten(), &mut self.rng),
+            FailureKind::Terminal => wait::slow(self.failures, &mut self.rng),
+        };
+        if let Some(asked) = failure.retry_after {
+            wait = wait.max(wait::asked(asked, &mut self.rng));
+        }
+        if std::mem::take(&mut self.again) {
+            wait = wait.min(SPACING);
+        }
+        self.phase = Phase::Waiting { trigger, until: now.mono + wait };
+        out.push(Action::Report(Report::Failed {
+            trigger,
+            terminal: failure.kind == FailureKind::Terminal,
+            reason: failure.reason,
+            took: now.mono.saturating_duration_since(sent.mono),
+            retry_in: wait,
+            still_valid_for: left.map_or(Some(Duration::ZERO), |remaining| remaining),
+        }));
+    }
+
+    fn demand(&mut self, rejected: Option<Generation>, trigger: Trigger, now: Now, out: &mut Vec<Action>) {
+        let mut wait = Duration::ZERO;
+        if let Some(generation) = rejected {
+            let Some(token) = self.current.as_ref().filter(|token| token.generation == generation) else {
+                // There is a newer one already, or the first is still to come.
+                return;
+            };
+            if !self.rejected.iter().any(|text| **text == *token.expose()) {
+                if self.rejected.len() == REMEMBERED {
+                    self.rejected.pop_front();
+                }
+                self.rejected.push_back(token.expose().into());
+            }
+            if let Phase::Resting = self.phase {
+                wait = self.patience(now);
+            }
+        }
+        match self.phase {
+            Phase::Idle | Phase::Fetching { .. } => {}
+            // Whoever demands does not shorten a wait that the source needs; an operator does.
+            Phase::Waiting { .. } => {
+                if trigger == Trigger::Operator {
+                    self.fetch(trigger, now, out);
+                }
+            }
+            Phase::Resting => {
+                let spaced = self.spaced(now.mono + wait);
+                if trigger == Trigger::Operator || spaced <= now.mono {
+                    self.fetch(trigger, now, out);
+                } else {
+                    let until = self.due().map_or(spaced, |due| spaced.min(due));
+                    self.phase = Phase::Waiting { trigger, until };
+                }
+            }
+        }
+    }
+
+    /// Not before `at`, nor too soon after the last fetch.
+    fn spaced(&self, at: Instant) -> Instant {
+        self.last_sent.map_or(at, |sent| at.max(sent + SPACING))
+    }
+
+    /// How long to wait before the current token, rejected now, is fetched anew.
+    fn patience(&mut self, now: Now) -> Duration {
+        let Some(token) = &self.current else { return Duration::ZERO };
+        let lifetime = token.expires.map(|at| at.saturating_duration_since(token.issued.mono));
+        let young = lifetime.map_or(YOUNG, |life| (life / 2).min(YOUNG));
+        if now.mono.saturating_duration_since(token.issued.mono) >= young {
+            self.early = 0;
+            return Duration::ZERO;
+        }
+        self.early = self.early.saturating_add(1);
+        // The first time it may be chance, and a client is waiting.
+        if self.early == 1 { Duration::ZERO } else { wait::backoff(self.early - 1, None, &mut self.rng) }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.current.as_ref()?.issued.mono.checked_add(self.due_after?)
+    }
+
+    fn is_due(&self, now: Now) -> bool {
+        let Some((token, after)) = self.current.as_ref().zip(self.due_after) else { return false };
+        token.issued.mono + after <= now.mono || token.issued.wall.saturating_add(after) <= now.wall
+    }
+}
+
+impl std::fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keeper")
+            .field("phase", &self.phase)
+            .field("current", &self.current)
+            .field("failures", &self.failures)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod random;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+//! How long to wait: the arithmetic of margins, jitter and backoff.
+
+use std::time::Duration;
+
+use super::SPACING;
+
+/// The longest wait after a first failure; it doubles with each.
+const FIRST: Duration = Duration::from_millis(500);
+/// Where doubling ends.
+const MOST: Duration = Duration::from_secs(30);
+/// Part of every wait after a failure: full jitter alone may draw nothing at all, again and again.
+pub(super) const LEAST: Duration = Duration::from_millis(100);
+/// A wait is not cut shorter than this for the sake of a token that is about to end.
+const URGENT: Duration = Duration::from_secs(1);
+/// A refusal that repeating cannot mend is repeated after this, at first.
+const SLOW_FIRST: Duration = Duration::from_secs(60);
+/// And after this at last.
+const SLOW_MOST: Duration = Duration::from_secs(300);
+/// `Retry-After` is believed up to this.
+const ASKED_MOST: Duration = Duration::from_secs(300);
+
+/// From the issue of a token that lives for `life` to its refresh.
+///
+/// The margin is at most three quarters of the life: one that was configured for long-lived tokens must
+/// not make a short-lived one due at once.
+pub(super) fn until_refresh(life: Duration, margin: Option<Duration>, rng: &mut fastrand::Rng) -> Duration {
+    let margin = margin.unwrap_or(life / 4).min(life / 4 * 3);
+    let jitter = up_to(life / 10, rng);
+    life.saturating_sub(margin).saturating_sub(jitter).max(SPACING)
+}
+
+/// After the `failures`th failure in a row, while the current token lives for `left`.
+pub(super) fn backoff(failures: u32, left: Option<Duration>, rng: &mut fastrand::Rng) -> Duration {
+    let doubled = FIRST.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(MOST);
+    let most =
+        left.filter(|left| !left.is_zero()).map_or(doubled, |left| doubled.min((left / 2).max(URGENT)));
+    LEAST + up_to(most.saturating_sub(LEAST), rng)
+}
+
+/// After a refusal that repeating cannot mend.
+pub(super) fn slow(failures: u32, rng: &mut fastrand::Rng) -> Duration {
+    let doubled = SLOW_FIRST.saturating_mul(1 << failures.min(10)).min(SLOW_MOST);
+    SLOW_FIRST + up_to(doubled.saturating_sub(SLOW_FIRST), rng)
+}
+
+/// As long as the server asked, and a little more, so that not everybody comes back in the same moment.
+pub(super) fn asked(retry_after: Duration, rng: &mut fastrand::Rng) -> Duration {
+    let wait = retry_after.min(ASKED_MOST);
+    wait + up_to((wait / 10).max(Duration::from_secs(1)), rng)
+}
+
+fn up_to(most: Duration, rng: &mut fastrand::Rng) -> Duration {
+    let nanos = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
+    Duration::from_nanos(rng.u64(0..=nanos))
+}

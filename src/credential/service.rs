@@ -1,0 +1,372 @@
+//! A credential at work: one task that feeds its keeper, and a handle for everybody else.
+//!
+//! ```text
+//!   demand ──► mailbox ──┐
+//!   source ──► answer ───┤                       ┌──► current (ArcSwap), then waiters, then hooks
+//!   deadline ────────────┼──► keeper ──► actions ┼──► log, observer
+//!   secret looked at ────┘                       └──► the one fetch
+//! ```
+//!
+//! 1. The handle never blocks and never does IO. Demands are merged where they wait, so that any number of
+//!    sessions costs one place.
+//! 2. A token is stored before anybody is woken: who wakes reads the new one.
+//! 3. The task ends with its cancellation; a fetch under way ends with it, and waiters with their deadlines.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use slab::Slab;
+use tokio::{sync::watch, time};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    keeper::{Action, Event, Fetched, Keeper, Outcome, Report, Trigger},
+    source::{Issued, Source, SourceError},
+    token::{Generation, Token},
+};
+use crate::{
+    clock::{self, Instant, Now},
+    config::RefreshPolicy,
+};
+
+mod name;
+mod wanted;
+
+use name::short_name;
+use wanted::Mailbox;
+
+/// What counts the refreshes of a route.
+pub trait Observer: Send + Sync {
+    /// A fetch ended.
+    fn refreshed(&self, trigger: Trigger, outcome: Outcome, took: Duration);
+    /// From now on this token is the current one.
+    fn current(&self, issued_wall: Duration, expires_wall: Option<Duration>);
+}
+
+/// Called after each publish, on the credential's task: it must only wake somebody.
+pub type Hook = Box<dyn Fn(&Token) + Send + Sync>;
+
+/// What a credential is made of.
+pub struct Spec {
+    pub route: String,
+    /// Tells the credentials of one route apart; empty where all clients share one.
+    pub identity: String,
+    pub source: Source,
+    pub policy: RefreshPolicy,
+    /// Of the jitter.
+    pub seed: u64,
+    pub observer: Arc<dyn Observer>,
+}
+
+/// The handle of a credential.
+pub struct Credential {
+    route: String,
+    name: String,
+    current: ArcSwapOption<Token>,
+    status: ArcSwap<Status>,
+    /// The newest generation; who waits for a token waits for this to change.
+    newest: watch::Sender<Generation>,
+    mailbox: Mailbox,
+    hooks: Mutex<Slab<Arc<dyn Fn(&Token) + Send + Sync>>>,
+}
+
+/// How the refresh of a credential stands, for people.
+#[derive(Debug, Clone, Default)]
+pub struct Status {
+    pub refreshes: u64,
+    pub failures: u64,
+    /// Why the last fetch failed; `None` where it did not.
+    pub last_error: Option<String>,
+    /// When the next fetch is sent; `None` while one is under way, or where none is planned.
+    pub next_fetch: Option<Instant>,
+    pub fetching: bool,
+}
+
+impl Credential {
+    /// Starts the credential's task on `tasks`; it runs until `stop`.
+    pub fn spawn(spec: Spec, tasks: &TaskTracker, stop: CancellationToken) -> Arc<Self> {
+        let credential = Arc::new(Self {
+            name: short_name(&spec.route, &spec.identity),
+            route: spec.route,
+            current: ArcSwapOption::empty(),
+            status: ArcSwap::from_pointee(Status::default()),
+            newest: watch::Sender::new(Generation::default()),
+            mailbox: Mailbox::default(),
+            hooks: Mutex::new(Slab::new()),
+        });
+        let task = Task {
+            credential: credential.clone(),
+            timeout: spec.policy.timeout,
+            keeper: Keeper::new(spec.policy, spec.seed),
+            source: Arc::new(spec.source),
+            observer: spec.observer,
+            fetch: None,
+            asked_with: None,
+        };
+        tasks.spawn(async move {
+            stop.run_until_cancelled(Box::pin(task.run())).await;
+        });
+        credential
+    }
+
+    /// A short keyed hash, for logs: it tells credentials apart, and nothing about them.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The route it belongs to.
+    pub fn route(&self) -> &str {
+        &self.route
+    }
+
+    /// The current token, which may have expired; `None` before the first.
+    pub fn current(&self) -> Option<Arc<Token>> {
+        self.current.load_full()
+    }
+
+    /// How its refresh stands.
+    pub fn status(&self) -> Arc<Status> {
+        self.status.load_full()
+    }
+
+    /// The current token as soon as it is one that has not expired; `None` where that is not so by
+    /// `deadline`.
+    pub async fn usable(&self, deadline: Instant) -> Option<Arc<Token>> {
+        self.wait(deadline, |_| true).await
+    }
+
+    /// A token that is newer than `generation` and has not expired; `None` where there is none by `deadline`.
+    pub async fn newer(&self, generation: Generation, deadline: Instant) -> Option<Arc<Token>> {
+        self.wait(deadline, |token| token.generation > generation).await
+    }
+
+    async fn wait(&self, deadline: Instant, fits: impl Fn(&Token) -> bool) -> Option<Arc<Token>> {
+        let mut newest = self.newest.subscribe();
+        loop {
+            newest.mark_unchanged();
+            if let Some(token) = self.current().filter(|token| fits(token)) {
+                if !token.is_expired(Now::read()) {
+                    return Some(token);
+                }
+                // The host has slept, or the source is down. The keeper may not have looked yet.
+                self.demand(Some(token.generation), Trigger::Expiry);
+            }
+            match time::timeout_at(deadline, newest.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return None,
+            }
+        }
+    }
+
+    /// Asks for a newer token. `rejected` is the generation that was turned down, or that the service wants
+    /// replaced: where it is no longer the current one, nothing happens.
+    pub fn demand(&self, rejected: Option<Generation>, trigger: Trigger) {
+        self.mailbox.put(rejected, trigger);
+    }
+
+    /// Says that what the source is asked with has changed, without waiting for the next look.
+    pub fn secret_changed(&self) {
+        self.mailbox.put_secret_changed();
+    }
+
+    /// Has `hook` called after each publish, until the subscription is dropped.
+    pub fn subscribe(self: &Arc<Self>, hook: Hook) -> Subscription {
+        let key = self.hooks().insert(Arc::from(hook));
+        Subscription { credential: self.clone(), key }
+    }
+
+    fn hooks(&self) -> MutexGuard<'_, Slab<Arc<dyn Fn(&Token) + Send + Sync>>> {
+        self.hooks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, token: Token) {
+        let token = Arc::new(token);
+        self.current.store(Some(token.clone()));
+        self.newest.send_replace(token.generation);
+        // A hook may subscribe or leave: none is called under the lock.
+        let hooks: Vec<_> = self.hooks().iter().map(|(_, hook)| hook.clone()).collect();
+        for hook in hooks {
+            hook(&token);
+        }
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credential({} {})", self.route, self.name)
+    }
+}
+
+/// Keeps a hook; dropped, the hook is no longer called.
+#[must_use = "a subscription that is dropped ends at once"]
+#[derive(Debug)]
+pub struct Subscription {
+    credential: Arc<Credential>,
+    key: usize,
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.credential.hooks().try_remove(self.key);
+    }
+}
+
+/// The one that owns the keeper.
+struct Task {
+    credential: Arc<Credential>,
+    keeper: Keeper,
+    timeout: Duration,
+    source: Arc<Source>,
+    observer: Arc<dyn Observer>,
+    fetch: Option<Fetching>,
+    /// What the source was asked with when it was last looked at, hashed.
+    asked_with: Option<[u8; 32]>,
+}
+
+struct Fetching {
+    ticket: u64,
+    answer: Pin<Box<dyn Future<Output = Result<Issued, SourceError>> + Send>>,
+}
+
+/// Why the task woke up.
+enum Woken {
+    Answer(Result<Issued, SourceError>),
+    Mail,
+    Deadline,
+    Look,
+}
+
+impl Task {
+    async fn run(mut self) {
+        self.asked_with = look(&self.source).await;
+        self.tell(Event::Started);
+        let mut next_look = clock::now() + self.source.look_every();
+        loop {
+            let deadline = self.keeper.deadline().unwrap_or(next_look);
+            let credential = self.credential.clone();
+            let woken = tokio::select! {
+                biased;
+                answer = answer(self.fetch.as_mut()) => Woken::Answer(answer),
+                () = credential.mailbox.filled() => Woken::Mail,
+                () = time::sleep_until(deadline) => Woken::Deadline,
+                () = time::sleep_until(next_look) => Woken::Look,
+            };
+            match woken {
+                Woken::Answer(answer) => self.answered(answer),
+                Woken::Mail => {
+                    for event in credential.mailbox.take() {
+                        self.tell(event);
+                    }
+                }
+                Woken::Deadline => self.tell(Event::Timer),
+                Woken::Look => {
+                    next_look = clock::now() + self.source.look_every();
+                    let seen = look(&self.source).await;
+                    // What cannot be read now was not changed: it will be looked at again.
+                    if seen.is_some() && seen != self.asked_with {
+                        self.asked_with = seen;
+                        self.tell(Event::SecretChanged);
+                    }
+                }
+            }
+        }
+    }
+
+    fn answered(&mut self, answer: Result<Issued, SourceError>) {
+        let Some(Fetching { ticket, .. }) = self.fetch.take() else { return };
+        self.tell(match answer {
+            Ok(Issued { text, life }) => Event::Fetched { ticket, fetched: Fetched { text, life } },
+            Err(error) => Event::Failed { ticket, failure: error.into() },
+        });
+    }
+
+    fn tell(&mut self, event: Event) {
+        let mut actions = Vec::new();
+        let now = Now::read();
+        self.keeper.on_event(event, now, &mut actions);
+        for action in actions {
+            match action {
+                Action::Fetch { ticket, .. } => self.start(ticket, now),
+                Action::Publish(token) => {
+                    self.observer.current(token.issued.wall, token.expires_wall);
+                    self.credential.publish(token);
+                }
+                Action::Report(report) => self.report(&report),
+            }
+        }
+        let old = self.credential.status();
+        self.credential.status.store(Arc::new(Status {
+            next_fetch: self.keeper.next_fetch(),
+            fetching: self.fetch.is_some(),
+            ..Status::clone(&old)
+        }));
+    }
+
+    fn start(&mut self, ticket: u64, now: Now) {
+        let source = self.source.clone();
+        let deadline = now.mono + self.timeout;
+        let answer = Box::pin(async move {
+            // A source keeps to its deadline; this holds even where one does not.
+            match time::timeout_at(deadline, source.fetch(now, deadline)).await {
+                Ok(answer) => answer,
+                Err(_) => Err(SourceError::passing("no answer in time")),
+            }
+        });
+        self.fetch = Some(Fetching { ticket, answer });
+    }
+
+    fn report(&mut self, report: &Report) {
+        let (route, credential) = (self.credential.route(), self.credential.name());
+        let mut status = Status::clone(&self.credential.status());
+        match report {
+            Report::Refreshed { generation, trigger, took, expires_in, next_refresh_in } => {
+                tracing::info!(route, credential, %generation, trigger = trigger.as_str(), ?took,
+                    ?expires_in, ?next_refresh_in, "token refreshed");
+                self.observer.refreshed(*trigger, Outcome::Ok, *took);
+                status.refreshes += 1;
+                status.last_error = None;
+            }
+            Report::Unchanged { trigger } => {
+                let trigger = trigger.as_str();
+                tracing::debug!(route, credential, trigger, "the source still has the current token");
+                status.last_error = None;
+            }
+            Report::Failed { trigger, terminal, reason, took, retry_in, still_valid_for } => {
+                let cause = trigger.as_str();
+                if *terminal {
+                    tracing::error!(route, credential, trigger = cause, error = %reason, ?retry_in,
+                        ?still_valid_for, terminal, "token refresh failed");
+                } else {
+                    tracing::warn!(route, credential, trigger = cause, error = %reason, ?retry_in,
+                        ?still_valid_for, "token refresh failed");
+                }
+                let outcome = if *terminal { Outcome::Rejected } else { Outcome::Failed };
+                self.observer.refreshed(*trigger, outcome, *took);
+                status.failures += 1;
+                status.last_error = Some(reason.clone());
+            }
+        }
+        self.credential.status.store(Arc::new(status));
+    }
+}
+
+/// What the source would be asked with now.
+async fn look(source: &Source) -> Option<[u8; 32]> {
+    source.asked_with().await.map(|secret| name::hashed(&[&secret]))
+}
+
+/// The answer to the fetch under way; never, where there is none.
+async fn answer(fetch: Option<&mut Fetching>) -> Result<Issued, SourceError> {
+    match fetch {
+        Some(fetching) => fetching.answer.as_mut().await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

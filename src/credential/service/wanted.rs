@@ -1,0 +1,67 @@
+//! Demands on their way to the task: merged where they wait, so that none is lost and they take one place.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::credential::{
+    keeper::{Event, Trigger},
+    token::Generation,
+};
+
+#[derive(Default)]
+pub(super) struct Mailbox {
+    wanted: Mutex<Wanted>,
+    filled: Notify,
+}
+
+#[derive(Default)]
+struct Wanted {
+    /// The newest generation that was turned down. An older one is no longer the current one anyway.
+    rejected: Option<(Generation, Trigger)>,
+    /// Somebody wants a new token, whichever the current one is.
+    anyway: Option<Trigger>,
+    secret_changed: bool,
+}
+
+impl Mailbox {
+    pub(super) fn put(&self, rejected: Option<Generation>, trigger: Trigger) {
+        let mut wanted = self.wanted();
+        match rejected {
+            Some(generation) => {
+                if wanted.rejected.is_none_or(|(known, _)| known < generation) {
+                    wanted.rejected = Some((generation, trigger));
+                }
+            }
+            // An operator hurries, so that one counts.
+            None if trigger == Trigger::Operator => wanted.anyway = Some(trigger),
+            None => {
+                wanted.anyway.get_or_insert(trigger);
+            }
+        }
+        self.filled.notify_one();
+    }
+
+    pub(super) fn put_secret_changed(&self) {
+        self.wanted().secret_changed = true;
+        self.filled.notify_one();
+    }
+
+    pub(super) async fn filled(&self) {
+        self.filled.notified().await;
+    }
+
+    /// What has come since the last time.
+    pub(super) fn take(&self) -> impl Iterator<Item = Event> + use<> {
+        let Wanted { rejected, anyway, secret_changed } = std::mem::take(&mut *self.wanted());
+        let rejected =
+            rejected.map(|(generation, trigger)| Event::Demanded { rejected: Some(generation), trigger });
+        let anyway = anyway.map(|trigger| Event::Demanded { rejected: None, trigger });
+        let secret = secret_changed.then_some(Event::SecretChanged);
+        [rejected, anyway, secret].into_iter().flatten()
+    }
+
+    fn wanted(&self) -> MutexGuard<'_, Wanted> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,287 @@
+//! What an answer means: every common shape of a token, and a reason for everything else.
+//!
+//! ```text
+//!   text ───────────────────────────► a bare token; its end from `exp` where it is a JWT
+//!   JSON string ────────────────────► the same
+//!   { token | access_token | accessToken,
+//!     expires_in | expiresIn,  expires | expires_at | expiresAt,  else `exp` } ─► a token
+//!   { keyName, mac | nonce, ... } ──► Ably's TokenRequest, which is yet to be exchanged
+//! ```
+//!
+//! A time that is relative wins over an absolute one: it holds whatever our clock says.
+
+use std::{fmt, time::Duration};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::{Map, Value};
+
+use crate::credential::keeper::Life;
+
+/// No token is longer (the limit of Ably's own clients).
+pub const MAX_TOKEN: usize = 128 * 1024;
+/// The end of the year 9999: nobody means a later one.
+const ABSURD: f64 = 253_402_300_800.0;
+/// Absolute times from here on are milliseconds: as seconds it would be the year 5138, and as milliseconds
+/// it was 1973.
+const MILLISECONDS: f64 = 1e11;
+
+/// What a source's answer turned out to be.
+#[derive(Debug)]
+pub enum Answer {
+    Token(Issued),
+    /// To be posted, as it is, to this key's `requestToken`.
+    TokenRequest {
+        key_name: String,
+    },
+}
+
+/// A token, and how long it lives.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Issued {
+    pub text: String,
+    pub life: Life,
+}
+
+impl fmt::Debug for Issued {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Issued").field("text", &"***").field("life", &self.life).finish()
+    }
+}
+
+/// Why an answer is no token.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadAnswer {
+    #[error("the answer is empty")]
+    Empty,
+    #[error("the answer is not UTF-8")]
+    NotText,
+    #[error("the answer is HTML: a login or an error page?")]
+    Html,
+    #[error("the answer is neither JSON nor a token")]
+    NotJson,
+    #[error("the answer is JSON but no object")]
+    NotObject,
+    #[error("the answer names no token (`token`, `access_token` or `accessToken`)")]
+    NoToken,
+    #[error("`{0}` has the wrong type")]
+    WrongType(&'static str),
+    #[error("`{0}` is negative")]
+    Negative(&'static str),
+    #[error("`{0}` is absurdly large")]
+    Absurd(&'static str),
+    #[error("the token is longer than {MAX_TOKEN} bytes")]
+    TooLong,
+    #[error("the token has a line break, a NUL, white space or another control character in it")]
+    Control,
+    #[error("the token has other than ASCII characters in it")]
+    NotAscii,
+    #[error("the TokenRequest is not signed")]
+    Unsigned,
+    #[error("`keyName` is no key's name")]
+    BadKeyName,
+    /// A code of OAuth's or Ably's, which names a kind of error and nothing else.
+    #[error("the source answered with the error {0}")]
+    Error(String),
+}
+
+impl BadAnswer {
+    /// Will repeating not mend it?
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Error(code) if is_refusal(code))
+    }
+}
+
+/// An OAuth error that somebody has to do something about (RFC 6749 §5.2).
+pub fn is_refusal(code: &str) -> bool {
+    ["invalid_grant", "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope"]
+        .contains(&code)
+}
+
+/// Understands an answer of status 200.
+pub fn parse(content_type: Option<&str>, body: &[u8]) -> Result<Answer, BadAnswer> {
+    let text = std::str::from_utf8(body).map_err(|_| BadAnswer::NotText)?;
+    let text = text.trim_start_matches('\u{feff}').trim();
+    let kind = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if text.is_empty() {
+        return Err(BadAnswer::Empty);
+    }
+    if text.starts_with('<') || kind.eq_ignore_ascii_case("text/html") {
+        return Err(BadAnswer::Html);
+    }
+    if text.starts_with(['{', '[', '"']) {
+        return match serde_json::from_str(text).map_err(|_| BadAnswer::NotJson)? {
+            Value::Object(fields) => object(&fields),
+            Value::String(token) => bare(&token).map(Answer::Token),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => Err(BadAnswer::NotObject),
+        };
+    }
+    // A JWT cannot be anything else, whatever the server calls it.
+    if kind.eq_ignore_ascii_case("application/json") && claims(text).is_none() {
+        return match text {
+            "null" => Err(BadAnswer::Empty),
+            _ => Err(BadAnswer::NotJson),
+        };
+    }
+    bare(text).map(Answer::Token)
+}
+
+/// A token that stands alone; its end is told by itself or not at all.
+pub fn bare(text: &str) -> Result<Issued, BadAnswer> {
+    let text = text.trim();
+    if text.is_empty() || text == "null" || text == "undefined" {
+        return Err(BadAnswer::Empty);
+    }
+    sound(text)?;
+    Ok(Issued { text: text.to_owned(), life: jwt_life(text) })
+}
+
+/// The code of an error that came with a status of its own, if it is one that may be shown.
+pub fn error_code(body: &[u8]) -> Option<String> {
+    let Value::Object(fields) = serde_json::from_slice(body).ok()? else { return None };
+    code(fields.get("error")?)
+}
+
+fn object(fields: &Map<String, Value>) -> Result<Answer, BadAnswer> {
+    let Some((name, value)) = first(fields, ["token", "access_token", "accessToken"]) else {
+        if fields.contains_key("keyName") {
+            return token_request(fields);
+        }
+        return Err(match fields.get("error").and_then(code) {
+            Some(code) => BadAnswer::Error(code),
+            None => BadAnswer::NoToken,
+        });
+    };
+    let Value::String(text) = value else { return Err(BadAnswer::WrongType(name)) };
+    if text.is_empty() {
+        return Err(BadAnswer::Empty);
+    }
+    sound(text)?;
+    Ok(Answer::Token(Issued { text: text.clone(), life: life(fields)?.unwrap_or_else(|| jwt_life(text)) }))
+}
+
+fn token_request(fields: &Map<String, Value>) -> Result<Answer, BadAnswer> {
+    let text = |name: &'static str| match fields.get(name) {
+        Some(Value::String(text)) if !text.is_empty() => Ok(text),
+        Some(Value::Null) | None => Err(BadAnswer::Unsigned),
+        Some(_) => Err(BadAnswer::WrongType(name)),
+    };
+    text("mac")?;
+    text("nonce")?;
+    let key_name = text("keyName")?;
+    // It becomes part of a path.
+    let word = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    match key_name.split_once('.') {
+        Some((app, id)) if word(app) && word(id) && key_name.len() <= 256 => {
+            Ok(Answer::TokenRequest { key_name: key_name.clone() })
+        }
+        Some(_) | None => Err(BadAnswer::BadKeyName),
+    }
+}
+
+fn life(fields: &Map<String, Value>) -> Result<Option<Life>, BadAnswer> {
+    if let Some((name, value)) = first(fields, ["expires_in", "expiresIn"]) {
+        return Ok(Some(Life::For(seconds(name, number(name, value)?)?)));
+    }
+    let Some((name, value)) = first(fields, ["expires", "expires_at", "expiresAt"]) else { return Ok(None) };
+    let wall = moment(name, value)?;
+    let issued = match fields.get("issued") {
+        Some(value) => moment("issued", value).ok(),
+        None => None,
+    };
+    Ok(Some(Life::Until { wall, at_most: issued.and_then(|issued| wall.checked_sub(issued)) }))
+}
+
+/// A point in time: a number of seconds or milliseconds, or RFC 3339.
+fn moment(name: &'static str, value: &Value) -> Result<Duration, BadAnswer> {
+    if let Value::String(text) = value
+        && let Ok(at) = text.trim().parse::<jiff::Timestamp>()
+    {
+        let millis = u64::try_from(at.as_millisecond()).map_err(|_| BadAnswer::Negative(name))?;
+        return Ok(Duration::from_millis(millis));
+    }
+    let number = number(name, value)?;
+    seconds(name, if number >= MILLISECONDS { number / 1000.0 } else { number })
+}
+
+/// A number, or one that was written as a string.
+fn number(name: &'static str, value: &Value) -> Result<f64, BadAnswer> {
+    let number = match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    };
+    number.filter(|number| number.is_finite()).ok_or(BadAnswer::WrongType(name))
+}
+
+fn seconds(name: &'static str, number: f64) -> Result<Duration, BadAnswer> {
+    if number < 0.0 {
+        return Err(BadAnswer::Negative(name));
+    }
+    if number >= ABSURD {
+        return Err(BadAnswer::Absurd(name));
+    }
+    Duration::try_from_secs_f64(number).map_err(|_| BadAnswer::Absurd(name))
+}
+
+/// The first of these fields that is there and not null.
+fn first<'a, const N: usize>(
+    fields: &'a Map<String, Value>,
+    names: [&'static str; N],
+) -> Option<(&'static str, &'a Value)> {
+    names.into_iter().find_map(|name| fields.get(name).filter(|v| !v.is_null()).map(|v| (name, v)))
+}
+
+/// A token goes into a header, a URL or a frame: it must be one visible word.
+fn sound(text: &str) -> Result<(), BadAnswer> {
+    if text.len() > MAX_TOKEN {
+        return Err(BadAnswer::TooLong);
+    }
+    if !text.is_ascii() {
+        return Err(BadAnswer::NotAscii);
+    }
+    if text.bytes().all(|byte| byte.is_ascii_graphic()) { Ok(()) } else { Err(BadAnswer::Control) }
+}
+
+/// What a JWT says of its own end. Its signature is the service's to verify.
+fn jwt_life(token: &str) -> Life {
+    let Some(claims) = claims(token) else { return Life::Unknown };
+    let at = |name| claims.get(name).and_then(|v| number("exp", v).ok()).and_then(|n| seconds("exp", n).ok());
+    match (at("exp"), at("iat")) {
+        (Some(wall), issued) => {
+            Life::Until { wall, at_most: issued.and_then(|issued| wall.checked_sub(issued)) }
+        }
+        (None, _) => Life::Unknown,
+    }
+}
+
+/// The claims of a signed JWT.
+fn claims(token: &str) -> Option<Map<String, Value>> {
+    let mut parts = token.split('.');
+    let (_, claims, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else {
+        return None;
+    };
+    let claims = URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?;
+    serde_json::from_slice(&claims).ok()
+}
+
+/// A code and nothing that could be a secret: OAuth's word, or Ably's number.
+fn code(error: &Value) -> Option<String> {
+    match error {
+        Value::String(word)
+            if word.len() <= 40 && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') =>
+        {
+            Some(word.clone())
+        }
+        Value::Object(fields) => match fields.get("code")? {
+            Value::Number(number) => Some(number.to_string()),
+            Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => None,
+        },
+        Value::Number(number) => Some(number.to_string()),
+        Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

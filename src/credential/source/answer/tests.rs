@@ -1,0 +1,126 @@
+//! One line for each shape that is understood, and for each that is not.
+
+use serde_json::json;
+
+use super::*;
+
+fn jwt(claims: &Value) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}.c2ln", part(&json!({"alg": "HS256"})), part(claims))
+}
+
+fn token(body: &str) -> Issued {
+    match parse(None, body.as_bytes()) {
+        Ok(Answer::Token(issued)) => issued,
+        other => panic!("{body}: {other:?}"),
+    }
+}
+
+fn bad(body: impl AsRef<[u8]>) -> BadAnswer {
+    parse(None, body.as_ref()).unwrap_err()
+}
+
+fn until(seconds: u64) -> Life {
+    Life::Until { wall: Duration::from_secs(seconds), at_most: None }
+}
+
+const HOUR: Life = Life::For(Duration::from_secs(3600));
+
+#[test]
+fn every_common_shape_is_a_token() {
+    let timed = jwt(&json!({"exp": 1_800_000_000}));
+    let cases = [
+        ("abc\r\n".to_owned(), Life::Unknown),
+        ("\"abc\"".to_owned(), Life::Unknown),
+        (timed.clone(), until(1_800_000_000)),
+        (json!({"token": "abc"}).to_string(), Life::Unknown),
+        (json!({"token": timed}).to_string(), until(1_800_000_000)),
+        (json!({"token": "abc", "expires": 1_800_000_000_000_u64}).to_string(), until(1_800_000_000)),
+        (json!({"access_token": "abc", "expires_in": 3600}).to_string(), HOUR),
+        (json!({"accessToken": "abc", "expiresIn": "3600"}).to_string(), HOUR),
+        (json!({"access_token": timed, "expires_in": 3600.0}).to_string(), HOUR),
+        (json!({"token": "abc", "expires_at": 1_800_000_000}).to_string(), until(1_800_000_000)),
+        (json!({"token": "abc", "expires_at": 1_800_000_000_000_u64}).to_string(), until(1_800_000_000)),
+        (json!({"token": "abc", "expires_at": "2027-01-15T08:00:00Z"}).to_string(), until(1_800_000_000)),
+        (json!({"token": "abc", "expires_in": null, "expires": null}).to_string(), Life::Unknown),
+        (format!("\u{feff}{}", json!({"token": "abc", "expires_in": 3600})), HOUR),
+    ];
+    for (body, life) in cases {
+        let issued = token(&body);
+        assert_eq!(issued.life, life, "{body}");
+        assert!(issued.text == "abc" || issued.text.starts_with("ey"), "{body}");
+    }
+}
+
+#[test]
+fn an_issue_that_is_told_bounds_the_life() {
+    let details = json!({"token": "abc", "issued": 1_799_996_400_000_u64, "expires": 1_800_000_000_000_u64,
+        "capability": "{\"*\":[\"*\"]}"});
+    let wall = Duration::from_secs(1_800_000_000);
+    let told = Life::Until { wall, at_most: Some(Duration::from_secs(3600)) };
+    assert_eq!(token(&details.to_string()).life, told);
+    assert_eq!(token(&jwt(&json!({"iat": 1_799_996_400, "exp": 1_800_000_000}))).life, told);
+}
+
+#[test]
+fn a_token_request_is_recognised() {
+    let request = json!({"keyName": "app.key", "mac": "m", "nonce": "n", "timestamp": 1});
+    let answer = parse(Some("application/json"), request.to_string().as_bytes()).unwrap();
+    assert!(matches!(answer, Answer::TokenRequest { key_name } if key_name == "app.key"));
+    assert_eq!(bad(json!({"keyName": "app.key", "nonce": "n"}).to_string()), BadAnswer::Unsigned);
+    for name in ["app", "app.key/../x", "app.", "a b.c"] {
+        let request = json!({"keyName": name, "mac": "m", "nonce": "n"});
+        assert_eq!(bad(request.to_string()), BadAnswer::BadKeyName, "{name}");
+    }
+}
+
+#[test]
+fn everything_else_has_a_reason() {
+    let cases: [(&str, BadAnswer); 24] = [
+        ("", BadAnswer::Empty),
+        (" \r\n", BadAnswer::Empty),
+        ("null", BadAnswer::Empty),
+        ("undefined", BadAnswer::Empty),
+        ("\"\"", BadAnswer::Empty),
+        ("{\"token\":\"\"}", BadAnswer::Empty),
+        ("<!doctype html><p>Sign in", BadAnswer::Html),
+        ("{\"token\":", BadAnswer::NotJson),
+        ("[\"abc\"]", BadAnswer::NotObject),
+        ("{}", BadAnswer::NoToken),
+        ("{\"token\":null}", BadAnswer::NoToken),
+        ("{\"token\":17}", BadAnswer::WrongType("token")),
+        ("{\"access_token\":{}}", BadAnswer::WrongType("access_token")),
+        ("{\"token\":\"a\",\"expires_in\":true}", BadAnswer::WrongType("expires_in")),
+        ("{\"token\":\"a\",\"expires_in\":\"soon\"}", BadAnswer::WrongType("expires_in")),
+        ("{\"token\":\"a\",\"expires_in\":-1}", BadAnswer::Negative("expires_in")),
+        ("{\"token\":\"a\",\"expires_in\":1e300}", BadAnswer::Absurd("expires_in")),
+        ("{\"token\":\"a\",\"expires_at\":\"1969-01-01T00:00:00Z\"}", BadAnswer::Negative("expires_at")),
+        ("a b", BadAnswer::Control),
+        ("a\r\nX-Evil: 1", BadAnswer::Control),
+        ("{\"token\":\"a\\r\\nX-Evil: 1\"}", BadAnswer::Control),
+        ("{\"token\":\"a\\u0000\"}", BadAnswer::Control),
+        ("{\"token\":\"sch\u{f6}n\"}", BadAnswer::NotAscii),
+        ("{\"error\":\"invalid_grant\"}", BadAnswer::Error("invalid_grant".to_owned())),
+    ];
+    for (body, reason) in cases {
+        assert_eq!(bad(body), reason, "{body}");
+    }
+    assert_eq!(bad([0xff, 0xfe]), BadAnswer::NotText);
+    assert_eq!(bad("a".repeat(MAX_TOKEN + 1)), BadAnswer::TooLong);
+    assert_eq!(parse(Some("application/json"), b"abc").unwrap_err(), BadAnswer::NotJson);
+    assert_eq!(parse(Some("text/html; charset=utf-8"), b"abc").unwrap_err(), BadAnswer::Html);
+    let timed = jwt(&json!({"exp": 1}));
+    assert!(parse(Some("application/json"), timed.as_bytes()).is_ok(), "a JWT is a JWT");
+}
+
+#[test]
+fn no_reason_quotes_the_answer() {
+    for body in
+        ["CANARY x", "{\"token\":\"CANARY\\n\"}", "{\"error\":\"CANARY\"}", "{\"CANARY\":1}", "[\"CANARY\"]"]
+    {
+        let error = bad(body);
+        assert!(!format!("{error} {error:?}").contains("CANARY"), "{body}");
+    }
+    let issued = token("CANARY");
+    assert!(!format!("{issued:?}").contains("CANARY"));
+}

@@ -1,0 +1,243 @@
+//! Tokens from an HTTP endpoint.
+//!
+//! 1. One request, one answer of at most 64 KiB; a redirect is not followed.
+//! 2. 401, 403 and OAuth's refusals are terminal; everything else may pass. `Retry-After` is handed on.
+//! 3. An Ably TokenRequest is exchanged at once, and never a second time: its nonce is good for one use.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use url::form_urlencoded;
+
+use super::{
+    Issued, SourceError,
+    answer::{self, Answer},
+};
+use crate::{
+    clock::{Instant, Now},
+    config::{Endpoint, HttpBody, HttpSource, Name, Place, Template, UpstreamTls},
+    credential::keeper::FailureKind,
+    net::{Dialer, TlsError, http as net_http},
+};
+
+/// The largest answer that is read.
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// `source = "http"`.
+#[derive(Debug)]
+pub struct HttpTokens {
+    source: HttpSource,
+    dialer: Dialer,
+    exchange: Dialer,
+}
+
+/// A request as it goes out, before it is one of hyper's.
+struct Asked {
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl HttpTokens {
+    /// Reads the certificates of both endpoints.
+    pub fn new(source: &HttpSource) -> Result<Self, TlsError> {
+        let dialer = Dialer::new(&source.endpoint, &source.tls)?;
+        // What was configured for the token endpoint says nothing about another host.
+        let same = source.exchange.host == source.endpoint.host;
+        let tls = if same { source.tls.clone() } else { UpstreamTls::default() };
+        let exchange = Dialer::new(&source.exchange, &tls)?;
+        Ok(Self { source: source.clone(), dialer, exchange })
+    }
+
+    pub(super) async fn fetch(&self, now: Now, deadline: Instant) -> Result<Issued, SourceError> {
+        let Asked { headers, body } = self.asked()?;
+        let path = &self.source.endpoint.path_and_query;
+        let request = request(self.source.method.clone(), path, headers, body)?;
+        let response = send(&self.dialer, request, now, deadline).await?;
+        match understood(&response)? {
+            Answer::Token(issued) => Ok(issued),
+            Answer::TokenRequest { key_name } => {
+                self.exchange(&key_name, response.into_body(), now, deadline).await
+            }
+        }
+    }
+
+    /// Posts an Ably TokenRequest as it came, signature and all.
+    async fn exchange(
+        &self,
+        key_name: &str,
+        body: Bytes,
+        now: Now,
+        deadline: Instant,
+    ) -> Result<Issued, SourceError> {
+        let path = exchange_path(&self.source.exchange, key_name);
+        let mut headers = usual_headers();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let request = request(Method::POST, &path, headers, body)?;
+        let response = send(&self.exchange, request, now, deadline).await.map_err(|error| SourceError {
+            reason: format!("the exchange of the TokenRequest: {}", error.reason),
+            ..error
+        })?;
+        match understood(&response)? {
+            Answer::Token(issued) => Ok(issued),
+            Answer::TokenRequest { .. } => {
+                Err(SourceError::passing("the exchange answered with another TokenRequest"))
+            }
+        }
+    }
+
+    fn asked(&self) -> Result<Asked, SourceError> {
+        let mut headers = usual_headers();
+        let (kind, body) = self.body()?;
+        if let Some(kind) = kind {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        }
+        for (name, template) in &self.source.headers {
+            let text = expand(template, Place::Header)?;
+            let mut value = HeaderValue::from_str(&text).map_err(|_| {
+                SourceError::terminal(format!(
+                    "the header {name} of the token request has a line break or worse"
+                ))
+            })?;
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+        Ok(Asked { headers, body })
+    }
+
+    fn body(&self) -> Result<(Option<&'static str>, Bytes), SourceError> {
+        Ok(match &self.source.body {
+            HttpBody::None => (None, Bytes::new()),
+            HttpBody::Json(value) => (Some("application/json"), value.to_string().into()),
+            HttpBody::Form(fields) => {
+                let mut body = String::new();
+                for (name, template) in fields {
+                    let separator = if body.is_empty() { "" } else { "&" };
+                    body.push_str(separator);
+                    body.extend(form_urlencoded::byte_serialize(name.as_bytes()));
+                    body.push('=');
+                    // It comes encoded for its place.
+                    body.push_str(&expand(template, Place::Form)?);
+                }
+                (Some("application/x-www-form-urlencoded"), body.into())
+            }
+            HttpBody::Text(template) => (None, expand(template, self.place_of_body()?)?.into()),
+        })
+    }
+
+    /// What a body in one piece is, by its `Content-Type`.
+    fn place_of_body(&self) -> Result<Place, SourceError> {
+        let Some((_, template)) = self.source.headers.iter().find(|(name, _)| name == header::CONTENT_TYPE)
+        else {
+            return Ok(Place::Text);
+        };
+        let kind = expand(template, Place::Header)?.to_ascii_lowercase();
+        Ok(match kind.split(';').next().unwrap_or_default().trim() {
+            "application/x-www-form-urlencoded" => Place::Form,
+            kind if kind == "application/json" || kind.ends_with("+json") => Place::JsonString,
+            _ => Place::Text,
+        })
+    }
+
+    /// Headers and body, to be compared with what they were.
+    pub(super) fn asked_with(&self) -> Option<Vec<u8>> {
+        let Asked { headers, body } = self.asked().ok()?;
+        let mut all = Vec::new();
+        for (name, value) in &headers {
+            all.extend_from_slice(name.as_str().as_bytes());
+            all.push(0);
+            all.extend_from_slice(value.as_bytes());
+            all.push(0);
+        }
+        all.extend_from_slice(&body);
+        Some(all)
+    }
+}
+
+/// A credential of a route stands for nobody in particular: no client's name has a value here.
+fn expand(template: &Template, place: Place) -> Result<String, SourceError> {
+    template.expand(place, &|_: &Name| None).map_err(|error| SourceError::passing(error.to_string()))
+}
+
+fn usual_headers() -> HeaderMap {
+    let usual: [(HeaderName, HeaderValue); 3] = [
+        (header::ACCEPT, HeaderValue::from_static("application/json, text/plain")),
+        // Nothing here would unpack it.
+        (header::ACCEPT_ENCODING, HeaderValue::from_static("identity")),
+        (header::USER_AGENT, HeaderValue::from_static(concat!("perennial/", env!("CARGO_PKG_VERSION")))),
+    ];
+    usual.into_iter().collect()
+}
+
+fn request(
+    method: Method,
+    path: &str,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Request<Bytes>, SourceError> {
+    let built = Request::builder().method(method).uri(path).body(body);
+    let mut request =
+        built.map_err(|_| SourceError::terminal("the path of the token request is not valid"))?;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+async fn send(
+    dialer: &Dialer,
+    request: Request<Bytes>,
+    now: Now,
+    deadline: Instant,
+) -> Result<Response<Bytes>, SourceError> {
+    let response = net_http::request(dialer, request, MAX_ANSWER, deadline)
+        .await
+        .map_err(|error| SourceError::passing(error.to_string()))?;
+    if response.status().is_success() { Ok(response) } else { Err(refusal(&response, now)) }
+}
+
+fn understood(response: &Response<Bytes>) -> Result<Answer, SourceError> {
+    if let Some(coding) = response.headers().get(header::CONTENT_ENCODING)
+        && coding.as_bytes() != b"identity"
+    {
+        return Err(SourceError::passing("the answer is compressed, which was not asked for"));
+    }
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    Ok(answer::parse(kind, response.body())?)
+}
+
+/// What a status other than success means.
+fn refusal(response: &Response<Bytes>, now: Now) -> SourceError {
+    let status = response.status();
+    let code = answer::error_code(response.body());
+    let kind = match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => FailureKind::Terminal,
+        StatusCode::BAD_REQUEST if code.as_deref().is_some_and(answer::is_refusal) => FailureKind::Terminal,
+        _ => FailureKind::Passing,
+    };
+    let mut reason = format!("the source answered {status}");
+    if status.is_redirection() {
+        reason.push_str(", and a redirect is not followed");
+    }
+    if let Some(code) = code {
+        reason = format!("{reason} ({code})");
+    }
+    SourceError { kind, retry_after: retry_after(response.headers(), now), reason }
+}
+
+/// Seconds, or a date.
+fn retry_after(headers: &HeaderMap, now: Now) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+    Some(Duration::from_millis(u64::try_from(at.as_millisecond()).ok()?).saturating_sub(now.wall))
+}
+
+/// `{exchange}/keys/{keyName}/requestToken`.
+fn exchange_path(exchange: &Endpoint, key_name: &str) -> String {
+    let base = exchange.path_and_query.split('?').next().unwrap_or_default().trim_end_matches('/');
+    format!("{base}/keys/{key_name}/requestToken")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,206 @@
+//! A token endpoint that says what it is told to, on a loopback socket.
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use super::*;
+use crate::{clock, credential::keeper::Life};
+
+const TIMEOUT: Duration = Duration::from_millis(400);
+
+/// Reads one request: head and body.
+async fn read_request(tcp: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(tcp.read_u8().await.unwrap());
+    }
+    let mut text = String::from_utf8(head).unwrap();
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    tcp.read_exact(&mut body).await.unwrap();
+    text.push_str(std::str::from_utf8(&body).unwrap());
+    text
+}
+
+/// Fetches from a server that gives these answers, one to each connection; the requests it saw.
+async fn fetch_with(
+    answers: &[&str],
+    change: impl FnOnce(&mut HttpSource),
+) -> (Result<Issued, SourceError>, Vec<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let at =
+        |path: &str| Endpoint { tls: false, host: "127.0.0.1".into(), port, path_and_query: path.into() };
+    let mut source = HttpSource {
+        endpoint: at("/token?for=me"),
+        tls: UpstreamTls::default(),
+        method: Method::GET,
+        headers: Vec::new(),
+        body: HttpBody::None,
+        exchange: at("/"),
+    };
+    change(&mut source);
+    let tokens = HttpTokens::new(&source).unwrap();
+    let (mut seen, mut open) = (Vec::new(), Vec::new());
+    let server = async {
+        for answer in answers {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            seen.push(read_request(&mut tcp).await);
+            // The client may have left: that is the test's to judge.
+            let _ = tcp.write_all(answer.as_bytes()).await;
+            open.push(tcp);
+        }
+        std::future::pending::<()>().await;
+    };
+    let now = Now { mono: clock::now(), wall: Duration::from_secs(1_800_000_000) };
+    let result = tokio::select! {
+        result = tokens.fetch(now, now.mono + TIMEOUT) => result,
+        () = server => unreachable!(),
+    };
+    (result, seen)
+}
+
+async fn fetch(answer: &str) -> Result<Issued, SourceError> {
+    fetch_with(&[answer], |_| {}).await.0
+}
+
+fn ok(kind: &str, body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+fn status(line: &str, headers: &str) -> String {
+    format!("HTTP/1.1 {line}\r\n{headers}content-length: 0\r\n\r\n")
+}
+
+/// The error of an answer that must be one that passes.
+async fn passing(answer: &str) -> SourceError {
+    let error = fetch(answer).await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::Passing, "{error}");
+    error
+}
+
+#[tokio::test]
+async fn a_token_is_fetched() {
+    let answer = ok("application/json", r#"{"access_token":"abc","expires_in":60}"#);
+    let (issued, seen) = fetch_with(&[&answer], |_| {}).await;
+    let issued = issued.unwrap();
+    assert_eq!((issued.text.as_str(), issued.life), ("abc", Life::For(Duration::from_secs(60))));
+    assert!(seen[0].starts_with("GET /token?for=me HTTP/1.1\r\n"), "{}", seen[0]);
+    assert!(seen[0].contains("accept-encoding: identity\r\n"), "{}", seen[0]);
+}
+
+#[tokio::test]
+async fn headers_and_a_form_go_along() {
+    let (issued, seen) = fetch_with(&[&ok("text/plain", "abc")], |source| {
+        source.method = Method::POST;
+        source.headers = vec![(header::AUTHORIZATION, Template::literal("Bearer x"))];
+        source.body = HttpBody::Form(vec![("a b".to_owned(), Template::literal("c"))]);
+    })
+    .await;
+    assert_eq!(issued.unwrap().text, "abc");
+    assert!(seen[0].contains("authorization: Bearer x\r\n"), "{}", seen[0]);
+    assert!(seen[0].contains("content-type: application/x-www-form-urlencoded\r\n"), "{}", seen[0]);
+    assert!(seen[0].ends_with("\r\n\r\na+b=c"), "{}", seen[0]);
+}
+
+#[tokio::test]
+async fn a_token_request_is_exchanged() {
+    let request = r#"{"keyName":"app.key","mac":"m","nonce":"0123456789abcdef","timestamp":1}"#;
+    let details = r#"{"token":"abc","issued":1800000000000,"expires":1800003600000}"#;
+    let answers = [ok("application/json", request), ok("application/json", details)];
+    let (issued, seen) = fetch_with(&[&answers[0], &answers[1]], |_| {}).await;
+    assert_eq!(issued.unwrap().text, "abc");
+    assert!(seen[1].starts_with("POST /keys/app.key/requestToken HTTP/1.1\r\n"), "{}", seen[1]);
+    assert!(seen[1].ends_with(request), "the signed fields as they came: {}", seen[1]);
+}
+
+#[tokio::test]
+async fn an_exchange_that_fails_is_named() {
+    let request = ok("application/json", r#"{"keyName":"app.key","mac":"m","nonce":"n"}"#);
+    let refused = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 24\r\n\r\n{\"error\":{\"code\":40101}}";
+    let error = fetch_with(&[&request, refused], |_| {}).await.0.unwrap_err();
+    assert!(error.reason.contains("exchange") && error.reason.contains("40101"), "{error}");
+}
+
+#[tokio::test]
+async fn a_500_passes() {
+    let error = passing(&status("500 Internal Server Error", "")).await;
+    assert_eq!((error.retry_after, error.reason.contains("500")), (None, true));
+}
+
+#[tokio::test]
+async fn a_503_says_when() {
+    let error = passing(&status("503 Service Unavailable", "retry-after: 7\r\n")).await;
+    assert_eq!(error.retry_after, Some(Duration::from_secs(7)));
+}
+
+#[tokio::test]
+async fn a_429_says_when_as_a_date() {
+    let answer = status("429 Too Many Requests", "retry-after: Fri, 15 Jan 2027 08:00:30 GMT\r\n");
+    assert_eq!(passing(&answer).await.retry_after, Some(Duration::from_secs(30)));
+}
+
+#[tokio::test]
+async fn refusals_are_terminal() {
+    for code in ["401 Unauthorized", "403 Forbidden"] {
+        assert_eq!(fetch(&status(code, "")).await.unwrap_err().kind, FailureKind::Terminal);
+    }
+    let grant = "HTTP/1.1 400 Bad Request\r\ncontent-length: 25\r\n\r\n{\"error\":\"invalid_grant\"}";
+    let error = fetch(grant).await.unwrap_err();
+    assert_eq!((error.kind, error.reason.contains("invalid_grant")), (FailureKind::Terminal, true));
+    passing(&status("400 Bad Request", "")).await;
+}
+
+#[tokio::test]
+async fn html_with_200_is_no_token() {
+    let error = passing(&ok("text/html", "<html>Sign in</html>")).await;
+    assert!(error.reason.contains("HTML"), "{error}");
+}
+
+#[tokio::test]
+async fn an_empty_answer_is_no_token() {
+    assert!(passing(&ok("text/plain", "")).await.reason.contains("empty"));
+    assert!(passing(&status("204 No Content", "")).await.reason.contains("empty"));
+}
+
+#[tokio::test]
+async fn a_gigabyte_is_not_read() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n";
+    let error = passing(&format!("{head}{}", "x".repeat(MAX_ANSWER + 1))).await;
+    assert!(error.reason.contains("larger than 65536 bytes"), "{error}");
+}
+
+#[tokio::test]
+async fn an_answer_that_never_ends_meets_the_deadline() {
+    let error = passing("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc").await;
+    assert!(error.reason.contains("in time"), "{error}");
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let error = passing(&status("302 Found", "location: http://evil.test/\r\n")).await;
+    assert!(error.reason.contains("redirect") && !error.reason.contains("evil"), "{error}");
+}
+
+#[tokio::test]
+async fn a_compressed_answer_is_said() {
+    let answer = "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\nabc";
+    assert!(passing(answer).await.reason.contains("compressed"));
+}
+
+#[tokio::test]
+async fn line_breaks_in_a_token_are_refused() {
+    let error = passing(&ok("application/json", r#"{"token":"CANARY\r\nX-Evil: 1"}"#)).await;
+    assert!(error.reason.contains("line break") && !error.reason.contains("CANARY"), "{error}");
+}
+
+#[tokio::test]
+async fn nobody_there_is_said() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let error = fetch_with(&[], |source| source.endpoint.port = port).await.0.unwrap_err();
+    assert!(error.reason.starts_with("connect to 127.0.0.1"), "{error}");
+}

@@ -1,0 +1,118 @@
+//! Where tokens come from.
+//!
+//! ```text
+//!   http ──► answer ──► a token
+//!     ▲         └─────► an Ably TokenRequest, exchanged over http
+//!   file ──► answer        ably_key: minted here        static_token: as it stands
+//! ```
+//!
+//! 1. A fetch ends by its deadline.
+//! 2. What a source gives has been looked at: a token is one line of visible ASCII, at most 128 KiB.
+//! 3. An error says what was wrong with an answer, and quotes nothing of it but fixed words.
+//! 4. Secrets are read when they are used, so a changed one works at once.
+
+mod ably_key;
+pub mod answer;
+mod file;
+mod http;
+mod static_token;
+
+use std::time::Duration;
+
+pub use ably_key::{AblyKey, KeyError, token_request_mac};
+pub use answer::{BadAnswer, Issued};
+pub use file::FileToken;
+pub use http::HttpTokens;
+pub use static_token::StaticToken;
+
+use super::keeper::{FailureKind, FetchFailure};
+use crate::{
+    clock::{Instant, Now},
+    config::SourceConfig,
+    net::TlsError,
+};
+
+/// A source of tokens for one credential.
+#[derive(Debug)]
+pub enum Source {
+    Http(Box<HttpTokens>),
+    AblyKey(AblyKey),
+    File(FileToken),
+    Static(StaticToken),
+}
+
+/// Why there is no token.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct SourceError {
+    pub kind: FailureKind,
+    pub retry_after: Option<Duration>,
+    /// Without secrets.
+    pub reason: String,
+}
+
+impl Source {
+    /// Reads what the source needs beforehand: the certificates of a token endpoint.
+    pub fn new(config: &SourceConfig) -> Result<Self, TlsError> {
+        Ok(match config {
+            SourceConfig::Http(http) => Self::Http(Box::new(HttpTokens::new(http)?)),
+            SourceConfig::AblyKey(key) => Self::AblyKey(AblyKey::new(key)),
+            SourceConfig::Static { token } => Self::Static(StaticToken::new(token)),
+            SourceConfig::File { path } => Self::File(FileToken::new(path)),
+        })
+    }
+
+    /// One token, by `deadline`.
+    pub async fn fetch(&self, now: Now, deadline: Instant) -> Result<Issued, SourceError> {
+        match self {
+            Self::Http(http) => http.fetch(now, deadline).await,
+            Self::AblyKey(key) => key.mint(now),
+            Self::File(file) => file.fetch().await,
+            Self::Static(token) => token.fetch(),
+        }
+    }
+
+    /// How often to look whether what the source is asked with has changed.
+    pub fn look_every(&self) -> Duration {
+        match self {
+            Self::File(_) => Duration::from_secs(1),
+            Self::Http(_) | Self::AblyKey(_) | Self::Static(_) => Duration::from_secs(5),
+        }
+    }
+
+    /// All that the source is asked with, to be hashed and compared; `None` where it cannot be read.
+    ///
+    /// It is a secret.
+    pub async fn asked_with(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Http(http) => http.asked_with(),
+            Self::AblyKey(key) => key.asked_with(),
+            Self::File(file) => file.read().await.ok(),
+            Self::Static(token) => token.asked_with(),
+        }
+    }
+}
+
+impl SourceError {
+    /// It may mend itself.
+    pub fn passing(reason: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Passing, retry_after: None, reason: reason.into() }
+    }
+
+    /// Somebody has to change something.
+    pub fn terminal(reason: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Terminal, retry_after: None, reason: reason.into() }
+    }
+}
+
+impl From<SourceError> for FetchFailure {
+    fn from(error: SourceError) -> Self {
+        Self { kind: error.kind, retry_after: error.retry_after, reason: error.reason }
+    }
+}
+
+impl From<BadAnswer> for SourceError {
+    fn from(bad: BadAnswer) -> Self {
+        if bad.is_refusal() { Self::terminal(bad.to_string()) } else { Self::passing(bad.to_string()) }
+    }
+}
