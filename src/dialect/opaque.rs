@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     clock::Instant,
-    config::{Place, Placement, Route},
+    config::{Name, Place, Placement, Route},
     credential::Token,
     wire::{Direction, Message, Payload},
 };
@@ -90,13 +90,13 @@ impl Dialect for Opaque {
 /// Puts the token where the route says, in place of what stood there.
 fn place(request: &Request, placement: &Placement, token: &Token) -> Result<Outgoing, String> {
     let mut out = Outgoing { target: request.target.clone(), headers: request.headers.clone() };
-    let values = |name: &crate::config::Name| match name {
-        crate::config::Name::Token => Some(token.expose().to_owned()),
-        crate::config::Name::Query(query) => request.parameter(query),
-        crate::config::Name::Header(header) => {
-            request.headers.get(header.as_str()).and_then(|v| v.to_str().ok()).map(str::to_owned)
-        }
-        crate::config::Name::ClientToken => None,
+    // A query's value is decoded, which needs a place of its own for as long as it is looked at.
+    let queries: Vec<(String, String)> = request.parameters().map(|p| (p.name.clone(), p.value())).collect();
+    let values = |name: &Name| match name {
+        Name::Token => Some(token.expose()),
+        Name::Query(query) => queries.iter().find(|(name, _)| name == query).map(|(_, value)| &**value),
+        Name::Header(header) => request.headers.get(header.as_str()).and_then(|value| value.to_str().ok()),
+        Name::ClientToken => None,
     };
     if let Some(name) = &placement.query {
         let mut pairs: Vec<String> =

@@ -70,6 +70,12 @@ impl Request {
         query.split('&').filter(|raw| !raw.is_empty()).map(Parameter::new)
     }
 
+    /// Takes a parameter out.
+    pub fn remove_parameter(&mut self, name: &str) {
+        let kept: Vec<String> = self.parameters().filter(|p| p.name != name).map(|p| p.raw.to_owned()).collect();
+        self.target = join_target(self.path(), &kept);
+    }
+
     /// The decoded value of a parameter.
     pub fn parameter(&self, name: &str) -> Option<String> {
         self.parameters().find(|p| p.name == name).map(|p| p.value())

@@ -92,6 +92,10 @@ pub(super) struct Driver {
     /// The core is done; the client may still answer a Close until then.
     pub(super) finished: Option<(Cause, Instant)>,
     pub(super) dropped: bool,
+    /// The code that the client's last Close carried.
+    pub(super) code: Option<u16>,
+    #[expect(dead_code, reason = "held for its Drop: one of `limits.sessions`")]
+    permit: OwnedSemaphorePermit,
     sleep: Option<Pin<Box<Sleep>>>,
     armed: Option<Instant>,
 }
@@ -104,6 +108,7 @@ impl Driver {
         session: Session,
         route: Arc<RouteContext>,
         place: Place,
+        permit: OwnedSemaphorePermit,
         now: Instant,
     ) -> Self {
         let random = fastrand::Rng::new();
@@ -120,6 +125,8 @@ impl Driver {
             random,
             finished: None,
             dropped: false,
+            code: None,
+            permit,
             sleep: None,
             armed: None,
         };
@@ -340,7 +347,7 @@ impl Future for Driver {
         SCRATCH_OF_THREAD.with_borrow_mut(|scratch| {
             let over = driver.run(cx, scratch);
             if over.is_ready() {
-                driver.report.closed(driver.finished.map(|(cause, _)| cause), clock::now());
+                driver.report.closed(driver.finished.map(|(cause, _)| cause), driver.code, clock::now());
             }
             over
         })

@@ -47,6 +47,7 @@ impl Driver {
                     // A Close cannot stand inside a frame whose end will never come.
                     self.dropped = true;
                 }
+                self.code = close.code;
                 self.client.close(&close, inside, &mut self.random);
             }
             Action::DropClient => self.dropped = true,
@@ -57,7 +58,7 @@ impl Driver {
             }
             Action::EndTurn => self.turn = Turns::None,
             Action::Note(note) => {
-                self.report.note(&note, self.session.held_bytes());
+                self.report.note(&note);
                 self.note_expiry();
             }
             Action::Finished(cause) => self.finished = Some((cause, linger(now))),

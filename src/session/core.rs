@@ -239,7 +239,7 @@ impl Session {
             Fate::Swallow => {}
             Fate::Hold => {
                 self.queue.push(message.into(), now);
-                out.push(Action::Note(Note::Held));
+                out.push(Action::Note(Note::Held { bytes: message.payload.len() }));
             }
             Fate::Hurry => {
                 self.flush_all(now, out);
@@ -339,7 +339,7 @@ impl Session {
             }
             self.window.1 = self.window.1.saturating_add(1);
             if let Some((payload, since)) = self.queue.pop() {
-                out.push(Action::Note(Note::Released { waited: now - since }));
+                out.push(released(&payload, since, now));
                 self.release(payload, now, out);
             }
         }
@@ -348,7 +348,7 @@ impl Session {
     /// Held messages go now, all of them: something that may not wait stands behind them.
     fn flush_all(&mut self, now: Instant, out: &mut Vec<Action>) {
         while let Some((payload, since)) = self.queue.pop() {
-            out.push(Action::Note(Note::Released { waited: now - since }));
+            out.push(released(&payload, since, now));
             self.release(payload, now, out);
         }
     }
@@ -433,9 +433,10 @@ impl Session {
     /// The end: what is left is counted, both sides are let go, and nothing more will come.
     pub(super) fn end(&mut self, cause: Cause, close: Option<Close>, now: Instant, out: &mut Vec<Action>) {
         self.end_turn(out);
-        let lost = self.queue.len() as u64;
-        if lost > 0 && !self.dialect.acknowledges() {
-            out.push(Action::Note(Note::Lost { messages: lost }));
+        let known = self.dialect.acknowledges();
+        while let Some((payload, since)) = self.queue.pop() {
+            let (bytes, waited) = (payload.bytes.len(), now - since);
+            out.push(Action::Note(Note::Lost { bytes, waited, known, cause }));
         }
         self.dialect.ended(now);
         out.push(Action::HangUp(self.epoch));
@@ -444,6 +445,10 @@ impl Session {
         self.timers = Timers::default();
         self.state = State::Ended;
     }
+}
+
+fn released(payload: &Payload, since: Instant, now: Instant) -> Action {
+    Action::Note(Note::Released { bytes: payload.bytes.len(), waited: now - since })
 }
 
 impl std::fmt::Debug for Session {

@@ -122,10 +122,10 @@ pub enum Note {
     ReauthenticationFailed { way: Way, generation: Generation, why: String },
     UpstreamLost { why: String, attempt: u32 },
     UpstreamResumed { gap: Duration, replayed: u64 },
-    Held,
-    Released { waited: Duration },
-    /// Messages of the client's that nobody will send.
-    Lost { messages: u64 },
+    Held { bytes: usize },
+    Released { bytes: usize, waited: Duration },
+    /// A held message that nobody will send; `known`: the service acknowledges, so the client knows.
+    Lost { bytes: usize, waited: Duration, known: bool, cause: Cause },
 }
 
 /// Why a session ended.

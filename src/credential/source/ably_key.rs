@@ -65,7 +65,7 @@ impl AblyKey {
 
     /// The key, to be compared with what it was.
     pub(super) fn asked_with(&self) -> Option<Vec<u8>> {
-        self.key.reveal().ok().map(String::into_bytes)
+        self.key.reveal().ok().map(|secret| secret.as_bytes().to_vec())
     }
 }
 

@@ -108,7 +108,7 @@ impl HttpTokens {
     fn body(&self) -> Result<(Option<&'static str>, Bytes), SourceError> {
         Ok(match &self.source.body {
             HttpBody::None => (None, Bytes::new()),
-            HttpBody::Json(value) => (Some("application/json"), value.to_string().into()),
+            HttpBody::Json(template) => (Some("application/json"), expand(template, Place::JsonString)?.into()),
             HttpBody::Form(fields) => {
                 let mut body = String::new();
                 for (name, template) in fields {
@@ -121,21 +121,7 @@ impl HttpTokens {
                 }
                 (Some("application/x-www-form-urlencoded"), body.into())
             }
-            HttpBody::Text(template) => (None, expand(template, self.place_of_body()?)?.into()),
-        })
-    }
-
-    /// What a body in one piece is, by its `Content-Type`.
-    fn place_of_body(&self) -> Result<Place, SourceError> {
-        let Some((_, template)) = self.source.headers.iter().find(|(name, _)| name == header::CONTENT_TYPE)
-        else {
-            return Ok(Place::Text);
-        };
-        let kind = expand(template, Place::Header)?.to_ascii_lowercase();
-        Ok(match kind.split(';').next().unwrap_or_default().trim() {
-            "application/x-www-form-urlencoded" => Place::Form,
-            kind if kind == "application/json" || kind.ends_with("+json") => Place::JsonString,
-            _ => Place::Text,
+            HttpBody::Text(template, place) => (None, expand(template, *place)?.into()),
         })
     }
 

@@ -20,7 +20,7 @@ impl StaticToken {
     }
 
     pub(super) fn asked_with(&self) -> Option<Vec<u8>> {
-        self.token.reveal().ok().map(String::into_bytes)
+        self.token.reveal().ok().map(|secret| secret.as_bytes().to_vec())
     }
 }
 

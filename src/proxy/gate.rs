@@ -1,0 +1,218 @@
+//! Who may come in: what a request must be, and must show, before a credential is used for it.
+//!
+//! Rules: a browser's page is let in by its origin, for it cannot help telling it; anyone else by the
+//! secret, where the route has one. Nothing here says which part of a secret was wrong.
+
+use http::{HeaderMap, Method, Request, StatusCode, Version, header};
+use subtle::ConstantTimeEq;
+
+use super::upstream::has_token;
+use crate::{
+    config::{ClientGate, Route},
+    dialect::Request as Asked,
+};
+
+/// Why a request is turned away.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Denied {
+    pub(super) status: StatusCode,
+    pub(super) why: &'static str,
+}
+
+fn denied<T>(status: StatusCode, why: &'static str) -> Result<T, Denied> {
+    Err(Denied { status, why })
+}
+
+/// Is this a WebSocket handshake (RFC 6455 §4.2.1), and nothing besides?
+pub(super) fn check_handshake<B>(request: &Request<B>) -> Result<(), Denied> {
+    let headers = request.headers();
+    if request.method() != Method::GET {
+        return denied(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket begins with GET");
+    }
+    if request.version() != Version::HTTP_11 {
+        return denied(StatusCode::BAD_REQUEST, "a WebSocket needs HTTP/1.1");
+    }
+    let empty = headers.get(header::CONTENT_LENGTH).is_none_or(|length| length == "0");
+    if !empty || headers.contains_key(header::TRANSFER_ENCODING) {
+        return denied(StatusCode::BAD_REQUEST, "a WebSocket handshake has no body");
+    }
+    if request.uri().authority().is_some() || headers.get_all(header::HOST).iter().count() != 1 {
+        return denied(StatusCode::BAD_REQUEST, "the request must name its path, and one Host");
+    }
+    let mut upgrades = headers.get_all(header::UPGRADE).iter();
+    match (upgrades.next(), upgrades.next()) {
+        (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"websocket") => {}
+        (None, _) => return denied(StatusCode::UPGRADE_REQUIRED, "this address speaks WebSocket only"),
+        _ => return denied(StatusCode::BAD_REQUEST, "only `Upgrade: websocket` is served"),
+    }
+    if !has_token(headers, &header::CONNECTION, "upgrade") {
+        return denied(StatusCode::BAD_REQUEST, "the Connection header must say Upgrade");
+    }
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return denied(StatusCode::UPGRADE_REQUIRED, "Sec-WebSocket-Version must be 13");
+    }
+    check_key(headers)
+}
+
+/// Sixteen bytes in base64, once.
+fn check_key(headers: &HeaderMap) -> Result<(), Denied> {
+    use base64::{Engine, prelude::BASE64_STANDARD};
+    let mut keys = headers.get_all(header::SEC_WEBSOCKET_KEY).iter();
+    let key = keys.next().and_then(|key| BASE64_STANDARD.decode(key.as_bytes()).ok());
+    match (key, keys.next()) {
+        (Some(key), None) if key.len() == 16 => Ok(()),
+        _ => denied(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key must be 16 bytes in base64"),
+    }
+}
+
+/// May this client use the route's credential? What let it in does not go on to the service.
+pub(super) fn admit(route: &Route, asked: &mut Asked, host: Option<&str>) -> Result<(), Denied> {
+    check_origin(&route.client, asked, host)?;
+    let Some(secret) = &route.client.secret else { return Ok(()) };
+    let Ok(secret) = secret.reveal() else {
+        return denied(StatusCode::SERVICE_UNAVAILABLE, "the secret of this route cannot be read");
+    };
+    if take_shown(asked, &secret) {
+        Ok(())
+    } else {
+        denied(StatusCode::FORBIDDEN, "the secret of this route is missing or wrong")
+    }
+}
+
+/// Takes the secret out of wherever it was shown.
+fn take_shown(asked: &mut Asked, secret: &str) -> bool {
+    let same = |shown: &str| bool::from(shown.as_bytes().ct_eq(secret.as_bytes()));
+    let bearer = |headers: &HeaderMap| {
+        let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+        value.strip_prefix("Bearer ").map(|token| token.trim().to_owned())
+    };
+    if bearer(&asked.headers).is_some_and(|shown| same(&shown)) {
+        asked.headers.remove(header::AUTHORIZATION);
+        return true;
+    }
+    let own = asked.headers.remove("x-perennial-secret");
+    if own.is_some_and(|value| value.to_str().is_ok_and(same)) {
+        return true;
+    }
+    if asked.parameter("secret").is_some_and(|shown| same(&shown)) {
+        asked.remove_parameter("secret");
+        return true;
+    }
+    false
+}
+
+/// A browser says where its page is from. Only a page of an allowed origin is let in; where none is
+/// named, one of this very address, by number or as `localhost`: a name could be made to point here.
+fn check_origin(gate: &ClientGate, asked: &Asked, host: Option<&str>) -> Result<(), Denied> {
+    let Some(origin) = asked.headers.get(header::ORIGIN) else { return Ok(()) };
+    let origin = origin.to_str().unwrap_or_default();
+    if gate.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)) {
+        return Ok(());
+    }
+    let here = origin.split_once("://").map(|(_, authority)| authority);
+    let same = gate.origins.is_empty() && here.is_some() && here == host && here.is_some_and(is_own_address);
+    if same { Ok(()) } else { denied(StatusCode::FORBIDDEN, "this origin is not allowed") }
+}
+
+fn is_own_address(authority: &str) -> bool {
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(headers: &[(&'static str, &str)], target: &str) -> Asked {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, value.parse().unwrap());
+        }
+        Asked::new(target, &map)
+    }
+
+    fn origin(gate: &ClientGate, origin: &str, host: &str) -> bool {
+        check_origin(gate, &asked(&[("origin", origin)], "/"), Some(host)).is_ok()
+    }
+
+    #[test]
+    fn a_page_from_elsewhere_is_turned_away() {
+        let none = ClientGate::default();
+        assert!(origin(&none, "http://127.0.0.1:8080", "127.0.0.1:8080"));
+        assert!(origin(&none, "http://localhost:8080", "localhost:8080"));
+        assert!(origin(&none, "http://[::1]:8080", "[::1]:8080"));
+        assert!(!origin(&none, "http://127.0.0.1:3000", "127.0.0.1:8080"));
+        assert!(!origin(&none, "null", "127.0.0.1:8080"));
+        assert!(!origin(&none, "https://evil.example", "127.0.0.1:8080"));
+        // DNS rebinding: the page and the Host agree, and both lie.
+        assert!(!origin(&none, "http://evil.example:8080", "evil.example:8080"));
+        let some = ClientGate { origins: vec!["https://good.example".into()], ..ClientGate::default() };
+        assert!(origin(&some, "https://good.example", "127.0.0.1:8080"));
+        assert!(!origin(&some, "https://good.example.evil", "127.0.0.1:8080"));
+        assert!(!origin(&some, "http://good.example", "127.0.0.1:8080"));
+        assert!(!origin(&some, "http://127.0.0.1:8080", "127.0.0.1:8080"));
+    }
+
+    #[test]
+    fn the_secret_is_taken_where_it_is_right() {
+        for (headers, target, good) in [
+            (vec![("authorization", "Bearer s3cret")], "/", true),
+            (vec![("authorization", "Bearer wrong")], "/", false),
+            (vec![("x-perennial-secret", "s3cret")], "/", true),
+            (vec![], "/?a=1&secret=s3cret", true),
+            (vec![], "/?secret=s3cre", false),
+            (vec![], "/", false),
+        ] {
+            let mut asked = asked(&headers, target);
+            assert_eq!(take_shown(&mut asked, "s3cret"), good, "{headers:?} {target}");
+            if good {
+                let left = format!("{} {:?}", asked.target, asked.headers);
+                assert!(!left.contains("s3cret"), "it goes on: {left}");
+            }
+        }
+    }
+
+    fn handshake(change: impl FnOnce(&mut Request<()>)) -> Option<u16> {
+        let mut request = Request::builder()
+            .uri("/")
+            .header("host", "127.0.0.1")
+            .header("connection", "keep-alive, Upgrade")
+            .header("upgrade", "WebSocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .body(())
+            .unwrap();
+        change(&mut request);
+        check_handshake(&request).err().map(|denied| denied.status.as_u16())
+    }
+
+    #[test]
+    fn only_a_handshake_is_one() {
+        let set = |name: &'static str, value: &'static str| {
+            handshake(move |request| {
+                request.headers_mut().insert(name, value.parse().unwrap());
+            })
+        };
+        assert_eq!(handshake(|_| {}), None);
+        assert_eq!(handshake(|request| *request.method_mut() = Method::POST), Some(405));
+        assert_eq!(handshake(|request| *request.version_mut() = Version::HTTP_10), Some(400));
+        assert_eq!(handshake(|request| *request.uri_mut() = "http://169.254.169.254/".parse().unwrap()), Some(400));
+        assert_eq!(set("content-length", "5"), Some(400));
+        assert_eq!(set("transfer-encoding", "chunked"), Some(400));
+        assert_eq!(set("upgrade", "h2c"), Some(400));
+        assert_eq!(set("upgrade", "websocket, h2c"), Some(400));
+        assert_eq!(set("connection", "close"), Some(400));
+        assert_eq!(set("sec-websocket-version", "8"), Some(426));
+        assert_eq!(set("sec-websocket-key", "c2hvcnQ="), Some(400));
+        for name in ["upgrade", "sec-websocket-key", "host"] {
+            let twice = handshake(|request| {
+                let value = request.headers()[name].clone();
+                request.headers_mut().append(name, value);
+            });
+            assert_eq!(twice, Some(400), "{name} twice");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What one session has to say to the log and the metrics.
+
+use std::{sync::Arc, time::Duration};
+
+use super::route::RouteContext;
+use crate::{
+    clock::Instant,
+    net::link::Side,
+    session::{Cause, Note, Phase, Way},
+    telemetry::{self, CloseCause, Direction, LossReason, Outcome},
+};
+
+/// One session's counts and lines.
+pub(super) struct Report {
+    route: Arc<RouteContext>,
+    opened: Instant,
+    phase: Option<Phase>,
+    messages: [u64; 2],
+}
+
+impl Report {
+    pub(super) fn new(route: Arc<RouteContext>, now: Instant) -> Self {
+        route.census.moved(None, Some(Phase::Opening), now);
+        tracing::info!(route = route.route.name, "session opened");
+        Self { route, opened: now, phase: Some(Phase::Opening), messages: [0; 2] }
+    }
+
+    /// The session is in this state now.
+    pub(super) fn phase(&mut self, phase: Phase, now: Instant) {
+        if self.phase != Some(phase) {
+            self.route.census.moved(self.phase, Some(phase), now);
+            self.phase = Some(phase);
+        }
+    }
+
+    /// Messages that came from a side.
+    pub(super) fn messages(&mut self, side: Side, messages: u64) {
+        if messages > 0 {
+            self.messages[side as usize] += messages;
+            self.route.metrics.relayed(direction(side), messages, 0);
+        }
+    }
+
+    /// Bytes that came from a side.
+    pub(super) fn bytes(&self, side: Side, bytes: usize) {
+        self.route.metrics.relayed(direction(side), 0, bytes as u64);
+    }
+
+    pub(super) fn note(&self, note: &Note) {
+        let (route, metrics) = (&*self.route.route.name, &self.route.metrics);
+        match note {
+            Note::Reauthenticated { way, generation, took } => {
+                metrics.reauthenticated(telemetry_way(*way), Outcome::Ok);
+                if *way == Way::Exchange {
+                    metrics.refresh_took(telemetry::Phase::Exchange, *took);
+                }
+                tracing::info!(route, ?way, %generation, ?took, "re-authenticated");
+            }
+            Note::ReauthenticationFailed { way, generation, why } => {
+                metrics.reauthenticated(telemetry_way(*way), Outcome::Rejected);
+                tracing::warn!(route, ?way, %generation, why, "re-authentication rejected");
+            }
+            Note::UpstreamLost { why, attempt: 0 } => tracing::info!(route, why, "upstream lost"),
+            Note::UpstreamLost { why, attempt } => tracing::info!(route, why, attempt, "upstream not reached"),
+            Note::UpstreamResumed { gap, replayed } => {
+                metrics.gap(*gap);
+                metrics.replayed(*replayed);
+                tracing::info!(route, ?gap, replayed, "upstream resumed");
+            }
+            Note::Held { bytes } => metrics.hold(Direction::Up, *bytes),
+            Note::Released { bytes, waited } => metrics.release(Direction::Up, *bytes, *waited),
+            Note::Lost { bytes, waited, known, cause } => {
+                metrics.release(Direction::Up, *bytes, *waited);
+                if !known {
+                    metrics.lost(Direction::Up, loss_reason(*cause), 1);
+                }
+            }
+        }
+    }
+
+    /// The session is over.
+    pub(super) fn closed(&mut self, cause: Option<Cause>, code: Option<u16>, now: Instant) {
+        let Some(phase) = self.phase.take() else { return };
+        self.route.census.moved(Some(phase), None, now);
+        let cause = cause.map_or(CloseCause::Internal, close_cause);
+        self.route.metrics.session_closed(cause);
+        let [down, up] = [self.messages[Side::Upstream as usize], self.messages[Side::Client as usize]];
+        let (route, duration) = (&*self.route.route.name, seconds(now - self.opened));
+        if cause == CloseCause::TokenExpired {
+            tracing::warn!(route, "token expired");
+        }
+        tracing::info!(route, cause = cause.as_str(), code, ?duration, up, down, "session closed");
+    }
+}
+
+/// A session whose task was ended from outside is counted out all the same.
+impl Drop for Report {
+    fn drop(&mut self) {
+        self.closed(None, None, crate::clock::now());
+    }
+}
+
+/// To the millisecond, for a log line.
+fn seconds(duration: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn direction(side: Side) -> Direction {
+    match side {
+        Side::Client => Direction::Up,
+        Side::Upstream => Direction::Down,
+    }
+}
+
+fn telemetry_way(way: Way) -> telemetry::Way {
+    match way {
+        Way::Exchange => telemetry::Way::Exchange,
+        Way::Resume => telemetry::Way::Resume,
+    }
+}
+
+fn loss_reason(cause: Cause) -> LossReason {
+    match cause {
+        Cause::Outage | Cause::TokenExpired => LossReason::Outage,
+        Cause::Discontinued => LossReason::Discontinued,
+        Cause::Drain => LossReason::Drain,
+        Cause::TooBig => LossReason::Overflow,
+        Cause::Client | Cause::Upstream | Cause::Refused | Cause::Violation | Cause::Slow => LossReason::PeerGone,
+    }
+}
+
+fn close_cause(cause: Cause) -> CloseCause {
+    match cause {
+        Cause::Client => CloseCause::Client,
+        Cause::Upstream => CloseCause::Upstream,
+        Cause::TokenExpired => CloseCause::TokenExpired,
+        Cause::Outage => CloseCause::Outage,
+        Cause::Refused => CloseCause::Refused,
+        Cause::Discontinued => CloseCause::Discontinued,
+        Cause::Violation => CloseCause::Violation,
+        Cause::TooBig => CloseCause::TooBig,
+        Cause::Slow => CloseCause::Slow,
+        Cause::Drain => CloseCause::Drain,
+    }
+}

@@ -1,0 +1,236 @@
+//! From a client's request to a session: the service is dialled before the client is answered.
+//!
+//! ```text
+//!   request ─► handshake? route? allowed? ─► token ─► dial ─► 101 ─► take the socket over ─► driver
+//!                    │                         │        │
+//!                    └── 4xx                   └─ 503   └── the service's own status and headers
+//! ```
+//!
+//! Everything here has one deadline, `limits.handshake`. What can be tried again is, within it.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, upgrade};
+use hyper_util::rt::TokioIo;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::{
+    driver::Driver,
+    gate,
+    listener::Proxy,
+    route::RouteContext,
+    upstream::{self, Opened, Refused},
+};
+use crate::{
+    clock::{self, Instant},
+    credential::{Token, Trigger},
+    dialect::{Dialect, Request as Asked},
+    net::{
+        Stream,
+        link::{Link, Side},
+    },
+    session::{Policy, Session, Shown},
+};
+
+/// Time between two dials of one handshake.
+const RETRY: Duration = Duration::from_millis(300);
+
+/// What a client is answered without a WebSocket.
+type Answer = Response<Full<Bytes>>;
+
+/// Answers one request of a client.
+pub(super) async fn serve(proxy: Arc<Proxy>, mut request: Request<Incoming>) -> Answer {
+    let deadline = clock::now() + proxy.limits.handshake;
+    match prepare(&proxy, &request, deadline).await {
+        Ok(ready) => {
+            let answer = accept(&request, &ready.opened.headers);
+            let client = upgrade::on(&mut request);
+            let tasks = proxy.tasks.clone();
+            proxy.tasks.spawn(async move {
+                match tokio::time::timeout_at(deadline, client).await {
+                    Ok(Ok(upgraded)) => {
+                        if let Some(driver) = start(upgraded, ready) {
+                            // A task of its own: the handshake's future was large, a session's is small.
+                            tasks.spawn(driver);
+                        }
+                    }
+                    Ok(Err(_)) | Err(_) => tracing::debug!("the client left during its handshake"),
+                }
+            });
+            answer
+        }
+        Err(answer) => answer,
+    }
+}
+
+/// A session that waits for its client's socket.
+struct Ready {
+    route: Arc<RouteContext>,
+    opened: Opened,
+    dialect: Box<dyn Dialect>,
+    shown: Option<Shown>,
+    opening: Duration,
+    permit: OwnedSemaphorePermit,
+}
+
+async fn prepare(proxy: &Proxy, request: &Request<Incoming>, deadline: Instant) -> Result<Ready, Answer> {
+    let turn_away = |denied: gate::Denied| refuse(denied.status, denied.why);
+    let path = request.uri().path();
+    let Some(route) = proxy.route(path) else {
+        return Err(refuse(StatusCode::NOT_FOUND, "no route has this path"));
+    };
+    gate::check_handshake(request).map_err(turn_away)?;
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let mut asked = Asked::new(target, request.headers());
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    gate::admit(&route.route, &mut asked, host).map_err(turn_away)?;
+    let Ok(permit) = Arc::clone(&proxy.sessions).try_acquire_owned() else {
+        return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "limits.sessions is reached; try again later"));
+    };
+    asked.target = target_at(&route.route.upstream.endpoint.path_and_query, &asked.target);
+    let mut dialect = route.dialects.open(asked, clock::now());
+    let (opened, shown) = dial(route, &mut *dialect, deadline).await?;
+    let opening = deadline.saturating_duration_since(clock::now()).max(Duration::from_secs(1));
+    Ok(Ready { route: Arc::clone(route), opened, dialect, shown, opening, permit })
+}
+
+/// The client's path and query, behind the path that the upstream's URL has.
+fn target_at(upstream: &str, asked: &str) -> String {
+    let (base, fixed) = upstream.split_once('?').unwrap_or((upstream, ""));
+    let mut target = format!("{}{asked}", base.trim_end_matches('/'));
+    if !fixed.is_empty() {
+        target.push(if target.contains('?') { '&' } else { '?' });
+        target.push_str(fixed);
+    }
+    target
+}
+
+/// Dials until the service answers: what passes is tried again, a refused token is replaced once.
+async fn dial(
+    route: &RouteContext,
+    dialect: &mut dyn Dialect,
+    deadline: Instant,
+) -> Result<(Opened, Option<Shown>), Answer> {
+    let mut renewed = false;
+    loop {
+        let token = usable(route, deadline).await?;
+        let outgoing = dialect.handshake(token.as_deref()).map_err(|why| {
+            tracing::warn!(route = route.route.name, why, "the handshake cannot be made");
+            refuse(StatusCode::BAD_GATEWAY, "the handshake with the service cannot be made")
+        })?;
+        let refused = match upstream::open(&route.dialer, outgoing, route.limit, deadline).await {
+            Ok(opened) => return Ok((opened, token.as_deref().map(Shown::from))),
+            Err(refused) => refused,
+        };
+        tracing::info!(route = route.route.name, error = %refused, "upstream not reached");
+        match (&refused, &token) {
+            (Refused::Status(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _), Some(token)) if !renewed => {
+                renewed = true;
+                renew(route, token, deadline).await;
+            }
+            (Refused::Dial(_) | Refused::Http(_), Some(_)) if clock::now() + RETRY < deadline => {
+                tokio::time::sleep(RETRY).await;
+            }
+            _ => return Err(pass_on(refused)),
+        }
+    }
+}
+
+async fn usable(route: &RouteContext, deadline: Instant) -> Result<Option<Arc<Token>>, Answer> {
+    let Some(credential) = route.credential() else { return Ok(None) };
+    match credential.usable(deadline).await {
+        Some(token) => Ok(Some(token)),
+        None => Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "no token could be fetched in time; see the log")),
+    }
+}
+
+/// Waits for a token in place of one that the service refused.
+async fn renew(route: &RouteContext, token: &Token, deadline: Instant) {
+    if let Some(credential) = route.credential() {
+        credential.demand(Some(token.generation), Trigger::Expiry);
+        credential.newer(token.generation, deadline).await;
+    }
+}
+
+/// Takes the client's socket over from hyper.
+fn start(upgraded: upgrade::Upgraded, ready: Ready) -> Option<impl Future<Output = ()> + Send + 'static> {
+    let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
+    let now = clock::now();
+    let Ready { route, opened, dialect, shown, opening, permit } = ready;
+    let client = Link::new(parts.io.into_inner(), Side::Client, &parts.read_buf, route.limit, now);
+    let policy = Policy { session: route.route.session, opening, needs_token: route.has_credential() };
+    let newest = route.token().as_deref().map(Shown::from).or(shown);
+    let session = Session::new(dialect, policy, newest, fastrand::u64(..), now);
+    let place = route.sessions.enter();
+    Some(Driver::new(client, opened.link, shown, session, route, place, permit, now))
+}
+
+/// The 101, with what the service chose and said.
+fn accept(request: &Request<Incoming>, service: &HeaderMap) -> Answer {
+    let key = request.headers().get(header::SEC_WEBSOCKET_KEY).map_or(&[][..], HeaderValue::as_bytes);
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    copy_headers(service, headers);
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::from_str(&derive_accept_key(key)) {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    response
+}
+
+/// The service's headers, without those of its hop.
+fn copy_headers(from: &HeaderMap, to: &mut HeaderMap) {
+    const OF_THE_HOP: [HeaderName; 7] = [
+        header::CONNECTION,
+        header::UPGRADE,
+        header::TRANSFER_ENCODING,
+        header::CONTENT_LENGTH,
+        header::SEC_WEBSOCKET_ACCEPT,
+        header::SEC_WEBSOCKET_EXTENSIONS,
+        header::TRAILER,
+    ];
+    for (name, value) in from {
+        if !OF_THE_HOP.contains(name) && name.as_str() != "keep-alive" {
+            to.append(name.clone(), value.clone());
+        }
+    }
+}
+
+/// What the service, or the way to it, said instead of 101. Its body stays behind: it may quote a token.
+fn pass_on(refused: Refused) -> Answer {
+    match refused {
+        Refused::Status(status, headers) => {
+            let mut response = refuse(status, "");
+            copy_headers(&headers, response.headers_mut());
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            response
+        }
+        Refused::TimedOut => refuse(StatusCode::GATEWAY_TIMEOUT, "the service did not answer in time"),
+        Refused::Dial(_) => refuse(StatusCode::BAD_GATEWAY, "the service cannot be reached; see the log"),
+        Refused::Http(_) | Refused::Request(_) | Refused::Not101(_) => {
+            refuse(StatusCode::BAD_GATEWAY, "the service did not answer as a WebSocket service does; see the log")
+        }
+    }
+}
+
+/// A refusal. The connection is not used again: what the client sent behind its request is never read.
+pub(super) fn refuse(status: StatusCode, why: &'static str) -> Answer {
+    let mut response = Response::new(Full::from(if why.is_empty() { String::new() } else { format!("{why}\n") }));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    if !why.is_empty() {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    }
+    if status == StatusCode::UPGRADE_REQUIRED {
+        headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    response
+}
