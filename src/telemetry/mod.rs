@@ -1,1 +1,19 @@
-//! (to come)
+//! What an operator sees of the process: metrics and logs.
+//!
+//! - [`labels`]: the small fixed sets that label values come from; a label is never made of what a
+//!   peer sends.
+//! - [`metrics`]: every series, at zero from the start; the hot path holds its handles and adds to an
+//!   atomic.
+//! - [`logs`]: one line for each thing an operator asks about, never a token.
+
+pub mod labels;
+pub mod logs;
+pub mod metrics;
+mod route_metrics;
+
+pub use labels::{
+    CloseCause, CredentialState, Direction, LossReason, Outcome, Phase, SessionState, Trigger, Way,
+};
+pub use logs::{LogFormat, LogsError};
+pub use metrics::Metrics;
+pub use route_metrics::RouteMetrics;

@@ -1,0 +1,228 @@
+//! Logs: text or JSON on stderr, one line for each event.
+//!
+//! - Libraries are never heard below INFO, whatever the filter says: at DEBUG and TRACE they print
+//!   handshakes and frames, tokens included.
+//! - An event is one line: control characters in what a peer sent are escaped, so that no peer can
+//!   write a line of its own or drive a terminal.
+
+use std::io::{self, IsTerminal, Write};
+
+use tracing::{Level, Metadata, Subscriber, level_filters::LevelFilter};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt, filter_fn},
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt,
+    registry::LookupSpan,
+    util::SubscriberInitExt,
+};
+
+/// How an event is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For eyes; in colour on a terminal.
+    #[default]
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+/// Why logs could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LogsError {
+    /// The filter is malformed.
+    #[error(
+        "the log level is malformed: {0}; write a level, such as \"debug\", or \"perennial::proxy=debug\""
+    )]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// Someone else in the process was faster.
+    #[error("logs are set up already")]
+    Twice,
+}
+
+/// Sends the events of the whole process to stderr. An empty `filter` means `info`.
+pub fn init(format: LogFormat, filter: &str) -> Result<(), LogsError> {
+    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let layer = layer(format, filter, colour, io::stderr)?;
+    tracing_subscriber::registry().with(layer).try_init().map_err(|_| LogsError::Twice)
+}
+
+fn layer<S, W>(format: LogFormat, filter: &str, colour: bool, to: W) -> Result<impl Layer<S>, LogsError>
+where
+    S: Subscriber + for<'s> LookupSpan<'s>,
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse(filter)?;
+    let filter = filter.and(filter_fn(ours_or_loud));
+    let layer = fmt::layer().with_writer(OneLine { to, colour }).with_ansi(colour);
+    Ok(match format {
+        LogFormat::Text => layer.with_filter(filter).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).with_ansi(false).with_filter(filter).boxed(),
+    })
+}
+
+fn ours_or_loud(event: &Metadata<'_>) -> bool {
+    let room = event.target().strip_prefix("perennial");
+    room.is_some_and(|room| room.is_empty() || room.starts_with("::")) || *event.level() <= Level::INFO
+}
+
+/// Keeps an event on one line: it comes in one piece, and only its last line break is its own.
+/// (tracing-subscriber escapes a message and a quoted string, but not a `%value`.)
+struct OneLine<W> {
+    to: W,
+    colour: bool,
+}
+
+impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for OneLine<W> {
+    type Writer = OneLineWriter<W::Writer>;
+
+    fn make_writer(&'w self) -> Self::Writer {
+        OneLineWriter { to: self.to.make_writer(), colour: self.colour }
+    }
+}
+
+struct OneLineWriter<W> {
+    to: W,
+    colour: bool,
+}
+
+impl<W: Write> Write for OneLineWriter<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        if line.contains(is_unfit) {
+            let mut escaped = escape(line, self.colour);
+            escaped.push('\n');
+            self.to.write_all(escaped.as_bytes())?;
+        } else {
+            self.to.write_all(event)?;
+        }
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+fn is_unfit(c: char) -> bool {
+    c.is_control() && c != '\t'
+}
+
+fn escape(line: &str, colour: bool) -> String {
+    let mut out = String::with_capacity(line.len() + 16);
+    for (at, c) in line.char_indices() {
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\u{1b}' if colour && is_colour(&line[at + 1..]) => out.push(c),
+            // Written so that it is an escape in JSON as well.
+            c if is_unfit(c) => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Does it go on as a change of colour does: `[`, numbers, `m`? Nothing else of a terminal is moved.
+fn is_colour(after: &str) -> bool {
+    let numbers = after.strip_prefix('[').and_then(|rest| rest.split_once('m'));
+    numbers.is_some_and(|(numbers, _)| numbers.bytes().all(|b| b.is_ascii_digit() || b == b';'))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: LogFormat, filter: &str, events: impl FnOnce()) -> String {
+        written(format, filter, false, events)
+    }
+
+    fn written(format: LogFormat, filter: &str, colour: bool, events: impl FnOnce()) -> String {
+        let page = Page::default();
+        let to = page.clone();
+        let layer = layer(format, filter, colour, move || to.clone()).unwrap();
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), events);
+        let bytes = page.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn info_is_the_default() {
+        let text = logged(LogFormat::Text, "", || {
+            tracing::info!(target: "perennial::proxy", route = "ably", "listening");
+            tracing::debug!(target: "perennial::proxy", "unheard");
+        });
+        assert!(text.ends_with("INFO perennial::proxy: listening route=\"ably\"\n"), "{text}");
+    }
+
+    #[test]
+    fn libraries_are_never_heard_below_info() {
+        for filter in ["trace", "tungstenite=trace,debug", "hyper::proto=trace"] {
+            let text = logged(LogFormat::Text, filter, || {
+                tracing::trace!(target: "tungstenite::protocol", "token=CANARY");
+                tracing::debug!(target: "hyper::proto", "CANARY");
+                tracing::debug!(target: "perennialish", "CANARY");
+                tracing::warn!(target: "tungstenite::protocol", "heard");
+            });
+            assert!(!text.contains("CANARY"), "{filter}: {text}");
+        }
+        let text = logged(LogFormat::Text, "debug", || {
+            tracing::debug!(target: "perennial", "heard");
+            tracing::info!(target: "rustls", "heard");
+        });
+        assert_eq!(text.matches("heard").count(), 2, "{text}");
+    }
+
+    #[test]
+    fn an_event_is_one_line_whatever_a_peer_sent() {
+        let peer = "a\nERROR forged\r\u{1b}[2J\u{9b}2J\u{7f}";
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let text = logged(format, "", || {
+                tracing::info!(target: "perennial", shown = %peer, quoted = peer, "said {peer}");
+            });
+            let printable = |c: char| !c.is_control();
+            assert_eq!(text.lines().count(), 1, "{text:?}");
+            assert!(text.strip_suffix('\n').unwrap().chars().all(printable), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn in_colour_nothing_but_colour_passes() {
+        let text = written(LogFormat::Text, "", true, || {
+            tracing::info!(target: "perennial", shown = %"a\u{1b}[2J", "said");
+        });
+        assert!(text.contains("\u{1b}[32m INFO") && text.contains("a\\u001b[2J"), "{text:?}");
+    }
+
+    #[test]
+    fn json_is_json() {
+        let text = logged(LogFormat::Json, "", || {
+            tracing::info!(target: "perennial", generation = 7, peer = %"\u{9b}\n", "token refreshed");
+        });
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&json["message"], &json["generation"]), (&"token refreshed".into(), &7.into()));
+        assert_eq!(json["peer"], "\u{9b}\n");
+    }
+
+    #[test]
+    fn a_malformed_filter_is_said_to_be() {
+        let error = layer::<tracing_subscriber::Registry, _>(LogFormat::Text, "a=b=c", false, io::stderr);
+        assert!(error.err().unwrap().to_string().starts_with("the log level is malformed"));
+    }
+}

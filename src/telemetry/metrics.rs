@@ -1,0 +1,317 @@
+//! Metrics for Prometheus: the families, the registry, and the text that a scrape gets.
+//!
+//! The registry is a value, not the global one: two sidecars in one test do not add up. Names and help
+//! stand in one place, here; what is done with a route's series stands in [`RouteMetrics`]. Labels
+//! come from the configuration and from enums only, so the number of series is fixed by the
+//! configuration.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use prometheus::{
+    CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder, core::Collector,
+};
+
+use super::RouteMetrics;
+
+const NAMESPACE: &str = "perennial";
+
+/// Seconds. A refresh that nobody notices takes less than 100 ms, so the line is a bound of its own and
+/// has neighbours at half and at one and a half of it: a shift across it shows before it is far.
+/// Below, the cost of an exchange in one region (1 to 50 ms); above, what the deadlines allow:
+/// `timeout` and `hold` (10 s), the largest backoff (30 s), `reconnect` (60 s).
+const SECONDS: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+/// All metrics of one process.
+pub struct Metrics {
+    registry: Registry,
+    families: Families,
+    reload: IntGauge,
+    routes: Mutex<BTreeMap<String, Arc<RouteMetrics>>>,
+}
+
+impl Metrics {
+    /// Registers every family, and every series of these routes at zero.
+    pub fn new(route_names: &[String]) -> Self {
+        let registry = Registry::new();
+        let families = Families::registered(&registry);
+        let reload = add(
+            &registry,
+            IntGauge::with_opts(opts("config_last_reload_successful", "1: the last reload took effect.")),
+        );
+        reload.set(1);
+        let build =
+            IntGaugeVec::new(opts("build_info", "Always 1; the label says the version."), &["version"]);
+        add(&registry, build).with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        #[cfg(target_os = "linux")]
+        process(&registry);
+        let metrics = Self { registry, families, reload, routes: Mutex::default() };
+        for name in route_names {
+            metrics.route(name);
+        }
+        metrics
+    }
+
+    /// The series of a route. A route that is new (after a reload) has them all at zero from now on.
+    pub fn route(&self, name: &str) -> Arc<RouteMetrics> {
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(route) = routes.get(name) {
+            return Arc::clone(route);
+        }
+        let route = Arc::new(RouteMetrics::of(name, &self.families));
+        routes.insert(name.to_owned(), Arc::clone(&route));
+        route
+    }
+
+    /// Did the last reload take effect? True from the start.
+    pub fn set_reload_successful(&self, successful: bool) {
+        self.reload.set(successful.into());
+    }
+
+    /// Every series in the text format 0.0.4.
+    pub fn render(&self) -> String {
+        let rendered = TextEncoder::new().encode_to_string(&self.registry.gather());
+        rendered.unwrap_or_else(|error| {
+            tracing::error!(%error, "metrics not rendered");
+            String::new()
+        })
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+/// What routes take their series from.
+pub(super) struct Families {
+    pub(super) refreshes: IntCounterVec,
+    pub(super) refresh_seconds: HistogramVec,
+    pub(super) expires: GaugeVec,
+    pub(super) issued: GaugeVec,
+    pub(super) oldest_live_expires: GaugeVec,
+    pub(super) credentials: IntGaugeVec,
+    pub(super) sessions: IntGaugeVec,
+    pub(super) session_seconds: CounterVec,
+    pub(super) closed: IntCounterVec,
+    pub(super) reauthentications: IntCounterVec,
+    pub(super) gap_seconds: HistogramVec,
+    pub(super) messages: IntCounterVec,
+    pub(super) bytes: IntCounterVec,
+    pub(super) held: IntCounterVec,
+    pub(super) hold_seconds: HistogramVec,
+    pub(super) held_bytes: IntGaugeVec,
+    pub(super) lost: IntCounterVec,
+    pub(super) replayed: IntCounterVec,
+    pub(super) overlapped: IntCounterVec,
+}
+
+impl Families {
+    fn registered(registry: &Registry) -> Self {
+        let counter =
+            |name, help, labels: &[&str]| add(registry, IntCounterVec::new(opts(name, help), labels));
+        let gauge = |name, help, labels: &[&str]| add(registry, IntGaugeVec::new(opts(name, help), labels));
+        let time = |name, help| add(registry, GaugeVec::new(opts(name, help), &["route"]));
+        let histogram = |name, help: &str, labels: &[&str]| {
+            let opts = HistogramOpts::new(name, help).namespace(NAMESPACE).buckets(SECONDS.to_vec());
+            add(registry, HistogramVec::new(opts, labels))
+        };
+        let session_seconds =
+            opts("session_seconds_total", "Time that sessions spent in each state, in seconds.");
+        Self {
+            refreshes: counter(
+                "token_refreshes_total",
+                "Tokens fetched, by how it came out and why it was done.",
+                &["route", "outcome", "trigger"],
+            ),
+            refresh_seconds: histogram(
+                "token_refresh_duration_seconds",
+                "How long a refresh took, by its part.",
+                &["route", "phase"],
+            ),
+            expires: time(
+                "token_expiration_timestamp_seconds",
+                "When the token closest to expiry ends, in seconds since the Unix epoch; 0: there is none.",
+            ),
+            issued: time(
+                "token_issued_timestamp_seconds",
+                "When the token closest to expiry was issued, in seconds since the Unix epoch; 0: there is none.",
+            ),
+            oldest_live_expires: time(
+                "oldest_live_token_expiration_timestamp_seconds",
+                "The earliest expiry of all tokens that live upstreams were last authenticated with; 0: there is none.",
+            ),
+            credentials: gauge("credentials", "Credentials, by state.", &["route", "state"]),
+            sessions: gauge("sessions", "Sessions, by state.", &["route", "state"]),
+            session_seconds: add(registry, CounterVec::new(session_seconds, &["route", "state"])),
+            closed: counter(
+                "sessions_closed_total",
+                "Sessions that ended, by cause; token_expired is the one that must stay 0.",
+                &["route", "cause"],
+            ),
+            reauthentications: counter(
+                "reauthentications_total",
+                "Sessions brought to a new token, by way and by how it came out.",
+                &["route", "way", "outcome"],
+            ),
+            gap_seconds: histogram(
+                "upstream_gap_seconds",
+                "From losing an upstream to relaying again.",
+                &["route"],
+            ),
+            messages: counter("messages_total", "Messages passed on.", &["route", "direction"]),
+            bytes: counter("bytes_total", "Bytes of the messages passed on.", &["route", "direction"]),
+            held: counter("messages_held_total", "Messages that had to wait.", &["route", "direction"]),
+            hold_seconds: histogram("hold_seconds", "How long messages waited.", &["route", "direction"]),
+            held_bytes: gauge("held_bytes", "Bytes of messages that wait now.", &["route", "direction"]),
+            lost: counter(
+                "messages_lost_total",
+                "Messages that were lost, or may have been.",
+                &["route", "direction", "reason"],
+            ),
+            replayed: counter("messages_replayed_total", "Messages sent again after a loss.", &["route"]),
+            overlapped: counter(
+                "messages_overlapped_total",
+                "Messages of a new connection kept until the old one had ended.",
+                &["route"],
+            ),
+        }
+    }
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace(NAMESPACE)
+}
+
+/// `process_*`, as every client library names them.
+#[cfg(target_os = "linux")]
+fn process(registry: &Registry) {
+    let collector = prometheus::process_collector::ProcessCollector::for_self();
+    if let Err(error) = registry.register(Box::new(collector)) {
+        tracing::warn!(%error, "process metrics are not available");
+    }
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "names and labels are constants of this file, and a test makes them all"
+)]
+fn add<C: Collector + Clone + 'static>(registry: &Registry, family: prometheus::Result<C>) -> C {
+    let family = family.expect("a well-formed name");
+    registry.register(Box::new(family.clone())).expect("a name of its own");
+    family
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::telemetry::{
+        CloseCause, CredentialState, Direction, LossReason, Outcome, Phase, SessionState, Trigger, Way,
+    };
+
+    fn metrics() -> Metrics {
+        Metrics::new(&["a".to_owned(), "b".to_owned()])
+    }
+
+    fn has(text: &str, line: &str) -> bool {
+        text.lines().any(|l| l == line)
+    }
+
+    #[test]
+    fn every_series_stands_at_zero_from_the_start() {
+        let text = metrics().render();
+        let of_a: Vec<_> = text.lines().filter(|line| line.contains("route=\"a\"")).collect();
+        for line in &of_a {
+            assert!(line.starts_with("perennial_") && line.ends_with(" 0"), "{line}");
+        }
+        let ways = Way::ALL.len() * Outcome::ALL.len();
+        let refreshes = Outcome::ALL.len() * Trigger::ALL.len();
+        let states = SessionState::ALL.len() * 2 + CredentialState::ALL.len();
+        let directions = Direction::ALL.len() * (4 + LossReason::ALL.len());
+        // A histogram has a line for each bucket, one for +Inf, a sum and a count.
+        let histograms = (Phase::ALL.len() + 1 + Direction::ALL.len()) * (SECONDS.len() + 3);
+        let single = 3 + 2;
+        let want = ways + refreshes + states + directions + histograms + single + CloseCause::ALL.len();
+        assert_eq!(of_a.len(), want, "{text}");
+        for line in [
+            "perennial_sessions_closed_total{cause=\"token_expired\",route=\"a\"} 0",
+            "perennial_token_refreshes_total{outcome=\"rejected\",route=\"b\",trigger=\"hint\"} 0",
+            "perennial_session_seconds_total{route=\"a\",state=\"live\"} 0",
+            "perennial_oldest_live_token_expiration_timestamp_seconds{route=\"a\"} 0",
+            "perennial_config_last_reload_successful 1",
+            concat!("perennial_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            "# TYPE perennial_upstream_gap_seconds histogram",
+        ] {
+            assert!(has(&text, line), "{line} is not in\n{text}");
+        }
+        #[cfg(target_os = "linux")]
+        assert!(text.contains("\nprocess_open_fds "), "{text}");
+    }
+
+    #[test]
+    fn what_is_counted_shows_where_it_belongs() {
+        let metrics = metrics();
+        let route = metrics.route("a");
+        route.refreshed(Outcome::Ok, Trigger::Start);
+        route.refresh_took(Phase::Exchange, Duration::from_millis(100));
+        route.set_token(Some(Duration::from_millis(1_500)), Some(Duration::from_secs(3_600)));
+        route.session_entered(SessionState::Opening);
+        route.session_moved(SessionState::Opening, SessionState::Live, Duration::from_millis(250));
+        route.session_closed(CloseCause::Drain);
+        route.reauthenticated(Way::Resume, Outcome::Failed);
+        route.relayed(Direction::Up, 3, 300);
+        route.hold(Direction::Up, 10);
+        route.hold(Direction::Up, 5);
+        route.release(Direction::Up, 10, Duration::from_secs(1));
+        route.lost(Direction::Down, LossReason::Unacknowledged, 2);
+        route.set_credentials(CredentialState::Valid, 1);
+        metrics.set_reload_successful(false);
+        let text = metrics.render();
+        for line in [
+            "perennial_token_refreshes_total{outcome=\"ok\",route=\"a\",trigger=\"start\"} 1",
+            "perennial_token_refresh_duration_seconds_bucket{phase=\"exchange\",route=\"a\",le=\"0.1\"} 1",
+            "perennial_token_refresh_duration_seconds_bucket{phase=\"exchange\",route=\"a\",le=\"0.075\"} 0",
+            "perennial_token_issued_timestamp_seconds{route=\"a\"} 1.5",
+            "perennial_token_expiration_timestamp_seconds{route=\"a\"} 3600",
+            "perennial_sessions{route=\"a\",state=\"opening\"} 0",
+            "perennial_sessions{route=\"a\",state=\"live\"} 1",
+            "perennial_session_seconds_total{route=\"a\",state=\"opening\"} 0.25",
+            "perennial_sessions_closed_total{cause=\"drain\",route=\"a\"} 1",
+            "perennial_reauthentications_total{outcome=\"failed\",route=\"a\",way=\"resume\"} 1",
+            "perennial_messages_total{direction=\"up\",route=\"a\"} 3",
+            "perennial_bytes_total{direction=\"up\",route=\"a\"} 300",
+            "perennial_messages_held_total{direction=\"up\",route=\"a\"} 2",
+            "perennial_held_bytes{direction=\"up\",route=\"a\"} 5",
+            "perennial_hold_seconds_count{direction=\"up\",route=\"a\"} 1",
+            "perennial_messages_lost_total{direction=\"down\",reason=\"unacknowledged\",route=\"a\"} 2",
+            "perennial_credentials{route=\"a\",state=\"valid\"} 1",
+            "perennial_config_last_reload_successful 0",
+        ] {
+            assert!(has(&text, line), "{line} is not in\n{text}");
+        }
+        assert_eq!(route.sessions(SessionState::Live), 1);
+    }
+
+    #[test]
+    fn a_route_is_made_once_and_a_new_one_when_asked_for() {
+        let metrics = metrics();
+        assert!(Arc::ptr_eq(&metrics.route("a"), &metrics.route("a")));
+        assert!(!metrics.render().contains("route=\"new\""));
+        metrics.route("new");
+        assert!(metrics.render().contains("perennial_messages_replayed_total{route=\"new\"} 0"));
+    }
+
+    #[test]
+    fn a_variant_is_its_index() {
+        assert!(SessionState::ALL.iter().enumerate().all(|(nth, state)| *state as usize == nth));
+        assert!(CloseCause::ALL.iter().enumerate().all(|(nth, cause)| *cause as usize == nth));
+        assert_eq!(CloseCause::TokenExpired.to_string(), "token_expired");
+    }
+}

@@ -1,0 +1,195 @@
+//! The series of one route: handles resolved once, so that the hot path adds to an atomic.
+
+use std::time::Duration;
+
+use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge};
+
+use super::{
+    labels::{
+        CloseCause, CredentialState, Direction, LossReason, Outcome, Phase, SessionState, Trigger, Way,
+    },
+    metrics::Families,
+};
+
+const DIRECTIONS: usize = Direction::ALL.len();
+const OUTCOMES: usize = Outcome::ALL.len();
+
+/// Handles of every series of one route. Cheap to share; every method is lock-free.
+pub struct RouteMetrics {
+    refreshes: [[IntCounter; Trigger::ALL.len()]; OUTCOMES],
+    refresh_seconds: [Histogram; Phase::ALL.len()],
+    expires: Gauge,
+    issued: Gauge,
+    oldest_live_expires: Gauge,
+    credentials: [IntGauge; CredentialState::ALL.len()],
+    sessions: [IntGauge; SessionState::ALL.len()],
+    session_seconds: [Counter; SessionState::ALL.len()],
+    closed: [IntCounter; CloseCause::ALL.len()],
+    reauthentications: [[IntCounter; OUTCOMES]; Way::ALL.len()],
+    gap_seconds: Histogram,
+    messages: [IntCounter; DIRECTIONS],
+    bytes: [IntCounter; DIRECTIONS],
+    held: [IntCounter; DIRECTIONS],
+    hold_seconds: [Histogram; DIRECTIONS],
+    held_bytes: [IntGauge; DIRECTIONS],
+    lost: [[IntCounter; LossReason::ALL.len()]; DIRECTIONS],
+    replayed: IntCounter,
+    overlapped: IntCounter,
+}
+
+impl RouteMetrics {
+    /// Resolves the handles, by which every series of the route stands at zero.
+    pub(super) fn of(route: &str, of: &Families) -> Self {
+        let direction = |family: &prometheus::IntCounterVec| {
+            Direction::ALL.map(|d| family.with_label_values(&[route, d.as_str()]))
+        };
+        let by_state = |state: SessionState| [route, state.as_str()];
+        Self {
+            refreshes: Outcome::ALL.map(|outcome| {
+                Trigger::ALL.map(|trigger| {
+                    of.refreshes.with_label_values(&[route, outcome.as_str(), trigger.as_str()])
+                })
+            }),
+            refresh_seconds: Phase::ALL
+                .map(|phase| of.refresh_seconds.with_label_values(&[route, phase.as_str()])),
+            expires: of.expires.with_label_values(&[route]),
+            issued: of.issued.with_label_values(&[route]),
+            oldest_live_expires: of.oldest_live_expires.with_label_values(&[route]),
+            credentials: CredentialState::ALL
+                .map(|state| of.credentials.with_label_values(&[route, state.as_str()])),
+            sessions: SessionState::ALL.map(|state| of.sessions.with_label_values(&by_state(state))),
+            session_seconds: SessionState::ALL
+                .map(|state| of.session_seconds.with_label_values(&by_state(state))),
+            closed: CloseCause::ALL.map(|cause| of.closed.with_label_values(&[route, cause.as_str()])),
+            reauthentications: Way::ALL.map(|way| {
+                Outcome::ALL.map(|outcome| {
+                    of.reauthentications.with_label_values(&[route, way.as_str(), outcome.as_str()])
+                })
+            }),
+            gap_seconds: of.gap_seconds.with_label_values(&[route]),
+            messages: direction(&of.messages),
+            bytes: direction(&of.bytes),
+            held: direction(&of.held),
+            hold_seconds: Direction::ALL.map(|d| of.hold_seconds.with_label_values(&[route, d.as_str()])),
+            held_bytes: Direction::ALL.map(|d| of.held_bytes.with_label_values(&[route, d.as_str()])),
+            lost: Direction::ALL.map(|d| {
+                LossReason::ALL.map(|reason| of.lost.with_label_values(&[route, d.as_str(), reason.as_str()]))
+            }),
+            replayed: of.replayed.with_label_values(&[route]),
+            overlapped: of.overlapped.with_label_values(&[route]),
+        }
+    }
+
+    /// A token was fetched, or was not.
+    pub fn refreshed(&self, outcome: Outcome, trigger: Trigger) {
+        self.refreshes[outcome as usize][trigger as usize].inc();
+    }
+
+    /// A part of a refresh took so long.
+    pub fn refresh_took(&self, phase: Phase, took: Duration) {
+        self.refresh_seconds[phase as usize].observe(took.as_secs_f64());
+    }
+
+    /// When the token of the credential closest to expiry was issued and expires, since the Unix
+    /// epoch. `None` (there is none, or nobody told) stands as 0.
+    pub fn set_token(&self, issued: Option<Duration>, expires: Option<Duration>) {
+        self.issued.set(issued.unwrap_or_default().as_secs_f64());
+        self.expires.set(expires.unwrap_or_default().as_secs_f64());
+    }
+
+    /// The earliest expiry of all tokens that live upstreams were last authenticated with, since the
+    /// Unix epoch. `None` stands as 0.
+    pub fn set_oldest_live_expiration(&self, expires: Option<Duration>) {
+        self.oldest_live_expires.set(expires.unwrap_or_default().as_secs_f64());
+    }
+
+    /// How many credentials are in a state.
+    pub fn set_credentials(&self, state: CredentialState, count: usize) {
+        self.credentials[state as usize].set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// A session came into a state, from nowhere.
+    pub fn session_entered(&self, state: SessionState) {
+        self.sessions[state as usize].inc();
+    }
+
+    /// A session went from one state to another, after so long in the first.
+    pub fn session_moved(&self, from: SessionState, to: SessionState, spent: Duration) {
+        self.session_left(from, spent);
+        self.session_entered(to);
+    }
+
+    /// A session is over, after so long in its last state.
+    pub fn session_left(&self, state: SessionState, spent: Duration) {
+        self.sessions[state as usize].dec();
+        self.add_session_seconds(state, spent);
+    }
+
+    /// A session has spent so long in a state, and may spend longer.
+    pub fn add_session_seconds(&self, state: SessionState, spent: Duration) {
+        self.session_seconds[state as usize].inc_by(spent.as_secs_f64());
+    }
+
+    /// How many sessions are in a state now.
+    pub fn sessions(&self, state: SessionState) -> i64 {
+        self.sessions[state as usize].get()
+    }
+
+    /// A session ended.
+    pub fn session_closed(&self, cause: CloseCause) {
+        self.closed[cause as usize].inc();
+    }
+
+    /// A session was brought to its new token, or was not.
+    pub fn reauthenticated(&self, way: Way, outcome: Outcome) {
+        self.reauthentications[way as usize][outcome as usize].inc();
+    }
+
+    /// So long lay between the loss of an upstream and relaying again.
+    pub fn gap(&self, gap: Duration) {
+        self.gap_seconds.observe(gap.as_secs_f64());
+    }
+
+    /// So many messages, of so many bytes together, were passed on.
+    pub fn relayed(&self, direction: Direction, messages: u64, bytes: u64) {
+        self.messages[direction as usize].inc_by(messages);
+        self.bytes[direction as usize].inc_by(bytes);
+    }
+
+    /// A message of so many bytes is now held.
+    pub fn hold(&self, direction: Direction, bytes: usize) {
+        self.held[direction as usize].inc();
+        self.held_bytes[direction as usize].add(signed(bytes));
+    }
+
+    /// A message of so many bytes is held no longer, after so long.
+    pub fn release(&self, direction: Direction, bytes: usize, held: Duration) {
+        self.held_bytes[direction as usize].sub(signed(bytes));
+        self.hold_seconds[direction as usize].observe(held.as_secs_f64());
+    }
+
+    /// So many messages were lost, or may have been.
+    pub fn lost(&self, direction: Direction, reason: LossReason, messages: u64) {
+        self.lost[direction as usize][reason as usize].inc_by(messages);
+    }
+
+    /// So many messages were sent again after a loss.
+    pub fn replayed(&self, messages: u64) {
+        self.replayed.inc_by(messages);
+    }
+
+    /// So many messages of a new connection were kept until the old one had ended.
+    pub fn overlapped(&self, messages: u64) {
+        self.overlapped.inc_by(messages);
+    }
+}
+
+impl std::fmt::Debug for RouteMetrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RouteMetrics").finish_non_exhaustive()
+    }
+}
+
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
