@@ -245,8 +245,8 @@ proptest! {
             // The name of a variable and a path are shown, and may be anything.
             Err(errors) => prop_assert!(
                 !format!("{errors} {errors:?}")
-                    .replace("the file CANARY", "")
-                    .replace("the environment variable CANARY", "")
+                    .replace(&format!("the file {wrong}"), "")
+                    .replace(&format!("the environment variable {wrong}"), "")
                     .contains("CANARY"),
                 "{errors}"
             ),
