@@ -162,6 +162,24 @@ fn everything_is_understood() {
 }
 
 #[test]
+fn a_listener_beyond_loopback_is_let_be_where_it_says_who_may_come_in() {
+    let listen = |lines: &str| format!("[listen]\n{lines}\n{SMALLEST}");
+    for lines in [
+        "address = \"127.0.0.2:0\"",
+        "address = \"[::ffff:127.0.0.1]:0\"",
+        "open = true\naddress = \"[::]:0\"",
+    ] {
+        parse(&listen(lines));
+    }
+    let open = listen("address = \"[::]:0\"");
+    parse(&format!("{open}[route.client]\nsecret = \"x\""));
+    let mutual = "certificate = 'Cargo.toml'\nkey = 'Cargo.toml'\nclient_ca = 'Cargo.toml'";
+    parse(&listen(&format!("address = \"[::]:0\"\n{mutual}")));
+    let both = open + "[[route]]\npath = \"/b\"\nupstream = \"ws://h\"\ndialect = \"none\"";
+    assert_eq!(refused(&both).lines().count(), 2, "one for each route");
+}
+
+#[test]
 fn no_secret_is_shown() {
     let config = parse(EVERYTHING);
     let masked = config.masked();
@@ -227,8 +245,8 @@ proptest! {
             // The name of a variable and a path are shown, and may be anything.
             Err(errors) => prop_assert!(
                 !format!("{errors} {errors:?}")
-                    .replace("the file CANARY", "")
-                    .replace("the environment variable CANARY", "")
+                    .replace(&format!("the file {wrong}"), "")
+                    .replace(&format!("the environment variable {wrong}"), "")
                     .contains("CANARY"),
                 "{errors}"
             ),

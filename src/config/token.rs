@@ -12,7 +12,7 @@ use super::{
     keys,
     raw::{Section, kind},
     route::{header_name, header_value, leg, url},
-    template::{Name, Place},
+    template::{Name, Place, is_token_byte},
     value::{file, one_of, secret, span_of_time, string, template},
 };
 
@@ -196,7 +196,11 @@ fn pairs<T>(
         ));
     };
     let entry = |(name, value): (&toml::Spanned<toml::de::DeString<'_>>, &toml::Spanned<DeValue<'_>>)| {
-        read(name.get_ref(), value.get_ref()).map_err(|message| format!("\"{}\": {message}", name.get_ref()))
+        let name: &str = name.get_ref();
+        read(name, value.get_ref()).map_err(|message| {
+            // What is no name may be a whole header, secret included.
+            if name.bytes().all(is_token_byte) { format!("\"{name}\": {message}") } else { message }
+        })
     };
     table.iter().map(entry).collect()
 }

@@ -1,0 +1,140 @@
+//! The operator's server over real loopback sockets.
+
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::JoinHandle,
+};
+
+use super::*;
+
+#[derive(Default)]
+struct Sidecar {
+    ready: AtomicBool,
+    started: AtomicBool,
+}
+
+impl AdminState for Sidecar {
+    fn render_metrics(&self) -> String {
+        "perennial_build_info 1\n".to_owned()
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        if self.ready.load(Relaxed) { Ok(()) } else { Err("route ably: no token yet".to_owned()) }
+    }
+
+    fn started(&self) -> bool {
+        self.started.load(Relaxed)
+    }
+}
+
+struct Server {
+    address: SocketAddr,
+    state: Arc<Sidecar>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+async fn server() -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let state = Arc::new(Sidecar::default());
+    let stop = CancellationToken::new();
+    let task = TaskTracker::new().spawn(serve(listener, state.clone(), stop.clone()));
+    Server { address, state, stop, task }
+}
+
+impl Server {
+    async fn ask(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    async fn get(&self, path: &str) -> (u16, String) {
+        let answer = self.ask(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head[9..12].parse().unwrap(), body.to_owned())
+    }
+}
+
+#[tokio::test]
+async fn health_follows_the_state_and_says_what_is_missing() {
+    let server = server().await;
+    for path in ["/readyz", "/ready", "/startupz", "/startup"] {
+        let (status, body) = server.get(path).await;
+        assert_eq!(status, 503, "{path}");
+        assert!(body.contains("route ably: no token yet") && body.contains("the listener accepts"), "{body}");
+    }
+    for path in ["/livez", "/live", "/healthz"] {
+        assert_eq!(server.get(path).await.0, 200, "{path}");
+    }
+    server.state.ready.store(true, Relaxed);
+    server.state.started.store(true, Relaxed);
+    for path in ["/readyz", "/ready", "/startupz", "/startup"] {
+        assert_eq!(server.get(path).await.0, 200, "{path}");
+    }
+    server.state.ready.store(false, Relaxed);
+    assert_eq!(server.get("/readyz").await.0, 503);
+    assert_eq!(server.get("/startupz").await.0, 200, "it was ready once");
+}
+
+#[tokio::test]
+async fn metrics_are_served_as_prometheus_wants_them() {
+    let server = server().await;
+    let answer = server.ask("GET /metrics?x=1 HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nperennial_build_info 1\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn only_what_reads_is_answered() {
+    let server = server().await;
+    let head = server.ask("HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
+    let post = server.ask("POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").await;
+    assert!(post.starts_with("HTTP/1.1 405 ") && post.contains("allow: GET, HEAD\r\n"), "{post}");
+    assert_eq!(server.get("/nowhere").await.0, 404);
+    let (status, index) = server.get("/").await;
+    assert_eq!(status, 200);
+    for path in ["/metrics", "/readyz", "/startupz", "/livez"] {
+        assert!(index.contains(path), "{index}");
+    }
+}
+
+#[tokio::test]
+async fn a_silent_client_is_dropped_and_cannot_hold_the_stop() {
+    let server = server().await;
+    let mut silent = TcpStream::connect(server.address).await.unwrap();
+    silent.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    assert_eq!(server.get("/livez").await.0, 200, "others are served meanwhile");
+    server.stop.cancel();
+    timeout(DRAIN * 5, server.task).await.expect("the stop has an end").unwrap();
+    assert!(TcpStream::connect(server.address).await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test]
+async fn more_than_the_cap_wait_their_turn() {
+    let server = server().await;
+    let mut held = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(b"GET /livez HTTP/1.1\r\n").await.unwrap();
+        held.push(stream);
+    }
+    let mut next = TcpStream::connect(server.address).await.unwrap();
+    next.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    let early = timeout(Duration::from_millis(100), next.read_to_string(&mut answer)).await;
+    assert!(early.is_err(), "it waits: {answer}");
+    drop(held);
+    next.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
