@@ -1,1 +1,3 @@
-//! (to come)
+//! The demo: an embedded service, its token endpoint, a legacy client.
+
+pub mod service;
