@@ -1,1 +1,275 @@
-//! (to come)
+//! The composition root: what is started, in which order, and how all of it ends.
+//!
+//! ```text
+//!   start:  TLS and sources are read ─► credentials ─► listeners bound ─► `listening`
+//!   stop:   no new clients ─► sessions end, spread over `limits.drain` ─► credentials ─► admin
+//! ```
+//!
+//! Rules: nothing listens before all of the configuration has been understood; every task is on a
+//! tracker, and stopping waits for it, within a deadline.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    admin::{self, AdminState},
+    clock,
+    config::{Config, RefreshPolicy, Route},
+    credential::{Credential, Observer, Outcome, Source, Spec, Trigger},
+    net::{Dialer, ServerTls},
+    proxy::{self, Proxy, RouteContext},
+    telemetry::{self, CredentialState, Metrics, Phase, RouteMetrics},
+};
+
+/// A running sidecar.
+pub struct App {
+    address: SocketAddr,
+    admin: SocketAddr,
+    state: Arc<State>,
+    drain: Duration,
+    /// No new clients.
+    closing: CancellationToken,
+    /// Everything else ends too.
+    stop: CancellationToken,
+    proxy_tasks: TaskTracker,
+    tasks: TaskTracker,
+}
+
+/// What the admin server shows.
+struct State {
+    metrics: Metrics,
+    routes: Vec<Arc<RouteContext>>,
+    closing: CancellationToken,
+    started: std::sync::atomic::AtomicBool,
+}
+
+impl App {
+    /// Starts everything that the configuration names.
+    pub async fn start(config: &Config) -> anyhow::Result<Self> {
+        let (tasks, proxy_tasks) = (TaskTracker::new(), TaskTracker::new());
+        let (closing, stop) = (CancellationToken::new(), CancellationToken::new());
+        let names: Vec<String> = config.routes.iter().map(|route| route.name.clone()).collect();
+        let metrics = Metrics::new(&names);
+        let tls = match &config.listen.tls {
+            Some(files) => Some(ServerTls::load(files, clock::now()).context("[listen]")?),
+            None => None,
+        };
+        let mut built = Vec::new();
+        for route in &config.routes {
+            let token = route.token.as_ref();
+            let source = token.map(|t| Source::new(&t.source).map(|source| (source, t.refresh.clone())));
+            let source =
+                source.transpose().with_context(|| format!("route \"{}\": [route.token]", route.name))?;
+            let dialer = Dialer::new(&route.upstream.endpoint, &route.upstream.tls)
+                .with_context(|| format!("route \"{}\": [route.tls]", route.name))?;
+            built.push((Arc::clone(route), dialer, source));
+        }
+        let listener = bind(config.listen.address, "listen.address").await?;
+        let admin_listener = bind(config.admin.address, "admin.address").await?;
+        let (address, admin) = (listener.local_addr()?, admin_listener.local_addr()?);
+
+        let routes = built.into_iter().map(|(route, dialer, source)| {
+            let counted = metrics.route(&route.name);
+            let credential =
+                source.map(|(source, policy)| credential(&route, source, policy, &counted, &tasks, &stop));
+            let limits = (config.limits.message, config.limits.sessions.saturating_mul(2));
+            Arc::new(RouteContext::new(route, dialer, credential, counted, limits))
+        });
+        let routes: Vec<Arc<RouteContext>> = routes.collect();
+        for context in &routes {
+            watch_tokens(context);
+        }
+        let state = Arc::new(State {
+            metrics,
+            routes: routes.clone(),
+            closing: closing.clone(),
+            started: std::sync::atomic::AtomicBool::new(false),
+        });
+        let proxy = Arc::new(Proxy {
+            limits: config.limits.clone(),
+            routes,
+            sessions: Arc::new(Semaphore::new(config.limits.sessions)),
+            tasks: proxy_tasks.clone(),
+            tls,
+        });
+        tasks.spawn(admin::serve(admin_listener, Arc::clone(&state) as Arc<dyn AdminState>, stop.clone()));
+        proxy_tasks.spawn(proxy::serve(listener, proxy, closing.clone()));
+        tracing::info!(%address, %admin, routes = names.join(","), version = env!("CARGO_PKG_VERSION"), "listening");
+        Ok(Self { address, admin, state, drain: config.limits.drain, closing, stop, proxy_tasks, tasks })
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where an operator looks.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// The credential of a route.
+    pub fn credential(&self, route: &str) -> Option<Arc<Credential>> {
+        let context = self.state.routes.iter().find(|context| context.route.name == route)?;
+        context.credential().map(Arc::clone)
+    }
+
+    /// All series, as `/metrics` shows them.
+    pub fn metrics(&self) -> String {
+        self.state.render_metrics()
+    }
+
+    /// Lets sessions end over the drain window, then everything else. It takes a little longer than
+    /// `limits.drain` at the most.
+    pub async fn stop(self) {
+        self.closing.cancel();
+        self.proxy_tasks.close();
+        drain(&self.state.routes, self.drain).await;
+        // A client that does not answer its Close has five seconds.
+        let ended = tokio::time::timeout(Duration::from_secs(6), self.proxy_tasks.wait()).await;
+        if ended.is_err() {
+            tracing::warn!("sessions were left that would not end");
+        }
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await.is_err() {
+            tracing::warn!("tasks were left that would not end");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("{key} = \"{address}\" cannot be listened on; is it in use? Port 0 takes a free one")
+    })
+}
+
+fn credential(
+    route: &Route,
+    source: Source,
+    policy: RefreshPolicy,
+    metrics: &Arc<RouteMetrics>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Arc<Credential> {
+    let spec = Spec {
+        route: route.name.clone(),
+        identity: String::new(),
+        source,
+        policy,
+        seed: fastrand::u64(..),
+        observer: Arc::new(Counted(Arc::clone(metrics))),
+    };
+    Credential::spawn(spec, tasks, stop.clone())
+}
+
+/// Sessions are woken when their credential has a newer token, for as long as the process lives.
+fn watch_tokens(context: &RouteContext) {
+    if let Some(credential) = context.credential() {
+        let sessions = Arc::clone(&context.sessions);
+        let subscription = credential.subscribe(Box::new(move |_| sessions.wake_for_token()));
+        // The credential and its sessions end together.
+        std::mem::forget(subscription);
+    }
+}
+
+/// Ends sessions in equal parts, so that their clients do not come back in one wave.
+async fn drain(routes: &[Arc<RouteContext>], window: Duration) {
+    let open: usize = routes.iter().map(|context| context.sessions.len()).sum();
+    if open == 0 {
+        return;
+    }
+    const PARTS: u32 = 20;
+    tracing::info!(sessions = open, ?window, "draining");
+    for part in 0..PARTS {
+        routes.iter().for_each(|context| {
+            context.sessions.drain(part as usize, PARTS as usize);
+        });
+        if routes.iter().all(|context| context.sessions.is_empty()) {
+            return;
+        }
+        tokio::time::sleep(window / PARTS).await;
+    }
+}
+
+/// The credential's observer: what it counts.
+struct Counted(Arc<RouteMetrics>);
+
+impl Observer for Counted {
+    fn refreshed(&self, trigger: Trigger, outcome: Outcome, took: Duration) {
+        let trigger = match trigger {
+            Trigger::Schedule => telemetry::Trigger::Schedule,
+            Trigger::Hint => telemetry::Trigger::Hint,
+            Trigger::Expiry => telemetry::Trigger::Expiry,
+            Trigger::Client => telemetry::Trigger::Client,
+            Trigger::Operator => telemetry::Trigger::Operator,
+            Trigger::Start => telemetry::Trigger::Start,
+        };
+        let outcome = match outcome {
+            Outcome::Ok => telemetry::Outcome::Ok,
+            Outcome::Failed => telemetry::Outcome::Failed,
+            Outcome::Rejected => telemetry::Outcome::Rejected,
+        };
+        self.0.refreshed(outcome, trigger);
+        self.0.refresh_took(Phase::Fetch, took);
+    }
+
+    fn current(&self, issued: Duration, expires: Option<Duration>) {
+        self.0.set_token(Some(issued), expires);
+    }
+}
+
+impl State {
+    fn look(&self) {
+        for context in &self.routes {
+            context.look();
+            let Some(credential) = context.credential() else { continue };
+            let failing = credential.status().last_error.is_some();
+            let now = match (credential.current(), context.is_ready()) {
+                (None, _) => CredentialState::Missing,
+                (Some(_), false) => CredentialState::Expired,
+                (Some(_), true) if failing => CredentialState::Failing,
+                (Some(_), true) => CredentialState::Valid,
+            };
+            let counted = self.metrics.route(&context.route.name);
+            for state in CredentialState::ALL {
+                counted.set_credentials(state, usize::from(state == now));
+            }
+        }
+    }
+}
+
+impl AdminState for State {
+    fn render_metrics(&self) -> String {
+        self.look();
+        self.metrics.render()
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        if self.closing.is_cancelled() {
+            return Err("going away: no new clients are accepted\n".into());
+        }
+        let missing: Vec<String> = self
+            .routes
+            .iter()
+            .filter(|context| !context.is_ready())
+            .map(|context| format!("route \"{}\": its credential has no valid token\n", context.route.name))
+            .collect();
+        if missing.is_empty() {
+            self.started.store(true, std::sync::atomic::Ordering::Relaxed);
+            Ok(())
+        } else {
+            Err(missing.concat())
+        }
+    }
+
+    fn started(&self) -> bool {
+        // Also where nobody has asked for readiness: a token that came has come.
+        self.started.load(std::sync::atomic::Ordering::Relaxed)
+            || self.routes.iter().all(|context| context.credential().is_none_or(|c| c.current().is_some()))
+    }
+}

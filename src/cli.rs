@@ -1,1 +1,164 @@
-//! (to come)
+//! The command line: what was asked for, and what it exits with.
+//!
+//! | status | meaning |
+//! |---|---|
+//! | 0 | it ended as it should, graceful SIGTERM and SIGINT included |
+//! | 1 | something failed at run time |
+//! | 64 | the command line or the configuration is wrong; nothing has listened |
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    app::App,
+    config::Config,
+    demo,
+    telemetry::{LogFormat, logs},
+};
+
+const USAGE: u8 = 64;
+
+/// WebSocket connections that outlive their tokens.
+#[derive(Parser)]
+#[command(name = "perennial", version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// How log lines are written to stderr.
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    log_format: LogFormat,
+    /// What is logged: a level, or targets such as "perennial::proxy=debug".
+    #[arg(long, global = true, env = "PERENNIAL_LOG", default_value = "info")]
+    log_level: String,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the proxy.
+    Run(ConfigFile),
+    /// Validate the configuration and print what it means, secrets masked.
+    Check(ConfigFile),
+    /// See it work: an embedded service whose tokens live for seconds, and a legacy client, with and without the sidecar.
+    Demo(demo::Arguments),
+}
+
+#[derive(Args)]
+struct ConfigFile {
+    /// The configuration [default: ./perennial.toml, then /etc/perennial/perennial.toml].
+    #[arg(long, env = "PERENNIAL_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let wrong = error.use_stderr();
+            let _ = error.print();
+            return ExitCode::from(if wrong { USAGE } else { 0 });
+        }
+    };
+    let quiet = matches!(cli.command, Command::Demo(_));
+    // The demo draws on the terminal: its log would stand in the picture.
+    let level = if quiet && cli.log_level == "info" { "error" } else { &cli.log_level };
+    if let Err(error) = logs::init(cli.log_format, level) {
+        return fail(&format!("--log-level: {error}"), USAGE);
+    }
+    match cli.command {
+        Command::Run(file) => with_config(&file, run),
+        Command::Check(file) => with_config(&file, |config| say(&config.masked())),
+        Command::Demo(arguments) => in_runtime(demo::run(arguments)),
+    }
+}
+
+fn with_config(file: &ConfigFile, then: impl FnOnce(Config) -> ExitCode) -> ExitCode {
+    let path = match find(file) {
+        Ok(path) => path,
+        Err(message) => return fail(&message, USAGE),
+    };
+    match Config::load(&path) {
+        Ok(config) => then(config),
+        Err(errors) => fail(&errors.to_string(), USAGE),
+    }
+}
+
+fn find(file: &ConfigFile) -> Result<PathBuf, String> {
+    if let Some(path) = &file.config {
+        return Ok(path.clone());
+    }
+    let usual = ["./perennial.toml", "/etc/perennial/perennial.toml"];
+    let found = usual.into_iter().map(Path::new).find(|path| path.exists());
+    found.map(Path::to_owned).ok_or_else(|| {
+        format!("no configuration: neither {} nor {} exists; name one with --config FILE", usual[0], usual[1])
+    })
+}
+
+fn run(config: Config) -> ExitCode {
+    raise_file_limit();
+    in_runtime(async move {
+        let app = match App::start(&config).await {
+            Ok(app) => app,
+            Err(error) => return fail(&format!("{error:#}"), 1),
+        };
+        if let Err(error) = stop_signal().await {
+            return fail(&format!("signals cannot be listened for: {error}"), 1);
+        }
+        tokio::select! {
+            () = app.stop() => ExitCode::SUCCESS,
+            // A second signal ends at once.
+            _ = stop_signal() => fail("ended at once", 1),
+        }
+    })
+}
+
+/// Waits for SIGTERM or SIGINT.
+async fn stop_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    }
+}
+
+/// As many threads as there are cores to run on; with one core, one thread that does everything.
+fn in_runtime(future: impl Future<Output = ExitCode>) -> ExitCode {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut builder = if cores == 1 {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    match builder.enable_all().build() {
+        Ok(runtime) => runtime.block_on(future),
+        Err(error) => fail(&format!("the runtime cannot be started: {error}"), 1),
+    }
+}
+
+/// A session has two sockets; the soft limit on open files is often 1024.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if setrlimit(Resource::Nofile, limit).is_err() {
+        tracing::warn!("the limit on open files could not be raised");
+    }
+}
+
+fn say(text: &str) -> ExitCode {
+    match writeln!(std::io::stdout(), "{}", text.trim_end()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn fail(message: &str, status: u8) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "perennial: {message}");
+    ExitCode::from(status)
+}

@@ -1,1 +1,7 @@
-fn main() {}
+//! The binary: see [`perennial::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    perennial::cli::main()
+}

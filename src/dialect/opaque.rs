@@ -126,7 +126,8 @@ fn place(request: &Request, placement: &Placement, token: &Token) -> Result<Outg
 }
 
 fn sensitive(text: &str) -> Result<HeaderValue, String> {
-    let mut value = HeaderValue::from_str(text).map_err(|_| "the token does not fit into a header".to_owned())?;
+    let mut value =
+        HeaderValue::from_str(text).map_err(|_| "the token does not fit into a header".to_owned())?;
     value.set_sensitive(true);
     Ok(value)
 }

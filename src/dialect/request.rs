@@ -72,7 +72,8 @@ impl Request {
 
     /// Takes a parameter out.
     pub fn remove_parameter(&mut self, name: &str) {
-        let kept: Vec<String> = self.parameters().filter(|p| p.name != name).map(|p| p.raw.to_owned()).collect();
+        let kept: Vec<String> =
+            self.parameters().filter(|p| p.name != name).map(|p| p.raw.to_owned()).collect();
         self.target = join_target(self.path(), &kept);
     }
 
@@ -132,7 +133,11 @@ fn decode(text: &str) -> String {
 /// Writes `name=value` with everything escaped that could end a parameter.
 pub(super) fn encode_parameter(name: &str, value: &str) -> String {
     use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-    format!("{}={}", utf8_percent_encode(name, NON_ALPHANUMERIC), utf8_percent_encode(value, NON_ALPHANUMERIC))
+    format!(
+        "{}={}",
+        utf8_percent_encode(name, NON_ALPHANUMERIC),
+        utf8_percent_encode(value, NON_ALPHANUMERIC)
+    )
 }
 
 /// Path and query from their parts.
@@ -160,7 +165,8 @@ mod tests {
         }
         headers.append("cookie", "b=2".parse().unwrap());
         let request = Request::new("/x?a=1", &headers);
-        let kept: Vec<_> = request.headers.iter().map(|(n, v)| format!("{n}={}", v.to_str().unwrap())).collect();
+        let kept: Vec<_> =
+            request.headers.iter().map(|(n, v)| format!("{n}={}", v.to_str().unwrap())).collect();
         assert_eq!(kept, ["user-agent=old client", "cookie=a=1", "cookie=b=2"]);
     }
 

@@ -258,7 +258,8 @@ impl Driver {
         let every = self.route.route.session.keepalive;
         let stall = |link: &Link| link.blocked.map(|since| since + STALL);
         let upstream = self.upstream.iter();
-        let upstream = upstream.flat_map(|up| [Some(ping_due(up, every)), Some(silence_due(up, every)), stall(up)]);
+        let upstream =
+            upstream.flat_map(|up| [Some(ping_due(up, every)), Some(silence_due(up, every)), stall(up)]);
         let client = [Some(ping_due(&self.client, every)), stall(&self.client), self.session.deadline()];
         client.into_iter().chain(upstream).flatten().min()
     }

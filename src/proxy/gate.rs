@@ -199,7 +199,10 @@ mod tests {
         assert_eq!(handshake(|_| {}), None);
         assert_eq!(handshake(|request| *request.method_mut() = Method::POST), Some(405));
         assert_eq!(handshake(|request| *request.version_mut() = Version::HTTP_10), Some(400));
-        assert_eq!(handshake(|request| *request.uri_mut() = "http://169.254.169.254/".parse().unwrap()), Some(400));
+        assert_eq!(
+            handshake(|request| *request.uri_mut() = "http://169.254.169.254/".parse().unwrap()),
+            Some(400)
+        );
         assert_eq!(set("content-length", "5"), Some(400));
         assert_eq!(set("transfer-encoding", "chunked"), Some(400));
         assert_eq!(set("upgrade", "h2c"), Some(400));

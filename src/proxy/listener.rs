@@ -49,7 +49,8 @@ impl Proxy {
 
 /// Is `path` the prefix itself, or below it?
 fn is_under(path: &str, prefix: &str) -> bool {
-    path.strip_prefix(prefix.trim_end_matches('/')).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path.strip_prefix(prefix.trim_end_matches('/'))
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Accepts until `stop`; sessions outlive it.
@@ -106,7 +107,11 @@ async fn connection(
         }
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(limit).max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD);
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limit)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD);
     let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
     // Twice: reading the head, and answering it.
     let done = tokio::time::timeout(limit * 2 + Duration::from_secs(1), connection);

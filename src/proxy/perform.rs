@@ -27,7 +27,9 @@ impl Driver {
     fn perform_one(&mut self, action: Action, again: &mut Vec<Action>, now: Instant) {
         match action {
             Action::Forward => {}
-            Action::ToClient(payload) => self.client.queue(payload.kind.opcode(), &payload.bytes, &mut self.random),
+            Action::ToClient(payload) => {
+                self.client.queue(payload.kind.opcode(), &payload.bytes, &mut self.random)
+            }
             Action::ToUpstream(payload) => {
                 if let Some(upstream) = &mut self.upstream {
                     upstream.queue(payload.kind.opcode(), &payload.bytes, &mut self.random);
@@ -78,7 +80,9 @@ impl Driver {
                 let route = Arc::clone(&self.route);
                 let deadline = now + route.route.session.hold;
                 let future =
-                    Box::pin(async move { upstream::open(&route.dialer, outgoing, route.limit, deadline).await });
+                    Box::pin(
+                        async move { upstream::open(&route.dialer, outgoing, route.limit, deadline).await },
+                    );
                 self.dial = Some(Box::new(Dialling { epoch, shown, future }));
             }
             Err(why) => {

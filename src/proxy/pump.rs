@@ -28,7 +28,13 @@ struct Done {
 
 impl Driver {
     /// Reads one leg once, where it may be read, and uses up what came.
-    pub(super) fn poll_side(&mut self, cx: &mut Context<'_>, side: Side, scratch: &mut Scratch, now: Instant) -> bool {
+    pub(super) fn poll_side(
+        &mut self,
+        cx: &mut Context<'_>,
+        side: Side,
+        scratch: &mut Scratch,
+        now: Instant,
+    ) -> bool {
         if !self.may_read(side, &mut scratch.actions, now) {
             return false;
         }
@@ -123,7 +129,14 @@ impl Driver {
         link.paused = done.paused;
     }
 
-    fn consume(&mut self, cx: &mut Context<'_>, side: Side, bytes: &[u8], scratch: &mut Scratch, now: Instant) -> Done {
+    fn consume(
+        &mut self,
+        cx: &mut Context<'_>,
+        side: Side,
+        bytes: &[u8],
+        scratch: &mut Scratch,
+        now: Instant,
+    ) -> Done {
         if self.finished.is_some() {
             return self.discard(side, bytes);
         }
@@ -156,7 +169,14 @@ impl Driver {
     }
 
     /// Nobody looks inside: frames pass in whatever pieces they come.
-    fn stream(&mut self, cx: &mut Context<'_>, side: Side, bytes: &[u8], actions: &mut Vec<Action>, now: Instant) -> Done {
+    fn stream(
+        &mut self,
+        cx: &mut Context<'_>,
+        side: Side,
+        bytes: &[u8],
+        actions: &mut Vec<Action>,
+        now: Instant,
+    ) -> Done {
         let mut run = Run { bytes, from: 0, at: 0 };
         let mut messages = 0;
         while run.at < bytes.len() && self.finished.is_none() {
@@ -191,7 +211,14 @@ impl Driver {
     }
 
     /// The dialect looks inside: messages are shown whole.
-    fn inspect(&mut self, cx: &mut Context<'_>, side: Side, bytes: &[u8], scratch: &mut Scratch, now: Instant) -> Done {
+    fn inspect(
+        &mut self,
+        cx: &mut Context<'_>,
+        side: Side,
+        bytes: &[u8],
+        scratch: &mut Scratch,
+        now: Instant,
+    ) -> Done {
         let mut run = Run { bytes, from: 0, at: 0 };
         let epoch = self.session.epoch();
         let mut messages = 0;

@@ -61,7 +61,9 @@ impl Report {
                 tracing::warn!(route, ?way, %generation, why, "re-authentication rejected");
             }
             Note::UpstreamLost { why, attempt: 0 } => tracing::info!(route, why, "upstream lost"),
-            Note::UpstreamLost { why, attempt } => tracing::info!(route, why, attempt, "upstream not reached"),
+            Note::UpstreamLost { why, attempt } => {
+                tracing::info!(route, why, attempt, "upstream not reached")
+            }
             Note::UpstreamResumed { gap, replayed } => {
                 metrics.gap(*gap);
                 metrics.replayed(*replayed);
@@ -125,7 +127,9 @@ fn loss_reason(cause: Cause) -> LossReason {
         Cause::Discontinued => LossReason::Discontinued,
         Cause::Drain => LossReason::Drain,
         Cause::TooBig => LossReason::Overflow,
-        Cause::Client | Cause::Upstream | Cause::Refused | Cause::Violation | Cause::Slow => LossReason::PeerGone,
+        Cause::Client | Cause::Upstream | Cause::Refused | Cause::Violation | Cause::Slow => {
+            LossReason::PeerGone
+        }
     }
 }
 

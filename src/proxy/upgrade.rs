@@ -128,7 +128,9 @@ async fn dial(
         };
         tracing::info!(route = route.route.name, error = %refused, "upstream not reached");
         match (&refused, &token) {
-            (Refused::Status(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _), Some(token)) if !renewed => {
+            (Refused::Status(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _), Some(token))
+                if !renewed =>
+            {
                 renewed = true;
                 renew(route, token, deadline).await;
             }
@@ -144,7 +146,9 @@ async fn usable(route: &RouteContext, deadline: Instant) -> Result<Option<Arc<To
     let Some(credential) = route.credential() else { return Ok(None) };
     match credential.usable(deadline).await {
         Some(token) => Ok(Some(token)),
-        None => Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "no token could be fetched in time; see the log")),
+        None => {
+            Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "no token could be fetched in time; see the log"))
+        }
     }
 }
 
@@ -213,15 +217,17 @@ fn pass_on(refused: Refused) -> Answer {
         }
         Refused::TimedOut => refuse(StatusCode::GATEWAY_TIMEOUT, "the service did not answer in time"),
         Refused::Dial(_) => refuse(StatusCode::BAD_GATEWAY, "the service cannot be reached; see the log"),
-        Refused::Http(_) | Refused::Request(_) | Refused::Not101(_) => {
-            refuse(StatusCode::BAD_GATEWAY, "the service did not answer as a WebSocket service does; see the log")
-        }
+        Refused::Http(_) | Refused::Request(_) | Refused::Not101(_) => refuse(
+            StatusCode::BAD_GATEWAY,
+            "the service did not answer as a WebSocket service does; see the log",
+        ),
     }
 }
 
 /// A refusal. The connection is not used again: what the client sent behind its request is never read.
 pub(super) fn refuse(status: StatusCode, why: &'static str) -> Answer {
-    let mut response = Response::new(Full::from(if why.is_empty() { String::new() } else { format!("{why}\n") }));
+    let mut response =
+        Response::new(Full::from(if why.is_empty() { String::new() } else { format!("{why}\n") }));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

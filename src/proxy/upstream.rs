@@ -56,7 +56,8 @@ pub(super) async fn open(
 ) -> Result<Opened, Refused> {
     let stream = dialer.connect(deadline).await?;
     let answer = handshake(stream, dialer.authority(), outgoing);
-    let (stream, early, headers) = tokio::time::timeout_at(deadline, answer).await.map_err(|_| Refused::TimedOut)??;
+    let (stream, early, headers) =
+        tokio::time::timeout_at(deadline, answer).await.map_err(|_| Refused::TimedOut)??;
     Ok(Opened { link: Link::new(stream, Side::Upstream, &early, limit, clock::now()), headers })
 }
 
@@ -124,7 +125,8 @@ fn check(response: &Response<Incoming>, key: &str, offered: &[String]) -> Result
 }
 
 fn offered_protocols(headers: &HeaderMap) -> Vec<String> {
-    let lists = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    let lists =
+        headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
     lists.flat_map(|list| list.split(',')).map(|name| name.trim().to_owned()).collect()
 }
 

@@ -151,7 +151,9 @@ impl Session {
                 self.failed(Way::Exchange, *shown, "no answer in time", out);
                 self.lose("the exchange had no answer", None, now, out);
             }
-            State::Opening(_) | State::Resuming { .. } => self.lose("the service took too long", None, now, out),
+            State::Opening(_) | State::Resuming { .. } => {
+                self.lose("the service took too long", None, now, out)
+            }
             State::Closing { cause, close } => {
                 let (cause, close) = (*cause, close.clone());
                 self.end(cause, Some(close), now, out);
@@ -165,7 +167,9 @@ impl Session {
         let Some(step) = self.step() else { return };
         let (cause, reason) = match step {
             Step::NeedsToken => (Cause::TokenExpired, "no token could be fetched in time"),
-            Step::Waiting | Step::Dialing | Step::Greeting => (Cause::Outage, "the service is away; try again later"),
+            Step::Waiting | Step::Dialing | Step::Greeting => {
+                (Cause::Outage, "the service is away; try again later")
+            }
         };
         self.dialect.farewell(&mut self.say);
         self.spoken(now, out);

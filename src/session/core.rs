@@ -10,9 +10,9 @@ use super::{
 };
 use crate::{
     clock::Instant,
-    dialect::{Dialect, Fate, Meaning, Moment, Outgoing, Say, Verdict},
     config::SessionPolicy,
     credential::Token,
+    dialect::{Dialect, Fate, Meaning, Moment, Outgoing, Say, Verdict},
     wire::{Close, Message, Payload, Violation},
 };
 
@@ -65,10 +65,20 @@ pub struct Session {
 pub(super) enum State {
     Opening(Step),
     Live,
-    Exchanging { shown: Shown, since: Instant },
-    Resuming { step: Step, since: Instant, replayed: u64 },
+    Exchanging {
+        shown: Shown,
+        since: Instant,
+    },
+    Resuming {
+        step: Step,
+        since: Instant,
+        replayed: u64,
+    },
     /// The client's Close, or the service's last word, has gone on; the answer is awaited.
-    Closing { cause: Cause, close: Close },
+    Closing {
+        cause: Cause,
+        close: Close,
+    },
     Ended,
 }
 
@@ -93,7 +103,13 @@ pub(super) enum Turn {
 
 impl Session {
     /// A session whose first upstream connection is being opened; `newest` is the current token.
-    pub fn new(dialect: Box<dyn Dialect>, policy: Policy, newest: Option<Shown>, seed: u64, now: Instant) -> Self {
+    pub fn new(
+        dialect: Box<dyn Dialect>,
+        policy: Policy,
+        newest: Option<Shown>,
+        seed: u64,
+        now: Instant,
+    ) -> Self {
         let mut timers = Timers::default();
         timers.set(Timer::Budget, now + policy.opening);
         Self {
@@ -370,7 +386,8 @@ impl Session {
                 Timer::Pace => self.flush(now, out),
                 Timer::Leaving => self.leave(now, out),
                 Timer::Idle => {
-                    let quiet = self.dialect.client_idle().is_some_and(|after| self.told_client + after <= now);
+                    let quiet =
+                        self.dialect.client_idle().is_some_and(|after| self.told_client + after <= now);
                     if let Some(message) = self.dialect.idle().filter(|_| quiet) {
                         self.told_client = now;
                         out.push(Action::ToClient(message));

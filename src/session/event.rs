@@ -118,14 +118,38 @@ pub enum Way {
 /// Something for the log and the metrics.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Note {
-    Reauthenticated { way: Way, generation: Generation, took: Duration },
-    ReauthenticationFailed { way: Way, generation: Generation, why: String },
-    UpstreamLost { why: String, attempt: u32 },
-    UpstreamResumed { gap: Duration, replayed: u64 },
-    Held { bytes: usize },
-    Released { bytes: usize, waited: Duration },
+    Reauthenticated {
+        way: Way,
+        generation: Generation,
+        took: Duration,
+    },
+    ReauthenticationFailed {
+        way: Way,
+        generation: Generation,
+        why: String,
+    },
+    UpstreamLost {
+        why: String,
+        attempt: u32,
+    },
+    UpstreamResumed {
+        gap: Duration,
+        replayed: u64,
+    },
+    Held {
+        bytes: usize,
+    },
+    Released {
+        bytes: usize,
+        waited: Duration,
+    },
     /// A held message that nobody will send; `known`: the service acknowledges, so the client knows.
-    Lost { bytes: usize, waited: Duration, known: bool, cause: Cause },
+    Lost {
+        bytes: usize,
+        waited: Duration,
+        known: bool,
+        cause: Cause,
+    },
 }
 
 /// Why a session ended.

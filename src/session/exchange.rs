@@ -15,6 +15,10 @@ const LONGEST_SPREAD: Duration = Duration::from_secs(10);
 impl Session {
     /// A newer token is current.
     pub(super) fn token(&mut self, shown: Shown, now: Instant, out: &mut Vec<Action>) {
+        if shown.generation == self.newest.generation {
+            // The same token, whose end is later than it was said to be.
+            self.newest.expires = shown.expires.max(self.newest.expires);
+        }
         if shown.generation <= self.newest.generation {
             return;
         }
@@ -89,13 +93,19 @@ impl Session {
             out.push(Action::EndTurn);
             return;
         };
-        let newer = token.generation > self.live.generation || (same && token.generation == self.live.generation);
+        let newer =
+            token.generation > self.live.generation || (same && token.generation == self.live.generation);
         let refused = self.refused.is_some_and(|refused| token.generation <= refused);
         let dead = token.expires.is_some_and(|at| at <= now);
         if dead {
             self.refuse(token.generation, out);
         }
-        if self.state != State::Live || !newer || refused || dead || !self.dialect.exchange(token, &mut self.say) {
+        if self.state != State::Live
+            || !newer
+            || refused
+            || dead
+            || !self.dialect.exchange(token, &mut self.say)
+        {
             out.push(Action::EndTurn);
             return;
         }

@@ -21,15 +21,8 @@ pub(super) enum Timer {
     Leaving,
 }
 
-const ALL: [Timer; 7] = [
-    Timer::Step,
-    Timer::Budget,
-    Timer::Retry,
-    Timer::Exchange,
-    Timer::Idle,
-    Timer::Pace,
-    Timer::Leaving,
-];
+const ALL: [Timer; 7] =
+    [Timer::Step, Timer::Budget, Timer::Retry, Timer::Exchange, Timer::Idle, Timer::Pace, Timer::Leaving];
 
 /// One deadline for each reason.
 #[derive(Debug, Default)]

@@ -214,7 +214,11 @@ impl Inbound {
         let raw = so_far.raw.saturating_add(header.total());
         // Twice the limit and a little: fragments of some dozen bytes pass, a flood of empty ones does not.
         let raw_limit = self.limit.saturating_mul(2).saturating_add(4096);
-        if payload > self.limit || raw > raw_limit { Err(Violation::TooBig) } else { Ok(Extent { payload, raw }) }
+        if payload > self.limit || raw > raw_limit {
+            Err(Violation::TooBig)
+        } else {
+            Ok(Extent { payload, raw })
+        }
     }
 
     fn admit(&mut self, header: &Header) -> Result<(), Violation> {
@@ -228,7 +232,12 @@ fn control(header: &Header, there: usize) -> Step {
     if header.total() > there as u64 {
         return Step::More;
     }
-    Step::Control { opcode: header.opcode, mask: header.mask, header: header.len, total: header.total() as usize }
+    Step::Control {
+        opcode: header.opcode,
+        mask: header.mask,
+        header: header.len,
+        total: header.total() as usize,
+    }
 }
 
 #[cfg(test)]
@@ -261,7 +270,12 @@ mod tests {
     }
 
     /// Feeds `bytes` in slices, as a driver does, and returns messages, forwarded bytes and pings.
-    fn run(bytes: &[u8], slices: &[usize], mut inbound: Inbound, whole: bool) -> (Vec<Vec<u8>>, Vec<u8>, usize) {
+    fn run(
+        bytes: &[u8],
+        slices: &[usize],
+        mut inbound: Inbound,
+        whole: bool,
+    ) -> (Vec<Vec<u8>>, Vec<u8>, usize) {
         let (mut messages, mut forwarded, mut pings, mut buffer) = (vec![], vec![], 0, vec![]);
         let (mut fed, mut slices) = (0, slices.iter().cycle());
         while fed < bytes.len() {

@@ -108,7 +108,9 @@ impl HttpTokens {
     fn body(&self) -> Result<(Option<&'static str>, Bytes), SourceError> {
         Ok(match &self.source.body {
             HttpBody::None => (None, Bytes::new()),
-            HttpBody::Json(template) => (Some("application/json"), expand(template, Place::JsonString)?.into()),
+            HttpBody::Json(template) => {
+                (Some("application/json"), expand(template, Place::JsonString)?.into())
+            }
             HttpBody::Form(fields) => {
                 let mut body = String::new();
                 for (name, template) in fields {

@@ -283,7 +283,9 @@ impl Channel {
 
 impl Member {
     fn bytes(&self) -> usize {
-        self.id.len() + self.entries.iter().map(|(key, value)| key.len() + value.len() + 32).sum::<usize>() + 64
+        self.id.len()
+            + self.entries.iter().map(|(key, value)| key.len() + value.len() + 32).sum::<usize>()
+            + 64
     }
 
     /// The member as an element of `presence`.

@@ -541,4 +541,3 @@ impl std::fmt::Debug for Ably {
         f.debug_struct("Ably").field("connection", &id).field("format", &self.format).finish_non_exhaustive()
     }
 }
-

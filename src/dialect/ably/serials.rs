@@ -157,7 +157,9 @@ impl Serials {
             let (Some(client), true) = (sent.client, counts) else { continue };
             let result = named.then_some((sent.upstream - first) as usize);
             match runs.last_mut() {
-                Some(run) if run.first + run.count == client && run.result.is_some() == named => run.count += 1,
+                Some(run) if run.first + run.count == client && run.result.is_some() == named => {
+                    run.count += 1
+                }
                 _ => runs.push(Run { first: client, count: 1, result }),
             }
         }
@@ -166,7 +168,9 @@ impl Serials {
         }
         self.prune();
         match runs[..] {
-            [Run { first: client, count: n, result: Some(0) }] if client == first && n == count => Covered::AsItIs,
+            [Run { first: client, count: n, result: Some(0) }] if client == first && n == count => {
+                Covered::AsItIs
+            }
             _ => Covered::Runs(runs),
         }
     }
@@ -213,7 +217,8 @@ mod tests {
         serials.sent(1, payload(), None);
         serials.sent(2, payload(), None);
         assert_eq!(serials.upstream_of(2), 4);
-        let runs = vec![Run { first: 0, count: 1, result: Some(0) }, Run { first: 1, count: 2, result: Some(3) }];
+        let runs =
+            vec![Run { first: 0, count: 1, result: Some(0) }, Run { first: 1, count: 2, result: Some(3) }];
         assert_eq!(serials.acknowledged(0, 5, false), Covered::Runs(runs));
         serials.sent(3, payload(), None);
         let runs = vec![Run { first: 3, count: 1, result: Some(0) }];
@@ -234,7 +239,8 @@ mod tests {
         let mut serials = Serials::default();
         (0..3).for_each(|n| serials.sent(n, payload(), None));
         assert_eq!(serials.again().count(), 3);
-        let runs = vec![Run { first: 0, count: 2, result: None }, Run { first: 2, count: 1, result: Some(0) }];
+        let runs =
+            vec![Run { first: 0, count: 2, result: None }, Run { first: 2, count: 1, result: Some(0) }];
         assert_eq!(serials.acknowledged(2, 1, false), Covered::Runs(runs));
         // But a refusal of the last says nothing of those before it.
         (3..5).for_each(|n| serials.sent(n, payload(), None));
@@ -250,6 +256,10 @@ mod tests {
         (2..4).for_each(|n| serials.sent(n, payload(), None));
         assert_eq!(serials.again().count(), 4);
         assert_eq!(serials.acknowledged(0, 4, false), Covered::AsItIs);
-        assert_eq!(serials.acknowledged(0, 4, false), Covered::Runs(vec![]), "an ACK that comes again is not the client's");
+        assert_eq!(
+            serials.acknowledged(0, 4, false),
+            Covered::Runs(vec![]),
+            "an ACK that comes again is not the client's"
+        );
     }
 }
