@@ -51,6 +51,8 @@ pub trait Observer: Send + Sync {
 /// Called after each publish, on the credential's task: it must only wake somebody.
 pub type Hook = Box<dyn Fn(&Token) + Send + Sync>;
 
+type Hooks = Slab<Arc<dyn Fn(&Token) + Send + Sync>>;
+
 /// What a credential is made of.
 pub struct Spec {
     pub route: String,
@@ -72,7 +74,7 @@ pub struct Credential {
     /// The newest generation; who waits for a token waits for this to change.
     newest: watch::Sender<Generation>,
     mailbox: Mailbox,
-    hooks: Mutex<Slab<Arc<dyn Fn(&Token) + Send + Sync>>>,
+    hooks: Mutex<Hooks>,
 }
 
 /// How the refresh of a credential stands, for people.
@@ -180,7 +182,7 @@ impl Credential {
         Subscription { credential: self.clone(), key }
     }
 
-    fn hooks(&self) -> MutexGuard<'_, Slab<Arc<dyn Fn(&Token) + Send + Sync>>> {
+    fn hooks(&self) -> MutexGuard<'_, Hooks> {
         self.hooks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
