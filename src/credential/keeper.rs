@@ -29,7 +29,7 @@
 //!    however short the token lives.
 //! 9. Once started, there is always a deadline.
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use super::token::{Generation, Token};
 use crate::{
@@ -38,9 +38,11 @@ use crate::{
 };
 
 mod event;
+mod rejected;
 mod wait;
 
 pub use event::{Action, Event, FailureKind, FetchFailure, Fetched, Life, Outcome, Report, Trigger};
+use rejected::Rejected;
 
 /// Between two fetches that nobody hurries.
 const SPACING: Duration = Duration::from_millis(500);
@@ -48,14 +50,13 @@ const SPACING: Duration = Duration::from_millis(500);
 const YOUNG: Duration = Duration::from_secs(30);
 /// Beyond the policy's timeout, after which a fetch that was not answered at all is given up.
 const UNANSWERED: Duration = Duration::from_secs(5);
-/// Rejected tokens that are remembered.
-const REMEMBERED: usize = 16;
 /// Longer than this no token lives; keeps the arithmetic far from its ends.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// The same token with its end this much later is worth telling.
 const LONGER: Duration = Duration::from_secs(1);
 
 /// The refresh of one credential.
+#[derive(Debug)]
 pub struct Keeper {
     policy: RefreshPolicy,
     rng: fastrand::Rng,
@@ -63,8 +64,7 @@ pub struct Keeper {
     current: Option<Token>,
     /// From the current token's issue to its refresh; `None` where it has no known end.
     due_after: Option<Duration>,
-    /// Texts that the service turned down, oldest first.
-    rejected: VecDeque<Box<str>>,
+    rejected: Rejected,
     /// Failures in a row.
     failures: u32,
     /// Young tokens rejected in a row.
@@ -104,7 +104,7 @@ impl Keeper {
             phase: Phase::Idle,
             current: None,
             due_after: None,
-            rejected: VecDeque::new(),
+            rejected: Rejected::default(),
             failures: 0,
             early: 0,
             ticket: 0,
@@ -230,7 +230,7 @@ impl Keeper {
         let token = Token::new(&fetched.text, generation, sent, lifetime);
         let wrong = if fetched.text.is_empty() {
             Some("the source gave an empty token")
-        } else if self.rejected.iter().any(|text| **text == *fetched.text) {
+        } else if self.rejected.has(&fetched.text) {
             Some("the source gave a token again that the service has rejected")
         } else if token.is_expired(now) {
             Some("the source gave a token that has already expired")
@@ -332,12 +332,7 @@ impl Keeper {
                 // There is a newer one already, or the first is still to come.
                 return;
             };
-            if !self.rejected.iter().any(|text| **text == *token.expose()) {
-                if self.rejected.len() == REMEMBERED {
-                    self.rejected.pop_front();
-                }
-                self.rejected.push_back(token.expose().into());
-            }
+            self.rejected.add(token.expose());
             if let Phase::Resting = self.phase {
                 wait = self.patience(now);
             }
@@ -388,16 +383,6 @@ impl Keeper {
     fn is_due(&self, now: Now) -> bool {
         let Some((token, after)) = self.current.as_ref().zip(self.due_after) else { return false };
         token.issued.mono + after <= now.mono || token.issued.wall.saturating_add(after) <= now.wall
-    }
-}
-
-impl std::fmt::Debug for Keeper {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Keeper")
-            .field("phase", &self.phase)
-            .field("current", &self.current)
-            .field("failures", &self.failures)
-            .finish_non_exhaustive()
     }
 }
 

@@ -23,6 +23,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use slab::Slab;
 use tokio::{sync::watch, time};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::field::DebugValue;
 
 use super::{
     keeper::{Action, Event, Fetched, Keeper, Outcome, Report, Trigger},
@@ -51,6 +52,8 @@ pub trait Observer: Send + Sync {
 /// Called after each publish, on the credential's task: it must only wake somebody.
 pub type Hook = Box<dyn Fn(&Token) + Send + Sync>;
 
+type Hooks = Slab<Arc<dyn Fn(&Token) + Send + Sync>>;
+
 /// What a credential is made of.
 pub struct Spec {
     pub route: String,
@@ -72,7 +75,7 @@ pub struct Credential {
     /// The newest generation; who waits for a token waits for this to change.
     newest: watch::Sender<Generation>,
     mailbox: Mailbox,
-    hooks: Mutex<Slab<Arc<dyn Fn(&Token) + Send + Sync>>>,
+    hooks: Mutex<Hooks>,
 }
 
 /// How the refresh of a credential stands, for people.
@@ -180,7 +183,7 @@ impl Credential {
         Subscription { credential: self.clone(), key }
     }
 
-    fn hooks(&self) -> MutexGuard<'_, Slab<Arc<dyn Fn(&Token) + Send + Sync>>> {
+    fn hooks(&self) -> MutexGuard<'_, Hooks> {
         self.hooks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -325,8 +328,16 @@ impl Task {
         let mut status = Status::clone(&self.credential.status());
         match report {
             Report::Refreshed { generation, trigger, took, expires_in, next_refresh_in } => {
-                tracing::info!(route, credential, %generation, trigger = trigger.as_str(), ?took,
-                    ?expires_in, ?next_refresh_in, "token refreshed");
+                tracing::info!(
+                    route,
+                    credential,
+                    %generation,
+                    trigger = trigger.as_str(),
+                    took = short(*took),
+                    expires_in = expires_in.map(short),
+                    next_refresh_in = next_refresh_in.map(short),
+                    "token refreshed"
+                );
                 self.observer.refreshed(*trigger, Outcome::Ok, *took);
                 status.refreshes += 1;
                 status.last_error = None;
@@ -337,13 +348,14 @@ impl Task {
                 status.last_error = None;
             }
             Report::Failed { trigger, terminal, reason, took, retry_in, still_valid_for } => {
-                let cause = trigger.as_str();
+                let (trigger_name, retry_in) = (trigger.as_str(), short(*retry_in));
+                let still_valid_for = still_valid_for.map(short);
                 if *terminal {
-                    tracing::error!(route, credential, trigger = cause, error = %reason, ?retry_in,
-                        ?still_valid_for, terminal, "token refresh failed");
+                    tracing::error!(route, credential, trigger = trigger_name, error = %reason,
+                        retry_in, still_valid_for, terminal, "token refresh failed");
                 } else {
-                    tracing::warn!(route, credential, trigger = cause, error = %reason, ?retry_in,
-                        ?still_valid_for, "token refresh failed");
+                    tracing::warn!(route, credential, trigger = trigger_name, error = %reason,
+                        retry_in, still_valid_for, "token refresh failed");
                 }
                 let outcome = if *terminal { Outcome::Rejected } else { Outcome::Failed };
                 self.observer.refreshed(*trigger, outcome, *took);
@@ -353,6 +365,11 @@ impl Task {
         }
         self.credential.status.store(Arc::new(status));
     }
+}
+
+/// A duration as people read it: nobody needs its nanoseconds.
+fn short(duration: Duration) -> DebugValue<Duration> {
+    tracing::field::debug(Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
 }
 
 /// What the source would be asked with now.

@@ -126,6 +126,14 @@ mod tests {
         answer: &'static str,
         more: Option<&'static str>,
     ) -> (Result<Response<Bytes>, HttpError>, String) {
+        ask_within(Duration::from_secs(20), answer, more).await
+    }
+
+    async fn ask_within(
+        timeout: Duration,
+        answer: &'static str,
+        more: Option<&'static str>,
+    ) -> (Result<Response<Bytes>, HttpError>, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let server = async {
@@ -148,7 +156,7 @@ mod tests {
         let dialer = Dialer::new(&endpoint, &UpstreamTls::default()).unwrap();
         let client = async {
             let req = Request::get("/t?a=1").body(Bytes::new()).unwrap();
-            request(&dialer, req, 1024, clock::now() + Duration::from_millis(300)).await
+            request(&dialer, req, 1024, clock::now() + timeout).await
         };
         tokio::join!(client, server)
     }
@@ -171,7 +179,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_drip_meets_the_deadline() {
-        let (answer, _) = ask("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n", Some("x")).await;
+        let drip = "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n";
+        let (answer, _) = ask_within(Duration::from_millis(200), drip, Some("x")).await;
         assert!(matches!(answer, Err(HttpError::Late)), "{answer:?}");
     }
 

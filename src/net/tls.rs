@@ -4,9 +4,10 @@
 //! 2. A file that cannot be used is named in the error, with what is wrong with it.
 //! 3. The listener's files are read again when they change. A new pair that cannot be used (half-written,
 //!    key of another certificate) leaves the old one in place, is logged once, and is tried again.
-//! 4. Idle connections are many: sessions kept for resumption are few, a server hands out one ticket, and
-//!    nothing else is kept for a connection than what rustls itself needs (4 KiB of read buffer, the
-//!    peer's certificates, and the traffic keys).
+//! 4. Idle connections are many. Each costs about 7 KiB of heap, measured on either side, and on the
+//!    dialling one the service's certificates besides: rustls keeps its read buffer (4 KiB) and the peer's
+//!    certificates for as long as the connection lives, and offers no way to give them up. What can be kept
+//!    small is: sessions remembered for resumption are few, and a server hands out one ticket.
 
 use std::{
     fs,

@@ -14,7 +14,7 @@ use super::*;
 use crate::clock;
 
 /// What happens next. Times are in milliseconds.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Step {
     Pass(u64),
     /// To the deadline, and the timer with it.
@@ -208,7 +208,7 @@ impl Witness {
         prop_assert!(!token.expose().is_empty(), "an empty token");
         prop_assert!(!token.is_expired(self.now), "a dead token");
         prop_assert_eq!(Some(token.issued), sent, "reckoned from another moment than the request's");
-        let remembered = self.rejected.iter().rev().take(REMEMBERED);
+        let remembered = self.rejected.iter().rev().take(rejected::REMEMBERED);
         prop_assert!(remembered.into_iter().all(|text| text != token.expose()), "a rejected token");
         if let Some(old) = &self.current {
             let same = token.expose() == old.expose();

@@ -46,7 +46,7 @@ impl Rig {
     }
 
     /// Lets time pass to the deadline; how much it was.
-    fn to_deadline(&mut self) -> Duration {
+    fn until_deadline(&mut self) -> Duration {
         let at = self.keeper.deadline().expect("a deadline");
         let time = at.saturating_duration_since(self.now.mono);
         self.pass(time);
@@ -98,7 +98,7 @@ fn a_token_is_due_a_quarter_and_some_jitter_before_its_end() {
     let mut rig = Rig::new(|policy| policy.check_every = HOUR * 24);
     rig.give("a", Life::For(HOUR));
     assert_eq!(rig.published(), Some(1));
-    let waited = rig.to_deadline();
+    let waited = rig.until_deadline();
     assert!(waited <= HOUR * 3 / 4, "within the margin: {waited:?}");
     assert!(waited >= HOUR * 3 / 4 - HOUR / 10, "no more jitter than a tenth: {waited:?}");
     assert_eq!(rig.fetches(), [Trigger::Schedule]);
@@ -111,10 +111,10 @@ fn the_margin_of_the_configuration_is_kept_where_it_fits() {
         policy.check_every = HOUR * 24;
     });
     rig.give("a", Life::For(SECOND * 100));
-    let waited = rig.to_deadline();
+    let waited = rig.until_deadline();
     assert!(waited <= SECOND * 70 && waited >= SECOND * 60, "{waited:?}");
     rig.give("b", Life::For(SECOND * 20));
-    let waited = rig.to_deadline();
+    let waited = rig.until_deadline();
     assert!(waited >= SECOND * 3, "30 s do not fit into 20 s: {waited:?}");
 }
 
@@ -131,10 +131,10 @@ fn the_lifetime_counts_from_the_request() {
 fn a_clock_that_was_set_or_a_host_that_slept_refreshes_at_once() {
     let mut rig = Rig::new(|_| {});
     rig.give("a", Life::For(HOUR * 10));
-    assert_eq!(rig.to_deadline(), Duration::from_secs(900), "the wall clock is looked at");
+    assert_eq!(rig.until_deadline(), Duration::from_secs(900), "the wall clock is looked at");
     assert!(rig.fetches().is_empty());
     rig.now.wall += HOUR * 8;
-    rig.to_deadline();
+    rig.until_deadline();
     assert_eq!(rig.fetches(), [Trigger::Schedule]);
     rig.give("b", Life::For(HOUR * 10));
     rig.pass(SECOND);
@@ -151,7 +151,7 @@ fn failures_wait_longer_each_and_for_ever() {
         let (_, wait) = rig.failure().unwrap();
         let most = SECOND / 2 * (1 << (failures - 1).min(10));
         assert!(wait <= most.min(SECOND * 30) && wait >= SECOND / 10, "{failures}: {wait:?}");
-        rig.to_deadline();
+        rig.until_deadline();
         assert_eq!(rig.fetches(), [Trigger::Start]);
     }
 }
@@ -160,13 +160,13 @@ fn failures_wait_longer_each_and_for_ever() {
 fn the_end_of_the_current_token_shortens_the_wait() {
     let mut rig = Rig::new(|_| {});
     rig.give("a", Life::For(SECOND * 40));
-    rig.to_deadline();
+    rig.until_deadline();
     while rig.keeper.current().is_some_and(|token| !token.is_expired(rig.now)) {
         let left = rig.keeper.current().unwrap().remaining(rig.now).unwrap();
         rig.refuse(FailureKind::Passing, None);
         let (_, wait) = rig.failure().unwrap();
         assert!(wait <= (left / 2).max(SECOND), "{wait:?} of {left:?}");
-        rig.to_deadline();
+        rig.until_deadline();
     }
 }
 
@@ -178,7 +178,7 @@ fn retry_after_is_honoured_up_to_five_minutes() {
     assert!(wait >= SECOND * 60 && wait <= SECOND * 66, "{wait:?}");
     rig.demand(None, Trigger::Client);
     assert!(rig.fetches().is_empty(), "a client does not shorten it");
-    rig.to_deadline();
+    rig.until_deadline();
     rig.refuse(FailureKind::Passing, Some(HOUR * 24));
     let (_, wait) = rig.failure().unwrap();
     assert!(wait >= SECOND * 300 && wait <= SECOND * 330, "{wait:?}");
@@ -202,7 +202,7 @@ fn a_secret_that_changes_during_a_fetch_is_used_right_after() {
     rig.on(Event::SecretChanged);
     assert!(rig.fetches().is_empty(), "one fetch at a time");
     rig.refuse(FailureKind::Terminal, None);
-    assert!(rig.to_deadline() <= SPACING);
+    assert!(rig.until_deadline() <= SPACING);
     assert_eq!(rig.fetches().len(), 1);
 }
 
@@ -216,7 +216,7 @@ fn a_rejected_token_is_not_taken_again() {
     rig.give("a", Life::For(HOUR * 9));
     assert_eq!(rig.published(), None);
     assert!(rig.failure().unwrap().0.contains("rejected"));
-    rig.to_deadline();
+    rig.until_deadline();
     rig.give("b", Life::For(HOUR));
     assert_eq!(rig.published(), Some(2));
     rig.demand(Some(1), Trigger::Expiry);
@@ -233,7 +233,7 @@ fn tokens_rejected_while_young_are_fetched_with_growing_waits() {
         rig.pass(Duration::from_millis(1));
         rig.demand(Some(generation), Trigger::Expiry);
         if rig.fetches().is_empty() {
-            rig.to_deadline();
+            rig.until_deadline();
         }
         assert_eq!(rig.fetches(), [Trigger::Expiry]);
     }
@@ -287,7 +287,7 @@ fn a_token_of_a_millisecond_makes_no_busy_loop() {
     let start = rig.now.mono;
     for n in 0..100 {
         rig.give(&format!("t{n}"), Life::For(Duration::from_millis(1)));
-        rig.to_deadline();
+        rig.until_deadline();
     }
     assert!(rig.now.mono.duration_since(start) >= SPACING * 100);
 }
@@ -296,7 +296,7 @@ fn a_token_of_a_millisecond_makes_no_busy_loop() {
 fn a_source_that_never_answers_is_given_up_and_its_late_word_changes_nothing() {
     let mut rig = Rig::new(|_| {});
     let late = rig.ticket;
-    assert_eq!(rig.to_deadline(), SECOND * 10 + UNANSWERED);
+    assert_eq!(rig.until_deadline(), SECOND * 10 + UNANSWERED);
     assert!(rig.failure().is_some());
     let fetched = Fetched { text: "late".to_owned(), life: Life::Unknown };
     rig.on(Event::Fetched { ticket: late, fetched });
@@ -308,14 +308,14 @@ fn a_token_without_an_end_is_kept_until_somebody_asks() {
     let mut rig = Rig::new(|_| {});
     rig.give("a", Life::Unknown);
     for _ in 0..10 {
-        rig.to_deadline();
+        rig.until_deadline();
         assert!(rig.fetches().is_empty());
     }
     rig.demand(Some(1), Trigger::Hint);
     assert_eq!(rig.fetches(), [Trigger::Hint]);
     let mut assumed = Rig::new(|policy| policy.lifetime = Some(SECOND * 100));
     assumed.give("a", Life::Unknown);
-    assert!(assumed.to_deadline() <= SECOND * 75, "the lifetime that was assumed");
+    assert!(assumed.until_deadline() <= SECOND * 75, "the lifetime that was assumed");
 }
 
 #[test]

@@ -146,6 +146,59 @@ async fn many_that_reject_one_token_cause_one_fetch() {
     rig.end().await;
 }
 
+/// Collects what is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_tells_everything_but_the_token() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    // Where there is one subscriber only, a line that is first reached on another test's thread asks that
+    // thread, which has none, and is off for good. With a second one everybody is asked.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("token");
+    std::fs::write(&path, "CANARY").unwrap();
+    let rig = Rig::new(&SourceConfig::File { path: path.clone() });
+    rig.token().await;
+    rig.credential.demand(Some(Generation(1)), Trigger::Hint);
+    assert!(rig.credential.newer(Generation(1), within(2)).await.is_none());
+    let shown = format!("{:?} {:?}", rig.credential, rig.credential.status());
+    rig.end().await;
+    let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    for part in [
+        "token refreshed",
+        "generation=1",
+        "trigger=\"start\"",
+        "took=",
+        "token refresh failed",
+        "trigger=\"hint\"",
+        "rejected",
+        "retry_in=",
+    ] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    assert!(!said.contains("CANARY") && !shown.contains("CANARY"), "{said}{shown}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stopped_credential_leaves_nothing_behind() {
     let rig = Rig::minting(60);

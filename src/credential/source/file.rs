@@ -19,6 +19,9 @@ use crate::credential::keeper::Life;
 /// A file with a token and what surrounds it in JSON is not larger.
 const MAX_FILE: u64 = 192 * 1024;
 
+/// A file that did not change for so long is not being written.
+const SETTLED: Duration = Duration::from_millis(50);
+
 /// `source = "file"`.
 #[derive(Debug)]
 pub struct FileToken {
@@ -32,6 +35,11 @@ impl FileToken {
 
     pub(super) async fn fetch(&self) -> Result<Issued, SourceError> {
         let body = self.read().await?;
+        // Half a bare token looks like a whole one. What is still being written will have changed.
+        tokio::time::sleep(SETTLED).await;
+        if self.read().await? != body {
+            return Err(self.wrong(&"is being written"));
+        }
         let issued = match answer::parse(None, &body).map_err(|bad| self.wrong(&bad))? {
             Answer::Token(issued) => issued,
             Answer::TokenRequest { .. } => return Err(self.wrong(&"a TokenRequest cannot be kept in a file")),

@@ -4,7 +4,7 @@
 //! 2. 401, 403 and OAuth's refusals are terminal; everything else may pass. `Retry-After` is handed on.
 //! 3. An Ably TokenRequest is exchanged at once, and never a second time: its nonce is good for one use.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -25,7 +25,6 @@ use crate::{
 const MAX_ANSWER: usize = 64 * 1024;
 
 /// `source = "http"`.
-#[derive(Debug)]
 pub struct HttpTokens {
     source: HttpSource,
     dialer: Dialer,
@@ -139,6 +138,13 @@ impl HttpTokens {
         }
         all.extend_from_slice(&body);
         Some(all)
+    }
+}
+
+impl fmt::Debug for HttpTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Headers and body are as good as the token.
+        f.debug_struct("HttpTokens").field("dialer", &self.dialer).finish_non_exhaustive()
     }
 }
 

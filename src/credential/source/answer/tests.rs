@@ -1,5 +1,6 @@
 //! One line for each shape that is understood, and for each that is not.
 
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -123,4 +124,22 @@ fn no_reason_quotes_the_answer() {
     }
     let issued = token("CANARY");
     assert!(!format!("{issued:?}").contains("CANARY"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_answered_a_token_is_one_visible_word(
+        body in prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..200),
+            r#"\{"(token|access_token|expires_in|expires)":("[ -~\r\n]{0,9}"|[-0-9e.]{1,9}|null),"(token|expires_at|iat)":("[!-~]{0,9}"|[-0-9e.]{1,30})\}"#
+                .prop_map(String::into_bytes),
+        ],
+        kind in proptest::option::of("(application/json|text/plain|text/html|[ -~]{0,20})"),
+    ) {
+        if let Ok(Answer::Token(issued)) = parse(kind.as_deref(), &body) {
+            prop_assert!(!issued.text.is_empty() && issued.text.bytes().all(|b| b.is_ascii_graphic()));
+        }
+    }
 }

@@ -8,7 +8,7 @@ use tokio::{
 use super::*;
 use crate::{clock, credential::keeper::Life};
 
-const TIMEOUT: Duration = Duration::from_millis(400);
+const AMPLE: Duration = Duration::from_secs(20);
 
 /// Reads one request: head and body.
 async fn read_request(tcp: &mut TcpStream) -> String {
@@ -26,6 +26,14 @@ async fn read_request(tcp: &mut TcpStream) -> String {
 
 /// Fetches from a server that gives these answers, one to each connection; the requests it saw.
 async fn fetch_with(
+    answers: &[&str],
+    change: impl FnOnce(&mut HttpSource),
+) -> (Result<Issued, SourceError>, Vec<String>) {
+    fetch_within(AMPLE, answers, change).await
+}
+
+async fn fetch_within(
+    timeout: Duration,
     answers: &[&str],
     change: impl FnOnce(&mut HttpSource),
 ) -> (Result<Issued, SourceError>, Vec<String>) {
@@ -56,7 +64,7 @@ async fn fetch_with(
     };
     let now = Now { mono: clock::now(), wall: Duration::from_secs(1_800_000_000) };
     let result = tokio::select! {
-        result = tokens.fetch(now, now.mono + TIMEOUT) => result,
+        result = tokens.fetch(now, now.mono + timeout) => result,
         () = server => unreachable!(),
     };
     (result, seen)
@@ -174,7 +182,8 @@ async fn a_gigabyte_is_not_read() {
 
 #[tokio::test]
 async fn an_answer_that_never_ends_meets_the_deadline() {
-    let error = passing("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc").await;
+    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc";
+    let error = fetch_within(Duration::from_millis(100), &[answer], |_| {}).await.0.unwrap_err();
     assert!(error.reason.contains("in time"), "{error}");
 }
 
@@ -203,4 +212,18 @@ async fn nobody_there_is_said() {
     drop(listener);
     let error = fetch_with(&[], |source| source.endpoint.port = port).await.0.unwrap_err();
     assert!(error.reason.starts_with("connect to 127.0.0.1"), "{error}");
+}
+
+#[test]
+fn debug_shows_no_header_and_no_body() {
+    let at = Endpoint { tls: false, host: "auth.test".into(), port: 80, path_and_query: "/".into() };
+    let tokens = HttpTokens::new(&HttpSource {
+        endpoint: at.clone(),
+        tls: UpstreamTls::default(),
+        method: Method::POST,
+        headers: vec![(header::AUTHORIZATION, Template::literal("CANARY"))],
+        body: HttpBody::Json(serde_json::json!({"client_secret": "CANARY"})),
+        exchange: at,
+    });
+    assert!(!format!("{tokens:?}").contains("CANARY"));
 }
