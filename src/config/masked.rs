@@ -141,9 +141,7 @@ impl Page {
         self.raw("key", source.key.masked());
         self.text("ttl", time(source.ttl));
         self.text("capability", &source.capability);
-        if let Some(id) = &source.client_id {
-            self.text("client_id", id);
-        }
+        self.text("client_id", source.client_id.as_deref().unwrap_or_default());
     }
 
     fn http(&mut self, source: &HttpSource) {

@@ -206,7 +206,7 @@ pub struct AblyKeySource {
     pub ttl: Duration,
     /// JSON text; `{"*":["*"]}` where the file says nothing.
     pub capability: String,
-    /// `None`: an anonymous client.
+    /// `*` (anyone) where the file says nothing; `None`, written as the empty text: an anonymous client.
     pub client_id: Option<String>,
 }
 

@@ -107,7 +107,8 @@ fn ably_key(table: &Section<'_>, refresh: &RefreshPolicy) -> Option<AblyKeySourc
         key: key?.value,
         ttl,
         capability: capability.unwrap_or_else(|| r#"{"*":["*"]}"#.to_owned()),
-        client_id,
+        // A client with the key could be anyone: so it stays for one whose key is taken away.
+        client_id: Some(client_id.unwrap_or_else(|| "*".to_owned())).filter(|id| !id.is_empty()),
     })
 }
 

@@ -69,20 +69,40 @@ async fn handshake(
     let mut builder = http1::Builder::new();
     builder.max_buf_size(MAX_HEAD).max_headers(100);
     let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
-    let mut connection = connection.with_upgrades();
     let key = generate_key();
     let offered = offered_protocols(&outgoing.headers);
-    let answer = sender.send_request(request(outgoing, &authority, &key)?);
-    let response = tokio::select! {
-        response = answer => response?,
-        ended = &mut connection => return Err(ended.err().map_or(Refused::Not101("the connection ended"), Refused::Http)),
+    let request = request(outgoing, &authority, &key)?;
+    let answered = async {
+        let response = sender.send_request(request).await?;
+        check(&response, &key, &offered)?;
+        let headers = response.headers().clone();
+        Ok::<_, Refused>((upgrade::on(response).await?, headers))
     };
-    check(&response, &key, &offered)?;
-    let headers = response.headers().clone();
-    let (upgraded, _) = tokio::join!(upgrade::on(response), connection);
-    match upgraded?.downcast::<TokioIo<Stream>>() {
+    // Both: the connection is what moves the answer, and it ends as soon as it has been upgraded.
+    let drive = async { connection.with_upgrades().await.map_err(Refused::Http) };
+    let (upgraded, headers) = first_failure(answered, drive).await?;
+    match upgraded.downcast::<TokioIo<Stream>>() {
         Ok(parts) => Ok((parts.io.into_inner(), parts.read_buf, headers)),
         Err(_) => Err(Refused::Not101("the connection could not be taken over")),
+    }
+}
+
+/// The answer, while `drive` runs beside it; what goes wrong first with either counts.
+async fn first_failure<T>(
+    answer: impl Future<Output = Result<T, Refused>>,
+    drive: impl Future<Output = Result<(), Refused>>,
+) -> Result<T, Refused> {
+    tokio::pin!(answer, drive);
+    let mut driving = true;
+    loop {
+        tokio::select! {
+            biased;
+            answer = &mut answer => return answer,
+            ended = &mut drive, if driving => {
+                ended?;
+                driving = false;
+            }
+        }
     }
 }
 

@@ -31,7 +31,7 @@ mod tests {
 
     #[test]
     fn it_is_what_was_written() {
-        let issued = StaticToken::new(&Secret::literal(" abc\n")).fetch().unwrap();
+        let issued = StaticToken::new(&Secret::literal(" abc ")).fetch().unwrap();
         assert_eq!((issued.text.as_str(), issued.life), ("abc", Life::Unknown));
         assert!(StaticToken::new(&Secret::literal("")).fetch().is_err());
     }

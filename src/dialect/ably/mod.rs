@@ -325,10 +325,10 @@ impl Ably {
         if error.is_of_token() {
             return Verdict::swallow(Meaning::Lapsed(error.describe()));
         }
-        let redialled = matches!(moment, Moment::Resuming | Moment::Opening);
         match error.code() {
-            // The redial's credential was refused: a fresh one may do, once.
-            40100..=40139 if redialled && self.refused == 0 => {
+            // The redial's credential was refused: a fresh one may do, once. At the first dial it is the
+            // client's own doing (its clientId, say), and must not cost the other sessions their token.
+            40100..=40139 if moment == Moment::Resuming && self.refused == 0 => {
                 self.refused += 1;
                 Verdict::swallow(Meaning::Lapsed(error.describe()))
             }
@@ -343,7 +343,7 @@ impl Ably {
     fn disconnected_by_service(&mut self, head: &Head<'_>) -> Verdict {
         let none = ErrorInfo::default();
         let error = head.error.as_ref().unwrap_or(&none);
-        let of_token = error.is_of_token() || error.code() == 40102;
+        let of_token = error.is_of_token();
         match error.code() {
             // The client itself has a newer transport: this one must not fight for the connection.
             80016 => Verdict::forward(Meaning::Fatal),

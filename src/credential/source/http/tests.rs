@@ -103,8 +103,8 @@ async fn a_token_is_fetched() {
 async fn headers_and_a_form_go_along() {
     let (issued, seen) = fetch_with(&[&ok("text/plain", "abc")], |source| {
         source.method = Method::POST;
-        source.headers = vec![(header::AUTHORIZATION, Template::literal("Bearer x"))];
-        source.body = HttpBody::Form(vec![("a b".to_owned(), Template::literal("c"))]);
+        source.headers = vec![(header::AUTHORIZATION, Template::parse("Bearer x"))];
+        source.body = HttpBody::Form(vec![("a b".to_owned(), Template::parse("c"))]);
     })
     .await;
     assert_eq!(issued.unwrap().text, "abc");
@@ -221,8 +221,8 @@ fn debug_shows_no_header_and_no_body() {
         endpoint: at.clone(),
         tls: UpstreamTls::default(),
         method: Method::POST,
-        headers: vec![(header::AUTHORIZATION, Template::literal("CANARY"))],
-        body: HttpBody::Json(serde_json::json!({"client_secret": "CANARY"})),
+        headers: vec![(header::AUTHORIZATION, Template::parse("CANARY"))],
+        body: HttpBody::Json(Template::parse(r#"{"client_secret":"CANARY"}"#)),
         exchange: at,
     });
     assert!(!format!("{tokens:?}").contains("CANARY"));

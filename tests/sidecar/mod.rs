@@ -1,0 +1,93 @@
+//! The release shape of the sidecar for the tests: the binary, a file, and free ports.
+
+#![allow(dead_code, unreachable_pub, reason = "shared by several test binaries, each of which uses a part")]
+
+use std::{path::PathBuf, process::Stdio, time::Duration};
+
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
+
+/// A running sidecar.
+pub struct Sidecar {
+    pub port: u16,
+    pub admin: u16,
+    child: Child,
+    directory: tempfile::TempDir,
+    log: tokio::task::JoinHandle<String>,
+}
+
+impl Sidecar {
+    /// Runs the binary with this configuration, on free ports, until it says `listening`.
+    pub async fn start(configuration: &str) -> Self {
+        Self::start_with(configuration, "info").await
+    }
+
+    /// The same, at a log level.
+    pub async fn start_with(configuration: &str, level: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let file: PathBuf = directory.path().join("perennial.toml");
+        let ports = "[listen]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n";
+        std::fs::write(&file, format!("{ports}{configuration}")).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_perennial"))
+            .args(["run", "--log-format", "json", "--log-level", level, "--config"])
+            .arg(&file)
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut said = String::new();
+        let (port, admin) = loop {
+            let line = lines.next_line().await.unwrap().unwrap_or_else(|| panic!("it ended:\n{said}"));
+            said += &format!("{line}\n");
+            let Ok(line) = serde_json::from_str::<serde_json::Value>(&line) else { continue };
+            if line["message"] == "listening" {
+                break (port(&line["address"]), port(&line["admin"]));
+            }
+        };
+        let log = tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                said += &line;
+                said.push('\n');
+            }
+            said
+        });
+        Self { port, admin, child, directory, log }
+    }
+
+    /// Ends it with SIGTERM, which it must follow with status 0; its whole log.
+    pub async fn stop(mut self) -> String {
+        let id = self.child.id().unwrap();
+        let killed = std::process::Command::new("kill").args(["-TERM", &id.to_string()]).status().unwrap();
+        assert!(killed.success());
+        let status = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await.unwrap().unwrap();
+        let log = self.log.await.unwrap();
+        assert!(status.success(), "{status}\n{log}");
+        log
+    }
+
+    /// What the admin server answers: status and body.
+    pub async fn ask(&self, path: &str) -> (u16, String) {
+        ask(self.admin, path).await
+    }
+}
+
+fn port(address: &serde_json::Value) -> u16 {
+    let address: std::net::SocketAddr = address.as_str().unwrap().parse().unwrap();
+    address.port()
+}
+
+/// One GET on loopback: status and body.
+pub async fn ask(port: u16, path: &str) -> (u16, String) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    (status, body.to_owned())
+}
