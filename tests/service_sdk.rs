@@ -92,8 +92,16 @@ async fn a_client_that_renews_its_token_itself_sees_updates_only() {
             ..Options::default()
         })
         .await;
-        let auth_url = Some(format!("http://{}/token", service.address()));
-        let report = run_client(Scenario { auth_url, seconds: 4.0, ..scenario(&service, who) }).await;
+        let mut scenario = Scenario { seconds: 4.0, ..scenario(&service, who) };
+        // By asking a server of the application's, and by signing a request for the service itself.
+        match who.1 {
+            Format::Json => scenario.auth_url = Some(format!("http://{}/token", service.address())),
+            Format::Msgpack => {
+                scenario.key = Some(service.key().expose());
+                scenario.options = serde_json::json!({ "useTokenAuth": true });
+            }
+        }
+        let report = run_client(scenario).await;
         assert!(report.connection_events.iter().all(|e| e.event == "update"), "{who:?}: {report:#?}");
         assert!(report.channel_events.is_empty(), "{who:?}: {report:#?}");
         assert_eq!(
