@@ -51,6 +51,23 @@ async fn nothing_is_attached_after_a_loss_and_what_was_missed_comes_once_in_orde
 }
 
 #[tokio::test]
+async fn without_echo_the_backlog_has_nothing_of_ones_own() {
+    let service = serve(Options::default()).await;
+    let query = format!("echo=false&clientId=bob&{}", keyed(&service));
+    let (mut client, first) = Client::connect_with(&service, Format::Json, &query).await;
+    let start = client.attach("a").await["channelSerial"].clone();
+    client.publish("a", 0, "own").await;
+    client.expect(action::ACK).await;
+    service.faults().reset();
+    service.publish("a", "server", "other");
+    let query = format!("{query}&{}", resuming(&first));
+    let (mut client, _) = Client::connect_with(&service, Format::Json, &query).await;
+    client.send(json!({"action": action::ATTACH, "channel": "a", "channelSerial": start})).await;
+    client.expect(action::ATTACHED).await;
+    assert_eq!(client.expect(action::MESSAGE).await["messages"][0]["data"], "other");
+}
+
+#[tokio::test]
 async fn a_gap_is_told() {
     let service = serve(Options { history: 1, ..Options::default() }).await;
     let (mut client, _) = Client::connect(&service, Format::Json, "bob").await;

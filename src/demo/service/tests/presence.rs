@@ -65,29 +65,48 @@ async fn a_member_is_heard_and_leaves_with_its_close() {
 #[tokio::test]
 async fn a_member_stays_if_its_connection_resumes_and_enters_again() {
     let service = serve(Options { presence_grace: Duration::from_millis(600), ..Options::default() }).await;
-    let (mut eve, _) = Client::connect(&service, Format::Json, "eve").await;
-    eve.attach("a").await;
     let (mut bob, first) = Client::connect(&service, Format::Json, "bob").await;
     bob.attach("a").await;
     let heard = enter(&mut bob, 0, None).await;
-    eve.expect(action::PRESENCE).await;
-    let bob_is = format!("clientId=bob&{}", keyed(&service));
+    let id = heard["presence"][0]["id"].clone();
+    let (mut carol, _) = Client::connect(&service, Format::Json, "carol").await;
+    carol.attach("a").await;
+    carol.expect(action::SYNC).await;
+    enter(&mut carol, 0, None).await;
+    let (mut eve, _) = Client::connect(&service, Format::Json, "eve").await;
+    eve.attach("a").await;
+    eve.expect(action::SYNC).await;
+
     drop(bob);
     until(&service, |r| r.counts.losses == 1).await;
+    drop(carol);
+    until(&service, |r| r.counts.losses == 2).await;
+    let bob_is = format!("clientId=bob&{}", keyed(&service));
     let query = format!("{bob_is}&{}", resuming(&first));
     let (mut bob, second) = Client::connect_with(&service, Format::Json, &query).await;
     assert_eq!(flags_of(&bob.attach("a").await) & HAS_PRESENCE, HAS_PRESENCE);
-    assert_eq!(bob.expect(action::SYNC).await["presence"][0]["clientId"], "bob");
-    enter(&mut bob, 1, heard["presence"][0]["id"].as_str()).await;
-    assert_eq!(eve.expect(action::PRESENCE).await["presence"][0]["id"], heard["presence"][0]["id"]);
-    // Now it resumes and does not enter: the grace ends with a leave, and only now.
+    let told = bob.expect(action::SYNC).await;
+    assert_eq!(told["presence"].as_array().unwrap().len(), 2, "those in their grace are present");
+    enter(&mut bob, 1, id.as_str()).await;
+    assert_eq!(eve.expect(action::PRESENCE).await["presence"][0]["id"], id);
+    // She was lost after him, so that his grace is over when hers is.
+    let left = eve.expect(action::PRESENCE).await;
+    assert_eq!(
+        (&left["presence"][0]["action"], &left["presence"][0]["clientId"]),
+        (&json!(3), &json!("carol"))
+    );
+    assert_eq!(service.present("a"), ["bob"]);
+
+    // Now he resumes and does not enter: the grace ends with a leave.
     drop(bob);
-    until(&service, |r| r.counts.losses == 2).await;
+    until(&service, |r| r.counts.losses == 3).await;
     let query = format!("{bob_is}&{}", resuming(&second));
     let (_bob, _) = Client::connect_with(&service, Format::Json, &query).await;
-    assert_eq!(service.present("a"), ["bob"]);
     let left = eve.expect(action::PRESENCE).await;
-    assert_eq!(left["presence"][0]["action"], 3);
+    assert_eq!(
+        (&left["presence"][0]["action"], &left["presence"][0]["clientId"]),
+        (&json!(3), &json!("bob"))
+    );
     clean(&service);
 }
 
