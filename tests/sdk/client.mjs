@@ -94,11 +94,12 @@ const settled = (states) =>
     client.connection.on((change) => states.includes(change.current) && done());
   });
 
-client.connection.on((change) => {
+// The event's name is the listener's `this`, in both clients.
+client.connection.on(function (change) {
   if (over) return;
   if (report.connected || change.current === 'failed') {
     report.connectionEvents.push({
-      event: change.event ?? client.connection.state,
+      event: this.event,
       from: change.previous,
       to: change.current,
       code: code(change.reason),
@@ -123,10 +124,10 @@ async function join(name) {
     stream(name, own ? 'own' : 'server').take(own ? message.data.n : message.data);
   });
   await call(channel, 'attach');
-  channel.on((change) => {
+  channel.on(function (change) {
     if (over) return;
     const { current, previous, resumed, reason } = change;
-    report.channelEvents.push({ channel: name, event: change.event ?? current, from: previous, to: current, resumed, code: code(reason), at: at() });
+    report.channelEvents.push({ channel: name, event: this.event, from: previous, to: current, resumed, code: code(reason), at: at() });
   });
   if (scenario.presence) {
     await call(channel.presence, 'subscribe', (member) => {
@@ -196,6 +197,8 @@ async function run() {
 }
 
 async function close() {
+  // An operation that fails with its connection is told before the connection's own event.
+  await sleep(20);
   over = true;
   report.finalState = client.connection.state;
   report.unanswered = unanswered.size;

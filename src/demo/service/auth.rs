@@ -96,7 +96,7 @@ impl Hub {
         let grant = transport.grants;
         let left = expires.saturating_sub(now.wall);
         let before = self.options.hint_before;
-        if left > before / 6 {
+        if !before.is_zero() && left > before / 6 {
             self.set_timer(now.mono + left.saturating_sub(before), Due::Hint(id, grant));
         }
         self.set_timer(now.mono + left, Due::Expiry(id, grant));

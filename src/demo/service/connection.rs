@@ -10,7 +10,7 @@
 //! newest and from one that was never given.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -54,6 +54,8 @@ pub(super) struct Connection {
     /// Counts lost transports: a timer started at one loss does nothing after the next.
     pub(super) losses: u64,
     pub(super) next_serial: u64,
+    /// Serials before the next that may still come, where options let them.
+    pub(super) late: BTreeSet<u64>,
     pub(super) answered: VecDeque<Answered>,
 }
 
@@ -67,6 +69,7 @@ impl Connection {
             transport: None,
             losses: 0,
             next_serial: 0,
+            late: BTreeSet::new(),
             answered: VecDeque::new(),
         }
     }

@@ -175,15 +175,13 @@ impl Issuer {
         minted
     }
 
-    /// A JWT. Its `exp` is written in whole seconds where `lifetime` ends on one, else with a
-    /// fraction, which RFC 7519 allows.
+    /// A JWT that lives for `lifetime`: to the millisecond where that is no whole number of seconds,
+    /// as RFC 7519 allows; else, as everybody writes it, to the end of the second.
     pub(super) fn mint(&self, lifetime: Duration, client_id: Option<String>, wall: Duration) -> Minted {
-        let expires = wall + lifetime;
-        let exp = if lifetime.subsec_nanos() == 0 {
-            json!(expires.as_secs())
-        } else {
-            json!(expires.as_secs_f64())
-        };
+        let whole = lifetime.subsec_nanos() == 0;
+        let seconds = (wall + lifetime).as_secs() + u64::from(wall.subsec_nanos() != 0);
+        let expires = if whole { Duration::from_secs(seconds) } else { wall + lifetime };
+        let exp = if whole { json!(seconds) } else { json!(expires.as_secs_f64()) };
         let mut claims = json!({
             "iat": wall.as_secs(),
             "exp": exp,
@@ -197,8 +195,6 @@ impl Issuer {
         let header = Header { kid: Some(self.key.name.to_string()), ..Header::new(Algorithm::HS256) };
         let key = EncodingKey::from_secret(self.key.secret.as_bytes());
         let token = jsonwebtoken::encode(&header, &claims, &key).unwrap_or_default();
-        let expires =
-            if lifetime.subsec_nanos() == 0 { Duration::from_secs(expires.as_secs()) } else { expires };
         Minted { token, issued: wall, expires, client_id }
     }
 
@@ -308,6 +304,15 @@ mod tests {
             assert!(issuer.judge(token, minted.expires - MILLISECOND).is_ok());
             assert_eq!(issuer.judge(token, minted.expires + MILLISECOND).err(), Some(EXPIRED));
         }
+    }
+
+    #[test]
+    fn a_jwt_lives_at_least_as_long_as_asked() {
+        let wall = NOW + Duration::from_millis(300);
+        let minted = issuer().mint(Duration::from_secs(2), None, wall);
+        assert_eq!(minted.expires, NOW + Duration::from_secs(3));
+        assert!(issuer().judge(Presented::Token(&minted.token), minted.expires - MILLISECOND).is_ok());
+        assert!(issuer().judge(Presented::Token(&minted.token), minted.expires).is_err());
     }
 
     #[test]

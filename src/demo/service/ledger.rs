@@ -55,6 +55,8 @@ pub struct Counts {
     pub accepted: u64,
     /// Publishes that repeated an accepted one, and were dropped.
     pub repeats: u64,
+    /// Publishes whose serial came after a later one, where options let them.
+    pub late: u64,
     /// Publishes refused with a NACK.
     pub nacks: u64,
     /// Publishes above the promised rate.

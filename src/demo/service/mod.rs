@@ -42,6 +42,9 @@ mod publish;
 mod requests;
 mod transport;
 
+#[cfg(test)]
+mod tests;
+
 pub use credential::{Key, Minted};
 pub use faults::{Cut, Faults, Refusal, Target, TokenFault};
 pub use handle::{Connected, Service, ServiceHandle};

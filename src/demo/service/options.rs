@@ -19,7 +19,8 @@ pub struct Options {
     /// The form in which `GET /token` answers.
     pub token_answer: TokenAnswer,
     /// How long before its expiry a token's holder is asked for another; at once where the token
-    /// has less than that left when it is presented; never where that is less than a sixth of it.
+    /// has less than that left when it is presented; never where that is less than a sixth of it, or
+    /// where this is zero.
     pub hint_before: Duration,
     /// How long an AUTH waits for its answer.
     pub auth_delay: Duration,
@@ -41,6 +42,9 @@ pub struct Options {
     pub newest_key_only: bool,
     /// Is a repeated, already accepted publish acknowledged again?
     pub reack: bool,
+    /// May a serial come after a later one? ably-js 2.28 does so where its transport is lost while
+    /// its presence re-entries are unacknowledged: these wait for their channels, messages do not.
+    pub late_serials: bool,
     /// How many acknowledgements are sent as one; 1 sends each at once.
     pub ack_batch: usize,
     /// How long an incomplete batch waits.
@@ -77,6 +81,7 @@ impl Default for Options {
             enforce_inbound_rate: false,
             newest_key_only: true,
             reack: true,
+            late_serials: false,
             ack_batch: 1,
             ack_delay: Duration::from_millis(20),
             history: 100_000,

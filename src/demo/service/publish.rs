@@ -3,7 +3,7 @@
 //! ```text
 //!   msgSerial = next     ──► accept, deliver, ACK (or NACK)      next + 1
 //!             < next     ──► the same as then? ACK again         else a violation
-//!             > next     ──► a violation
+//!             > next     ──► a violation, unless options let serials come late
 //! ```
 //!
 //! Serials belong to the connection, so they go on where a resumed transport goes on; a client that
@@ -27,32 +27,62 @@ use super::{
 };
 use crate::clock::{self, Now};
 
+/// How far ahead a serial may be where options let others come after it.
+const LATE: u64 = 10_000;
+
+/// Where a serial stands among those of its connection.
+enum Turn {
+    Due,
+    Repeated,
+    /// This one was due.
+    Ahead(u64),
+}
+
 impl Hub {
     pub(super) fn publish(&mut self, id: TransportId, kind: u64, frame: &Value) {
         let Some(serial) = number(frame, "msgSerial") else {
             return self.breach(id, "a publish without msgSerial");
         };
         let Some(channel) = self.channel_named(id, frame) else { return };
-        let Some(connection) = self.transports.get(&id).and_then(|t| self.connections.get(&t.connection))
-        else {
-            return;
-        };
         let digest = digest(kind, &channel, frame);
+        match self.turn(id, serial) {
+            Turn::Due => self.take(id, kind, serial, &channel, frame, digest),
+            Turn::Repeated => self.repeated(id, serial, digest),
+            Turn::Ahead(due) => self.breach(id, &format!("msgSerial {serial} where {due} was due")),
+        }
+    }
+
+    /// Where a serial stands; one that was due is no longer so.
+    fn turn(&mut self, id: TransportId, serial: u64) -> Turn {
+        let late_serials = self.options.late_serials;
+        let Some(connection) = self.transports.get(&id).and_then(|t| self.connections.get_mut(&t.connection))
+        else {
+            return Turn::Repeated;
+        };
         let next = connection.next_serial;
-        if serial > next {
-            return self.breach(id, &format!("msgSerial {serial} where {next} was due"));
+        if connection.late.remove(&serial) {
+            self.ledger.count(|c| c.late += 1);
+            return Turn::Due;
         }
         if serial < next {
-            return self.repeated(id, serial, digest);
+            return Turn::Repeated;
         }
-        let outcome = self.outcome(id, kind, serial, &channel, frame);
+        if serial > next && (!late_serials || serial - next > LATE) {
+            return Turn::Ahead(next);
+        }
+        connection.late.extend(next..serial);
+        connection.next_serial = serial + 1;
+        Turn::Due
+    }
+
+    fn take(&mut self, id: TransportId, kind: u64, serial: u64, channel: &str, frame: &Value, digest: u64) {
+        let outcome = self.outcome(id, kind, serial, channel, frame);
         let accepted = matches!(outcome, Outcome::Acked(_));
         self.ledger.count(|c| if accepted { c.accepted += 1 } else { c.nacks += 1 });
         let Some(connection) = self.transports.get(&id).and_then(|t| self.connections.get_mut(&t.connection))
         else {
             return;
         };
-        connection.next_serial += 1;
         connection.remember(Answered { serial, digest, outcome: outcome.clone() });
         if accepted && self.standing.cut_before_ack > 0 {
             self.standing.cut_before_ack -= 1;
