@@ -83,28 +83,30 @@ impl Channels {
 
     /// The client attaches, or changes how it is attached.
     pub(super) fn client_attaches(&mut self, name: &str, message: &[u8]) {
-        let cost = name.len() + message.len() + size_of::<Channel>();
-        let channel = self.by_name.entry(name.into()).or_insert_with(|| {
-            self.bytes += cost;
-            Channel {
-                wanted: Wanted::Attaching,
-                attach: Box::default(),
-                ours: false,
-                serial: String::new(),
-                objects: false,
-                peopled: false,
-                members: BTreeMap::new(),
-            }
-        });
+        let channel = self.channel(name);
         channel.wanted = Wanted::Attaching;
-        channel.attach = message.into();
+        let before = std::mem::replace(&mut channel.attach, message.into());
+        self.bytes = (self.bytes + message.len()).saturating_sub(before.len());
     }
 
     /// The client detaches.
     pub(super) fn client_detaches(&mut self, name: &str) {
-        if let Some(channel) = self.by_name.get_mut(name) {
-            channel.wanted = Wanted::Detaching;
+        self.channel(name).wanted = Wanted::Detaching;
+    }
+
+    fn channel(&mut self, name: &str) -> &mut Channel {
+        if !self.by_name.contains_key(name) {
+            self.bytes += name.len() + size_of::<Channel>();
         }
+        self.by_name.entry(name.into()).or_insert_with(|| Channel {
+            wanted: Wanted::Attaching,
+            attach: Box::default(),
+            ours: false,
+            serial: String::new(),
+            objects: false,
+            peopled: false,
+            members: BTreeMap::new(),
+        })
     }
 
     /// The service says that a channel is attached.
@@ -115,24 +117,29 @@ impl Channels {
         channel.take_serial(head);
         channel.objects |= head.flag(HAS_OBJECTS);
         channel.peopled |= head.flag(HAS_PRESENCE);
-        let ours = std::mem::take(&mut channel.ours) && channel.wanted == Wanted::Attached;
+        // Perennial's own went first on this connection, so its answer comes first.
+        if std::mem::take(&mut channel.ours) {
+            let resumed = head.flag(RESUMED);
+            return match channel.wanted {
+                // An SDK starts its Objects anew on ATTACHED alone, and raises no event for it.
+                Wanted::Attached if resumed && channel.objects => Attached::Client,
+                Wanted::Attached if !resumed => Attached::OwnWithGap,
+                // What the client has asked for since has an answer of its own to come.
+                Wanted::Attached | Wanted::Attaching | Wanted::Detaching => Attached::Own,
+            };
+        }
         if channel.wanted == Wanted::Attaching {
             channel.wanted = Wanted::Attached;
         }
-        match (ours, head.flag(RESUMED)) {
-            // An SDK starts its Objects anew on ATTACHED alone, and raises no event for it.
-            (true, true) if channel.objects => Attached::Client,
-            (true, true) => Attached::Own,
-            (true, false) => Attached::OwnWithGap,
-            (false, _) => Attached::Client,
-        }
+        Attached::Client
     }
 
     /// The service detached a channel, or refused it.
     pub(super) fn gone(&mut self, name: &str) {
         if let Some(channel) = self.by_name.remove(name) {
             let members: usize = channel.members.values().map(Member::bytes).sum();
-            self.bytes -= (name.len() + size_of::<Channel>() + members).min(self.bytes);
+            let freed = name.len() + channel.attach.len() + size_of::<Channel>() + members;
+            self.bytes = self.bytes.saturating_sub(freed);
         }
     }
 

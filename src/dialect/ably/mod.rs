@@ -23,6 +23,7 @@ mod msgpack;
 mod serials;
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -50,6 +51,9 @@ const DEFAULT_PACE: u32 = 500;
 /// A key that no service can know: it answers with a new connection id, and says why (80018).
 const UNKNOWN_KEY: &str = "unknown";
 
+/// Pings of the client's whose answers are looked out for.
+const PINGS: usize = 16;
+
 /// One client's connection.
 pub struct Ably {
     request: Request,
@@ -63,6 +67,8 @@ pub struct Ably {
     serials: Serials,
     /// Bytes that may be remembered of messages and channels, each.
     limit: usize,
+    /// Ids of the client's pings that the service has not answered.
+    pings: VecDeque<Box<str>>,
     /// Perennial's AUTH has no answer yet.
     own_auth: bool,
     /// The client's AUTH has no answer yet: the next CONNECTED is for it.
@@ -105,6 +111,7 @@ impl Ably {
             channels: Channels::new(format),
             serials: serials.unwrap_or_default(),
             limit,
+            pings: VecDeque::new(),
             own_auth: false,
             client_auth: false,
             refused: 0,
@@ -154,6 +161,7 @@ impl Ably {
             }
             (Some(action::ATTACH), Some(channel)) => self.channels.client_attaches(channel, message.payload),
             (Some(action::DETACH), Some(channel)) => self.channels.client_detaches(channel),
+            (Some(action::HEARTBEAT), _) => self.client_pings(head),
             (Some(action::AUTH), _) => {
                 self.client_auth = true;
                 return Verdict::swallow(Meaning::ClientAsks);
@@ -167,18 +175,34 @@ impl Ably {
         Verdict::FORWARD
     }
 
+    fn client_pings(&mut self, head: &Head<'_>) {
+        if let Some(id) = &head.id {
+            if self.pings.len() == PINGS {
+                self.pings.pop_front();
+            }
+            self.pings.push_back(Box::from(&*id.0));
+        }
+    }
+
+    /// RTN13e: the answer carries the id.
+    fn pong(&self, id: Option<&str>) -> Payload {
+        let pong = Map::action(self.format, action::HEARTBEAT);
+        match id {
+            Some(id) => pong.text("id", id).payload(),
+            None => pong.payload(),
+        }
+    }
+
     /// A message that comes while the upstream is away, or taken up with something else.
     fn client_waits(&mut self, head: &Head<'_>, moment: Moment, say: &mut Say) -> Verdict {
         match head.action.0 {
             // Nothing of a heartbeat needs the new token.
-            Some(action::HEARTBEAT) if moment == Moment::Exchanging => Verdict::FORWARD,
-            // RTN13e: the answer carries the id.
+            Some(action::HEARTBEAT) if moment == Moment::Exchanging => {
+                self.client_pings(head);
+                Verdict::FORWARD
+            }
             Some(action::HEARTBEAT) => {
-                let mut pong = Map::action(self.format, action::HEARTBEAT);
-                if let Some(id) = &head.id {
-                    pong = pong.text("id", &id.0);
-                }
-                say.to_client.push(pong.payload());
+                say.to_client.push(self.pong(head.id.as_ref().map(|id| &*id.0)));
                 Verdict::SWALLOW
             }
             Some(action::CLOSE) if moment == Moment::Exchanging => {
@@ -214,6 +238,9 @@ impl Ably {
         if moment == Moment::Resuming {
             self.own_auth = false;
             self.replaying = true;
+            // What the lost connection was asked and did not answer.
+            let owed = std::mem::take(&mut self.pings);
+            say.to_client.extend(owed.iter().map(|id| self.pong(Some(id))));
             say.to_upstream.extend(self.channels.attach_again());
             return Verdict { fate, meaning: self.replay(say) };
         }
@@ -466,6 +493,11 @@ impl Dialect for Ably {
                 return Verdict::forward(self.replay(say));
             }
             Some(action::ERROR) => return self.error(&head, moment, say),
+            Some(action::HEARTBEAT) if !self.pings.is_empty() => {
+                if let Some(id) = &head.id {
+                    self.pings.retain(|ping| **ping != *id.0);
+                }
+            }
             Some(action::CLOSED) => self.closed = true,
             Some(action::DISCONNECTED) => return self.disconnected_by_service(&head),
             _ => {}
