@@ -116,6 +116,8 @@ pub(crate) struct World {
     service: Service,
     dialects: Dialects,
     endpoint_down: bool,
+    /// No outage begins before this, µs.
+    endpoint_spared: u64,
     server_numbers: u64,
     tids: Tid,
     turns: u64,
@@ -149,6 +151,7 @@ impl World {
             service: Service::default(),
             dialects: Dialects::new(route, 1000),
             endpoint_down: false,
+            endpoint_spared: 0,
             server_numbers: 0,
             tids: 0,
             turns: 0,
@@ -243,6 +246,13 @@ impl World {
         self.tally
     }
 
+    /// The story of a single seed, for whoever looks into it.
+    fn say(&self, what: impl FnOnce() -> String) {
+        if std::env::var_os("PERENNIAL_SEED").is_some() {
+            println!("{:>12.6} {}", self.now as f64 / 1e6, what());
+        }
+    }
+
     fn trace(&mut self, happening: &Happening) {
         for byte in format!("{} {happening:?}", self.now).bytes() {
             self.tally.trace = (self.tally.trace ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
@@ -329,7 +339,7 @@ impl World {
                     self.after(delay, Happening::Fetched(ticket, result));
                 }
                 keeper::Action::Publish(token) => self.publish_token(token),
-                keeper::Action::Report(_) => {}
+                keeper::Action::Report(report) => self.say(|| format!("{report:?}")),
             }
         }
         self.keeper_armed = self.keeper.deadline();
@@ -430,7 +440,7 @@ impl World {
             }
             Action::EndTurn => self.sides[index].turn = None,
             Action::Note(Note::Reauthenticated { .. }) => self.tally.exchanges += 1,
-            Action::Note(_) => {}
+            Action::Note(note) => self.say(|| format!("session {index}: {note:?}")),
             Action::Finished(cause) => self.sides[index].finished = Some(cause),
         }
     }
@@ -566,6 +576,7 @@ impl World {
         let next = self.about(mean);
         self.after(next, Happening::Fault);
         self.tally.faults += 1;
+        self.say(|| "fault".to_owned());
         let live = self.service.live();
         let one = (!live.is_empty()).then(|| live[self.random.usize(..live.len())]);
         match (self.random.u8(..9), one) {
@@ -576,7 +587,9 @@ impl World {
             }
             (4, _) => self.service.swallow += 1,
             (5, _) => self.service.reject += 1,
-            (6, _) => {
+            // An outage of the endpoint ends well within what is hidden: the backoff may wait for 30 s after it.
+            (6, _) if self.now >= self.endpoint_spared => {
+                self.endpoint_spared = self.now + 60_000_000;
                 self.endpoint_down = true;
                 let back = self.random.u64(..15_000_000);
                 self.after(back, Happening::EndpointBack);
