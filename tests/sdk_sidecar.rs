@@ -3,6 +3,14 @@
 //! The sidecar is the binary, run as the README says, with a configuration of six lines. The service is
 //! the embedded one; `service_sdk.rs` proves that it treats these clients as Ably does.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests fail by panicking"
+)]
+
 mod sdk;
 mod sidecar;
 

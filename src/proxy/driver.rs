@@ -94,8 +94,6 @@ pub(super) struct Driver {
     pub(super) dropped: bool,
     /// The code that the client's last Close carried.
     pub(super) code: Option<u16>,
-    #[expect(dead_code, reason = "held for its Drop: one of `limits.sessions`")]
-    permit: OwnedSemaphorePermit,
     sleep: Option<Pin<Box<Sleep>>>,
     armed: Option<Instant>,
 }
@@ -108,7 +106,6 @@ impl Driver {
         session: Session,
         route: Arc<RouteContext>,
         place: Place,
-        permit: OwnedSemaphorePermit,
         now: Instant,
     ) -> Self {
         let random = fastrand::Rng::new();
@@ -126,7 +123,6 @@ impl Driver {
             finished: None,
             dropped: false,
             code: None,
-            permit,
             sleep: None,
             armed: None,
         };

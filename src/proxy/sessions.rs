@@ -7,6 +7,7 @@ use std::sync::{
 
 use futures_util::task::AtomicWaker;
 use slab::Slab;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// A newer token is current.
 pub(super) const TOKEN: u8 = 1;
@@ -47,14 +48,16 @@ pub(super) struct Place {
     sessions: Arc<Sessions>,
     key: usize,
     pub(super) handle: Arc<Handle>,
+    #[expect(dead_code, reason = "held for its Drop: one of `limits.sessions`")]
+    permit: OwnedSemaphorePermit,
 }
 
 impl Sessions {
     /// A place for one more.
-    pub(super) fn enter(self: &Arc<Self>) -> Place {
+    pub(super) fn enter(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Place {
         let handle = Arc::new(Handle::default());
         let key = self.lock().insert(Arc::clone(&handle));
-        Place { sessions: Arc::clone(self), key, handle }
+        Place { sessions: Arc::clone(self), key, handle, permit }
     }
 
     /// How many there are.

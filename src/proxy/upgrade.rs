@@ -169,8 +169,8 @@ fn start(upgraded: upgrade::Upgraded, ready: Ready) -> Option<impl Future<Output
     let policy = Policy { session: route.route.session, opening, needs_token: route.has_credential() };
     let newest = route.token().as_deref().map(Shown::from).or(shown);
     let session = Session::new(dialect, policy, newest, fastrand::u64(..), now);
-    let place = route.sessions.enter();
-    Some(Driver::new(client, opened.link, shown, session, route, place, permit, now))
+    let place = route.sessions.enter(permit);
+    Some(Driver::new(client, opened.link, shown, session, route, place, now))
 }
 
 /// The 101, with what the service chose and said.

@@ -263,10 +263,10 @@ impl Session {
             }
         }
         self.spoken(now, out);
-        self.client_means(verdict.meaning, now, out);
+        self.client_means(&verdict.meaning, now, out);
     }
 
-    fn client_means(&mut self, meaning: Meaning, now: Instant, out: &mut Vec<Action>) {
+    fn client_means(&mut self, meaning: &Meaning, now: Instant, out: &mut Vec<Action>) {
         match meaning {
             Meaning::ClientAsks => self.client_asks(out),
             Meaning::Leaving if self.state != State::Live => {
@@ -340,7 +340,7 @@ impl Session {
             out.push(Action::ToUpstream(payload));
         }
         self.spoken(now, out);
-        self.client_means(verdict.meaning, now, out);
+        self.client_means(&verdict.meaning, now, out);
     }
 
     /// Held messages go, in order, no faster than the service takes them.

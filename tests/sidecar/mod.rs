@@ -1,5 +1,6 @@
 //! The release shape of the sidecar for the tests: the binary, a file, and free ports.
 
+#![allow(clippy::disallowed_methods, reason = "a test spawns what it likes")]
 #![allow(dead_code, unreachable_pub, reason = "shared by several test binaries, each of which uses a part")]
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
@@ -30,7 +31,10 @@ impl Sidecar {
         let file: PathBuf = directory.path().join("perennial.toml");
         let ports = "[listen]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n";
         std::fs::write(&file, format!("{ports}{configuration}")).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_perennial"))
+        // `tests/all` names the release binary; a bare `cargo test` uses the one it built.
+        let binary =
+            std::env::var("PERENNIAL_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_perennial").into());
+        let mut child = Command::new(binary)
             .args(["run", "--log-format", "json", "--log-level", level, "--config"])
             .arg(&file)
             .stderr(Stdio::piped())

@@ -83,7 +83,9 @@ impl Client {
     pub(crate) fn receive(&mut self, message: &Value) {
         let fine = match message["action"].as_u64() {
             Some(0) => match message["id"].as_str() {
-                Some(id) => self.pings.iter().position(|ping| ping == id).map(|at| self.pings.remove(at)).is_some(),
+                Some(id) => {
+                    self.pings.iter().position(|ping| ping == id).map(|at| self.pings.remove(at)).is_some()
+                }
                 None => true,
             },
             Some(1) => self.take_ack(message),

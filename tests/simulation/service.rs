@@ -74,24 +74,36 @@ impl Service {
     pub(crate) fn dial(&mut self, tid: Tid, target: &str, now: u64) -> Vec<Out> {
         let query = target.split_once('?').map_or("", |(_, query)| query);
         let pairs: Vec<(&str, &str)> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
-        let all = |name: &str| pairs.iter().filter(|(n, _)| *n == name).map(|(_, v)| v.replace("%2D", "-")).collect::<Vec<_>>();
+        let all = |name: &str| {
+            pairs.iter().filter(|(n, _)| *n == name).map(|(_, v)| v.replace("%2D", "-")).collect::<Vec<_>>()
+        };
         let tokens = all("accessToken");
-        if tokens.len() != 1 || !all("key").is_empty() || !all("access%5Ftoken").is_empty() || !all("access_token").is_empty() {
+        if tokens.len() != 1
+            || !all("key").is_empty()
+            || !all("access%5Ftoken").is_empty()
+            || !all("access_token").is_empty()
+        {
             self.violations.push(format!("not exactly one credential: {target}"));
         }
         let token = tokens.into_iter().next().unwrap_or_default();
         let expires = self.tokens.get(&token).copied().unwrap_or(0);
-        self.transports.insert(tid, Transport {
-            connection: None, attached: BTreeSet::new(), expires, auths: 0, unanswered: 0,
-        });
+        self.transports.insert(
+            tid,
+            Transport { connection: None, attached: BTreeSet::new(), expires, auths: 0, unanswered: 0 },
+        );
         if expires <= now || self.refused.contains(&token) {
-            return self.end(tid, json!({"action": 9, "error": {"code": 40142, "statusCode": 401, "message": "expired"}}));
+            return self.end(
+                tid,
+                json!({"action": 9, "error": {"code": 40142, "statusCode": 401, "message": "expired"}}),
+            );
         }
         let resume = all("resume").pop();
         let known = resume.as_ref().and_then(|key| {
             let (id, n) = key.split_once("k")?;
             let connection = self.connections.get(id)?;
-            n.parse::<u32>().is_ok_and(|n| n >= connection.seen && n <= connection.keys).then(|| id.to_owned())
+            n.parse::<u32>()
+                .is_ok_and(|n| n >= connection.seen && n <= connection.keys)
+                .then(|| id.to_owned())
         });
         let fresh = format!("c{}x", self.connections.len());
         let error = (resume.is_some() && known.is_none()).then(|| json!({"code": 80018, "statusCode": 400}));
@@ -120,7 +132,9 @@ impl Service {
 
     /// The other side has got this CONNECTED.
     pub(crate) fn seen(&mut self, message: &Value) {
-        let Some((id, n)) = message["connectionDetails"]["connectionKey"].as_str().and_then(|key| key.split_once('k')) else {
+        let Some((id, n)) =
+            message["connectionDetails"]["connectionKey"].as_str().and_then(|key| key.split_once('k'))
+        else {
             return;
         };
         if let (Some(connection), Ok(n)) = (self.connections.get_mut(id), n.parse()) {
@@ -193,9 +207,7 @@ impl Service {
         let one = |what: Value| vec![Out { delay: 0, to: tid, what: Some(what) }];
         match message["action"].as_u64() {
             Some(0) => one(message.clone()),
-            Some(7) => {
-                self.end(tid, json!({"action": 8}))
-            }
+            Some(7) => self.end(tid, json!({"action": 8})),
             Some(10) => {
                 let channel = message["channel"].as_str().unwrap().to_owned();
                 if channel == "options" && message["params"]["delta"] != "vcdiff" {
@@ -247,7 +259,8 @@ impl Service {
                 }
                 connection.members.insert(message["presence"][0]["clientId"].as_str().unwrap().into());
                 let item = &message["presence"][0];
-                let mut echo = json!({"action": 14, "channel": channel, "connectionId": id, "presence": [item]});
+                let mut echo =
+                    json!({"action": 14, "channel": channel, "connectionId": id, "presence": [item]});
                 if item["id"].is_null() {
                     echo["presence"][0]["id"] = json!(format!("{id}:{serial}:0"));
                 }

@@ -21,7 +21,7 @@ use perennial::{
     config::Config,
     credential::{
         Token, Trigger,
-        keeper::{self, Fetched, FetchFailure, Keeper, Life},
+        keeper::{self, FetchFailure, Fetched, Keeper, Life},
     },
     dialect::{Dialects, Request},
     session::{Action, Cause, DialFailure, Epoch, Event, Note, Phase, Policy, Session, Shown},
@@ -168,7 +168,8 @@ impl World {
         self.keeper.on_event(keeper::Event::Started, self.clocks(), &mut actions);
         self.keeper_acts(actions);
         for index in 0..self.plan.sessions {
-            let policy = Policy { session: session_policy(), opening: Duration::from_secs(10), needs_token: true };
+            let policy =
+                Policy { session: session_policy(), opening: Duration::from_secs(10), needs_token: true };
             let headers = http::HeaderMap::new();
             let request = Request::new("/?key=app.key%3Asecret&format=json&v=2&heartbeats=true", &headers);
             let now = self.instant();
@@ -273,18 +274,18 @@ impl World {
                 self.keep(keeper::Event::Timer);
             }
             Happening::Fetched(ticket, result) => self.fetched(ticket, result),
-            Happening::DialArrives(index, epoch, tid, target, shown) => self.dial_arrives(index, epoch, tid, &target, shown),
-            Happening::DialDone(index, epoch, tid, result) => {
-                match result {
-                    Ok(shown) => {
-                        if self.sides[index].session.epoch() == epoch {
-                            self.sides[index].transport = Some(tid);
-                        }
-                        self.tell(index, Event::Opened(epoch, Some(shown)));
-                    }
-                    Err(failure) => self.tell(index, Event::DialFailed(epoch, failure)),
-                }
+            Happening::DialArrives(index, epoch, tid, target, shown) => {
+                self.dial_arrives(index, epoch, tid, &target, shown)
             }
+            Happening::DialDone(index, epoch, tid, result) => match result {
+                Ok(shown) => {
+                    if self.sides[index].session.epoch() == epoch {
+                        self.sides[index].transport = Some(tid);
+                    }
+                    self.tell(index, Event::Opened(epoch, Some(shown)));
+                }
+                Err(failure) => self.tell(index, Event::DialFailed(epoch, failure)),
+            },
             Happening::ToService(tid, message) => {
                 let out = self.service.receive(tid, &message, self.now);
                 self.watch_expiry(tid);
@@ -335,7 +336,11 @@ impl World {
                     self.tally.fetches += 1;
                     let slow = if self.random.u8(..20) == 0 { 3_000_000 } else { 50_000 };
                     let delay = 1_000 + self.random.u64(..slow);
-                    let result = if self.endpoint_down { Err(FetchFailure::passing("down")) } else { Ok(String::new()) };
+                    let result = if self.endpoint_down {
+                        Err(FetchFailure::passing("down"))
+                    } else {
+                        Ok(String::new())
+                    };
                     self.after(delay, Happening::Fetched(ticket, result));
                 }
                 keeper::Action::Publish(token) => self.publish_token(token),
@@ -388,7 +393,11 @@ impl World {
         };
         let was_over = self.sides[index].finished.is_some();
         self.sides[index].session.on_event(event, now, &mut actions);
-        assert!(!was_over || actions.is_empty(), "seed {}: it acts after its end: {actions:?}", self.plan.seed);
+        assert!(
+            !was_over || actions.is_empty(),
+            "seed {}: it acts after its end: {actions:?}",
+            self.plan.seed
+        );
         for (at, action) in actions.iter().enumerate() {
             assert!(*action != Action::Forward || at == 0, "seed {}: Forward stands first", self.plan.seed);
         }
@@ -417,7 +426,9 @@ impl World {
                 if *up { self.send_up(index, value) } else { self.show(index, &value) }
             }
             Action::ToClient(payload) => self.show(index, &serde_json::from_slice(&payload.bytes).unwrap()),
-            Action::ToUpstream(payload) => self.send_up(index, serde_json::from_slice(&payload.bytes).unwrap()),
+            Action::ToUpstream(payload) => {
+                self.send_up(index, serde_json::from_slice(&payload.bytes).unwrap())
+            }
             Action::Dial(epoch) => self.dial(index, epoch),
             Action::HangUp(_) => {
                 if let Some(tid) = self.sides[index].transport.take() {
@@ -552,8 +563,8 @@ impl World {
             0..=2 => Some(side.client.ping()),
             3..=4 => side.client.attach("options"),
             5..=6 => side.client.detach("options"),
-            7 if index % 3 == 0 => Some(side.client.enter()),
-            8 if index % 4 == 0 => side.client.auth(),
+            7 if index.is_multiple_of(3) => Some(side.client.enter()),
+            8 if index.is_multiple_of(4) => side.client.auth(),
             _ => Some(side.client.publish()),
         };
         if let Some(message) = message {
@@ -609,7 +620,11 @@ impl World {
         assert!(self.keeper.deadline().is_some(), "seed {seed}: the keeper waits for nothing");
         for side in &self.sides {
             let session = &side.session;
-            assert_eq!(side.finished, None, "seed {seed}: {session:?} ended, the client saw {:?}", side.client.closed);
+            assert_eq!(
+                side.finished, None,
+                "seed {seed}: {session:?} ended, the client saw {:?}",
+                side.client.closed
+            );
             let waits = session.deadline().is_some() || session.phase() == Phase::Live;
             assert!(waits, "seed {seed}: {session:?} has no deadline");
             assert!(session.held_bytes() <= side.bound + 4096, "seed {seed}: too much is held");
@@ -621,7 +636,11 @@ impl World {
         for (index, side) in self.sides.iter().enumerate() {
             let client = &side.client;
             let owed = client.waits_for();
-            assert!(owed.is_empty(), "seed {seed}: client {index} still waits for {owed:?} {:?}", side.session);
+            assert!(
+                owed.is_empty(),
+                "seed {seed}: client {index} still waits for {owed:?} {:?}",
+                side.session
+            );
             assert_eq!(side.session.held_messages(), 0, "seed {seed}");
             let accepted = &self.service.connections[&client.connection_id].accepted;
             assert_eq!(*accepted, client.sent, "seed {seed}: up, client {index}");
