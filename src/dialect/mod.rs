@@ -125,8 +125,8 @@ pub trait Dialect: Send {
     /// A message of the service's.
     fn upstream(&mut self, message: Message<'_>, moment: Moment, now: Instant, say: &mut Say) -> Verdict;
 
-    /// Is the connection ready as soon as it is open?
-    fn ready_when_open(&self) -> bool;
+    /// The connection is open, which the core has taken note of. Is it ready already?
+    fn opened(&mut self) -> bool;
 
     /// Says what re-authenticates the live connection with `token`; false: the service knows no such message.
     fn exchange(&mut self, token: &Token, say: &mut Say) -> bool;

@@ -49,7 +49,9 @@ impl Dialect for Opaque {
         Verdict::FORWARD
     }
 
-    fn ready_when_open(&self) -> bool {
+    fn opened(&mut self) -> bool {
+        // It will not be dialled again: an idle session holds no headers.
+        self.request = None;
         true
     }
 
@@ -58,7 +60,6 @@ impl Dialect for Opaque {
     }
 
     fn lost(&mut self) -> bool {
-        self.request = None;
         false
     }
 

@@ -355,3 +355,15 @@ impl Future for Driver {
 pub(super) fn linger(now: Instant) -> Instant {
     now + LINGER
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_session_is_small() {
+        let (driver, session, link) = (size_of::<Driver>(), size_of::<Session>(), size_of::<Link>());
+        println!("driver {driver}, session {session}, link {link}");
+        assert!(driver <= 1536, "driver {driver}, session {session}, link {link}");
+    }
+}

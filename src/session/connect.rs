@@ -24,7 +24,7 @@ impl Session {
         }
         self.set_step(Step::Greeting);
         self.timers.set(Timer::Step, now + self.policy.session.hold);
-        if self.dialect.ready_when_open() {
+        if self.dialect.opened() {
             self.ready(now, out);
         }
     }

@@ -505,7 +505,7 @@ impl Dialect for Ably {
         Verdict::FORWARD
     }
 
-    fn ready_when_open(&self) -> bool {
+    fn opened(&mut self) -> bool {
         false
     }
 
