@@ -292,7 +292,8 @@ impl Driver {
 
     fn sleep_until(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(at) = self.deadline() else { return false };
-        if self.armed == Some(at) {
+        // A deadline that has moved away, as it does with each message, is found out when the timer fires.
+        if self.armed.is_some_and(|armed| armed <= at) {
             return false;
         }
         self.armed = Some(at);
@@ -307,7 +308,7 @@ impl Driver {
 
     fn run(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<()> {
         self.place.handle.waker.register(cx.waker());
-        let now = clock::now();
+        let mut now = clock::now();
         if self.armed.is_some_and(|at| at <= now) {
             self.armed = None;
         }
@@ -318,8 +319,11 @@ impl Driver {
                 let _ = self.client.poll_shutdown(cx);
                 return Poll::Ready(());
             }
-            if !moved && !self.sleep_until(cx) {
-                return Poll::Pending;
+            if !moved {
+                if !self.sleep_until(cx) {
+                    return Poll::Pending;
+                }
+                now = clock::now();
             }
         }
         cx.waker().wake_by_ref();
