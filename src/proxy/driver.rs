@@ -265,19 +265,29 @@ impl Driver {
     }
 
     /// Writes what is owed; a leg that cannot be written to has ended.
+    ///
+    /// A leg that took something may have made room: the other one, which was not read for the lack of
+    /// it, is to be looked at again, for nobody else will wake the session for it.
     fn write(&mut self, cx: &mut Context<'_>, actions: &mut Vec<Action>, now: Instant) -> bool {
         let mut moved = false;
-        if let Poll::Ready(Err(_)) = self.client.poll_flush(cx, now) {
-            self.client_gone(actions, now);
-            moved = true;
+        if !self.dropped {
+            let owed = self.client.owed();
+            if let Poll::Ready(Err(_)) = self.client.poll_flush(cx, now) {
+                self.client_gone(actions, now);
+                moved = true;
+            }
+            moved |= self.client.owed() < owed;
         }
-        if let Some(upstream) = &mut self.upstream
-            && let Poll::Ready(Err(_)) = upstream.poll_flush(cx, now)
-        {
-            let epoch = self.session.epoch();
-            self.upstream = None;
-            self.event(Event::UpstreamClosed(epoch, None, "it cannot be written to"), now, actions);
-            moved = true;
+        if let Some(upstream) = &mut self.upstream {
+            let owed = upstream.owed();
+            if let Poll::Ready(Err(_)) = upstream.poll_flush(cx, now) {
+                let epoch = self.session.epoch();
+                self.upstream = None;
+                self.event(Event::UpstreamClosed(epoch, None, "it cannot be written to"), now, actions);
+                moved = true;
+            } else {
+                moved |= upstream.owed() < owed;
+            }
         }
         moved
     }
