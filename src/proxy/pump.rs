@@ -44,7 +44,8 @@ impl Driver {
             let bytes = std::mem::take(&mut link.partial);
             let done = self.consume(cx, side, &bytes, scratch, now);
             self.keep(side, bytes, &done);
-            return done.used > 0;
+            // Where the rest is only a part of a frame, the socket is to be asked for what follows.
+            return done.used > 0 || !done.paused;
         }
         let mut read = std::mem::take(&mut scratch.read);
         let result = link.poll_read(cx, &mut read);
