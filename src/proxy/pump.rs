@@ -186,6 +186,7 @@ impl Driver {
                 Ok(Step::Part { total, ends }) => {
                     run.pass(total);
                     messages += u64::from(ends);
+                    self.between_frames(cx, side, &mut run);
                 }
                 Ok(Step::Control { opcode, mask, header, total }) => {
                     run.flush(self, cx, side);
@@ -203,12 +204,19 @@ impl Driver {
         }
         self.report.messages(side, messages);
         run.flush(self, cx, side);
-        let whole = self.link(side).is_some_and(|link| !link.inbound.mid_frame());
-        if let Some(target) = self.other(side).filter(|_| whole) {
-            target.frame_ended();
-        }
         let used = if self.finished.is_some() { bytes.len() } else { run.at };
         Done { used, paused: false }
+    }
+
+    /// Control frames that waited for the end of a frame go before the next one begins.
+    fn between_frames(&mut self, cx: &mut Context<'_>, side: Side, run: &mut Run<'_>) {
+        let inside = self.link(side).is_some_and(|link| link.inbound.mid_frame());
+        if !inside && self.other(side).is_some_and(|target| target.has_waiting()) {
+            run.flush(self, cx, side);
+            if let Some(target) = self.other(side) {
+                target.frame_ended();
+            }
+        }
     }
 
     /// The dialect looks inside: messages are shown whole.
