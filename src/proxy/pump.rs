@@ -193,6 +193,7 @@ impl Driver {
                     let body = unmasked(&run.rest()[header..total], mask);
                     run.skip(total);
                     self.control(side, opcode, &body, actions, now);
+                    self.nothing_behind_a_close(side, &mut run);
                 }
                 Ok(Step::More | Step::Single { .. } | Step::Fragment { .. }) => break,
                 Err(violation) => {
@@ -259,6 +260,7 @@ impl Driver {
                     let body = unmasked(&run.rest()[header..total], mask);
                     run.skip(total);
                     self.control(side, opcode, &body, &mut scratch.actions, now);
+                    self.nothing_behind_a_close(side, &mut run);
                 }
                 Ok(Step::More | Step::Part { .. }) => break,
                 Err(violation) => {
@@ -363,6 +365,13 @@ impl Driver {
                 Err(violation) => self.broke(side, violation, actions, now),
             },
             Opcode::Pong | Opcode::Continuation | Opcode::Text | Opcode::Binary => {}
+        }
+    }
+
+    /// What a peer sends behind its Close is for nobody (RFC 6455 §5.5.1).
+    fn nothing_behind_a_close(&mut self, side: Side, run: &mut Run<'_>) {
+        if self.link(side).is_some_and(|link| link.close_received) {
+            run.skip(run.rest().len());
         }
     }
 
