@@ -92,6 +92,12 @@ pub(super) struct Driver {
     /// The core is done; the client may still answer a Close until then.
     pub(super) finished: Option<(Cause, Instant)>,
     pub(super) dropped: bool,
+    /// The client is owed no Close: its connection ends as the service's did, once it has all that was said.
+    pub(super) wordless: bool,
+    /// The client broke the protocol: what it still sends is not read as frames any more.
+    pub(super) deaf: bool,
+    /// The upstream of a session that is over, while it takes the last that it is owed; until then at most.
+    pub(super) parting: Option<(Link, Instant)>,
     /// The code that the client's last Close carried.
     pub(super) code: Option<u16>,
     #[expect(dead_code, reason = "held for its Drop: one of `limits.sessions`")]
@@ -125,6 +131,9 @@ impl Driver {
             random,
             finished: None,
             dropped: false,
+            wordless: false,
+            deaf: false,
+            parting: None,
             code: None,
             permit,
             sleep: None,
@@ -218,6 +227,7 @@ impl Driver {
             && until <= now
         {
             self.dropped = true;
+            self.parting = None;
         }
         if self.finished.is_none() {
             self.keep_alive(actions, now);
@@ -289,7 +299,18 @@ impl Driver {
                 moved |= upstream.owed() < owed;
             }
         }
-        moved
+        moved | self.part(cx, now)
+    }
+
+    /// Gives the upstream of a session that is over what it is owed, and lets it go.
+    fn part(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let Some((upstream, until)) = &mut self.parting else { return false };
+        let done = upstream.poll_flush(cx, now).is_ready();
+        if done || *until <= now {
+            let _ = upstream.poll_shutdown(cx);
+            self.parting = None;
+        }
+        done
     }
 
     /// The client's connection is over, without a Close.
@@ -298,10 +319,19 @@ impl Driver {
         self.event(Event::ClientClosed(None), now, actions);
     }
 
-    fn is_over(&self) -> bool {
-        let Some(_) = self.finished else { return false };
-        let said_all = self.client.owed() == 0 && self.client.close_sent && self.client.close_received;
-        self.dropped || said_all
+    /// Has everybody heard everything?
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.finished.is_none() || self.parting.is_some() {
+            return false;
+        }
+        if self.dropped || self.client.owed() > 0 {
+            return self.dropped;
+        }
+        if self.wordless {
+            // The socket is not closed under what the client has yet to read: it ends its side, or is late.
+            let _ = self.client.poll_shutdown(cx);
+        }
+        !self.wordless && self.client.close_sent && self.client.close_received
     }
 
     fn sleep_until(&mut self, cx: &mut Context<'_>) -> bool {
@@ -328,7 +358,7 @@ impl Driver {
         for _ in 0..ROUNDS {
             let moved = self.turn_once(cx, scratch, now);
             self.report.phase(self.session.phase(), now);
-            if self.is_over() {
+            if self.is_over(cx) {
                 let _ = self.client.poll_shutdown(cx);
                 return Poll::Ready(());
             }

@@ -74,7 +74,7 @@ impl Driver {
     /// Back-pressure: a side is read while the other takes what it sends.
     fn may_read(&mut self, side: Side, actions: &mut Vec<Action>, now: Instant) -> bool {
         if self.finished.is_some() {
-            return side == Side::Client;
+            return side == Side::Client && !self.dropped;
         }
         match side {
             Side::Client => {
