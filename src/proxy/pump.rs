@@ -376,6 +376,7 @@ impl Driver {
     }
 
     fn broke(&mut self, side: Side, violation: Violation, actions: &mut Vec<Action>, now: Instant) {
+        self.deaf |= side == Side::Client;
         let event = match side {
             Side::Client => Event::ClientBroke(violation),
             Side::Upstream => Event::UpstreamBroke(self.session.epoch(), violation),
@@ -396,26 +397,24 @@ impl Driver {
     }
 
     /// The core is done: only the client's Close is still of interest.
+    ///
+    /// What cannot be read is let run out: a socket that is closed under a peer that still sends is reset,
+    /// and the peer may never read the Close that tells it why.
     fn discard(&mut self, side: Side, bytes: &[u8]) -> Done {
         let mut at = 0;
-        if let Some(link) = self.link(side) {
-            loop {
-                match link.inbound.next_part(&bytes[at..]) {
-                    Ok(Step::Control { opcode, total, .. }) => {
-                        link.close_received |= opcode == Opcode::Close;
-                        at += total;
-                    }
-                    Ok(Step::Part { total, .. }) => at += total,
-                    Ok(Step::More | Step::Single { .. } | Step::Fragment { .. }) => break,
-                    Err(_) => {
-                        self.dropped = true;
-                        at = bytes.len();
-                        break;
-                    }
+        while !self.deaf {
+            let Some(link) = self.link(side) else { break };
+            match link.inbound.next_part(&bytes[at..]) {
+                Ok(Step::Control { opcode, total, .. }) => {
+                    link.close_received |= opcode == Opcode::Close;
+                    at += total;
                 }
+                Ok(Step::Part { total, .. }) => at += total,
+                Ok(Step::More | Step::Single { .. } | Step::Fragment { .. }) => break,
+                Err(_) => self.deaf = true,
             }
         }
-        Done { used: at, paused: false }
+        Done { used: if self.deaf { bytes.len() } else { at }, paused: false }
     }
 }
 
