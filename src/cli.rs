@@ -13,6 +13,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     app::App,
@@ -102,28 +103,42 @@ fn find(file: &ConfigFile) -> Result<PathBuf, String> {
 fn run(config: Config) -> ExitCode {
     raise_file_limit();
     in_runtime(async move {
+        // Listened for before anybody is let in: until then a signal ends the process as it stands.
+        let mut stop = match StopSignal::listen() {
+            Ok(stop) => stop,
+            Err(error) => return fail(&format!("signals cannot be listened for: {error}"), 1),
+        };
         let app = match App::start(&config).await {
             Ok(app) => app,
             Err(error) => return fail(&format!("{error:#}"), 1),
         };
-        if let Err(error) = stop_signal().await {
-            return fail(&format!("signals cannot be listened for: {error}"), 1);
-        }
+        stop.came().await;
         tokio::select! {
             () = app.stop() => ExitCode::SUCCESS,
             // A second signal ends at once.
-            _ = stop_signal() => fail("ended at once", 1),
+            () = stop.came() => fail("ended at once", 1),
         }
     })
 }
 
-/// Waits for SIGTERM or SIGINT.
-async fn stop_signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
+/// SIGTERM and SIGINT.
+struct StopSignal {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignal {
+    fn listen() -> std::io::Result<Self> {
+        let [terminate, interrupt] = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+        Ok(Self { terminate: terminate?, interrupt: interrupt? })
+    }
+
+    /// Waits for the next of them.
+    async fn came(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 

@@ -91,9 +91,10 @@ impl Link {
         Poll::Ready(Ok(buf.filled().len()))
     }
 
-    /// Bytes that the peer has not taken.
+    /// Bytes that the peer has not taken. What waits for the end of a frame is none of them: that frame
+    /// has to be read on for it.
     pub fn owed(&self) -> usize {
-        self.outbox.len() - self.written + self.waiting.len()
+        self.outbox.len() - self.written
     }
 
     /// Sends bytes that are frames already: at once where nothing stands before them.
@@ -123,13 +124,19 @@ impl Link {
 
     /// Queues a control frame; `inside`: a frame is passing, which it must not split.
     pub fn control(&mut self, opcode: Opcode, payload: &[u8], inside: bool, random: &mut fastrand::Rng) {
-        if self.close_sent || (opcode == Opcode::Pong && self.owed() > SOFT_LIMIT) {
+        let unsaid = self.owed() + self.waiting.len();
+        if self.close_sent || (opcode == Opcode::Pong && unsaid > SOFT_LIMIT) {
             // After a Close nothing follows; a peer that does not read is owed no more answers (RFC 6455 §5.5.3).
             return;
         }
         let mask = self.mask(random);
         let target = if inside { &mut self.waiting } else { &mut self.outbox };
         encode_frame(opcode, payload, mask, target);
+    }
+
+    /// Does a control frame wait for the end of the frame that is passing?
+    pub fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// The frame that was passing has ended: what waited for it may go.

@@ -92,6 +92,12 @@ pub(super) struct Driver {
     /// The core is done; the client may still answer a Close until then.
     pub(super) finished: Option<(Cause, Instant)>,
     pub(super) dropped: bool,
+    /// The client is owed no Close: its connection ends as the service's did, once it has all that was said.
+    pub(super) wordless: bool,
+    /// The client broke the protocol: what it still sends is not read as frames any more.
+    pub(super) deaf: bool,
+    /// The upstream of a session that is over, while it takes the last that it is owed; until then at most.
+    pub(super) parting: Option<(Link, Instant)>,
     /// The code that the client's last Close carried.
     pub(super) code: Option<u16>,
     sleep: Option<Pin<Box<Sleep>>>,
@@ -122,6 +128,9 @@ impl Driver {
             random,
             finished: None,
             dropped: false,
+            wordless: false,
+            deaf: false,
+            parting: None,
             code: None,
             sleep: None,
             armed: None,
@@ -214,6 +223,7 @@ impl Driver {
             && until <= now
         {
             self.dropped = true;
+            self.parting = None;
         }
         if self.finished.is_none() {
             self.keep_alive(actions, now);
@@ -261,21 +271,42 @@ impl Driver {
     }
 
     /// Writes what is owed; a leg that cannot be written to has ended.
+    ///
+    /// A leg that took something may have made room: the other one, which was not read for the lack of
+    /// it, is to be looked at again, for nobody else will wake the session for it.
     fn write(&mut self, cx: &mut Context<'_>, actions: &mut Vec<Action>, now: Instant) -> bool {
         let mut moved = false;
-        if let Poll::Ready(Err(_)) = self.client.poll_flush(cx, now) {
-            self.client_gone(actions, now);
-            moved = true;
+        if !self.dropped {
+            let owed = self.client.owed();
+            if let Poll::Ready(Err(_)) = self.client.poll_flush(cx, now) {
+                self.client_gone(actions, now);
+                moved = true;
+            }
+            moved |= self.client.owed() < owed;
         }
-        if let Some(upstream) = &mut self.upstream
-            && let Poll::Ready(Err(_)) = upstream.poll_flush(cx, now)
-        {
-            let epoch = self.session.epoch();
-            self.upstream = None;
-            self.event(Event::UpstreamClosed(epoch, None, "it cannot be written to"), now, actions);
-            moved = true;
+        if let Some(upstream) = &mut self.upstream {
+            let owed = upstream.owed();
+            if let Poll::Ready(Err(_)) = upstream.poll_flush(cx, now) {
+                let epoch = self.session.epoch();
+                self.upstream = None;
+                self.event(Event::UpstreamClosed(epoch, None, "it cannot be written to"), now, actions);
+                moved = true;
+            } else {
+                moved |= upstream.owed() < owed;
+            }
         }
-        moved
+        moved | self.part(cx, now)
+    }
+
+    /// Gives the upstream of a session that is over what it is owed, and lets it go.
+    fn part(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let Some((upstream, until)) = &mut self.parting else { return false };
+        let done = upstream.poll_flush(cx, now).is_ready();
+        if done || *until <= now {
+            let _ = upstream.poll_shutdown(cx);
+            self.parting = None;
+        }
+        done
     }
 
     /// The client's connection is over, without a Close.
@@ -284,10 +315,19 @@ impl Driver {
         self.event(Event::ClientClosed(None), now, actions);
     }
 
-    fn is_over(&self) -> bool {
-        let Some(_) = self.finished else { return false };
-        let said_all = self.client.owed() == 0 && self.client.close_sent && self.client.close_received;
-        self.dropped || said_all
+    /// Has everybody heard everything?
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.finished.is_none() || self.parting.is_some() {
+            return false;
+        }
+        if self.dropped || self.client.owed() > 0 {
+            return self.dropped;
+        }
+        if self.wordless {
+            // The socket is not closed under what the client has yet to read: it ends its side, or is late.
+            let _ = self.client.poll_shutdown(cx);
+        }
+        !self.wordless && self.client.close_sent && self.client.close_received
     }
 
     fn sleep_until(&mut self, cx: &mut Context<'_>) -> bool {
@@ -315,7 +355,7 @@ impl Driver {
         for _ in 0..ROUNDS {
             let moved = self.turn_once(cx, scratch, now);
             self.report.phase(self.session.phase(), now);
-            if self.is_over() {
+            if self.is_over(cx) {
                 let _ = self.client.poll_shutdown(cx);
                 return Poll::Ready(());
             }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     clock::{Instant, Now},
-    session::{Action, DialFailure, Epoch, Event, Shown},
+    session::{Action, DialFailure, Epoch, Event, Phase, Shown},
 };
 
 impl Driver {
@@ -52,7 +52,7 @@ impl Driver {
                 self.code = close.code;
                 self.client.close(&close, inside, &mut self.random);
             }
-            Action::DropClient => self.dropped = true,
+            Action::DropClient => self.wordless = true,
             Action::Demand(demand) => self.route.demand(demand),
             Action::AskTurn => {
                 let turns = Arc::clone(&self.route.turns);
@@ -91,17 +91,22 @@ impl Driver {
         }
     }
 
-    /// Lets go of the upstream: a Close on its way out is given one try.
+    /// Lets go of the upstream: a Close on its way out is given one try, and the last words of a session
+    /// that is over a little longer. A client that vanished said no Close, and none is said in its name.
     fn hang_up(&mut self, now: Instant) {
         self.dial = None;
         if let Some(mut upstream) = self.upstream.take() {
-            if !self.client.inbound.mid_frame() {
+            if !self.client.inbound.mid_frame() && !self.dropped {
                 let close = crate::wire::Close::new(1000, "");
                 upstream.close(&close, false, &mut self.random);
             }
             let mut nobody = std::task::Context::from_waker(std::task::Waker::noop());
-            let _ = upstream.poll_flush(&mut nobody, now);
-            let _ = upstream.poll_shutdown(&mut nobody);
+            let late = upstream.poll_flush(&mut nobody, now).is_pending();
+            if late && self.session.phase() == Phase::Closing {
+                self.parting = Some((upstream, linger(now)));
+            } else {
+                let _ = upstream.poll_shutdown(&mut nobody);
+            }
         }
     }
 

@@ -44,7 +44,8 @@ impl Driver {
             let bytes = std::mem::take(&mut link.partial);
             let done = self.consume(cx, side, &bytes, scratch, now);
             self.keep(side, bytes, &done);
-            return done.used > 0;
+            // Where the rest is only a part of a frame, the socket is to be asked for what follows.
+            return done.used > 0 || !done.paused;
         }
         let mut read = std::mem::take(&mut scratch.read);
         let result = link.poll_read(cx, &mut read);
@@ -73,7 +74,7 @@ impl Driver {
     /// Back-pressure: a side is read while the other takes what it sends.
     fn may_read(&mut self, side: Side, actions: &mut Vec<Action>, now: Instant) -> bool {
         if self.finished.is_some() {
-            return side == Side::Client;
+            return side == Side::Client && !self.dropped;
         }
         match side {
             Side::Client => {
@@ -185,12 +186,14 @@ impl Driver {
                 Ok(Step::Part { total, ends }) => {
                     run.pass(total);
                     messages += u64::from(ends);
+                    self.between_frames(cx, side, &mut run);
                 }
                 Ok(Step::Control { opcode, mask, header, total }) => {
                     run.flush(self, cx, side);
                     let body = unmasked(&run.rest()[header..total], mask);
                     run.skip(total);
                     self.control(side, opcode, &body, actions, now);
+                    self.nothing_behind_a_close(side, &mut run);
                 }
                 Ok(Step::More | Step::Single { .. } | Step::Fragment { .. }) => break,
                 Err(violation) => {
@@ -202,12 +205,19 @@ impl Driver {
         }
         self.report.messages(side, messages);
         run.flush(self, cx, side);
-        let whole = self.link(side).is_some_and(|link| !link.inbound.mid_frame());
-        if let Some(target) = self.other(side).filter(|_| whole) {
-            target.frame_ended();
-        }
         let used = if self.finished.is_some() { bytes.len() } else { run.at };
         Done { used, paused: false }
+    }
+
+    /// Control frames that waited for the end of a frame go before the next one begins.
+    fn between_frames(&mut self, cx: &mut Context<'_>, side: Side, run: &mut Run<'_>) {
+        let inside = self.link(side).is_some_and(|link| link.inbound.mid_frame());
+        if !inside && self.other(side).is_some_and(|target| target.has_waiting()) {
+            run.flush(self, cx, side);
+            if let Some(target) = self.other(side) {
+                target.frame_ended();
+            }
+        }
     }
 
     /// The dialect looks inside: messages are shown whole.
@@ -250,6 +260,7 @@ impl Driver {
                     let body = unmasked(&run.rest()[header..total], mask);
                     run.skip(total);
                     self.control(side, opcode, &body, &mut scratch.actions, now);
+                    self.nothing_behind_a_close(side, &mut run);
                 }
                 Ok(Step::More | Step::Part { .. }) => break,
                 Err(violation) => {
@@ -357,7 +368,15 @@ impl Driver {
         }
     }
 
+    /// What a peer sends behind its Close is for nobody (RFC 6455 §5.5.1).
+    fn nothing_behind_a_close(&mut self, side: Side, run: &mut Run<'_>) {
+        if self.link(side).is_some_and(|link| link.close_received) {
+            run.skip(run.rest().len());
+        }
+    }
+
     fn broke(&mut self, side: Side, violation: Violation, actions: &mut Vec<Action>, now: Instant) {
+        self.deaf |= side == Side::Client;
         let event = match side {
             Side::Client => Event::ClientBroke(violation),
             Side::Upstream => Event::UpstreamBroke(self.session.epoch(), violation),
@@ -378,26 +397,24 @@ impl Driver {
     }
 
     /// The core is done: only the client's Close is still of interest.
+    ///
+    /// What cannot be read is let run out: a socket that is closed under a peer that still sends is reset,
+    /// and the peer may never read the Close that tells it why.
     fn discard(&mut self, side: Side, bytes: &[u8]) -> Done {
         let mut at = 0;
-        if let Some(link) = self.link(side) {
-            loop {
-                match link.inbound.next_part(&bytes[at..]) {
-                    Ok(Step::Control { opcode, total, .. }) => {
-                        link.close_received |= opcode == Opcode::Close;
-                        at += total;
-                    }
-                    Ok(Step::Part { total, .. }) => at += total,
-                    Ok(Step::More | Step::Single { .. } | Step::Fragment { .. }) => break,
-                    Err(_) => {
-                        self.dropped = true;
-                        at = bytes.len();
-                        break;
-                    }
+        while !self.deaf {
+            let Some(link) = self.link(side) else { break };
+            match link.inbound.next_part(&bytes[at..]) {
+                Ok(Step::Control { opcode, total, .. }) => {
+                    link.close_received |= opcode == Opcode::Close;
+                    at += total;
                 }
+                Ok(Step::Part { total, .. }) => at += total,
+                Ok(Step::More | Step::Single { .. } | Step::Fragment { .. }) => break,
+                Err(_) => self.deaf = true,
             }
         }
-        Done { used: at, paused: false }
+        Done { used: if self.deaf { bytes.len() } else { at }, paused: false }
     }
 }
 

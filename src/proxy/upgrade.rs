@@ -23,7 +23,7 @@ use super::{
     gate,
     listener::Proxy,
     route::RouteContext,
-    upstream::{self, Opened, Refused},
+    upstream::{self, Opened, Refused, has_token},
 };
 use crate::{
     clock::{self, Instant},
@@ -188,7 +188,7 @@ fn accept(request: &Request<Incoming>, service: &HeaderMap) -> Answer {
     response
 }
 
-/// The service's headers, without those of its hop.
+/// The service's headers, without those of its hop and those that its `Connection` names.
 fn copy_headers(from: &HeaderMap, to: &mut HeaderMap) {
     const OF_THE_HOP: [HeaderName; 7] = [
         header::CONNECTION,
@@ -200,7 +200,8 @@ fn copy_headers(from: &HeaderMap, to: &mut HeaderMap) {
         header::TRAILER,
     ];
     for (name, value) in from {
-        if !OF_THE_HOP.contains(name) && name.as_str() != "keep-alive" {
+        let nominated = has_token(from, &header::CONNECTION, name.as_str());
+        if !OF_THE_HOP.contains(name) && name.as_str() != "keep-alive" && !nominated {
             to.append(name.clone(), value.clone());
         }
     }

@@ -62,14 +62,28 @@ impl Sidecar {
     }
 
     /// Ends it with SIGTERM, which it must follow with status 0; its whole log.
-    pub async fn stop(mut self) -> String {
-        let id = self.child.id().unwrap();
-        let killed = std::process::Command::new("kill").args(["-TERM", &id.to_string()]).status().unwrap();
-        assert!(killed.success());
-        let status = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await.unwrap().unwrap();
-        let log = self.log.await.unwrap();
-        assert!(status.success(), "{status}\n{log}");
+    pub async fn stop(self) -> String {
+        self.signal("TERM");
+        let (status, log) = self.ended().await;
+        assert_eq!(status, Some(0), "{log}");
         log
+    }
+
+    /// The process.
+    pub fn id(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
+    /// Sends it a signal, by its name without `SIG`.
+    pub fn signal(&self, name: &str) {
+        let kill = std::process::Command::new("kill").args(["-s", name, &self.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+    }
+
+    /// Waits for its end: the status, where it was not killed, and the whole log.
+    pub async fn ended(mut self) -> (Option<i32>, String) {
+        let status = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await.unwrap().unwrap();
+        (status.code(), self.log.await.unwrap())
     }
 
     /// What the admin server answers: status and body.

@@ -1,0 +1,13 @@
+//! A plain route (`dialect = "none"`) over real sockets: what the one side says, the other hears.
+
+mod closes;
+mod handshake;
+mod limits;
+mod messages;
+mod stopping;
+mod tls;
+
+#[path = "../sidecar/mod.rs"]
+mod sidecar;
+#[path = "../support/mod.rs"]
+mod support;
