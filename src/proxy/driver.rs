@@ -97,7 +97,7 @@ pub(super) struct Driver {
     /// The client broke the protocol: what it still sends is not read as frames any more.
     pub(super) deaf: bool,
     /// The upstream of a session that is over, while it takes the last that it is owed; until then at most.
-    pub(super) parting: Option<(Link, Instant)>,
+    pub(super) parting: Option<Box<(Link, Instant)>>,
     /// The code that the client's last Close carried.
     pub(super) code: Option<u16>,
     sleep: Option<Pin<Box<Sleep>>>,
@@ -300,7 +300,8 @@ impl Driver {
 
     /// Gives the upstream of a session that is over what it is owed, and lets it go.
     fn part(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let Some((upstream, until)) = &mut self.parting else { return false };
+        let Some(parting) = &mut self.parting else { return false };
+        let (upstream, until) = &mut **parting;
         let done = upstream.poll_flush(cx, now).is_ready();
         if done || *until <= now {
             let _ = upstream.poll_shutdown(cx);

@@ -103,7 +103,7 @@ impl Driver {
             let mut nobody = std::task::Context::from_waker(std::task::Waker::noop());
             let late = upstream.poll_flush(&mut nobody, now).is_pending();
             if late && self.session.phase() == Phase::Closing {
-                self.parting = Some((upstream, linger(now)));
+                self.parting = Some(Box::new((upstream, linger(now))));
             } else {
                 let _ = upstream.poll_shutdown(&mut nobody);
             }
