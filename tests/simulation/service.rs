@@ -59,10 +59,17 @@ pub(crate) struct Service {
     pub(crate) reject: u32,
     /// Acknowledgements wait, so that a loss finds something un-acknowledged.
     pub(crate) ack_delay: u64,
+    /// Messages a second that it says it takes: what was held is let go no faster.
+    pub(crate) rate: u64,
     issued: u32,
 }
 
 impl Service {
+    /// One that says it takes `rate` messages a second.
+    pub(crate) fn new(rate: u64) -> Self {
+        Self { rate, ..Self::default() }
+    }
+
     pub(crate) fn issue(&mut self, expires: u64) -> String {
         self.issued += 1;
         let token = format!("token-{}", self.issued);
@@ -123,7 +130,7 @@ impl Service {
         let connection = self.connections.get_mut(id).unwrap();
         connection.keys += 1;
         let mut message = json!({"connectionDetails": {"connectionKey": format!("{id}k{}", connection.keys),
-            "maxIdleInterval": 15000, "maxInboundRate": 2000}, "action": 4, "connectionId": id});
+            "maxIdleInterval": 15000, "maxInboundRate": self.rate}, "action": 4, "connectionId": id});
         if let Some(error) = error {
             message["error"] = error;
         }

@@ -12,7 +12,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -124,6 +124,9 @@ pub(crate) struct World {
     pub(crate) tally: Tally,
 }
 
+/// One for all runs of a process: instants are told apart from run to run by nothing else.
+static BASE: OnceLock<Instant> = OnceLock::new();
+
 const WALL: u64 = 1_800_000_000_000_000;
 
 impl World {
@@ -135,7 +138,7 @@ impl World {
         let refresh = route.token.as_ref().unwrap().refresh.clone();
         let keeper = Keeper::new(refresh, random.u64(..));
         let mut world = Self {
-            base: perennial::clock::now(),
+            base: *BASE.get_or_init(perennial::clock::now),
             now: 0,
             skew: 0,
             order: 0,
@@ -148,7 +151,7 @@ impl World {
             routes: BTreeMap::new(),
             up_until: BTreeMap::new(),
             down_until: BTreeMap::new(),
-            service: Service::default(),
+            service: Service::new(if plan.seed.is_multiple_of(3) { 20 } else { 2000 }),
             dialects: Dialects::new(route, 1000),
             endpoint_down: false,
             endpoint_spared: 0,
