@@ -1,0 +1,89 @@
+//! What can be asked for on the command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// CPU per relayed message, and memory per idle connection: Perennial beside nginx and haproxy.
+#[derive(Debug, Parser)]
+pub(crate) struct Options {
+    /// A short run, to see that it works; its numbers mean little.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Only the cells whose name contains this.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) only: Option<String>,
+    /// Only these programs.
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub(crate) programs: Vec<Program>,
+    /// Connections of an idle cell, 9000 at most [default: 2000].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=9000))]
+    pub(crate) idle: Option<u32>,
+    /// How often each proxy has its turn [default: 5].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) repeats: Option<u32>,
+    /// Writes the raw numbers, too.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Another Perennial than the one that was just built.
+    #[arg(long, overrides_with = "perennial", value_name = "FILE", default_value = env!("CARGO_BIN_EXE_perennial"), hide_default_value = true)]
+    pub(crate) perennial: PathBuf,
+    /// Said by `cargo bench`, and by nobody else.
+    #[arg(long, hide = true)]
+    pub(crate) bench: bool,
+    #[command(subcommand)]
+    pub(crate) role: Option<Role>,
+}
+
+/// What this program is as a child of itself.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Role {
+    #[command(hide = true)]
+    Upstream {
+        /// Where the certificate is put.
+        directory: PathBuf,
+    },
+    #[command(hide = true)]
+    Load,
+}
+
+/// A program that can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Program {
+    Nginx,
+    Haproxy,
+    Perennial,
+}
+
+/// How long things take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    pub(crate) warm_up: Duration,
+    pub(crate) window: Duration,
+    pub(crate) repeats: u32,
+    /// Connections of an idle cell, and how long they have been idle when memory is read.
+    pub(crate) idle: u32,
+    pub(crate) rest: Duration,
+}
+
+impl Options {
+    pub(crate) fn pace(&self) -> Pace {
+        let (warm_up, window, repeats, idle, rest) =
+            if self.quick { (50, 150, 1, 100, 200) } else { (300, 1000, 5, 2000, 2000) };
+        Pace {
+            warm_up: Duration::from_millis(warm_up),
+            window: Duration::from_millis(window),
+            repeats: self.repeats.unwrap_or(repeats),
+            idle: self.idle.unwrap_or(idle),
+            rest: Duration::from_millis(rest),
+        }
+    }
+
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|part| name.contains(part))
+    }
+
+    pub(crate) fn measures(&self, program: Program) -> bool {
+        self.programs.is_empty() || self.programs.contains(&program)
+    }
+}
