@@ -97,7 +97,11 @@ async fn credentials_of_two_routes_never_mix() {
     for service in [&one, &two] {
         assert!(service.ledger().until(PATIENCE, |record| record.counts.auths_accepted >= 6).await);
         let counts = service.ledger().counts();
-        assert_eq!((counts.bad_credentials, counts.dead_tokens, counts.expiry_disconnects), (0, 0, 0), "{counts:?}");
+        assert_eq!(
+            (counts.bad_credentials, counts.dead_tokens, counts.expiry_disconnects),
+            (0, 0, 0),
+            "{counts:?}"
+        );
         assert_eq!((counts.connects, service.ledger().violations()), (2, vec![]), "{counts:?}");
     }
     drop(clients);

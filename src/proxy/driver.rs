@@ -78,6 +78,22 @@ pub(super) enum Turns {
     Mine(#[expect(dead_code, reason = "held for its Drop")] OwnedSemaphorePermit),
 }
 
+/// What looking at a leg came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Polled {
+    /// It may not be read now.
+    Blocked,
+    /// It has nothing; it will wake the session when it has.
+    Idle,
+    Moved,
+}
+
+/// What the last round found.
+struct Round {
+    upstream: Polled,
+    client: Polled,
+}
+
 /// One session and its sockets.
 pub(super) struct Driver {
     pub(super) client: Link,
@@ -96,6 +112,8 @@ pub(super) struct Driver {
     pub(super) wordless: bool,
     /// The client broke the protocol: what it still sends is not read as frames any more.
     pub(super) deaf: bool,
+    /// Something other than passing messages has happened: the next round looks at everything.
+    pub(super) stirred: bool,
     /// The upstream of a session that is over, while it takes the last that it is owed; until then at most.
     pub(super) parting: Option<Box<(Link, Instant)>>,
     /// The code that the client's last Close carried.
@@ -130,6 +148,7 @@ impl Driver {
             dropped: false,
             wordless: false,
             deaf: false,
+            stirred: true,
             parting: None,
             code: None,
             sleep: None,
@@ -149,14 +168,35 @@ impl Driver {
         self.perform(actions, now);
     }
 
-    fn turn_once(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Instant) -> bool {
-        let mut moved = self.listen(&mut scratch.actions, now);
-        moved |= self.look_at_clock(&mut scratch.actions, now);
-        moved |= self.poll_dial(cx, &mut scratch.actions, now);
-        moved |= self.poll_turn(cx, &mut scratch.actions, now);
-        moved |= self.poll_side(cx, Side::Upstream, scratch, now);
-        moved |= self.poll_side(cx, Side::Client, scratch, now);
-        moved | self.write(cx, &mut scratch.actions, now)
+    /// One round. After one in which messages only passed, nothing but the leg they came from can have
+    /// more to give: the rest is left alone.
+    fn turn_once(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+        now: Instant,
+        last: &mut Round,
+    ) -> bool {
+        let stirred = std::mem::take(&mut self.stirred);
+        let mut moved = false;
+        if stirred {
+            moved |= self.listen(&mut scratch.actions, now);
+            moved |= self.look_at_clock(&mut scratch.actions, now);
+            moved |= self.poll_dial(cx, &mut scratch.actions, now);
+            moved |= self.poll_turn(cx, &mut scratch.actions, now);
+        }
+        if stirred || last.upstream != Polled::Idle {
+            last.upstream = self.poll_side(cx, Side::Upstream, scratch, now);
+            moved |= last.upstream == Polled::Moved;
+        }
+        if stirred || last.client != Polled::Idle {
+            last.client = self.poll_side(cx, Side::Client, scratch, now);
+            moved |= last.client == Polled::Moved;
+        }
+        if self.write(cx, &mut scratch.actions, now) {
+            self.stirred = true;
+        }
+        moved | self.stirred
     }
 
     fn listen(&mut self, actions: &mut Vec<Action>, now: Instant) -> bool {
@@ -353,8 +393,11 @@ impl Driver {
         if self.armed.is_some_and(|at| at <= now) {
             self.armed = None;
         }
+        // Whatever woke it, the first round looks at everything.
+        self.stirred = true;
+        let mut last = Round { upstream: Polled::Moved, client: Polled::Moved };
         for _ in 0..ROUNDS {
-            let moved = self.turn_once(cx, scratch, now);
+            let moved = self.turn_once(cx, scratch, now, &mut last);
             self.report.phase(self.session.phase(), now);
             if self.is_over(cx) {
                 let _ = self.client.poll_shutdown(cx);
@@ -365,6 +408,7 @@ impl Driver {
                     return Poll::Pending;
                 }
                 now = clock::now();
+                self.stirred = true;
             }
         }
         cx.waker().wake_by_ref();

@@ -15,6 +15,7 @@ impl Driver {
     /// Carries out actions in their order. `Forward` was the pump's business.
     pub(super) fn perform(&mut self, actions: &mut Vec<Action>, now: Instant) {
         // An action may make the core speak again; what it then wants is done after the rest.
+        self.stirred |= !actions.is_empty();
         let mut again = Vec::new();
         for action in actions.drain(..) {
             self.perform_one(action, &mut again, now);

@@ -10,7 +10,7 @@
 
 use std::task::{Context, Poll};
 
-use super::driver::{Driver, Scratch};
+use super::driver::{Driver, Polled, Scratch};
 use crate::{
     clock::Instant,
     net::link::{Link, SOFT_LIMIT, Side},
@@ -34,34 +34,33 @@ impl Driver {
         side: Side,
         scratch: &mut Scratch,
         now: Instant,
-    ) -> bool {
+    ) -> Polled {
         if !self.may_read(side, &mut scratch.actions, now) {
-            return false;
+            return Polled::Blocked;
         }
-        let Some(link) = self.link(side) else { return false };
+        let Some(link) = self.link(side) else { return Polled::Idle };
         if link.paused {
             link.paused = false;
             let bytes = std::mem::take(&mut link.partial);
             let done = self.consume(cx, side, &bytes, scratch, now);
             self.keep(side, bytes, &done);
             // Where the rest is only a part of a frame, the socket is to be asked for what follows.
-            return done.used > 0 || !done.paused;
+            return if done.used > 0 || !done.paused { Polled::Moved } else { Polled::Blocked };
         }
         let mut read = std::mem::take(&mut scratch.read);
-        let result = link.poll_read(cx, &mut read);
-        let moved = match result {
-            Poll::Pending => false,
+        let polled = match link.poll_read(cx, &mut read) {
+            Poll::Pending => Polled::Idle,
             Poll::Ready(Ok(n)) if n > 0 => {
                 self.took(cx, side, &read[..n], scratch, now);
-                true
+                Polled::Moved
             }
             Poll::Ready(_) => {
                 self.ended(side, &mut scratch.actions, now);
-                true
+                Polled::Moved
             }
         };
         scratch.read = read;
-        moved
+        polled
     }
 
     fn link(&mut self, side: Side) -> Option<&mut Link> {

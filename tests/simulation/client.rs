@@ -95,8 +95,9 @@ impl Client {
                 true
             }
             Some(4) => {
+                let asked = self.auths > 0;
                 self.auths = self.auths.saturating_sub(1);
-                self.auths == 0 && message["connectionId"] == *self.connection_id
+                asked && message["connectionId"] == *self.connection_id
             }
             Some(11) => self.attaching.remove(message["channel"].as_str().unwrap()),
             Some(13) => self.detaching.remove(message["channel"].as_str().unwrap()),
