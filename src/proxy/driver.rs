@@ -114,6 +114,8 @@ pub(super) struct Driver {
     pub(super) deaf: bool,
     /// Something other than passing messages has happened: the next round looks at everything.
     pub(super) stirred: bool,
+    /// A deadline may have come nearer since the timer was set. Passing messages only move them away.
+    pub(super) rearm: bool,
     /// The upstream of a session that is over, while it takes the last that it is owed; until then at most.
     pub(super) parting: Option<Box<(Link, Instant)>>,
     /// The code that the client's last Close carried.
@@ -149,6 +151,7 @@ impl Driver {
             wordless: false,
             deaf: false,
             stirred: true,
+            rearm: true,
             parting: None,
             code: None,
             sleep: None,
@@ -184,6 +187,7 @@ impl Driver {
             moved |= self.look_at_clock(&mut scratch.actions, now);
             moved |= self.poll_dial(cx, &mut scratch.actions, now);
             moved |= self.poll_turn(cx, &mut scratch.actions, now);
+            self.rearm |= moved;
         }
         if stirred || last.upstream != Polled::Idle {
             last.upstream = self.poll_side(cx, Side::Upstream, scratch, now);
@@ -253,7 +257,8 @@ impl Driver {
 
     /// What the core and the legs wanted to be woken for.
     fn look_at_clock(&mut self, actions: &mut Vec<Action>, now: Instant) -> bool {
-        if self.deadline().is_none_or(|at| at > now) {
+        // A timer that is set is never later than the deadline.
+        if self.armed.is_some() || self.deadline().is_none_or(|at| at > now) {
             return false;
         }
         if self.session.deadline().is_some_and(|at| at <= now) {
@@ -335,6 +340,9 @@ impl Driver {
                 moved |= upstream.owed() < owed;
             }
         }
+        // A leg that takes nothing has a deadline of its own from now on.
+        self.rearm |=
+            self.client.blocked.is_some() || self.upstream.as_ref().is_some_and(|up| up.blocked.is_some());
         moved | self.part(cx, now)
     }
 
@@ -372,6 +380,10 @@ impl Driver {
     }
 
     fn sleep_until(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.armed.is_some() && !self.rearm {
+            return false;
+        }
+        self.rearm = false;
         let Some(at) = self.deadline() else { return false };
         // A deadline that has moved away, as it does with each message, is found out when the timer fires.
         if self.armed.is_some_and(|armed| armed <= at) {

@@ -16,6 +16,7 @@ impl Driver {
     pub(super) fn perform(&mut self, actions: &mut Vec<Action>, now: Instant) {
         // An action may make the core speak again; what it then wants is done after the rest.
         self.stirred |= !actions.is_empty();
+        self.rearm |= !actions.is_empty();
         let mut again = Vec::new();
         for action in actions.drain(..) {
             self.perform_one(action, &mut again, now);
