@@ -25,6 +25,8 @@ mod core;
 mod event;
 mod exchange;
 mod queue;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 pub use self::{

@@ -1,0 +1,312 @@
+//! The rules of the core, each by itself, with a toy dialect: every word of the service's is one message.
+
+use std::{sync::mpsc, time::Duration};
+
+use super::*;
+use crate::{
+    clock::{self, Instant, Now},
+    config::SessionPolicy,
+    credential::{Generation, Token},
+    dialect::{Dialect, Meaning, Moment, Outgoing, Say, Verdict},
+    wire::{Close, Direction, Kind, Message, Payload},
+};
+
+/// `ready`, `ok`, `no`, `ask` and `lapsed` of the service mean what they say; anything else passes.
+struct Toy {
+    ended: mpsc::Sender<()>,
+}
+
+fn text(text: &str) -> Payload {
+    Payload { kind: Kind::Text, bytes: text.as_bytes().into() }
+}
+
+impl Dialect for Toy {
+    fn inspects(&self, _direction: Direction) -> bool {
+        true
+    }
+
+    fn handshake(&mut self, _token: Option<&Token>) -> Result<Outgoing, String> {
+        Ok(Outgoing { target: "/".into(), headers: http::HeaderMap::new() })
+    }
+
+    fn client(&mut self, _message: Message<'_>, moment: Moment, _now: Instant, _say: &mut Say) -> Verdict {
+        if moment == Moment::Live { Verdict::FORWARD } else { Verdict::HOLD }
+    }
+
+    fn upstream(&mut self, message: Message<'_>, _moment: Moment, _now: Instant, _say: &mut Say) -> Verdict {
+        Verdict::swallow(match message.payload {
+            b"ready" => Meaning::Ready,
+            b"ok" => Meaning::Accepted,
+            b"no" => Meaning::Rejected("no".into()),
+            b"ask" => Meaning::Asks,
+            b"lapsed" => Meaning::Lapsed("lapsed".into()),
+            _ => return Verdict::FORWARD,
+        })
+    }
+
+    fn opened(&mut self) -> bool {
+        false
+    }
+
+    fn exchange(&mut self, token: &Token, say: &mut Say) -> bool {
+        say.to_upstream.push(text(&format!("auth {}", token.generation)));
+        true
+    }
+
+    fn lost(&mut self) -> bool {
+        true
+    }
+
+    fn farewell(&mut self, _say: &mut Say) {}
+
+    fn client_idle(&self) -> Option<Duration> {
+        None
+    }
+
+    fn idle(&self) -> Option<Payload> {
+        None
+    }
+
+    fn pace(&self) -> u32 {
+        1000
+    }
+
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    fn acknowledges(&self) -> bool {
+        false
+    }
+
+    fn ended(&mut self, _now: Instant) {
+        let _ = self.ended.send(());
+    }
+}
+
+/// A session in made-up time.
+struct Bench {
+    session: Session,
+    now: Instant,
+    ended: mpsc::Receiver<()>,
+}
+
+const QUEUE: usize = 1000;
+const HOLD: Duration = Duration::from_secs(10);
+
+impl Bench {
+    /// Live, on a token of generation 1 that lives for a minute.
+    fn live() -> Self {
+        let mut bench = Self::opening();
+        bench.tell(Event::Opened(Epoch(1), Some(bench.shown(1, 60))));
+        assert_eq!(bench.hears("ready"), []);
+        assert_eq!(bench.session.phase(), Phase::Live);
+        bench
+    }
+
+    fn opening() -> Self {
+        let session = SessionPolicy { queue: QUEUE, hold: HOLD, reconnect: HOLD * 6, keepalive: HOLD };
+        let policy = Policy { session, opening: HOLD, needs_token: true };
+        let now = clock::now();
+        let (sender, ended) = mpsc::channel();
+        Self { session: Session::new(Box::new(Toy { ended: sender }), policy, None, 1, now), now, ended }
+    }
+
+    fn shown(&self, generation: u64, seconds: u64) -> Shown {
+        let expires = Some(self.now + Duration::from_secs(seconds));
+        Shown { generation: Generation(generation), expires }
+    }
+
+    fn token(&self, generation: u64, seconds: u64) -> Token {
+        let now = Now { mono: self.now, wall: Duration::from_secs(1) };
+        Token::new("secret", Generation(generation), now, Some(Duration::from_secs(seconds)))
+    }
+
+    fn tell(&mut self, event: Event<'_>) -> Vec<Action> {
+        let mut out = Vec::new();
+        self.session.on_event(event, self.now, &mut out);
+        out.retain(|action| !matches!(action, Action::Note(_)));
+        out
+    }
+
+    fn hears(&mut self, word: &str) -> Vec<Action> {
+        let epoch = self.session.epoch();
+        self.tell(Event::Upstream(epoch, Message { kind: Kind::Text, payload: word.as_bytes() }))
+    }
+
+    fn says(&mut self, word: &str) -> Vec<Action> {
+        self.tell(Event::Client(Message { kind: Kind::Text, payload: word.as_bytes() }))
+    }
+
+    /// Lets time pass to the next deadline.
+    fn wait(&mut self) -> Vec<Action> {
+        self.now = self.session.deadline().unwrap();
+        self.tell(Event::Timer)
+    }
+
+    /// A new token comes, its turn comes, and AUTH goes out.
+    fn exchange(&mut self, generation: u64) {
+        let shown = self.shown(generation, 60);
+        self.tell(Event::Token(shown));
+        assert_eq!(self.wait(), [Action::AskTurn]);
+        let token = self.token(generation, 60);
+        let auth = text(&format!("auth {generation}"));
+        assert_eq!(self.tell(Event::Turn(&token)), [Action::ToUpstream(auth)]);
+        assert_eq!(self.session.phase(), Phase::Exchanging);
+    }
+}
+
+#[test]
+fn messages_wait_for_the_answer_and_go_in_their_order() {
+    let mut bench = Bench::live();
+    assert_eq!(bench.says("a"), [Action::Forward]);
+    bench.exchange(2);
+    assert_eq!((bench.says("b"), bench.says("c")), (vec![], vec![]));
+    assert_eq!(bench.hears("a message of the service's"), [Action::Forward]);
+    let (b, c) = (Action::ToUpstream(text("b")), Action::ToUpstream(text("c")));
+    assert_eq!(bench.hears("ok"), [Action::EndTurn, b, c]);
+    assert_eq!(bench.session.authenticated_with().generation, Generation(2));
+    assert_eq!(bench.says("d"), [Action::Forward]);
+}
+
+#[test]
+fn rule_2_what_is_held_is_bounded_by_not_reading() {
+    let mut bench = Bench::live();
+    bench.exchange(2);
+    let mut held = 0;
+    while bench.session.wants_client() {
+        bench.says(&"x".repeat(100));
+        held += 1;
+        assert!(held < 100, "nothing stops the client");
+    }
+    assert!(bench.session.held_bytes() < QUEUE + 300);
+    assert!(bench.session.awaits_answer(), "the service is read on meanwhile");
+    bench.hears("ok");
+    assert!(bench.session.wants_client());
+}
+
+#[test]
+fn rule_3_late_words_change_nothing() {
+    let mut bench = Bench::live();
+    let lost = bench.tell(Event::UpstreamClosed(Epoch(1), None, "reset"));
+    assert_eq!(lost, [Action::HangUp(Epoch(1)), Action::Dial(Epoch(2))]);
+    bench.tell(Event::Opened(Epoch(2), Some(bench.shown(1, 60))));
+    let late = Message { kind: Kind::Text, payload: b"ready" };
+    assert_eq!(bench.tell(Event::Upstream(Epoch(1), late)), []);
+    assert_eq!(bench.session.phase(), Phase::Resuming, "the old connection's word made the new one live");
+    assert_eq!(bench.tell(Event::UpstreamClosed(Epoch(1), Some(Close::new(1000, "")), "late")), []);
+    assert_eq!(bench.tell(Event::DialFailed(Epoch(1), DialFailure::NoToken)), []);
+    assert_eq!((bench.hears("ready"), bench.session.phase()), (vec![], Phase::Live));
+}
+
+#[test]
+fn rule_4_the_end_is_the_end() {
+    let mut bench = Bench::live();
+    let out = bench.tell(Event::Drain);
+    assert_eq!(out.last(), Some(&Action::Finished(Cause::Drain)));
+    assert!(bench.ended.try_recv().is_ok());
+    let token = bench.token(2, 60);
+    for event in [Event::Timer, Event::Turn(&token), Event::ClientClosed(None), Event::Drain] {
+        assert_eq!(bench.tell(event), []);
+    }
+    assert_eq!(bench.session.deadline(), None);
+}
+
+#[test]
+fn rule_5_one_exchange_at_a_time_and_the_newest_token_in_the_end() {
+    let mut bench = Bench::live();
+    bench.exchange(2);
+    let shown = bench.shown(3, 60);
+    assert_eq!(bench.tell(Event::Token(shown)), []);
+    let token = bench.token(3, 60);
+    assert_eq!(bench.tell(Event::Turn(&token)), [Action::EndTurn], "not while the other has no answer");
+    bench.hears("ok");
+    bench.wait();
+    assert_eq!(bench.tell(Event::Turn(&token)), [Action::ToUpstream(text("auth 3"))]);
+}
+
+#[test]
+fn rule_6_no_dead_and_no_refused_token_goes_out() {
+    let mut bench = Bench::live();
+    let shown = bench.shown(2, 30);
+    bench.tell(Event::Token(shown));
+    let token = bench.token(2, 30);
+    assert_eq!(bench.wait(), [Action::AskTurn]);
+    bench.now += Duration::from_secs(31);
+    let out = bench.tell(Event::Turn(&token));
+    assert!(
+        out.contains(&Action::EndTurn) && !out.iter().any(|a| matches!(a, Action::ToUpstream(_))),
+        "{out:?}"
+    );
+
+    let mut bench = Bench::live();
+    bench.exchange(2);
+    let out = bench.hears("no");
+    let rejected = Some(Generation(2));
+    let demand = Action::Demand(Demand { rejected, trigger: Trigger::Expiry });
+    assert!(out.contains(&demand) && !out.iter().any(|a| matches!(a, Action::Dial(_))), "{out:?}");
+    let shown = bench.shown(3, 60);
+    assert_eq!(bench.tell(Event::Token(shown)), [Action::Dial(Epoch(2))], "only a newer one will do");
+}
+
+#[test]
+fn rule_6_an_older_generation_is_dropped() {
+    let mut bench = Bench::live();
+    bench.exchange(5);
+    bench.hears("ok");
+    let older = bench.shown(4, 600);
+    assert_eq!(bench.tell(Event::Token(older)), []);
+    assert_eq!(bench.session.deadline(), None, "nothing follows from it");
+    assert_eq!(bench.session.authenticated_with().generation, Generation(5));
+}
+
+#[test]
+fn rule_7_an_exchange_without_an_answer_is_given_up() {
+    let mut bench = Bench::live();
+    bench.exchange(2);
+    bench.says("held");
+    let started = bench.now;
+    let out = bench.wait();
+    assert_eq!(bench.now, started + HOLD);
+    assert_eq!(out, [Action::EndTurn, Action::HangUp(Epoch(1)), Action::Dial(Epoch(2))]);
+    bench.tell(Event::Opened(Epoch(2), Some(bench.shown(2, 60))));
+    assert_eq!(bench.hears("ready"), [Action::ToUpstream(text("held"))]);
+}
+
+#[test]
+fn rule_7_each_step_of_a_reconnect_has_an_end() {
+    let mut bench = Bench::live();
+    bench.tell(Event::UpstreamClosed(Epoch(1), None, "reset"));
+    let lost = bench.now;
+    bench.says("held");
+    let mut last = Vec::new();
+    while bench.session.phase() == Phase::Resuming {
+        assert!(bench.session.deadline().is_some(), "{:?}", bench.session);
+        last = bench.wait();
+    }
+    assert_eq!(bench.now, lost + HOLD * 6, "an outage is hidden for as long as it was asked for");
+    assert_eq!(last.last(), Some(&Action::Finished(Cause::Outage)));
+    let close = last.iter().find_map(|a| if let Action::CloseClient(c) = a { c.code } else { None });
+    assert_eq!(close, Some(Close::TRY_AGAIN));
+}
+
+#[test]
+fn a_first_connection_that_is_refused_is_tried_with_a_newer_token() {
+    let mut bench = Bench::opening();
+    bench.tell(Event::Opened(Epoch(1), Some(bench.shown(1, 60))));
+    let out = bench.hears("lapsed");
+    assert!(!out.iter().any(|a| matches!(a, Action::CloseClient(_) | Action::Dial(_))), "{out:?}");
+    let shown = bench.shown(2, 60);
+    assert_eq!(bench.tell(Event::Token(shown)), [Action::Dial(Epoch(2))]);
+}
+
+#[test]
+fn what_nobody_will_send_is_counted() {
+    let mut bench = Bench::live();
+    bench.tell(Event::UpstreamClosed(Epoch(1), None, "reset"));
+    bench.says("held");
+    let mut out = Vec::new();
+    bench.session.on_event(Event::ClientClosed(None), bench.now, &mut out);
+    let lost = out.iter().filter(|a| matches!(a, Action::Note(Note::Lost { known: false, .. }))).count();
+    assert_eq!(lost, 1, "{out:?}");
+}
