@@ -75,8 +75,8 @@ pub(super) enum Covered {
 
 impl Serials {
     /// Continues a counting of an earlier session of the same connection.
-    pub(super) fn with_breaks(breaks: Vec<Break>) -> Self {
-        Self { breaks, ..Self::default() }
+    pub(super) fn continued(breaks: Vec<Break>, next_client: u64) -> Self {
+        Self { breaks, next_client, ..Self::default() }
     }
 
     pub(super) fn breaks(&self) -> &[Break] {
