@@ -159,6 +159,8 @@ impl Session {
             }
             Event::Token(shown) => self.token(shown, now, out),
             Event::Turn(token) => self.take_turn(token, now, out),
+            // A newer token will ask for one again; it answers a client that has asked, too.
+            Event::NoTurn => self.end_turn(out),
             Event::Timer => self.timer(now, out),
             Event::Drain => {
                 let close = Close::new(Close::GOING_AWAY, "the proxy is going away");
