@@ -250,7 +250,7 @@ impl Driver {
         self.turn = permit.map_or(Turns::None, Turns::Mine);
         match self.route.token().filter(|token| !token.is_expired(Now::read())) {
             Some(token) => self.event(Event::Turn(&token), now, actions),
-            None => self.turn = Turns::None,
+            None => self.event(Event::NoTurn, now, actions),
         }
         true
     }

@@ -21,6 +21,9 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a client's goodbye may wait for a service that is away: its SDK waits for 10 s.
 const LEAVING_PATIENCE: Duration = Duration::from_secs(8);
 
+/// How far the service may be behind: what is held goes in bursts of this length.
+const BURST: Duration = Duration::from_millis(90);
+
 /// The limits of one session.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
@@ -54,8 +57,8 @@ pub struct Session {
     pub(super) say: Say,
     /// When the client was last sent a message.
     told_client: Instant,
-    /// The second in which held messages are being counted, and how many went in it.
-    window: (Instant, u32),
+    /// When the service will have digested what it was sent in one go.
+    digested: Instant,
     /// When the session was last ready.
     pub(super) ready_at: Instant,
 }
@@ -128,7 +131,7 @@ impl Session {
             queue: Queue::default(),
             say: Say::default(),
             told_client: now,
-            window: (now, 0),
+            digested: now,
             ready_at: now,
         }
     }
@@ -159,6 +162,8 @@ impl Session {
             }
             Event::Token(shown) => self.token(shown, now, out),
             Event::Turn(token) => self.take_turn(token, now, out),
+            // A newer token will ask for one again; it answers a client that has asked, too.
+            Event::NoTurn => self.end_turn(out),
             Event::Timer => self.timer(now, out),
             Event::Drain => {
                 let close = Close::new(Close::GOING_AWAY, "the proxy is going away");
@@ -328,7 +333,7 @@ impl Session {
                 *replayed += self.say.replayed;
             }
             self.say.replayed = 0;
-            self.window.1 = self.window.1.saturating_add(self.say.to_upstream.len() as u32);
+            self.digests(self.say.to_upstream.len() as u32, now);
             out.extend(std::mem::take(&mut self.say.to_upstream).into_iter().map(Action::ToUpstream));
         }
     }
@@ -337,6 +342,7 @@ impl Session {
     fn release(&mut self, payload: Payload, now: Instant, out: &mut Vec<Action>) {
         let verdict = self.dialect.client(payload.as_message(), Moment::Live, now, &mut self.say);
         if verdict.fate == Fate::Forward {
+            self.digests(1, now);
             out.push(Action::ToUpstream(payload));
         }
         self.spoken(now, out);
@@ -346,19 +352,22 @@ impl Session {
     /// Held messages go, in order, no faster than the service takes them.
     pub(super) fn flush(&mut self, now: Instant, out: &mut Vec<Action>) {
         while self.state == State::Live && !self.queue.is_empty() {
-            if now >= self.window.0 + Duration::from_secs(1) {
-                self.window = (now, 0);
-            }
-            if self.window.1 >= self.dialect.pace() {
-                self.timers.set(Timer::Pace, self.window.0 + Duration::from_secs(1));
+            if self.digested > now + BURST {
+                self.timers.set(Timer::Pace, self.digested);
                 return;
             }
-            self.window.1 = self.window.1.saturating_add(1);
             if let Some((payload, since)) = self.queue.pop() {
                 out.push(released(&payload, since, now));
                 self.release(payload, now, out);
             }
         }
+    }
+
+    /// So many messages went to the service in one go. A tenth of a second is kept back: so no second,
+    /// wherever the service begins to count it, has more than [`Dialect::pace`] of them.
+    fn digests(&mut self, messages: u32, now: Instant) {
+        let each = Duration::from_millis(1100) / self.dialect.pace().max(1);
+        self.digested = self.digested.max(now) + each * messages;
     }
 
     /// Held messages go now, all of them: something that may not wait stands behind them.

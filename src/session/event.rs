@@ -48,6 +48,8 @@ pub enum Event<'a> {
     Token(Shown),
     /// The turn that was asked for; with the current token.
     Turn(&'a Token),
+    /// The turn came, and there was no token to show.
+    NoTurn,
     /// The deadline has come.
     Timer,
     /// The sidecar is going away.

@@ -85,7 +85,13 @@ pub(super) struct ErrorInfo<'a> {
 impl<'a> Head<'a> {
     /// Reads the head; `None` where the bytes are no ProtocolMessage.
     pub(super) fn read(format: Format, bytes: &'a [u8]) -> Option<Self> {
+        // An array would be read as the fields in their order.
+        let is_object = match format {
+            Format::Json => bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{'),
+            Format::Msgpack => matches!(bytes.first(), Some(0x80..=0x8f | 0xde | 0xdf)),
+        };
         match format {
+            _ if !is_object => None,
             Format::Json => serde_json::from_slice(bytes).ok(),
             Format::Msgpack => rmp_serde::from_slice(bytes).ok(),
         }
@@ -156,7 +162,8 @@ mod tests {
         }
         let ext = hex("82a178d40000a6616374696f6e11");
         assert_eq!(Head::read(Format::Msgpack, &ext).unwrap().action, Uint(Some(action::AUTH)));
-        assert!(Head::read(Format::Json, b"[15]").is_none_or(|head| head.action.0.is_none()));
+        assert!(Head::read(Format::Json, b"[15]").is_none());
+        assert!(Head::read(Format::Msgpack, &hex("910f")).is_none());
         assert!(Head::read(Format::Json, b"nonsense").is_none());
     }
 }

@@ -27,8 +27,12 @@ pub(super) struct Line {
     /// The newest key of the connection.
     pub key: String,
     pub breaks: Vec<Break>,
+    /// The next serial of the client's: a client that comes back may have nothing to say for a while.
+    pub next_client: u64,
     /// Nothing of Perennial's own is missing in the upstream's counting.
     pub clean: bool,
+    /// The service began another connection in its place: nothing can be continued.
+    pub over: bool,
     /// When the session that used it ended; `None` while it lives.
     pub ended: Option<Instant>,
 }
@@ -60,7 +64,7 @@ impl Lines {
         let line = Arc::clone(lock(&self.known).by_key.get(key)?);
         let good = {
             let line = lock(&line);
-            line.clean && line.ended.is_none_or(|at| now.saturating_duration_since(at) < TTL)
+            line.clean && !line.over && line.ended.is_none_or(|at| now.saturating_duration_since(at) < TTL)
         };
         good.then_some(line)
     }

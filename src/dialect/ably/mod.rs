@@ -101,7 +101,10 @@ impl Ably {
         lines.sweep(now);
         let key = request.parameter("resume").or_else(|| request.parameter("recover"));
         let continued = key.as_deref().and_then(|key| lines.find(key, now));
-        let serials = continued.as_ref().map(|line| Serials::with_breaks(lock(line).breaks.clone()));
+        let serials = continued.as_ref().map(|line| {
+            let line = lock(line);
+            Serials::continued(line.breaks.clone(), line.next_client)
+        });
         Self {
             request,
             format,
@@ -138,6 +141,11 @@ impl Ably {
         let presence = head.action.0 == Some(action::PRESENCE);
         let presence_of = head.channel().filter(|_| presence).map(Box::from);
         let upstream = self.serials.upstream_of(serial);
+        if let Some(connection) = &self.connection {
+            // At once, not at the end: the client may be back before this session knows that it left.
+            let mut line = lock(&connection.line);
+            line.next_client = line.next_client.max(serial.saturating_add(1));
+        }
         if upstream == serial {
             self.serials.sent(serial, message.into(), presence_of);
             return Verdict::FORWARD;
@@ -224,7 +232,7 @@ impl Ably {
         self.refused = 0;
         let Some(connection) = &mut self.connection else { return self.first_connected(id, head) };
         if *connection.id != *id {
-            lock(&connection.line).clean = false;
+            lock(&connection.line).over = true;
             say.to_client.push(self.disconnected("the service could not continue the connection"));
             return Verdict::swallow(Meaning::Discontinued);
         }

@@ -57,6 +57,13 @@ pub(super) struct Run {
     pub result: Option<usize>,
 }
 
+impl Run {
+    /// Also in `res`: a message of Perennial's own between two of the client's has its place there.
+    fn is_followed_by(&self, client: u64, result: Option<usize>) -> bool {
+        self.first + self.count == client && self.result.map(|at| at + self.count as usize) == result
+    }
+}
+
 /// What an acknowledgement covers.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Covered {
@@ -68,8 +75,8 @@ pub(super) enum Covered {
 
 impl Serials {
     /// Continues a counting of an earlier session of the same connection.
-    pub(super) fn with_breaks(breaks: Vec<Break>) -> Self {
-        Self { breaks, ..Self::default() }
+    pub(super) fn continued(breaks: Vec<Break>, next_client: u64) -> Self {
+        Self { breaks, next_client, ..Self::default() }
     }
 
     pub(super) fn breaks(&self) -> &[Break] {
@@ -149,17 +156,18 @@ impl Serials {
     pub(super) fn acknowledged(&mut self, first: u64, count: u64, refused: bool) -> Covered {
         let end = first.saturating_add(count);
         let mut runs: Vec<Run> = Vec::new();
-        while let Some(sent) = self.unacked.pop_front_if(|sent| sent.upstream < end) {
+        // A refusal says nothing of what went before it: that is still to be acknowledged, or sent again.
+        let from = if refused { self.unacked.partition_point(|sent| sent.upstream < first) } else { 0 };
+        let to = self.unacked.partition_point(|sent| sent.upstream < end).max(from);
+        for sent in self.unacked.drain(from..to) {
             self.bytes -= sent.payload.bytes.len();
             let named = sent.upstream >= first;
             // What was sent again, and is passed over by a later ACK, the service had taken before.
-            let counts = named || (sent.again && !refused);
+            let counts = named || sent.again;
             let (Some(client), true) = (sent.client, counts) else { continue };
-            let result = named.then_some((sent.upstream - first) as usize);
+            let result = named.then(|| (sent.upstream - first) as usize);
             match runs.last_mut() {
-                Some(run) if run.first + run.count == client && run.result.is_some() == named => {
-                    run.count += 1
-                }
+                Some(run) if run.is_followed_by(client, result) => run.count += 1,
                 _ => runs.push(Run { first: client, count: 1, result }),
             }
         }
@@ -245,8 +253,11 @@ mod tests {
         // But a refusal of the last says nothing of those before it.
         (3..5).for_each(|n| serials.sent(n, payload(), None));
         assert_eq!(serials.again().count(), 2);
-        let runs = vec![Run { first: 4, count: 1, result: Some(0) }];
-        assert_eq!(serials.acknowledged(4, 1, true), Covered::Runs(runs));
+        assert_eq!(serials.acknowledged(4, 1, true), Covered::AsItIs);
+        let runs =
+            vec![Run { first: 3, count: 1, result: None }, Run { first: 5, count: 1, result: Some(0) }];
+        serials.sent(5, payload(), None);
+        assert_eq!(serials.acknowledged(5, 1, false), Covered::Runs(runs));
     }
 
     #[test]
