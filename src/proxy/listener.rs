@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{route::RouteContext, upgrade};
+use super::{gate, route::RouteContext, upgrade};
 use crate::{
     clock,
     config::Limits,
@@ -43,9 +43,10 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// The route of a path: the longest prefix that ends at a segment.
+    /// The route of a path, as [`gate::meant`] gives it: the longest prefix that ends at a segment.
     pub(super) fn route(&self, path: &str) -> Option<&Arc<RouteContext>> {
-        self.routes.iter().find(|context| is_under(path, &context.route.path))
+        let serves = |prefix: &str| gate::meant(prefix).is_some_and(|prefix| is_under(path, &prefix));
+        self.routes.iter().find(|context| serves(&context.route.path))
     }
 }
 

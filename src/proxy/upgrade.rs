@@ -79,8 +79,10 @@ struct Ready {
 
 async fn prepare(proxy: &Proxy, request: &Request<Incoming>, deadline: Instant) -> Result<Ready, Answer> {
     let turn_away = |denied: gate::Denied| refuse(denied.status, denied.why);
-    let path = request.uri().path();
-    let Some(route) = proxy.route(path) else {
+    let Some(path) = gate::meant(request.uri().path()) else {
+        return Err(refuse(StatusCode::BAD_REQUEST, "a path with . or .. is not served"));
+    };
+    let Some(route) = proxy.route(&path) else {
         return Err(refuse(StatusCode::NOT_FOUND, "no route has this path"));
     };
     gate::check_handshake(request).map_err(turn_away)?;
@@ -91,6 +93,9 @@ async fn prepare(proxy: &Proxy, request: &Request<Incoming>, deadline: Instant) 
     let Ok(permit) = Arc::clone(&proxy.sessions).try_acquire_owned() else {
         return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "limits.sessions is reached; try again later"));
     };
+    if let Some((name, _)) = &route.route.handshake.header {
+        gate::remove_twins(&mut asked.headers, name);
+    }
     asked.target = target_at(&route.route.upstream.endpoint.path_and_query, &asked.target);
     let mut dialect = route.dialects.open(asked, clock::now());
     let (opened, shown) = dial(route, &mut *dialect, deadline).await?;
