@@ -26,13 +26,21 @@ impl Sidecar {
 
     /// The same, at a log level.
     pub async fn start_with(configuration: &str, level: &str) -> Self {
+        Self::launch(configuration, &["--log-level", level], &[]).await
+    }
+
+    /// The same, with arguments and variables of one's own.
+    pub async fn launch(configuration: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file: PathBuf = directory.path().join("perennial.toml");
         let ports = "[listen]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n";
         std::fs::write(&file, format!("{ports}{configuration}")).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_perennial"))
-            .args(["run", "--log-format", "json", "--log-level", level, "--config"])
+            .args(["run", "--log-format", "json"])
+            .args(arguments)
+            .arg("--config")
             .arg(&file)
+            .envs(variables.iter().copied())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()

@@ -65,3 +65,10 @@ pub fn seeded() -> fastrand::Rng {
     println!("PERENNIAL_SEED={seed}");
     fastrand::Rng::with_seed(seed)
 }
+
+/// The memory of a process that is really there, in bytes.
+pub fn resident(pid: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
+}
