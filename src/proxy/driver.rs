@@ -107,6 +107,7 @@ pub(super) struct Driver {
 }
 
 impl Driver {
+    #[expect(clippy::too_many_arguments, reason = "a session is made once, of all that it has")]
     pub(super) fn new(
         client: Link,
         upstream: Link,

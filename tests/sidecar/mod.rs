@@ -1,6 +1,7 @@
 //! The release shape of the sidecar for the tests: the binary, a file, and free ports.
 
 #![allow(dead_code, unreachable_pub, reason = "shared by several test binaries, each of which uses a part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers fail the test")]
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
@@ -55,6 +56,7 @@ impl Sidecar {
                 break (port(&line["address"]), port(&line["admin"]));
             }
         };
+        #[expect(clippy::disallowed_methods, reason = "it ends with the process that it reads")]
         let log = tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
                 said += &line;

@@ -59,6 +59,7 @@ pub async fn until<T, F: Future<Output = T>>(
 }
 
 /// A seed that can be given again: `PERENNIAL_SEED=…`. It is printed, which a failing test shows.
+#[expect(clippy::print_stdout, reason = "a failing test has to name its seed")]
 pub fn seeded() -> fastrand::Rng {
     let given = std::env::var("PERENNIAL_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = given.unwrap_or_else(|| fastrand::u64(..));
