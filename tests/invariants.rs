@@ -71,7 +71,7 @@ impl Client {
                         assert_ne!(message["action"], 17, "the service's request is none of the client's");
                     }
                     Message::Close(close) => panic!("closed: {close:?}"),
-                    _ => {}
+                    Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
                 }
             }
         };

@@ -157,6 +157,8 @@ impl Driver {
             sleep: None,
             armed: None,
         };
+        driver.report.bytes(Side::Client, driver.client.partial.len());
+        driver.count_early();
         let mut actions = Vec::new();
         let epoch = driver.session.epoch();
         driver.session.on_event(Event::Opened(epoch, shown), now, &mut actions);
@@ -224,6 +226,7 @@ impl Driver {
         match result {
             Ok(opened) => {
                 self.upstream = Some(opened.link);
+                self.count_early();
                 self.event(Event::Opened(epoch, shown), now, actions);
                 self.note_expiry();
             }
@@ -233,6 +236,13 @@ impl Driver {
             }
         }
         true
+    }
+
+    /// What came with the end of a handshake has been read as well.
+    fn count_early(&self) {
+        if let Some(upstream) = &self.upstream {
+            self.report.bytes(Side::Upstream, upstream.partial.len());
+        }
     }
 
     fn failure(&self, refused: &Refused, shown: Option<Shown>) -> DialFailure {

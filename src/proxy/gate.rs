@@ -3,7 +3,7 @@
 //! Rules: a browser's page is let in by its origin, for it cannot help telling it; anyone else by the
 //! secret, where the route has one. Nothing here says which part of a secret was wrong.
 
-use http::{HeaderMap, Method, Request, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, Method, Request, StatusCode, Version, header};
 use subtle::ConstantTimeEq;
 
 use super::upstream::has_token;
@@ -52,6 +52,31 @@ pub(super) fn check_handshake<B>(request: &Request<B>) -> Result<(), Denied> {
         return denied(StatusCode::UPGRADE_REQUIRED, "Sec-WebSocket-Version must be 13");
     }
     check_key(headers)
+}
+
+/// A path as the service may come to see it, by which its route is chosen: unescaped, and without empty
+/// segments and parameters. `None`: it climbs, and nobody knows how the service takes that.
+pub(super) fn meant(path: &str) -> Option<String> {
+    let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
+    let segments = decoded.split(['/', '\\']).map(|segment| segment.split(';').next().unwrap_or_default());
+    let mut meant = String::new();
+    for segment in segments.filter(|segment| !segment.is_empty()) {
+        if matches!(segment, "." | "..") {
+            return None;
+        }
+        meant.push('/');
+        meant.push_str(segment);
+    }
+    Some(meant)
+}
+
+/// Takes out what a service that reads `_` as `-`, as CGI does, would take for the header `of`.
+pub(super) fn remove_twins(headers: &mut HeaderMap, of: &HeaderName) {
+    let alike =
+        |name: &&HeaderName| name.as_str().contains('_') && name.as_str().replace('_', "-") == of.as_str();
+    for twin in headers.keys().filter(alike).cloned().collect::<Vec<_>>() {
+        headers.remove(twin);
+    }
 }
 
 /// Sixteen bytes in base64, once.
@@ -104,8 +129,10 @@ fn take_shown(asked: &mut Asked, secret: &str) -> bool {
 /// A browser says where its page is from. Only a page of an allowed origin is let in; where none is
 /// named, one of this very address, by number or as `localhost`: a name could be made to point here.
 fn check_origin(gate: &ClientGate, asked: &Asked, host: Option<&str>) -> Result<(), Denied> {
-    let Some(origin) = asked.headers.get(header::ORIGIN) else { return Ok(()) };
-    let origin = origin.to_str().unwrap_or_default();
+    let mut origins = asked.headers.get_all(header::ORIGIN).iter();
+    let Some(origin) = origins.next() else { return Ok(()) };
+    // Of two, nobody knows which the service believes.
+    let origin = if origins.next().is_none() { origin.to_str().unwrap_or_default() } else { "" };
     if gate.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)) {
         return Ok(());
     }
@@ -154,6 +181,20 @@ mod tests {
         assert!(!origin(&some, "https://good.example.evil", "127.0.0.1:8080"));
         assert!(!origin(&some, "http://good.example", "127.0.0.1:8080"));
         assert!(!origin(&some, "http://127.0.0.1:8080", "127.0.0.1:8080"));
+    }
+
+    #[test]
+    fn a_path_is_taken_for_what_it_means() {
+        for (path, expected) in [
+            ("/", Some("")),
+            ("//a/%62;v=1//c%2Fd/", Some("/a/b/c/d")),
+            ("/a/.../b..", Some("/a/.../b..")),
+            ("/a/%2e%2E/b", None),
+            ("/a/..;x/b", None),
+            ("/a\\.", None),
+        ] {
+            assert_eq!(meant(path).as_deref(), expected, "{path}");
+        }
     }
 
     #[test]

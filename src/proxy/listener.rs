@@ -1,6 +1,6 @@
 //! The listener: sockets of clients become requests, with a deadline on every stage.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{route::RouteContext, upgrade};
+use super::{gate, route::RouteContext, upgrade};
 use crate::{
     clock,
     config::Limits,
@@ -21,6 +21,8 @@ use crate::{
 /// Bytes that the head of a request may have (RFC 9110 leaves it to us), and its headers.
 const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 100;
+/// Characters of a path that a log line shows.
+const SHOWN: usize = 100;
 /// How long what was written to a client may stay unacknowledged by its host.
 #[cfg(target_os = "linux")]
 const VANISHED: Duration = Duration::from_secs(30);
@@ -41,9 +43,10 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// The route of a path: the longest prefix that ends at a segment.
+    /// The route of a path, as [`gate::meant`] gives it: the longest prefix that ends at a segment.
     pub(super) fn route(&self, path: &str) -> Option<&Arc<RouteContext>> {
-        self.routes.iter().find(|context| is_under(path, &context.route.path))
+        let serves = |prefix: &str| gate::meant(prefix).is_some_and(|prefix| is_under(path, &prefix));
+        self.routes.iter().find(|context| serves(&context.route.path))
     }
 }
 
@@ -51,6 +54,16 @@ impl Proxy {
 fn is_under(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix.trim_end_matches('/'))
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// What a peer named, for the log: the beginning of it, and nothing that would not print as it is.
+struct Shown<'a>(&'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cut = self.0.char_indices().nth(SHOWN).map_or(self.0.len(), |(at, _)| at);
+        write!(f, "{}{}", self.0[..cut].escape_debug(), if cut < self.0.len() { "…" } else { "" })
+    }
 }
 
 /// Accepts until `stop`; sessions outlive it.
@@ -102,7 +115,7 @@ async fn connection(
     let service = service_fn(move |request| {
         let proxy = Arc::clone(&proxy);
         async move {
-            tracing::debug!(%peer, path = request.uri().path(), "request");
+            tracing::debug!(%peer, path = %Shown(request.uri().path()), "request");
             Ok::<_, Infallible>(Box::pin(upgrade::serve(proxy, request)).await)
         }
     });

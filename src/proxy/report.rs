@@ -58,11 +58,14 @@ impl Report {
             }
             Note::ReauthenticationFailed { way, generation, why } => {
                 metrics.reauthenticated(telemetry_way(*way), Outcome::Rejected);
+                let why = words(why);
                 tracing::warn!(route, ?way, %generation, why, "re-authentication rejected");
             }
-            Note::UpstreamLost { why, attempt: 0 } => tracing::info!(route, why, "upstream lost"),
+            Note::UpstreamLost { why, attempt: 0 } => {
+                tracing::info!(route, why = words(why), "upstream lost")
+            }
             Note::UpstreamLost { why, attempt } => {
-                tracing::info!(route, why, attempt, "upstream not reached")
+                tracing::info!(route, why = words(why), attempt, "upstream not reached")
             }
             Note::UpstreamResumed { gap, replayed } => {
                 metrics.gap(*gap);
@@ -100,6 +103,25 @@ impl Drop for Report {
     fn drop(&mut self) {
         self.closed(None, None, crate::clock::now());
     }
+}
+
+/// What a service said, for a log line: the beginning of it, without any word that may be a token.
+fn words(said: &str) -> String {
+    const WORD: usize = 24;
+    const LINE: usize = 200;
+    let short = said.split_whitespace().map(|word| if word.len() < WORD { word } else { "[…]" });
+    let mut line = String::new();
+    for word in short {
+        if line.len() + word.len() > LINE {
+            line.push_str(" …");
+            break;
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    line
 }
 
 /// To the millisecond, for a log line.
@@ -145,5 +167,18 @@ fn close_cause(cause: Cause) -> CloseCause {
         Cause::TooBig => CloseCause::TooBig,
         Cause::Slow => CloseCause::Slow,
         Cause::Drain => CloseCause::Drain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_services_words_are_few_and_none_is_a_token() {
+        assert_eq!(words("40142 Token expired"), "40142 Token expired");
+        let quoting = "token eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjB9.c2ln expired\n(key app.id)";
+        assert_eq!(words(quoting), "token […] expired (key app.id)");
+        assert!(words(&"word ".repeat(5_000)).len() < 210);
     }
 }

@@ -79,8 +79,10 @@ struct Ready {
 
 async fn prepare(proxy: &Proxy, request: &Request<Incoming>, deadline: Instant) -> Result<Ready, Answer> {
     let turn_away = |denied: gate::Denied| refuse(denied.status, denied.why);
-    let path = request.uri().path();
-    let Some(route) = proxy.route(path) else {
+    let Some(path) = gate::meant(request.uri().path()) else {
+        return Err(refuse(StatusCode::BAD_REQUEST, "a path with . or .. is not served"));
+    };
+    let Some(route) = proxy.route(&path) else {
         return Err(refuse(StatusCode::NOT_FOUND, "no route has this path"));
     };
     gate::check_handshake(request).map_err(turn_away)?;
@@ -91,6 +93,9 @@ async fn prepare(proxy: &Proxy, request: &Request<Incoming>, deadline: Instant) 
     let Ok(permit) = Arc::clone(&proxy.sessions).try_acquire_owned() else {
         return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "limits.sessions is reached; try again later"));
     };
+    if let Some((name, _)) = &route.route.handshake.header {
+        gate::remove_twins(&mut asked.headers, name);
+    }
     asked.target = target_at(&route.route.upstream.endpoint.path_and_query, &asked.target);
     let mut dialect = route.dialects.open(asked, clock::now());
     let (opened, shown) = dial(route, &mut *dialect, deadline).await?;
@@ -123,7 +128,10 @@ async fn dial(
             refuse(StatusCode::BAD_GATEWAY, "the handshake with the service cannot be made")
         })?;
         let refused = match upstream::open(&route.dialer, outgoing, route.limit, deadline).await {
-            Ok(opened) => return Ok((opened, token.as_deref().map(Shown::from))),
+            Ok(mut opened) => {
+                opened.headers = without(opened.headers, token.as_deref());
+                return Ok((opened, token.as_deref().map(Shown::from)));
+            }
             Err(refused) => refused,
         };
         tracing::info!(route = route.route.name, error = %refused, "upstream not reached");
@@ -132,12 +140,14 @@ async fn dial(
                 if !renewed =>
             {
                 renewed = true;
-                renew(route, token, deadline).await;
+                if !renew(route, token, deadline).await {
+                    return Err(pass_on(refused, Some(token)));
+                }
             }
             (Refused::Dial(_) | Refused::Http(_), Some(_)) if clock::now() + RETRY < deadline => {
                 tokio::time::sleep(RETRY).await;
             }
-            _ => return Err(pass_on(refused)),
+            _ => return Err(pass_on(refused, token.as_deref())),
         }
     }
 }
@@ -152,12 +162,11 @@ async fn usable(route: &RouteContext, deadline: Instant) -> Result<Option<Arc<To
     }
 }
 
-/// Waits for a token in place of one that the service refused.
-async fn renew(route: &RouteContext, token: &Token, deadline: Instant) {
-    if let Some(credential) = route.credential() {
-        credential.demand(Some(token.generation), Trigger::Expiry);
-        credential.newer(token.generation, deadline).await;
-    }
+/// Waits for a token in place of one that the service refused; is there one?
+async fn renew(route: &RouteContext, token: &Token, deadline: Instant) -> bool {
+    let Some(credential) = route.credential() else { return false };
+    credential.demand(Some(token.generation), Trigger::Expiry);
+    credential.newer(token.generation, deadline).await.is_some()
 }
 
 /// Takes the client's socket over from hyper.
@@ -208,11 +217,12 @@ fn copy_headers(from: &HeaderMap, to: &mut HeaderMap) {
 }
 
 /// What the service, or the way to it, said instead of 101. Its body stays behind: it may quote a token.
-fn pass_on(refused: Refused) -> Answer {
+/// So may a header, the target of a redirect above all: one that does stays behind too.
+fn pass_on(refused: Refused, token: Option<&Token>) -> Answer {
     match refused {
         Refused::Status(status, headers) => {
             let mut response = refuse(status, "");
-            copy_headers(&headers, response.headers_mut());
+            copy_headers(&without(headers, token), response.headers_mut());
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             response
         }
@@ -223,6 +233,21 @@ fn pass_on(refused: Refused) -> Answer {
             "the service did not answer as a WebSocket service does; see the log",
         ),
     }
+}
+
+/// Headers, but for those that quote the token, in whatever spelling.
+fn without(mut headers: HeaderMap, token: Option<&Token>) -> HeaderMap {
+    let Some(token) = token.map(Token::expose) else { return headers };
+    let quotes = |value: &HeaderValue| {
+        let decoded = percent_encoding::percent_decode(value.as_bytes()).decode_utf8_lossy();
+        decoded.contains(token) || String::from_utf8_lossy(value.as_bytes()).contains(token)
+    };
+    let quoting: Vec<HeaderName> =
+        headers.iter().filter(|(_, value)| quotes(value)).map(|(name, _)| name.clone()).collect();
+    for name in quoting {
+        headers.remove(name);
+    }
+    headers
 }
 
 /// A refusal. The connection is not used again: what the client sent behind its request is never read.

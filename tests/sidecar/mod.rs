@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test spawns what it likes")]
 #![allow(dead_code, unreachable_pub, reason = "shared by several test binaries, each of which uses a part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers fail the test")]
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
@@ -27,6 +28,11 @@ impl Sidecar {
 
     /// The same, at a log level.
     pub async fn start_with(configuration: &str, level: &str) -> Self {
+        Self::launch(configuration, &["--log-level", level], &[]).await
+    }
+
+    /// The same, with arguments and variables of one's own.
+    pub async fn launch(configuration: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file: PathBuf = directory.path().join("perennial.toml");
         let ports = "[listen]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n";
@@ -35,8 +41,11 @@ impl Sidecar {
         let binary =
             std::env::var("PERENNIAL_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_perennial").into());
         let mut child = Command::new(binary)
-            .args(["run", "--log-format", "json", "--log-level", level, "--config"])
+            .args(["run", "--log-format", "json"])
+            .args(arguments)
+            .arg("--config")
             .arg(&file)
+            .envs(variables.iter().copied())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -51,6 +60,7 @@ impl Sidecar {
                 break (port(&line["address"]), port(&line["admin"]));
             }
         };
+        #[expect(clippy::disallowed_methods, reason = "it ends with the process that it reads")]
         let log = tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
                 said += &line;

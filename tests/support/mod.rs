@@ -59,9 +59,17 @@ pub async fn until<T, F: Future<Output = T>>(
 }
 
 /// A seed that can be given again: `PERENNIAL_SEED=…`. It is printed, which a failing test shows.
+#[expect(clippy::print_stdout, reason = "a failing test has to name its seed")]
 pub fn seeded() -> fastrand::Rng {
     let given = std::env::var("PERENNIAL_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = given.unwrap_or_else(|| fastrand::u64(..));
     println!("PERENNIAL_SEED={seed}");
     fastrand::Rng::with_seed(seed)
+}
+
+/// The memory of a process that is really there, in bytes.
+pub fn resident(pid: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
 }

@@ -1,0 +1,162 @@
+//! The commands from outside: what they exit with, and what they say.
+
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail the test")]
+
+use std::{
+    net::TcpListener,
+    path::Path,
+    process::{Command, Output},
+};
+
+use tempfile::TempDir;
+
+fn perennial(directory: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_perennial"));
+    command.args(arguments).current_dir(directory);
+    for name in ["PERENNIAL_CONFIG", "PERENNIAL_LOG", "PERENNIAL_TEST_SECRET"] {
+        command.env_remove(name);
+    }
+    command.output().unwrap()
+}
+
+fn written(text: &str) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("perennial.toml"), text).unwrap();
+    directory
+}
+
+/// Status, what went to stdout, and what went to stderr.
+fn said(output: Output) -> (Option<i32>, String, String) {
+    (
+        output.status.code(),
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+const ROUTE: &str = "[[route]]\nname = \"r\"\nupstream = \"ws://127.0.0.1:9\"\ndialect = \"none\"\n";
+
+/// A port that somebody else has.
+fn taken() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
+}
+
+#[test]
+fn check_says_what_the_configuration_means_and_listens_nowhere() {
+    // Both addresses are taken: who would listen there would fail.
+    let ((_one, listen), (_other, admin)) = (taken(), taken());
+    let text = format!(
+        "[listen]\naddress = \"{listen}\"\n[admin]\naddress = \"{admin}\"\n{ROUTE}\
+         [route.token]\nsource = \"static\"\ntoken = \"s3cret-token\"\n[route.handshake]\nquery = \"token\"\n"
+    );
+    let directory = written(&text);
+    let (status, stdout, stderr) = said(perennial(directory.path(), &["check"]));
+    assert_eq!((status, &*stderr), (Some(0), ""));
+    assert!(stdout.contains(&listen) && stdout.contains("ws://127.0.0.1:9"), "{stdout}");
+    // Defaults are spelt out, secrets are not.
+    assert!(stdout.contains("drain = \"10s\"") && !stdout.contains("s3cret"), "{stdout}");
+    // It is a configuration itself, but for what is masked.
+    let again = written(&stdout.replace(&listen, "127.0.0.1:0"));
+    assert_eq!(said(perennial(again.path(), &["check"])).0, Some(0), "{stdout}");
+}
+
+#[test]
+fn what_is_wrong_is_named_with_file_line_and_key() {
+    let bad = [
+        (
+            format!("[limits]\nsessionz = 5\n{ROUTE}"),
+            "bad.toml:2:1: limits.sessionz: ",
+            "did you mean \"sessions\"?",
+        ),
+        (format!("[limits]\nmessage = \"1MB\"\n{ROUTE}"), "bad.toml:2:11: limits.message: ", "KiB"),
+        (
+            format!("[listen]\naddress = \"0.0.0.0:1\"\n{ROUTE}"),
+            "bad.toml:2:11: listen.address: ",
+            "open = true",
+        ),
+        ("[limits\n".to_owned(), "bad.toml:1:", ""),
+        (String::new(), "bad.toml", "add a [[route]]"),
+        (
+            format!("{ROUTE}[route.client]\nsecret = {{ env = \"PERENNIAL_TEST_SECRET\" }}\n"),
+            "bad.toml:6:10: route.client.secret: ",
+            "PERENNIAL_TEST_SECRET",
+        ),
+    ];
+    for (text, place, way_out) in bad {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("bad.toml"), &text).unwrap();
+        for command in ["check", "run"] {
+            let (status, stdout, stderr) =
+                said(perennial(directory.path(), &[command, "--config", "bad.toml"]));
+            assert_eq!((status, &*stdout), (Some(64), ""), "{text}\n{stderr}");
+            assert!(stderr.starts_with("perennial: ") && stderr.contains(place), "{text}\n{stderr}");
+            assert!(stderr.contains(way_out), "{text}\n{stderr}");
+        }
+    }
+}
+
+#[test]
+fn everything_that_is_wrong_is_named_at_once() {
+    let directory = written(&format!(
+        "[limits]\nsessions = 0\ndrain = 5\n[admin]\naddress = \"x\"\n{ROUTE}path = \"no\"\n"
+    ));
+    let (status, _, stderr) = said(perennial(directory.path(), &["check"]));
+    assert_eq!(status, Some(64));
+    for key in ["limits.sessions", "limits.drain", "admin.address", "route.path"] {
+        assert!(stderr.contains(key), "{key} is not named:\n{stderr}");
+    }
+}
+
+#[test]
+fn without_a_configuration_the_way_out_is_said() {
+    let empty = tempfile::tempdir().unwrap();
+    for command in ["run", "check"] {
+        let (status, _, stderr) = said(perennial(empty.path(), &[command]));
+        assert_eq!(status, Some(64));
+        assert!(stderr.contains("./perennial.toml") && stderr.contains("--config FILE"), "{stderr}");
+        let (status, _, stderr) = said(perennial(empty.path(), &[command, "--config", "nowhere.toml"]));
+        assert_eq!(status, Some(64));
+        assert!(stderr.contains("nowhere.toml: cannot be read"), "{stderr}");
+    }
+}
+
+#[test]
+fn what_is_not_understood_is_64_and_help_is_not_an_error() {
+    let here = written(ROUTE);
+    for arguments in [
+        &["run", "--no-such-flag"][..],
+        &["no-such-command"],
+        &[],
+        &["check", "--log-level", "=,="],
+        &["check", "--log-format", "xml"],
+    ] {
+        let (status, stdout, stderr) = said(perennial(here.path(), arguments));
+        assert_eq!((status, &*stdout), (Some(64), ""), "{arguments:?}");
+        assert!(!stderr.is_empty(), "{arguments:?}");
+    }
+    for (arguments, word) in [
+        (&["--help"][..], "Usage: perennial"),
+        (&["run", "--help"], "--config <FILE>"),
+        (&["check", "--help"], "secrets masked"),
+        (&["--version"], concat!("perennial ", env!("CARGO_PKG_VERSION"))),
+    ] {
+        let (status, stdout, stderr) = said(perennial(here.path(), arguments));
+        assert_eq!((status, &*stderr), (Some(0), ""), "{arguments:?}");
+        assert!(stdout.contains(word), "{arguments:?}: {stdout}");
+    }
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let (_held, address) = taken();
+    let free = "127.0.0.1:0";
+    for (listen, admin, key) in [(&*address, free, "listen.address"), (free, &*address, "admin.address")] {
+        let directory =
+            written(&format!("[listen]\naddress = \"{listen}\"\n[admin]\naddress = \"{admin}\"\n{ROUTE}"));
+        let (status, _, stderr) = said(perennial(directory.path(), &["run"]));
+        assert_eq!(status, Some(1), "{stderr}");
+        assert!(stderr.contains(&format!("{key} = \"{address}\"")) && stderr.contains("in use"), "{stderr}");
+    }
+}
