@@ -14,7 +14,7 @@ use crate::{
         plain, seeded,
         service::Service,
         soon,
-        ws::{BINARY, CONTINUATION, Frame, PING, PONG, TEXT, bare, frame, masked, session},
+        ws::{BINARY, CONTINUATION, Frame, Honest, PING, PONG, TEXT, bare, frame, masked, session},
     },
 };
 
@@ -148,6 +148,31 @@ async fn what_goes_in_comes_out() {
         }
     }
     assert!(!sidecar.stop().await.contains("panicked"));
+}
+
+/// Cut at every byte, with time for the sidecar to read each piece for itself: a word on another session,
+/// there and back, stands between them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_cut_of_a_message_is_noticed() {
+    let service = Service::start().await;
+    let other = plain(Service::start().await.echo()).replace("plain", "other") + "path = \"/other\"\n";
+    let sidecar = Sidecar::start(&(other + &plain(service.port))).await;
+    let mut honest = Honest::open(sidecar.port, "/other").await;
+    let (mut client, mut theirs) = session(sidecar.port, &service).await;
+    for mask in [Some([1, 2, 3, 4]), None] {
+        let part = |first: u8, payload: &[u8]| frame(first, payload, mask);
+        let frames = [part(TEXT, b"one"), part(0x80 | PING, b"?!"), part(0x80, &[b'2'; 130])];
+        let (all, data) = (frames.concat(), [&frames[0][..], &frames[2]].concat());
+        let (from, to) = if mask.is_some() { (&mut client, &mut theirs) } else { (&mut theirs, &mut client) };
+        for cut in 1..40 {
+            from.send(&all[..cut]).await;
+            honest.relays().await;
+            from.send(&all[cut..]).await;
+            let heard = [to.message().await.raw, to.message().await.raw].concat();
+            assert!(heard == data, "cut at {cut}: {heard:?}");
+            assert_eq!(from.frame().await.unwrap().payload, b"?!", "cut at {cut}");
+        }
+    }
 }
 
 /// Many small frames in one segment leave in one write: the service has them all with one read.
