@@ -254,10 +254,11 @@ fn rule_6_an_older_generation_is_dropped() {
     let mut bench = Bench::live();
     bench.exchange(5);
     bench.hears("ok");
-    let older = bench.shown(4, 600);
+    let older = bench.shown(4, 0);
     assert_eq!(bench.tell(Event::Token(older)), []);
     assert_eq!(bench.session.deadline(), None, "nothing follows from it");
-    assert_eq!(bench.session.authenticated_with().generation, Generation(5));
+    let lost = bench.tell(Event::UpstreamClosed(Epoch(1), None, "reset"));
+    assert!(lost.contains(&Action::Dial(Epoch(2))), "the newer one is still there to dial with: {lost:?}");
 }
 
 #[test]
