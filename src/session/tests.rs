@@ -311,3 +311,14 @@ fn what_nobody_will_send_is_counted() {
     let lost = out.iter().filter(|a| matches!(a, Action::Note(Note::Lost { known: false, .. }))).count();
     assert_eq!(lost, 1, "{out:?}");
 }
+
+#[test]
+fn rule_5_no_exchange_begins_on_a_connection_that_ends() {
+    let mut bench = Bench::live();
+    let shown = bench.shown(2, 60);
+    bench.tell(Event::Token(shown));
+    assert_eq!(bench.wait(), [Action::AskTurn]);
+    bench.tell(Event::ClientClosed(Some(Close::new(1000, ""))));
+    let token = bench.token(2, 60);
+    assert_eq!(bench.tell(Event::Turn(&token)), [Action::EndTurn]);
+}
