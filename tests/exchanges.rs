@@ -1,5 +1,7 @@
 //! Tokens that live for two seconds, on a hundred sessions, for twenty of their lives: in real time and on
 //! real sockets, since time is what this is about.
+//!
+//! Broken on purpose, and caught: no session asks for its turn.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 #![allow(clippy::print_stdout, reason = "the numbers are worth reading")]

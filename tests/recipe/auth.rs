@@ -69,6 +69,30 @@ async fn the_services_hint_is_answered_and_not_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_client_says_waits_for_the_answer_and_what_it_hears_does_not() {
+    for format in BOTH {
+        let world = World::start(long_lived(), "").await;
+        let client = world.client(format, "c").await;
+        client.attach("one").await;
+        world.faults().delay_auths(1, Duration::from_secs(1));
+        world.faults().hint(&Target::All);
+        world.until("the exchange", |counts| counts.auths == 1).await;
+        for _ in 0..3 {
+            client.publish("one").await;
+        }
+        client.ping("meanwhile").await;
+        world.speak("one", 3);
+        client.until("an answer", |seen| seen.pongs == ["meanwhile"]).await;
+        client.heard("one", 3).await;
+        let counts = world.counts();
+        assert_eq!((counts.accepted, counts.auths_accepted), (0, 0), "all of that in the exchange");
+        world.whole(&client, "one").await;
+        assert_eq!(world.metric("perennial_messages_held_total{direction=\"up\",route=\"ably\"}"), 3.0);
+        world.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_lapsed_under_the_connection_is_replaced() {
     for format in BOTH {
         let world = World::start(long_lived(), "").await;
