@@ -30,7 +30,7 @@ use serde_json::{Value as Json, json};
 use tokio::{
     net::{TcpSocket, TcpStream},
     sync::{mpsc, watch},
-    task::AbortHandle,
+    task::JoinHandle,
 };
 use tokio_tungstenite::{
     WebSocketStream,
@@ -93,7 +93,7 @@ pub struct Client {
     pub dial: Dial,
     shared: Arc<Shared>,
     out: mpsc::Sender<Message>,
-    task: AbortHandle,
+    task: JoinHandle<()>,
 }
 
 #[derive(Default)]
@@ -143,7 +143,7 @@ impl Client {
         let (out, line) = mpsc::channel(LINE);
         let tasks = tokio_util::task::TaskTracker::new();
         let running = run(socket, line, Arc::clone(&shared), dial.format);
-        let task = tasks.spawn(running).abort_handle();
+        let task = tasks.spawn(running);
         Ok(Self { dial, shared, out, task })
     }
 
@@ -157,6 +157,8 @@ impl Client {
     /// what was not acknowledged; under a new connection id it counts from zero.
     pub async fn come_back(&mut self, key: &str) {
         self.vanish();
+        // What the old connection is still told must not count as heard on the new one.
+        let _ = (&mut self.task).await;
         let dial = self.dial.clone().with("resume", key);
         *self = Self::on(Arc::clone(&self.shared), dial).await.unwrap();
         self.until("it is connected again", |seen| !seen.awaits_connected).await;
