@@ -194,6 +194,10 @@ async fn drain(routes: &[Arc<RouteContext>], window: Duration) {
         }
         tokio::time::sleep(window / PARTS).await;
     }
+    // Whoever was still in its handshake when its part came.
+    routes.iter().for_each(|context| {
+        context.sessions.drain(0, 1);
+    });
 }
 
 /// The credential's observer: what it counts.

@@ -22,7 +22,7 @@ pub struct Outgoing {
 }
 
 /// Headers that belong to one hop or to the handshake (RFC 9110 §7.6.1, RFC 6455 §4.1).
-const NOT_FORWARDED: [HeaderName; 14] = [
+const NOT_FORWARDED: [HeaderName; 15] = [
     header::HOST,
     header::CONNECTION,
     header::UPGRADE,
@@ -37,6 +37,7 @@ const NOT_FORWARDED: [HeaderName; 14] = [
     header::SEC_WEBSOCKET_EXTENSIONS,
     header::SEC_WEBSOCKET_ACCEPT,
     HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
 ];
 
 impl Request {
