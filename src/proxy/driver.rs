@@ -33,13 +33,10 @@ use crate::{
     clock::{self, Instant, Now},
     net::link::{Link, Side},
     session::{Action, Cause, DialFailure, Epoch, Event, Session, Shown},
-    wire::Opcode,
 };
 
 /// Bytes read at once; one buffer for each thread, not for each session.
 const SCRATCH: usize = 64 * 1024;
-/// How long a leg may take nothing of what it is owed.
-const STALL: Duration = Duration::from_secs(30);
 /// How long the client may take to answer the last Close.
 const LINGER: Duration = Duration::from_secs(5);
 /// Rounds of one poll: then other sessions have their turn.
@@ -120,8 +117,9 @@ pub(super) struct Driver {
     pub(super) parting: Option<Box<(Link, Instant)>>,
     /// The code that the client's last Close carried.
     pub(super) code: Option<u16>,
-    sleep: Option<Pin<Box<Sleep>>>,
-    armed: Option<Instant>,
+    /// The one timer, and what it is set to.
+    pub(super) sleep: Option<Pin<Box<Sleep>>>,
+    pub(super) armed: Option<Instant>,
 }
 
 impl Driver {
@@ -265,66 +263,6 @@ impl Driver {
         true
     }
 
-    /// What the core and the legs wanted to be woken for.
-    fn look_at_clock(&mut self, actions: &mut Vec<Action>, now: Instant) -> bool {
-        // A timer that is set is never later than the deadline.
-        if self.armed.is_some() || self.deadline().is_none_or(|at| at > now) {
-            return false;
-        }
-        if self.session.deadline().is_some_and(|at| at <= now) {
-            self.event(Event::Timer, now, actions);
-        }
-        if let Some((_, until)) = self.finished
-            && until <= now
-        {
-            self.dropped = true;
-            self.parting = None;
-        }
-        if self.finished.is_none() {
-            self.keep_alive(actions, now);
-        }
-        true
-    }
-
-    /// A quiet leg is pinged; one that stays quiet, or takes nothing, is given up.
-    fn keep_alive(&mut self, actions: &mut Vec<Action>, now: Instant) {
-        let every = self.route.route.session.keepalive;
-        if self.client.blocked.is_some_and(|since| since + STALL <= now) {
-            self.event(Event::ClientStalled, now, actions);
-        }
-        let inside_up = self.client.inbound.mid_frame();
-        let inside_down = self.upstream.as_ref().is_some_and(|link| link.inbound.mid_frame());
-        if ping_due(&self.client, every) <= now {
-            self.client.pinged = Some(now);
-            self.client.control(Opcode::Ping, b"", inside_down, &mut self.random);
-        }
-        let Some(upstream) = &mut self.upstream else { return };
-        if ping_due(upstream, every) <= now {
-            upstream.pinged = Some(now);
-            upstream.control(Opcode::Ping, b"", inside_up, &mut self.random);
-        }
-        let stalled = upstream.blocked.is_some_and(|since| since + STALL <= now);
-        let silent = silence_due(upstream, every) <= now;
-        if stalled || silent {
-            let why = if stalled { "it takes nothing" } else { "it is silent" };
-            let epoch = self.session.epoch();
-            self.event(Event::UpstreamClosed(epoch, None, why), now, actions);
-        }
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        if let Some((_, until)) = self.finished {
-            return Some(until);
-        }
-        let every = self.route.route.session.keepalive;
-        let stall = |link: &Link| link.blocked.map(|since| since + STALL);
-        let upstream = self.upstream.iter();
-        let upstream =
-            upstream.flat_map(|up| [Some(ping_due(up, every)), Some(silence_due(up, every)), stall(up)]);
-        let client = [Some(ping_due(&self.client, every)), stall(&self.client), self.session.deadline()];
-        client.into_iter().chain(upstream).flatten().min()
-    }
-
     /// Writes what is owed; a leg that cannot be written to has ended.
     ///
     /// A leg that took something may have made room: the other one, which was not read for the lack of
@@ -389,26 +327,6 @@ impl Driver {
         !self.wordless && self.client.close_sent && self.client.close_received
     }
 
-    fn sleep_until(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.armed.is_some() && !self.rearm {
-            return false;
-        }
-        self.rearm = false;
-        let Some(at) = self.deadline() else { return false };
-        // A deadline that has moved away, as it does with each message, is found out when the timer fires.
-        if self.armed.is_some_and(|armed| armed <= at) {
-            return false;
-        }
-        self.armed = Some(at);
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
-        sleep.as_mut().reset(at);
-        let due = sleep.as_mut().poll(cx).is_ready();
-        if due {
-            self.armed = None;
-        }
-        due
-    }
-
     fn run(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<()> {
         self.place.handle.waker.register(cx.waker());
         let mut now = clock::now();
@@ -436,15 +354,6 @@ impl Driver {
         cx.waker().wake_by_ref();
         Poll::Pending
     }
-}
-
-/// When a leg is to be pinged: it has been quiet for `every`, and was not asked since.
-fn ping_due(link: &Link, every: Duration) -> Instant {
-    link.heard.max(link.pinged.unwrap_or(link.heard)) + every
-}
-
-fn silence_due(link: &Link, every: Duration) -> Instant {
-    link.heard + every * 3 / 2
 }
 
 impl Future for Driver {

@@ -5,7 +5,8 @@
 //!                  │  └──► upstream      the service is dialled before the client is answered
 //!                  ▼
 //!               driver ─► pump           bytes become messages, messages become bytes
-//!                  │  └─► perform        actions become IO
+//!                  │  ├─► perform        actions become IO
+//!                  │  └─► watch          deadlines of the core and of the legs
 //!                  ▼
 //!               sessions, census, report what is known of all of them
 //! ```
@@ -24,6 +25,7 @@ mod route;
 mod sessions;
 mod upgrade;
 mod upstream;
+mod watch;
 
 pub use listener::{Proxy, serve};
 pub use route::RouteContext;
