@@ -23,6 +23,8 @@ mod lines;
 mod msgpack;
 mod serials;
 mod service;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
