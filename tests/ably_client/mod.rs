@@ -55,6 +55,8 @@ pub struct Dial {
     /// What it calls its messages; no two clients of a test share one.
     pub name: String,
     pub query: Vec<(String, String)>,
+    /// It is going to be told an ERROR, and ended: known beforehand, for that may come at once.
+    pub turned_away: bool,
 }
 
 impl Dial {
@@ -62,13 +64,18 @@ impl Dial {
     pub fn new(address: SocketAddr, format: Format, name: &str) -> Self {
         let query = [("accessToken", "demo01.of-yesterday"), ("format", format.name()), ("v", "6")];
         let query = query.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
-        Self { address, format, name: name.to_owned(), query }
+        Self { address, format, name: name.to_owned(), query, turned_away: false }
     }
 
     /// With a parameter, in place of the one of its name.
     pub fn with(mut self, key: &str, value: &str) -> Self {
         self.query.retain(|(name, _)| name != key);
         self.query.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn turned_away(mut self) -> Self {
+        self.turned_away = true;
         self
     }
 
@@ -131,6 +138,12 @@ impl Client {
 
     async fn on(shared: Arc<Shared>, dial: Dial) -> Result<Self, Refused> {
         shared.lock().begin();
+        if dial.turned_away {
+            shared.change(|seen| {
+                seen.expect(action::ERROR);
+                seen.leaving = true;
+            });
+        }
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_send_buffer_size(SEND_BUFFER).unwrap();
         let stream = socket.connect(dial.address).await.map_err(|_| Refused(None))?;
