@@ -18,7 +18,7 @@ use crate::{
     admin::{self, AdminState},
     clock,
     config::{Config, RefreshPolicy, Route},
-    credential::{Credential, Observer, Outcome, Source, Spec, Trigger},
+    credential::{Credential, Observer, Outcome, Source, Spec, Subscription, Trigger},
     net::{Dialer, ServerTls},
     proxy::{self, Proxy, RouteContext},
     telemetry::{self, CredentialState, Metrics, Phase, RouteMetrics},
@@ -36,6 +36,8 @@ pub struct App {
     stop: CancellationToken,
     proxy_tasks: TaskTracker,
     tasks: TaskTracker,
+    #[expect(dead_code, reason = "held for its Drop: it ends with the app")]
+    subscriptions: Vec<Subscription>,
 }
 
 /// What the admin server shows.
@@ -79,9 +81,7 @@ impl App {
             Arc::new(RouteContext::new(route, dialer, credential, counted, limits))
         });
         let routes: Vec<Arc<RouteContext>> = routes.collect();
-        for context in &routes {
-            watch_tokens(context);
-        }
+        let subscriptions = routes.iter().filter_map(|context| watch_tokens(context)).collect();
         let state = Arc::new(State {
             metrics,
             routes: routes.clone(),
@@ -98,7 +98,17 @@ impl App {
         tasks.spawn(admin::serve(admin_listener, Arc::clone(&state) as Arc<dyn AdminState>, stop.clone()));
         proxy_tasks.spawn(proxy::serve(listener, proxy, closing.clone()));
         tracing::info!(%address, %admin, routes = names.join(","), version = env!("CARGO_PKG_VERSION"), "listening");
-        Ok(Self { address, admin, state, drain: config.limits.drain, closing, stop, proxy_tasks, tasks })
+        Ok(Self {
+            address,
+            admin,
+            state,
+            drain: config.limits.drain,
+            closing,
+            stop,
+            proxy_tasks,
+            tasks,
+            subscriptions,
+        })
     }
 
     /// Where clients connect.
@@ -167,14 +177,10 @@ fn credential(
     Credential::spawn(spec, tasks, stop.clone())
 }
 
-/// Sessions are woken when their credential has a newer token, for as long as the process lives.
-fn watch_tokens(context: &RouteContext) {
-    if let Some(credential) = context.credential() {
-        let sessions = Arc::clone(&context.sessions);
-        let subscription = credential.subscribe(Box::new(move |_| sessions.wake_for_token()));
-        // The credential and its sessions end together.
-        std::mem::forget(subscription);
-    }
+/// Sessions are woken when their credential has a newer token, for as long as the subscription is kept.
+fn watch_tokens(context: &RouteContext) -> Option<Subscription> {
+    let sessions = Arc::clone(&context.sessions);
+    Some(context.credential()?.subscribe(Box::new(move |_| sessions.wake_for_token())))
 }
 
 /// Ends sessions in equal parts, so that their clients do not come back in one wave.
