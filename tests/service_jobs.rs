@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use jobs::{
-    BearerService, Client, Closed, How, Job, JobService, KINDS, Kind, Leave, Options, Report, Scenario, Seen,
-    Silent, Work, run_clients,
+    BearerService, Client, Closed, How, Job, JobService, KINDS, Kind, Leave, Ledger, Options, Report,
+    Scenario, Seen, Silent, Work, run_clients, run_clients_until,
 };
 use perennial::clock;
 use serde_json::json;
@@ -26,9 +26,13 @@ use support::{
     http::{Head, ask, handshake},
     ws::{CLOSE, TEXT, Wire, close, masked},
 };
+use tokio::sync::oneshot;
 
-/// How late a machine under load may be, in milliseconds.
-const LATE: u64 = 250;
+/// How late a machine under load may be, in milliseconds; a quiet one is by less than five.
+const LATE: u64 = 500;
+
+/// A lifetime that no test lives to see.
+const LONG: Duration = Duration::from_secs(600);
 
 /// A handshake of one's own making.
 async fn dial(port: u16, target: &str, more: &str) -> (Head, Wire) {
@@ -43,18 +47,35 @@ fn work(seq: u64) -> Vec<u8> {
     masked(TEXT, json!({ "type": "work", "seq": seq }).to_string().as_bytes())
 }
 
-/// One client of each kind, each with a job of its own.
-async fn one_of_each(service: &JobService, how: impl Fn(Scenario) -> Scenario) -> Vec<(Job, Kind, Client)> {
+/// One client of each kind, each with a job of its own, until its job has seen enough of it.
+async fn one_of_each(
+    service: &JobService,
+    back: Option<f64>,
+    enough: impl Fn(&Ledger, &Seen) -> bool,
+) -> Vec<(Job, Kind, Client)> {
     let runs = KINDS.map(|kind| {
-        let how = &how;
+        let enough = &enough;
         async move {
             let job = service.job().await;
-            let who = job.client(service.port, "alice");
-            let mut report = run_clients(how(Scenario::new(kind, vec![who]))).await;
-            (job, kind, report.clients.remove(0))
+            let scenario = Scenario { back, ..Scenario::new(kind, vec![job.client(service.port, "alice")]) };
+            let seen = service
+                .until(&job, |ledger| ledger.clients.get("alice").is_some_and(|seen| enough(ledger, seen)));
+            let client = run_until(scenario, seen).await;
+            (job, kind, client)
         }
     });
     join_all(runs).await
+}
+
+/// One client, until something has happened.
+async fn run_until<T>(scenario: Scenario, happened: impl Future<Output = T>) -> Client {
+    let (stop, stopped) = oneshot::channel();
+    let client = run_clients_until(Scenario { seconds: 60.0, settle: 2.0, ..scenario }, stopped);
+    let (mut report, _) = tokio::join!(client, async {
+        happened.await;
+        stop.send(()).expect("the client still runs");
+    });
+    report.clients.remove(0)
 }
 
 fn last_close(seen: &Seen) -> &Closed {
@@ -66,9 +87,11 @@ fn last_close(seen: &Seen) -> &Closed {
 #[tokio::test]
 #[ignore = "needs Node and npm packages: run by tests/all"]
 async fn a_client_whose_token_lives_on_sees_its_messages_and_nothing_else() {
-    let service =
-        JobService::start(Options { progress: Some(Duration::from_millis(20)), ..Options::default() }).await;
-    for (job, kind, client) in one_of_each(&service, |all| all).await {
+    let progress = Some(Duration::from_millis(20));
+    let service = JobService::start(Options { progress, lifetime: LONG, ..Options::default() }).await;
+    for (job, kind, client) in
+        one_of_each(&service, None, |ledger, seen| seen.work.received > 50 && ledger.progress > 20).await
+    {
         client.assert_untouched();
         assert!(
             client.opens[0].protocol.ends_with(&job.token),
@@ -80,7 +103,7 @@ async fn a_client_whose_token_lives_on_sees_its_messages_and_nothing_else() {
         assert_eq!(last_close(ledger.client("alice")).by, "client", "{kind:?}");
         let last = client.progress.last.expect("it was pushed to");
         assert!(
-            client.progress.received > 20 && last <= ledger.progress,
+            client.progress.received > 10 && last <= ledger.progress,
             "{kind:?}: {ledger:#?} {client:#?}"
         );
     }
@@ -91,14 +114,12 @@ async fn a_client_whose_token_lives_on_sees_its_messages_and_nothing_else() {
 #[tokio::test]
 #[ignore = "needs Node and npm packages: run by tests/all"]
 async fn a_client_is_closed_when_its_token_ends_and_not_let_in_again() {
-    let service = JobService::start(Options { lifetime: Duration::from_secs(2), ..Options::default() }).await;
-    for (job, kind, client) in
-        one_of_each(&service, |all| Scenario { seconds: 3.5, settle: 1.0, back: Some(0.3), ..all }).await
-    {
+    let service = JobService::start(Options { lifetime: Duration::from_secs(3), ..Options::default() }).await;
+    for (job, kind, client) in one_of_each(&service, Some(0.3), |_, seen| seen.refused.len() > 1).await {
         let first = &client.closes[0];
         assert_eq!((first.code, first.reason.as_str()), (1008, "Token expired"), "{kind:?}: {client:#?}");
         assert!(
-            client.answered > 20 && !client.open_at_end && client.opens.len() == 1,
+            client.answered > 0 && !client.open_at_end && client.opens.len() == 1,
             "{kind:?}: {client:#?}"
         );
         let ledger = service.ledger(&job).await;
@@ -108,7 +129,6 @@ async fn a_client_is_closed_when_its_token_ends_and_not_let_in_again() {
         assert!((token.ends..token.ends + LATE).contains(&closed.at), "{kind:?}: {ledger:#?}");
         assert_eq!((closed.by.as_str(), ledger.expired()), ("service", 1), "{kind:?}");
         let refused: Vec<_> = seen.refused.iter().map(|r| (r.status, r.why.as_str())).collect();
-        assert!(refused.len() >= 2, "{kind:?} came back with its old token: {ledger:#?}");
         assert!(refused.iter().all(|r| *r == (401, "expired token")), "{kind:?}: {refused:?}");
     }
     service.stop().await;
@@ -117,12 +137,12 @@ async fn a_client_is_closed_when_its_token_ends_and_not_let_in_again() {
 #[tokio::test]
 #[ignore = "needs Node and npm packages: run by tests/all"]
 async fn a_client_that_loses_its_socket_comes_back_with_its_old_token() {
-    let service = JobService::start(Options { greeting: true, ..Options::default() }).await;
+    let service = JobService::start(Options { greeting: true, lifetime: LONG, ..Options::default() }).await;
     for kind in [Kind::Ws, Kind::PartySocket] {
         let job = service.job().await;
         let scenario = Scenario {
-            leave: Some(Leave { at: 0.5, how: How::Destroy }),
-            silent: Some(Silent { from: 0.3, seconds: 0.6 }),
+            leave: Some(Leave { at: 0.8, how: How::Destroy }),
+            silent: Some(Silent { from: 0.3, seconds: 1.0 }),
             back: Some(0.2),
             ..Scenario::new(kind, vec![job.client(service.port, "alice")])
         };
@@ -141,8 +161,7 @@ async fn a_client_that_loses_its_socket_comes_back_with_its_old_token() {
 #[tokio::test]
 #[ignore = "needs Node and npm packages: run by tests/all"]
 async fn two_hundred_clients_at_once_have_jobs_of_their_own() {
-    let service =
-        JobService::start(Options { lifetime: Duration::from_secs(60), ..Options::default() }).await;
+    let service = JobService::start(Options { lifetime: LONG, ..Options::default() }).await;
     let jobs = join_all((0..200).map(|_| service.job())).await;
     let who = (0..).zip(&jobs).map(|(n, job)| job.client(service.port, &format!("client-{n}"))).collect();
     let Report { clients, pauses } =
@@ -189,9 +208,8 @@ async fn a_token_is_found_in_either_place_and_must_be_known() {
 #[tokio::test]
 #[ignore = "needs Node and npm packages: run by tests/all"]
 async fn a_superseded_token_is_taken_within_its_grace_and_ends_at_once_when_it_is_superseded_twice() {
-    let lifetime = Duration::from_secs(2);
-    let service =
-        JobService::start(Options { lifetime, window: Duration::from_secs(1), ..Options::default() }).await;
+    let [lifetime, window, grace] = [3000, 1500, 1200].map(Duration::from_millis);
+    let service = JobService::start(Options { lifetime, window, grace, ..Options::default() }).await;
     let job = service.job().await;
     let early = service.refresh(&job, &job.token).await;
     assert_eq!((early.status, early.text("error").as_str()), (403, "too early"));
@@ -205,7 +223,7 @@ async fn a_superseded_token_is_taken_within_its_grace_and_ends_at_once_when_it_i
 
     // With the old one again, as where the answer to the first refresh was lost.
     let third = service.refresh(&job, &job.token).await;
-    assert_eq!((third.status, third.body["expiresIn"].as_f64()), (200, Some(2.0)), "{third:?}");
+    assert_eq!((third.status, third.body["expiresIn"].as_f64()), (200, Some(3.0)), "{third:?}");
     let third = third.text("token");
     assert_eq!(first.ending().await, Some((1008, "Token expired".into())), "its connections end with it");
     assert_eq!(status(&service, &job, &job.token).await, 401, "superseded twice");
@@ -394,7 +412,7 @@ async fn faults_strike_once_and_the_ledger_outlives_them() {
 #[tokio::test]
 #[ignore = "needs Node and npm packages: run by tests/all"]
 async fn the_bearer_service_closes_4401_at_a_tokens_end() {
-    let service = BearerService::start(Duration::from_millis(1500)).await;
+    let service = BearerService::start(Duration::from_secs(3)).await;
     let (alice, bob) = (service.login("alice").await, service.login("bob").await);
     let cookie = format!("cookie: theme=dark; token={}\r\n", bob.access_token);
     let (head, mut wire) = dial(service.port, "/ws", &cookie).await;
@@ -403,29 +421,26 @@ async fn the_bearer_service_closes_4401_at_a_tokens_end() {
         assert_eq!(dial(service.port, "/ws", more).await.0.status(), 401, "{more}");
     }
     let scenario = Scenario::new(Kind::Ws, vec![alice.client(service.port, "alice")]);
-    let client = run_clients(scenario).await.clients.remove(0);
+    let client = run_until(scenario, service.until(|ledger| ledger.expired() == 2)).await;
     assert_eq!(
         (client.closes[0].code, client.closes[0].reason.as_str()),
         (4401, "token expired"),
         "{client:#?}"
     );
-    assert_eq!(
-        wire.ending().await,
-        Some((4401, "token expired".into())),
-        "and nothing before it: no echo of alice's"
-    );
+    let first = wire.message().await;
+    assert_eq!((first.opcode(), &first.payload[2..]), (CLOSE, &b"token expired"[..]), "no echo of alice's");
     assert_eq!(service.renew(&alice.access_token).await.status, 401, "too late");
     let ledger = service.ledger().await;
     let (seen, token) = (ledger.client("alice"), &ledger.tokens[0]);
     assert!((token.ends..token.ends + LATE).contains(&last_close(seen).at), "{ledger:#?}");
-    assert!(client.answered > 20 && seen.work.missing.is_empty() && ledger.expired() == 2, "{ledger:#?}");
+    assert!(client.answered > 0 && seen.work.missing.is_empty() && ledger.expired() == 2, "{ledger:#?}");
     service.stop().await;
 }
 
 #[tokio::test]
 #[ignore = "needs Node and npm packages: run by tests/all"]
 async fn the_bearer_service_renews_a_token_and_cuts_connections() {
-    let service = BearerService::start(Duration::from_secs(60)).await;
+    let service = BearerService::start(LONG).await;
     let old = service.login("alice").await;
     let new = service.renew(&old.access_token).await.text("access_token");
     assert_ne!(new, old.access_token);

@@ -129,7 +129,7 @@ class Client {
     }
     const patience = performance.now() + scenario.settle * 1000;
     const hopes = () => this.waiting.size > 0 && (kind === 'partysocket' || this.socket.readyState === 1);
-    while (hopes() && !stopped && performance.now() < patience) await sleep(5);
+    while (hopes() && performance.now() < patience) await sleep(5);
   }
 
   async finish() {
