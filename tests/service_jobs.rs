@@ -373,6 +373,7 @@ async fn faults_strike_once_and_the_ledger_outlives_them() {
     let target = job.target("raw", &job.token);
     service.fault(&job, json!({ "handshake": "refuse" })).await;
     assert_eq!(dial(service.port, &target, "").await.0.status(), 503);
+    assert_eq!(dial(service.port, &job.target("other", &job.token), "").await.0.status(), 101);
     service.fault(&job, json!({ "handshake": "slow", "ms": 300 })).await;
     let begun = clock::now();
     let (head, mut wire) = dial(service.port, &target, "").await;
@@ -395,15 +396,13 @@ async fn faults_strike_once_and_the_ledger_outlives_them() {
     assert_eq!(service.refresh(&job, &job.token).await.status, 502);
     service.fault(&job, json!({ "refresh": "slow", "ms": 300 })).await;
     let begun = clock::now();
-    assert_eq!(
-        service.refresh(&job, &job.token).await.status,
-        200,
-        "the old one, since the new one was lost"
-    );
+    let slow = service.refresh(&job, &job.token).await;
+    assert_eq!(slow.status, 200, "with the old one, since the new one was lost");
     assert!(begun.elapsed() >= Duration::from_millis(300));
+    assert_eq!(service.refresh(&job, &slow.text("token")).await.status, 200);
     let ledger = service.ledger(&job).await;
     let asked: Vec<_> = ledger.refreshes.iter().map(|r| (r.outcome.as_str(), r.issued)).collect();
-    assert_eq!(asked, [("failed on purpose", None), ("lost", Some(1)), ("slow", Some(2))]);
+    assert_eq!(asked, [("failed on purpose", None), ("lost", Some(1)), ("slow", Some(2)), ("ok", Some(3))]);
     service.stop().await;
 }
 
