@@ -1,14 +1,16 @@
 //! The tables that are not a route's: `[listen]`, `[admin]`, `[limits]`, `[state]`.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
-    Admin, Limits, Listen, ListenTls, Route, keys,
+    Admin, Limits, Listen, ListenTls, Route, StateConfig, keys,
     raw::{Found, Section},
-    value::{address, boolean, count, duration, one_of, readable, size, span_of_time},
+    value::{address, boolean, count, duration, file, one_of, readable, size, span_of_time},
 };
 
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+const STATE: &str = "/var/lib/perennial";
+const SMALLEST_HISTORY: usize = 64 << 10;
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);
 
 /// `[listen]`, and where its address stands.
@@ -56,13 +58,32 @@ pub(super) fn limits(root: &Section<'_>) -> Limits {
         message: table.and_then(|t| t.value("message", size)).unwrap_or(1 << 20),
         handshake: table.and_then(|t| t.value("handshake", span_of_time)).unwrap_or(ten),
         drain: table.and_then(|t| t.value("drain", duration)).unwrap_or(ten),
+        history: table.and_then(|t| t.value("history", history)).unwrap_or(64 << 20),
     }
 }
 
-/// `[state]`: there is one store, memory, so that nothing is kept of it.
-pub(super) fn state(root: &Section<'_>) {
-    if let Some(table) = root.table("state", &keys::STATE) {
-        table.value("store", |value| one_of(value, &["memory"], &["disk", "redis"]));
+/// Room for the tokens of a few clients at the least: with less, what was superseded just now is forgotten.
+fn history(value: &toml::de::DeValue<'_>) -> Result<usize, String> {
+    match size(value)? {
+        small if small < SMALLEST_HISTORY => Err("must be at least \"64KiB\"".to_owned()),
+        bytes => Ok(bytes),
+    }
+}
+
+/// `[state]`.
+pub(super) fn state(root: &Section<'_>) -> StateConfig {
+    let Some(table) = root.table("state", &keys::STATE) else { return StateConfig::Memory };
+    let store = table.value("store", |value| one_of(value, &["memory", "disk"], &["redis"]));
+    let path = table.value("path", file);
+    // What is wrong with the store has been said already.
+    let memory = store == Some("memory") || !table.has("store");
+    if memory && table.has("path") {
+        let message = "belongs to store = \"disk\"; write that, or remove it";
+        table.problem_at(&table.span_of("path"), "path", message);
+    }
+    match store {
+        Some("disk") => StateConfig::Disk { path: path.unwrap_or_else(|| PathBuf::from(STATE)) },
+        _ => StateConfig::Memory,
     }
 }
 

@@ -22,9 +22,9 @@ pub(super) const LISTEN: Keys =
 pub(super) const ADMIN: Keys = Keys { table: "admin", now: &["address"], later: &[] };
 
 pub(super) const LIMITS: Keys =
-    Keys { table: "limits", now: &["sessions", "message", "handshake", "drain"], later: &[] };
+    Keys { table: "limits", now: &["sessions", "message", "handshake", "drain", "history"], later: &[] };
 
-pub(super) const STATE: Keys = Keys { table: "state", now: &["store"], later: &["path", "url"] };
+pub(super) const STATE: Keys = Keys { table: "state", now: &["store", "path"], later: &["url"] };
 
 pub(super) const ROUTE: Keys = Keys {
     table: "route",
@@ -99,8 +99,9 @@ pub(super) const SESSION: Keys = Keys {
     later: &["park", "overlap"],
 };
 
+/// Where several have a key, the first is the likeliest home of one that went astray.
 const ALL: &[&Keys] =
-    &[&LISTEN, &ADMIN, &LIMITS, &STATE, &ROUTE, &ROUTE_TLS, &TOKEN, &CLIENT, &HANDSHAKE, &SESSION];
+    &[&LISTEN, &ADMIN, &LIMITS, &ROUTE, &ROUTE_TLS, &TOKEN, &CLIENT, &HANDSHAKE, &SESSION, &STATE];
 
 /// What to say of a key that `keys` does not have: the nearest that it has, else where it belongs,
 /// else all that it has.

@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    AblyKeySource, Config, DialectKind, HttpBody, HttpSource, Listen, Route, SourceConfig, TokenConfig,
-    UpstreamTls, endpoint::Schemes, value::UNITS,
+    AblyKeySource, Config, DialectKind, HttpBody, HttpSource, Listen, Route, SourceConfig, StateConfig,
+    TokenConfig, UpstreamTls, endpoint::Schemes, value::UNITS,
 };
 
 impl Config {
@@ -23,8 +23,15 @@ impl Config {
         out.text("message", size(self.limits.message));
         out.text("handshake", time(self.limits.handshake));
         out.text("drain", time(self.limits.drain));
+        out.text("history", size(self.limits.history));
         out.table("[state]");
-        out.text("store", "memory");
+        match &self.state {
+            StateConfig::Memory => out.text("store", "memory"),
+            StateConfig::Disk { path } => {
+                out.text("store", "disk");
+                out.path("path", path);
+            }
+        }
         for route in &self.routes {
             out.route(route);
         }

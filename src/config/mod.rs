@@ -51,10 +51,10 @@ impl Config {
         let listen = general::listen(&root);
         let admin = general::admin(&root);
         let limits = general::limits(&root);
-        general::state(&root);
+        let state = general::state(&root);
         let routes = route::routes(&root);
         general::gate(&root, &listen, &routes);
         problems.verdict(file_name)?;
-        Ok(Self { listen: listen.value, admin, limits, routes })
+        Ok(Self { listen: listen.value, admin, limits, state, routes })
     }
 }

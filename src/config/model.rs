@@ -16,6 +16,8 @@ pub struct Config {
     pub admin: Admin,
     /// `[limits]`.
     pub limits: Limits,
+    /// `[state]`.
+    pub state: StateConfig,
     /// Longest path first, so that the first match is the one that counts.
     pub routes: Vec<Arc<Route>>,
 }
@@ -60,6 +62,20 @@ pub struct Limits {
     pub handshake: Duration,
     /// How long sessions may take to end after SIGTERM; may be zero.
     pub drain: Duration,
+    /// What the history of the clients' tokens takes at most, in bytes; 64 KiB at least.
+    pub history: usize,
+}
+
+/// Where the history of the clients' tokens is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StateConfig {
+    /// For as long as the process lives.
+    Memory,
+    /// Over its end as well.
+    Disk {
+        /// The directory.
+        path: PathBuf,
+    },
 }
 
 /// A path prefix on the listener, with its upstream, its dialect and its token.

@@ -28,8 +28,10 @@ sessions = 5
 message = "64KiB"
 handshake = "1s500ms"
 drain = "0s"
+history = "1MiB"
 [state]
-store = "memory"
+store = "disk"
+path = "/tmp/state"
 
 [[route]]
 name = "short"
@@ -119,9 +121,10 @@ fn six_lines_suffice() {
     let config = parse(SMALLEST);
     assert_eq!(config.listen.address.to_string(), "127.0.0.1:8080");
     assert_eq!(config.admin.address.to_string(), "127.0.0.1:9464");
-    let Limits { sessions, message, handshake, drain } = config.limits;
+    let Limits { sessions, message, handshake, drain, history } = config.limits;
     let ten = Duration::from_secs(10);
     assert_eq!((sessions, message, handshake, drain), (10_000, 1 << 20, ten, ten));
+    assert_eq!((history, config.state), (64 << 20, StateConfig::Memory));
     let route = &config.routes[0];
     assert_eq!((route.name.as_str(), route.path.as_str()), ("ably", "/"));
     let SessionPolicy { queue, hold, reconnect, keepalive } = route.session;
@@ -141,6 +144,8 @@ fn everything_is_understood() {
     let names: Vec<_> = config.routes.iter().map(|route| route.name.as_str()).collect();
     assert_eq!(names, ["ably", "route5", "route7", "route3", "route4", "route6", "short"]);
     assert_eq!(config.limits.handshake, Duration::from_millis(1500));
+    assert_eq!(config.limits.history, 1 << 20);
+    assert_eq!(config.state, StateConfig::Disk { path: "/tmp/state".into() });
     let route = &config.routes[6];
     assert_eq!(route.client.origins, ["https://app.example.com"]);
     assert_eq!(route.upstream.endpoint.authority(), "localhost:9000");
@@ -196,6 +201,14 @@ fn the_masked_configuration_is_toml_with_the_defaults_in_it() {
     // An environment variable is not masked, so that this one is a configuration, and the same again.
     assert_eq!(parse(&masked).masked(), masked);
     assert!(masked.contains("ttl = \"1h\"\n") && masked.contains("message = \"1MiB\"\n"), "{masked}");
+}
+
+#[test]
+fn a_store_on_disk_has_a_directory_of_its_own() {
+    let state = |lines: &str| parse(&format!("[state]\n{lines}\n{SMALLEST}")).state;
+    assert_eq!(state("store = \"memory\""), StateConfig::Memory);
+    assert_eq!(state(""), StateConfig::Memory);
+    assert_eq!(state("store = \"disk\""), StateConfig::Disk { path: "/var/lib/perennial".into() });
 }
 
 #[test]

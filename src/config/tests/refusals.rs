@@ -54,9 +54,21 @@ fn of_the_file() {
         (plain("[admin]\nwombat = 1"), "p:5:1: admin.wombat: unknown key; known here are: address"),
         (
             plain("[state]\nstore = \"redis\""),
-            "p:5:9: state.store: \"redis\" is not available in this version; expected one of \"memory\"",
+            "p:5:9: state.store: \"redis\" is not available in this version; expected one of \"memory\", \"disk\"",
         ),
-        (plain("[state]\npath = \"/x\""), "p:5:1: state.path: not available in this version; remove it"),
+        (
+            plain("[state]\nstore = \"dsk\"\npath = \"/x\""),
+            "p:5:9: state.store: expected one of \"memory\", \"disk\"; did you mean \"disk\"?",
+        ),
+        (
+            plain("[state]\npath = \"/x\""),
+            "p:5:8: state.path: belongs to store = \"disk\"; write that, or remove it",
+        ),
+        (plain("[state]\nstore = \"disk\"\npath = \"\""), "p:6:8: state.path: must not be empty"),
+        (
+            plain("[state]\nstore = \"disk\"\nurl = \"redis://h\""),
+            "p:6:1: state.url: not available in this version; remove it",
+        ),
     ]);
 }
 
@@ -94,6 +106,7 @@ fn of_the_listener() {
         ),
         (plain("[limits]\nmessage = \"0B\""), "p:5:11: limits.message: must be more than zero"),
         (plain("[limits]\nmessage = \"2GiB\""), "p:5:11: limits.message: must be at most \"1GiB\""),
+        (plain("[limits]\nhistory = \"63KiB\""), "p:5:11: limits.history: must be at least \"64KiB\""),
         (plain("[limits]\nhandshake = \"0s\""), "p:5:13: limits.handshake: must be longer than zero"),
         (plain("[limits]\nhandshake = \"9999d\""), "p:5:13: limits.handshake: must be at most \"3660d\""),
         (
