@@ -10,6 +10,7 @@
 //! 2. All rules about time are the keeper's; the service reads clocks and does as it says.
 //! 3. A token's text, and a secret, are in no error, log or `Debug`.
 
+mod hash;
 pub mod keeper;
 pub mod service;
 pub mod source;

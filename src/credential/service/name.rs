@@ -4,6 +4,8 @@ use std::sync::OnceLock;
 
 use aws_lc_rs::{hmac, rand};
 
+use crate::credential::hash;
+
 /// Eight hexadecimal digits that stand for a credential in the log. Without the key nobody can try
 /// identities until one fits.
 pub(super) fn short_name(route: &str, identity: &str) -> String {
@@ -12,15 +14,7 @@ pub(super) fn short_name(route: &str, identity: &str) -> String {
 
 /// A hash that only this process can make.
 pub(super) fn hashed(parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = hmac::Context::with_key(key());
-    for part in parts {
-        // The length keeps `ab`, `c` apart from `a`, `bc`.
-        context.update(&part.len().to_be_bytes());
-        context.update(part);
-    }
-    let mut hash = [0; 32];
-    hash.copy_from_slice(context.sign().as_ref());
-    hash
+    hash::hashed(key(), parts)
 }
 
 fn key() -> &'static hmac::Key {
