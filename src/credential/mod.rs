@@ -11,11 +11,13 @@
 //! 3. A token's text, and a secret, are in no error, log or `Debug`.
 
 mod hash;
+pub mod history;
 pub mod keeper;
 pub mod service;
 pub mod source;
 pub mod token;
 
+pub use history::{Standing, TokenKey};
 pub use keeper::{Outcome, Trigger};
 pub use service::{Credential, Observer, Spec, Status, Subscription};
 pub use source::Source;
