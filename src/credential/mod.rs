@@ -4,6 +4,9 @@
 //!   sessions ── current, usable, demand ──► service ── Event ──► keeper (pure)
 //!      ▲                                     │  ▲  ◄── Action ──┘
 //!      └────────── after each publish ───────┘  └── Issued ── source
+//!
+//!   a client's token ── standing ──► store ── Supersession ──► history (pure)
+//!   a newer one      ── supersede ─►   └── memory, or disk
 //! ```
 //!
 //! 1. A credential has one current token, read at the moment it is used. Nobody keeps a copy.
@@ -15,10 +18,12 @@ pub mod history;
 pub mod keeper;
 pub mod service;
 pub mod source;
+pub mod store;
 pub mod token;
 
 pub use history::{Standing, TokenKey};
 pub use keeper::{Outcome, Trigger};
 pub use service::{Credential, Observer, Spec, Status, Subscription};
 pub use source::Source;
+pub use store::{Store, StoreError, Successor, Supersede};
 pub use token::{Generation, Token};

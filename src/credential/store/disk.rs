@@ -1,0 +1,231 @@
+//! The store that outlives the process.
+//!
+//! ```text
+//!   supersede ──► queue ──► whoever has the turn takes all that wait:
+//!   supersede ──►             draft ──► one transaction ──► index ──► each is told
+//! ```
+//!
+//! 1. One has the turn. Those that come meanwhile wait, and the next of them takes all: a flush of the disk is slow,
+//!    and one serves many.
+//! 2. The index changes after the disk, and only if the disk did.
+//! 3. After a write that failed the disk may hold it or not. The file is opened anew then, and first of all given
+//!    back what the index has; until that is done there is no other change.
+
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::{
+    StoreError, file,
+    index::{Index, StoreKey},
+    table::{self, Mount, Table},
+};
+use crate::{
+    clock::Now,
+    credential::history::{Changes, Supersession, TokenKey},
+};
+
+/// So many changes wait at once; more wait for a place to wait in.
+const WAITING: usize = 4096;
+
+/// So many changes share one transaction at most.
+const TOGETHER: usize = 1024;
+
+/// So much is swept in one transaction.
+const SWEPT: usize = 4096;
+
+/// A history on disk.
+pub struct Disk(Arc<Shared>);
+
+struct Shared {
+    index: Index,
+    queue: Mutex<VecDeque<Waiting>>,
+    /// In the queue.
+    places: Semaphore,
+    /// At the table.
+    turn: Arc<Semaphore>,
+    table: Mutex<Held>,
+    /// Transactions that changed something.
+    commits: AtomicU64,
+}
+
+/// A change, and who waits for it.
+struct Waiting {
+    change: Supersession,
+    tell: oneshot::Sender<Result<(), StoreError>>,
+}
+
+/// The database, as long as it can be trusted.
+struct Held {
+    file: PathBuf,
+    mount: Mount,
+    key: StoreKey,
+    table: Option<Table>,
+    /// What the last write was about, where it failed.
+    doubtful: Vec<TokenKey>,
+}
+
+impl Disk {
+    /// Opens the file in the directory `path`, and loads it.
+    pub(super) fn open(path: &Path, history_bytes: usize) -> Result<Self, StoreError> {
+        Self::mounted(path, history_bytes, table::mount())
+    }
+
+    pub(super) fn mounted(path: &Path, history_bytes: usize, mount: Mount) -> Result<Self, StoreError> {
+        let file = file::in_directory(path)?;
+        let table = Table::open(&file, true, &mount)?;
+        let now = Now::read();
+        let history = table.load(history_bytes, now)?;
+        tracing::info!(tokens = history.len(), bytes = history.bytes(), "history of tokens loaded");
+        let key = table.key;
+        let shared = Arc::new(Shared {
+            index: Index::new(&key, history),
+            queue: Mutex::default(),
+            places: Semaphore::new(WAITING),
+            turn: Arc::new(Semaphore::new(1)),
+            table: Mutex::new(Held { file, mount, key, table: Some(table), doubtful: Vec::new() }),
+            commits: AtomicU64::new(0),
+        });
+        shared.sweep(now)?;
+        Ok(Self(shared))
+    }
+
+    pub(super) fn index(&self) -> &Index {
+        &self.0.index
+    }
+
+    pub(super) async fn supersede(&self, change: Supersession) -> Result<(), StoreError> {
+        let _place = self.0.places.acquire().await.map_err(|_| StoreError::Stopped)?;
+        let (tell, mut told) = oneshot::channel();
+        self.0.queue().push_back(Waiting { change, tell });
+        // More than once only where those before this one are too many for one transaction.
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut told => return answer.unwrap_or(Err(StoreError::Stopped)),
+                turn = self.turn() => self.in_turn(turn?, Shared::write_waiting).await?,
+            }
+        }
+    }
+
+    pub(super) async fn sweep(&self, now: Now) -> Result<(), StoreError> {
+        let turn = self.turn().await?;
+        self.in_turn(turn, move |shared| shared.sweep(now)).await?
+    }
+
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+        self.0.turn.clone().acquire_owned().await.map_err(|_| StoreError::Stopped)
+    }
+
+    /// Runs `work` where it may block. The turn ends with it, not with the one who waits for it.
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        turn: OwnedSemaphorePermit,
+        work: impl FnOnce(&Shared) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = self.0.clone();
+        let work = move || {
+            let answer = work(&shared);
+            drop(turn);
+            answer
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Stopped)
+    }
+
+    /// How many transactions there were.
+    #[cfg(test)]
+    pub(super) fn commits(&self) -> u64 {
+        self.0.commits.load(Ordering::Relaxed)
+    }
+}
+
+impl Shared {
+    /// Makes the changes that wait, as many as go together, and tells those who wait for them.
+    fn write_waiting(&self) {
+        let mut together: Vec<_> = {
+            let mut queue = self.queue();
+            let some = queue.len().min(TOGETHER);
+            queue.drain(..some).collect()
+        };
+        // One that nobody waits for any more is not made.
+        together.retain(|waiting| !waiting.tell.is_closed());
+        let (changes, tell): (Vec<_>, Vec<_>) =
+            together.into_iter().map(|waiting| (waiting.change, waiting.tell)).unzip();
+        let Some(now) = changes.last().map(|last| last.now) else { return };
+        let written = self.write(|| self.index.draw_up(&changes), now);
+        for tell in tell {
+            // Who has gone meanwhile does not want to know.
+            let _ = tell.send(written.clone());
+        }
+    }
+
+    fn sweep(&self, now: Now) -> Result<(), StoreError> {
+        loop {
+            let mut all = true;
+            let swept = || {
+                let (changes, last) = self.index.draw_up_sweep(now, SWEPT);
+                all = last;
+                changes
+            };
+            self.write(swept, now)?;
+            if all {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Draws up changes, writes them down, and makes them.
+    fn write(&self, draw_up: impl FnOnce() -> Changes, now: Now) -> Result<(), StoreError> {
+        let mut held = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = held.ready(&self.index)?;
+        let changes = draw_up();
+        if changes.writes.is_empty() {
+            return Ok(());
+        }
+        let rows = changes.writes.iter().map(|(key, record)| (key, record.as_ref()));
+        if let Err(error) = table.write(rows) {
+            held.table = None;
+            held.doubtful = changes.writes.into_iter().map(|(key, _)| key).collect();
+            return Err(error);
+        }
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.index.apply(changes, now);
+        Ok(())
+    }
+
+    fn queue(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    /// The database, which says what the index says.
+    fn ready(&mut self, index: &Index) -> Result<&Table, StoreError> {
+        let table = match self.table.take() {
+            Some(table) => table,
+            None => self.again(index)?,
+        };
+        Ok(self.table.insert(table))
+    }
+
+    /// Opens the file anew, and gives it back what it may have lost, or gained.
+    fn again(&mut self, index: &Index) -> Result<Table, StoreError> {
+        let table = Table::open(&self.file, false, &self.mount)?;
+        if table.key != self.key {
+            let what = "it was put in the place of the one that was open".to_owned();
+            return Err(StoreError::Damaged { file: self.file.clone(), what });
+        }
+        let history = index.history();
+        table.write(self.doubtful.iter().map(|key| (key, history.record(key))))?;
+        drop(history);
+        self.doubtful.clear();
+        Ok(table)
+    }
+}

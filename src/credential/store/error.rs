@@ -1,0 +1,47 @@
+//! Why a store cannot be opened, or does not take a change.
+
+use std::{io, path::PathBuf};
+
+/// Each names the file, and the way out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The directory is not there and cannot be made, or cannot be used.
+    #[error("the directory {} cannot be used: {kind}; make it, or change path in [state]", path.display())]
+    Directory { path: PathBuf, kind: io::ErrorKind },
+    /// The file cannot be opened or read.
+    #[error("the file {} cannot be opened: {kind}", file.display())]
+    Unopened { file: PathBuf, kind: io::ErrorKind },
+    /// Others than the owner may use the file.
+    #[error("the file {0} is open to others (mode {mode:03o}); close it: chmod 600 {0}", file.display())]
+    OpenToOthers { file: PathBuf, mode: u32 },
+    /// Another process has it.
+    #[error(
+        "the file {0} has an owner already: look for another perennial with the same path in [state] \
+         (`fuser {0}` names it); stop it, or give each a path of its own",
+        file.display()
+    )]
+    Owned { file: PathBuf },
+    /// Not a file of this store, or not whole.
+    #[error(
+        "the file {} is damaged, or not one of Perennial's ({what}); put a copy of it back, or move it away \
+         to begin anew: what was revoked is then forgotten",
+        file.display()
+    )]
+    Damaged { file: PathBuf, what: String },
+    /// Of another version.
+    #[error(
+        "the file {} has schema {found}, and this version knows {known}; run the version that wrote it, or move \
+         it away to begin anew: what was revoked is then forgotten",
+        file.display()
+    )]
+    Schema { file: PathBuf, found: u32, known: u32 },
+    /// A change could not be made durable.
+    #[error("the file {} takes no change: {what}", file.display())]
+    Unwritten { file: PathBuf, what: String },
+    /// The change was given up before it was made.
+    #[error("the store stopped before the change was made")]
+    Stopped,
+    /// The system has none.
+    #[error("the system gives no random bytes")]
+    NoRandomBytes,
+}

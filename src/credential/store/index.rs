@@ -1,0 +1,122 @@
+//! The history as every store has it: in memory, with the store's key, read by many and changed by one.
+
+use std::{
+    sync::{Mutex, PoisonError, RwLock, RwLockReadGuard},
+    time::Duration,
+};
+
+use aws_lc_rs::{hmac, rand};
+
+use super::{StoreError, Successor, seal};
+use crate::{
+    clock::{Instant, Now},
+    credential::{
+        hash::hashed,
+        history::{Changes, History, Standing, Supersession, TokenKey},
+    },
+};
+
+/// So many records at most are swept with a change, beside what it needs itself.
+const SWEPT: usize = 64;
+
+/// No more than one warning in this time.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
+
+/// The key with which a store makes its keys of tokens.
+pub(super) type StoreKey = [u8; 32];
+
+pub(super) fn new_key() -> Result<StoreKey, StoreError> {
+    let mut key = [0; 32];
+    rand::fill(&mut key).map_err(|_| StoreError::NoRandomBytes)?;
+    Ok(key)
+}
+
+/// What is in memory.
+pub(crate) struct Index {
+    key: hmac::Key,
+    history: RwLock<History>,
+    crowded: Mutex<Crowded>,
+}
+
+/// What went for want of room, since it was last said.
+#[derive(Default)]
+struct Crowded {
+    evicted: usize,
+    said: Option<Instant>,
+}
+
+impl Index {
+    pub(super) fn new(key: &StoreKey, history: History) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+        Self { key, history: RwLock::new(history), crowded: Mutex::default() }
+    }
+
+    pub(super) fn key(&self, scope: &str, identity: &str, token: &str) -> TokenKey {
+        TokenKey(hashed(&self.key, &[scope.as_bytes(), identity.as_bytes(), token.as_bytes()]))
+    }
+
+    pub(super) fn standing(&self, key: &TokenKey, presented: &str, now: Now) -> Standing<Successor> {
+        let standing = self.history().standing(key, now);
+        match standing {
+            Standing::Unknown => Standing::Unknown,
+            Standing::Current { generation } => Standing::Current { generation },
+            Standing::Revoked => Standing::Revoked,
+            Standing::Grace { text, successor, generation, expires_wall } => {
+                match seal::unseal(key, presented, &successor, &text) {
+                    Some(text) => Standing::Grace { text, successor, generation, expires_wall },
+                    // Superseded it is; with what, nobody can tell any more.
+                    None => Standing::Revoked,
+                }
+            }
+        }
+    }
+
+    /// What these changes come to, one after another, with a little sweeping.
+    pub(super) fn draw_up(&self, changes: &[Supersession]) -> Changes {
+        let history = self.history();
+        let mut draft = history.draft();
+        for change in changes {
+            draft.supersede(change);
+        }
+        if let Some(last) = changes.last() {
+            draft.sweep(last.now, SWEPT);
+        }
+        draft.trim();
+        draft.changes()
+    }
+
+    /// What sweeping comes to, `at_most` so much of it, and whether that is all.
+    pub(super) fn draw_up_sweep(&self, now: Now, at_most: usize) -> (Changes, bool) {
+        let history = self.history();
+        let mut draft = history.draft();
+        let all = draft.sweep(now, at_most);
+        draft.trim();
+        (draft.changes(), all)
+    }
+
+    /// Makes changes that were drawn up here, with no other made in between.
+    pub(super) fn apply(&self, changes: Changes, now: Now) {
+        self.count(changes.evicted, now);
+        self.history.write().unwrap_or_else(PoisonError::into_inner).apply(changes);
+    }
+
+    pub(super) fn history(&self) -> RwLockReadGuard<'_, History> {
+        self.history.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, evicted: usize, now: Now) {
+        if evicted == 0 {
+            return;
+        }
+        let mut crowded = self.crowded.lock().unwrap_or_else(PoisonError::into_inner);
+        crowded.evicted += evicted;
+        if crowded.said.is_none_or(|said| now.mono.saturating_duration_since(said) >= BETWEEN_WARNINGS) {
+            tracing::warn!(
+                forgotten = crowded.evicted,
+                "more tokens are superseded than there is room for: the oldest are forgotten before their time; \
+                 raise history in [limits]"
+            );
+            *crowded = Crowded { evicted: 0, said: Some(now.mono) };
+        }
+    }
+}
