@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
-    Admin, Limits, Listen, ListenTls, Route, StateConfig, keys,
+    Admin, Limits, Listen, ListenTls, Route, Share, StateConfig, keys,
     raw::{Found, Section},
     value::{address, boolean, count, duration, file, one_of, readable, size, span_of_time},
 };
@@ -94,7 +94,7 @@ pub(super) fn gate(root: &Section<'_>, listen: &Found<Listen>, routes: &[Arc<Rou
     if listen.open || closed || listen.address.ip().to_canonical().is_loopback() {
         return;
     }
-    for route in routes.iter().filter(|route| route.client.secret.is_none()) {
+    for route in routes.iter().filter(|route| lets_anyone_in(route)) {
         let message = format!(
             "reachable from other machines, and route \"{}\" lets anyone in: set its secret in \
              [route.client], or client_ca in [listen], or say open = true in [listen]",
@@ -102,4 +102,11 @@ pub(super) fn gate(root: &Section<'_>, listen: &Found<Listen>, routes: &[Arc<Rou
         );
         root.problems.add(span, "listen.address", message);
     }
+}
+
+/// Is there nothing that a client has to show? A token of its own is judged by the service, where the
+/// credential behind it is that client's alone.
+fn lets_anyone_in(route: &Route) -> bool {
+    let each = matches!(&route.token, Some(token) if matches!(token.share, Share::Client { .. }));
+    route.client.secret.is_none() && !(each && route.client.token.is_some())
 }

@@ -46,6 +46,7 @@ pub(super) const TOKEN: Keys = Keys {
         "check_every",
         "lifetime",
         "share",
+        "identity",
         "timeout",
         "url",
         "method",
@@ -63,7 +64,6 @@ pub(super) const TOKEN: Keys = Keys {
         "path",
     ],
     later: &[
-        "identity",
         "command",
         "token_url",
         "issuer",
@@ -85,23 +85,37 @@ pub(super) const SOURCES: &[(&str, &[&str])] = &[
 ];
 
 pub(super) const CLIENT: Keys =
-    Keys { table: "route.client", now: &["origins", "secret"], later: &["token", "grace", "revoke_for"] };
+    Keys { table: "route.client", now: &["origins", "secret", "token", "grace", "revoke_for"], later: &[] };
+
+pub(super) const CLIENT_TOKEN: Keys =
+    Keys { table: "route.client.token", now: &["query", "subprotocol", "header", "cookie"], later: &[] };
 
 pub(super) const HANDSHAKE: Keys = Keys {
     table: "route.handshake",
-    now: &["query", "header", "subprotocol", "cookie"],
-    later: &["greeting"],
+    now: &["query", "header", "subprotocol", "cookie", "greeting"],
+    later: &[],
 };
 
 pub(super) const SESSION: Keys = Keys {
     table: "route.session",
-    now: &["queue", "hold", "reconnect", "keepalive"],
-    later: &["park", "overlap"],
+    now: &["queue", "hold", "reconnect", "keepalive", "park", "overlap", "swap"],
+    later: &[],
 };
 
 /// Where several have a key, the first is the likeliest home of one that went astray.
-const ALL: &[&Keys] =
-    &[&LISTEN, &ADMIN, &LIMITS, &ROUTE, &ROUTE_TLS, &TOKEN, &CLIENT, &HANDSHAKE, &SESSION, &STATE];
+const ALL: &[&Keys] = &[
+    &LISTEN,
+    &ADMIN,
+    &LIMITS,
+    &ROUTE,
+    &ROUTE_TLS,
+    &TOKEN,
+    &CLIENT,
+    &CLIENT_TOKEN,
+    &HANDSHAKE,
+    &SESSION,
+    &STATE,
+];
 
 /// What to say of a key that `keys` does not have: the nearest that it has, else where it belongs,
 /// else all that it has.

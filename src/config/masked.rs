@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    AblyKeySource, Config, DialectKind, HttpBody, HttpSource, Listen, Route, SourceConfig, StateConfig,
-    TokenConfig, UpstreamTls, endpoint::Schemes, value::UNITS,
+    AblyKeySource, Config, DialectKind, HttpBody, HttpSource, Listen, Overlap, Route, SessionPolicy, Share,
+    SourceConfig, StateConfig, Swap, TokenConfig, UpstreamTls, endpoint::Schemes, value::UNITS,
 };
 
 impl Config {
@@ -84,6 +84,7 @@ impl Page {
             "dialect",
             match route.dialect {
                 DialectKind::None => "none",
+                DialectKind::Handshake => "handshake",
                 DialectKind::Ably => "ably",
             },
         );
@@ -97,12 +98,42 @@ impl Page {
         if let Some(secret) = &route.client.secret {
             self.raw("secret", secret.masked());
         }
+        self.client_token(route);
         self.handshake(route);
+        self.session(&route.session, route.dialect == DialectKind::Handshake);
+    }
+
+    fn session(&mut self, session: &SessionPolicy, swaps: bool) {
         self.table("[route.session]");
-        self.text("queue", size(route.session.queue));
-        self.text("hold", time(route.session.hold));
-        self.text("reconnect", time(route.session.reconnect));
-        self.text("keepalive", time(route.session.keepalive));
+        self.text("queue", size(session.queue));
+        self.text("hold", time(session.hold));
+        self.text("reconnect", time(session.reconnect));
+        self.text("keepalive", time(session.keepalive));
+        if swaps {
+            self.text("park", time(session.park));
+            self.text("overlap", if session.overlap == Overlap::Keep { "keep" } else { "discard" });
+            self.text("swap", if session.swap == Swap::Make { "make" } else { "break" });
+        }
+    }
+
+    /// What is remembered of a client's own token, and where it is found.
+    fn client_token(&mut self, route: &Route) {
+        let Some(places) = &route.client.token else { return };
+        if matches!(&route.token, Some(TokenConfig { share: Share::Client { .. }, .. })) {
+            self.text("grace", time(route.client.grace));
+            self.text("revoke_for", time(route.client.revoke_for));
+        }
+        self.table("[route.client.token]");
+        let header = places.header.as_ref().map(|(name, before)| format!("{name}: {before}{{token}}"));
+        let lines = [
+            ("query", places.query.clone()),
+            ("subprotocol", places.subprotocol.clone()),
+            ("header", header),
+            ("cookie", places.cookie.clone()),
+        ];
+        for (key, value) in lines.into_iter().filter_map(|(key, value)| Some((key, value?))) {
+            self.text(key, value);
+        }
     }
 
     fn tls(&mut self, header: &str, tls: &UpstreamTls) {
@@ -139,7 +170,14 @@ impl Page {
             self.text("lifetime", time(lifetime));
         }
         self.text("timeout", time(token.refresh.timeout));
-        self.text("share", "route");
+        match &token.share {
+            Share::Route => self.text("share", "route"),
+            Share::Client { identity } => {
+                self.text("share", "client");
+                let identity = identity.as_ref().map_or_else(|| "{client.token}".to_owned(), |text| text.shown(true));
+                self.text("identity", identity);
+            }
+        }
         // Last, since a source may end with a table of its own.
         write(self);
     }
@@ -179,11 +217,20 @@ impl Page {
             place.subprotocol.as_ref().map(|value| ("subprotocol", value.shown(false))),
             place.cookie.as_ref().map(|cookie| ("cookie", cookie.clone())),
         ];
-        if lines.iter().flatten().next().is_some() {
+        if lines.iter().flatten().next().is_some() || place.greeting.is_some() {
             self.table("[route.handshake]");
         }
         for (key, value) in lines.into_iter().flatten() {
             self.text(key, value);
+        }
+        if let Some(members) = &place.greeting {
+            let member = |(key, value): (&String, &serde_json::Value)| {
+                let value =
+                    toml::Value::try_from(value).map_or_else(|_| quoted("null"), |value| value.to_string());
+                format!("{} = {value}", quoted(key))
+            };
+            let members = members.iter().map(member);
+            self.raw("greeting", format_args!("{{ {} }}", members.collect::<Vec<_>>().join(", ")));
         }
     }
 }

@@ -8,6 +8,7 @@
 //!
 //! The room is pure, but for reading the file, the secrets and the files that it names.
 
+mod client;
 mod endpoint;
 mod error;
 mod general;

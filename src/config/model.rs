@@ -138,6 +138,8 @@ pub struct UpstreamTls {
 pub enum DialectKind {
     /// No dialect: a plain WebSocket reverse proxy.
     None,
+    /// A service that is told of a token at the handshake and nowhere else: a new token is a new connection.
+    Handshake,
     /// Ably's realtime protocol, version 2 and later.
     Ably,
 }
@@ -147,8 +149,23 @@ pub enum DialectKind {
 pub struct TokenConfig {
     /// Where tokens come from.
     pub source: SourceConfig,
+    /// Whose they are.
+    pub share: Share,
     /// When they are fetched anew.
     pub refresh: RefreshPolicy,
+}
+
+/// Whose the tokens of a route are.
+#[derive(Debug, Clone)]
+pub enum Share {
+    /// One credential for all clients.
+    Route,
+    /// One for each client; `identity` is what makes two clients the same, beside the token that they show.
+    /// Without it, it is that token alone, which [`ClientGate::token`] then finds.
+    Client {
+        /// Expanded for [`Place::Text`]; names parameters and headers of the client's request.
+        identity: Option<Template>,
+    },
 }
 
 /// When a credential is refreshed.
@@ -186,8 +203,10 @@ pub enum SourceConfig {
 /// `source = "http"`.
 #[derive(Debug, Clone)]
 pub struct HttpSource {
-    /// The token endpoint.
+    /// The token endpoint; of its path, names stand for one letter each.
     pub endpoint: Endpoint,
+    /// Path and query, expanded for [`Place::Url`].
+    pub target: Template,
     /// Of the leg to it: `[route.token.tls]`.
     pub tls: UpstreamTls,
     /// GET, POST, PUT or PATCH; GET exactly where there is no body, unless the file says otherwise.
@@ -227,12 +246,43 @@ pub struct AblyKeySource {
 }
 
 /// Who is let in.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ClientGate {
     /// Origins of browsers, as `scheme://host[:port]`; empty: same origin only.
     pub origins: Vec<String>,
     /// What a client must present, in `Authorization: Bearer`, `X-Perennial-Secret` or the query `secret`.
     pub secret: Option<Secret>,
+    /// Where a client's own token is found.
+    pub token: Option<TokenPlaces>,
+    /// How long a superseded token is still taken from a returning client; may be zero.
+    pub grace: Duration,
+    /// How long a superseded token is remembered as revoked; no shorter than `grace`.
+    pub revoke_for: Duration,
+}
+
+impl Default for ClientGate {
+    fn default() -> Self {
+        Self {
+            origins: Vec::new(),
+            secret: None,
+            token: None,
+            grace: Duration::from_secs(5 * 60),
+            revoke_for: Duration::from_secs(150 * 60),
+        }
+    }
+}
+
+/// Where a client shows its own token; at least one place is set.
+#[derive(Debug, Clone, Default)]
+pub struct TokenPlaces {
+    /// The parameter of the query whose value it is.
+    pub query: Option<String>,
+    /// What stands before it in one of the offers of `Sec-WebSocket-Protocol`.
+    pub subprotocol: Option<String>,
+    /// The header, and what stands before it there.
+    pub header: Option<(http::HeaderName, String)>,
+    /// The cookie whose value it is.
+    pub cookie: Option<String>,
 }
 
 /// Where the upstream takes the token. All empty: where the dialect, or the client, puts it.
@@ -246,6 +296,15 @@ pub struct Placement {
     pub subprotocol: Option<Template>,
     /// The cookie whose value is the token.
     pub cookie: Option<String>,
+    /// Members of the first message of a connection that replaced another: such a one is swallowed.
+    pub greeting: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+impl Placement {
+    /// Does it say where the token goes?
+    pub fn places(&self) -> bool {
+        self.query.is_some() || self.header.is_some() || self.subprotocol.is_some() || self.cookie.is_some()
+    }
 }
 
 /// What one session may hold, and for how long.
@@ -259,6 +318,30 @@ pub struct SessionPolicy {
     pub reconnect: Duration,
     /// Silence of a leg after which it is pinged; after one and a half times as long the upstream counts as lost.
     pub keepalive: Duration,
+    /// How long an upstream is kept for a client that went away; zero: not at all.
+    pub park: Duration,
+    /// What becomes of messages that a new connection sends before the old one has ended.
+    pub overlap: Overlap,
+    /// Which comes first where a new connection replaces a live one.
+    pub swap: Swap,
+}
+
+/// What becomes of messages that a new connection sends before the old one has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overlap {
+    /// They follow those of the old one: nothing is lost, and what is sent to both is heard twice.
+    Keep,
+    /// They are not passed on, and counted as lost: what is sent to both is heard once.
+    Discard,
+}
+
+/// How a new connection replaces a live one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Swap {
+    /// It is made before the old one is broken.
+    Make,
+    /// The old one is broken before it is made: the service allows one only.
+    Break,
 }
 
 impl HttpBody {

@@ -6,16 +6,14 @@ use http::HeaderName;
 use toml::de::DeValue;
 
 use super::{
-    ClientGate, DialectKind, Endpoint, Placement, Route, SessionPolicy, Template, Upstream, UpstreamTls,
+    ClientGate, DialectKind, Endpoint, Overlap, Placement, Route, SessionPolicy, Swap, Template, Upstream,
+    UpstreamTls, client,
     endpoint::Schemes,
     keys::{self, Keys},
     raw::{Found, Section},
     template::{Name, Place},
     token,
-    value::{
-        duration, http_token, label, one_of, origins, parameter, path, readable, secret, size, span_of_time,
-        string,
-    },
+    value::{duration, http_token, label, one_of, parameter, path, readable, size, span_of_time, string},
 };
 
 /// All routes, the longest path first.
@@ -57,7 +55,7 @@ fn name_the_nameless(routes: &mut [Parsed]) {
     for Parsed { route, number } in routes.iter_mut().filter(|parsed| parsed.route.name.is_empty()) {
         route.name = match route.dialect {
             DialectKind::Ably if !taken.iter().any(|name| name == "ably") => "ably".to_owned(),
-            DialectKind::Ably | DialectKind::None => format!("route{number}"),
+            DialectKind::Ably | DialectKind::Handshake | DialectKind::None => format!("route{number}"),
         };
         taken.push(route.name.clone());
     }
@@ -68,15 +66,20 @@ fn route(section: &Section<'_>, number: usize) -> Option<Parsed> {
     let name = section.value("name", label);
     let path = section.value("path", path);
     let endpoint = section.required("upstream", "upstream = \"wss://…\"", |v| url(v, Schemes::WebSocket));
-    let dialect = section.required("dialect", "dialect = \"ably\", or \"none\" for a plain proxy", dialect);
-    let token = token::token(section);
+    let hint = "dialect = \"ably\" or \"handshake\", or \"none\" for a plain proxy";
+    let dialect = section.required("dialect", hint, dialect);
+    let (client, client_table) = client::client(section);
+    let token = token::token(section, client.token.is_some());
     let tls = endpoint.as_ref().map(|endpoint| leg(section, &keys::ROUTE_TLS, &endpoint.value));
-    let client = client(section);
     let handshake = section.table("handshake", &keys::HANDSHAKE);
-    let placement = handshake.as_ref().map(placement);
-    let session = session(section);
+    let placement = handshake.as_ref().map(|table| placement(table, client.token.is_some()));
+    let swaps = dialect.as_ref().is_none_or(|dialect| dialect.value == DialectKind::Handshake);
+    let session = session(section, swaps);
     if let Some(dialect) = &dialect {
-        fits(section, dialect, handshake.as_ref());
+        fits(section, dialect, handshake.as_ref(), &client);
+        let token = token.as_ref().and_then(Option::as_ref);
+        client::fits(section, client_table.as_ref(), &client, token, dialect.value);
+        only_what_swaps(dialect.value, handshake.as_ref());
     }
     Some(Parsed {
         number,
@@ -94,23 +97,39 @@ fn route(section: &Section<'_>, number: usize) -> Option<Parsed> {
 }
 
 fn dialect(value: &DeValue<'_>) -> Result<DialectKind, String> {
-    Ok(match one_of(value, &["ably", "none"], &["handshake"])? {
+    Ok(match one_of(value, &["ably", "handshake", "none"], &[])? {
         "ably" => DialectKind::Ably,
+        "handshake" => DialectKind::Handshake,
         _ => DialectKind::None,
     })
 }
 
 /// Does what the route has go together with its dialect?
-fn fits(section: &Section<'_>, dialect: &Found<DialectKind>, handshake: Option<&Section<'_>>) {
+fn fits(
+    section: &Section<'_>,
+    dialect: &Found<DialectKind>,
+    handshake: Option<&Section<'_>>,
+    client: &ClientGate,
+) {
     let problem = |message: &str| section.problem_at(&dialect.span, "dialect", message);
+    // An empty table says nothing, which is a problem of its own.
+    let only_greeting =
+        |table: &Section<'_>| table.has("greeting") && !PLACES.iter().any(|key| table.has(key));
+    let placed = handshake.is_some_and(|table| !only_greeting(table));
+    if section.has("token") && dialect.value != DialectKind::Ably && !placed && client.token.is_none() {
+        problem(
+            "it is not said where the token goes; add [route.handshake] with query = \"token\" or \
+             header = \"Authorization: Bearer {token}\", or token in [route.client] where clients show their own",
+        );
+    }
     match (dialect.value, section.has("token"), handshake) {
+        (DialectKind::Handshake, false, _) => problem(
+            "\"handshake\" needs a token; add [route.token] with source = \"http\" and url = \"https://…\", \
+             or write \"none\" for a plain proxy",
+        ),
         (DialectKind::Ably, false, _) => problem(
             "\"ably\" needs a token; add [route.token] with source = \"ably-key\" and \
              key = { env = \"ABLY_KEY\" }, or with source = \"http\" and url = \"https://…\"",
-        ),
-        (DialectKind::None, true, None) => problem(
-            "\"none\" does not know where the token goes; add [route.handshake] with query = \"token\" or \
-             header = \"Authorization: Bearer {token}\"",
         ),
         (_, true, Some(handshake)) if dialect.value == DialectKind::Ably => {
             handshake.problem("\"ably\" puts the token where the service takes it; remove this table")
@@ -118,17 +137,31 @@ fn fits(section: &Section<'_>, dialect: &Found<DialectKind>, handshake: Option<&
         (DialectKind::None, false, Some(handshake)) => {
             handshake.problem("there is no token to place; add [route.token], or remove this table");
         }
-        (DialectKind::Ably, true, _)
-        | (DialectKind::None, true, Some(_))
+        (DialectKind::Ably | DialectKind::Handshake | DialectKind::None, true, _)
         | (DialectKind::None, false, None) => {}
     }
 }
+
+/// The places of `[route.handshake]`.
+const PLACES: [&str; 4] = ["query", "header", "subprotocol", "cookie"];
+
+/// A connection that replaces another is made by "handshake" alone.
+fn only_what_swaps(dialect: DialectKind, handshake: Option<&Section<'_>>) {
+    if dialect == DialectKind::Handshake {
+        return;
+    }
+    if let Some(table) = handshake.filter(|table| table.has("greeting")) {
+        table.problem_at(&table.span_of("greeting"), "greeting", ONLY_HANDSHAKE);
+    }
+}
+
+const ONLY_HANDSHAKE: &str = "has no effect: only dialect = \"handshake\" replaces connections; remove it";
 
 /// A URL without names in it.
 pub(super) fn url(value: &DeValue<'_>, schemes: Schemes) -> Result<Endpoint, String> {
     let text = string(value)?;
     if Template::parse(&text).names().next().is_some() {
-        return Err("a name in a URL is not available in this version; write the URL out".to_owned());
+        return Err("a name has no value in this URL; write it out".to_owned());
     }
     Endpoint::parse(&text, schemes)
 }
@@ -160,48 +193,48 @@ pub(super) fn leg(section: &Section<'_>, keys: &'static Keys, endpoint: &Endpoin
     }
 }
 
-fn client(section: &Section<'_>) -> ClientGate {
-    let Some(table) = section.table("client", &keys::CLIENT) else { return ClientGate::default() };
-    ClientGate {
-        origins: table.value("origins", origins).unwrap_or_default(),
-        secret: table.value("secret", secret),
-    }
-}
-
-fn placement(table: &Section<'_>) -> Placement {
+fn placement(table: &Section<'_>, client_token: bool) -> Placement {
     if table.written().next().is_none() {
         table.problem("says nothing; add query, header, subprotocol or cookie");
     }
     Placement {
         query: table.value("query", parameter),
-        header: table.value("header", header_line),
+        header: table.value("header", |value| header_line(value, client_token)),
         subprotocol: table.value("subprotocol", |value| {
             let template = Template::parse(&string(value)?);
-            names_the_token(&template)?;
+            names_the_token(&template, client_token)?;
             let names_ok = template
                 .expand(Place::Text, &|_| Some(""))
                 .is_ok_and(|text| text.bytes().all(super::template::is_token_byte));
             if names_ok { Ok(template) } else { Err("a subprotocol has no spaces or separators".to_owned()) }
         }),
         cookie: table.value("cookie", http_token),
+        greeting: table.value("greeting", greeting),
+    }
+}
+
+/// Members of a JSON object.
+fn greeting(value: &DeValue<'_>) -> Result<serde_json::Map<String, serde_json::Value>, String> {
+    let what = "expected members of a JSON object, such as { type = \"reconnected\" }";
+    match value.as_table().map(token::json_object).transpose()? {
+        Some(serde_json::Value::Object(members)) if !members.is_empty() => Ok(members),
+        _ => Err(what.to_owned()),
     }
 }
 
 /// `"Name: value with {token}"`.
-fn header_line(value: &DeValue<'_>) -> Result<(HeaderName, Template), String> {
+fn header_line(value: &DeValue<'_>, client_token: bool) -> Result<(HeaderName, Template), String> {
     let text = string(value)?;
     let (name, value) =
         text.split_once(':').ok_or("expected a header such as \"Authorization: Bearer {token}\"")?;
     let template = Template::parse(value.trim());
-    names_the_token(&template)?;
+    names_the_token(&template, client_token)?;
     header_value(&template)?;
     Ok((header_name(name.trim_end())?, template))
 }
 
-fn names_the_token(template: &Template) -> Result<(), String> {
-    if template.names().any(|name| *name == Name::ClientToken) {
-        return Err("{client.token} is not available in this version".to_owned());
-    }
+fn names_the_token(template: &Template, client_token: bool) -> Result<(), String> {
+    client::Names { request: true, client_token }.allow(template)?;
     if template.names().any(|name| *name == Name::Token) {
         return Ok(());
     }
@@ -227,15 +260,31 @@ pub(super) fn header_value(template: &Template) -> Result<(), String> {
     Err("a header cannot hold line breaks or control characters".to_owned())
 }
 
-fn session(section: &Section<'_>) -> SessionPolicy {
+fn session(section: &Section<'_>, swaps: bool) -> SessionPolicy {
     let table = section.table("session", &keys::SESSION);
     let table = table.as_ref();
     let ten = Duration::from_secs(10);
     let time = |key| table.and_then(|t| t.value(key, span_of_time));
+    if let (Some(table), false) = (table, swaps) {
+        for key in ["park", "overlap", "swap"].into_iter().filter(|key| table.has(key)) {
+            table.problem_at(&table.span_of(key), key, ONLY_HANDSHAKE);
+        }
+    }
+    let word =
+        |key, words: &'static [&'static str; 2]| table.and_then(|t| t.value(key, |v| one_of(v, words, &[])));
     SessionPolicy {
         queue: table.and_then(|t| t.value("queue", size)).unwrap_or(1 << 20),
         hold: time("hold").unwrap_or(ten),
         reconnect: table.and_then(|t| t.value("reconnect", duration)).unwrap_or(ten * 6),
         keepalive: time("keepalive").unwrap_or(ten),
+        park: table.and_then(|t| t.value("park", duration)).unwrap_or_default(),
+        overlap: match word("overlap", &["keep", "discard"]) {
+            Some("discard") => Overlap::Discard,
+            _ => Overlap::Keep,
+        },
+        swap: match word("swap", &["make", "break"]) {
+            Some("break") => Swap::Break,
+            _ => Swap::Make,
+        },
     }
 }

@@ -127,7 +127,8 @@ fn six_lines_suffice() {
     assert_eq!((history, config.state), (64 << 20, StateConfig::Memory));
     let route = &config.routes[0];
     assert_eq!((route.name.as_str(), route.path.as_str()), ("ably", "/"));
-    let SessionPolicy { queue, hold, reconnect, keepalive } = route.session;
+    let SessionPolicy { queue, hold, reconnect, keepalive, park, overlap, swap } = route.session;
+    assert_eq!((park, overlap, swap), (Duration::ZERO, Overlap::Keep, Swap::Make));
     assert_eq!((queue, hold, reconnect, keepalive), (1 << 20, ten, ten * 6, ten));
     let token = route.token.as_ref().unwrap();
     assert_eq!((token.refresh.check_every, token.refresh.timeout), (ten * 90, ten));
@@ -229,7 +230,7 @@ fn all_problems_are_named_at_once() {
         refused(text),
         "p:2:1: listen.adress: unknown key; did you mean \"address\"?\n\
          p:4:12: limits.sessions: must be a whole number, 1 or more\n\
-         p:5:1: route.dialect: missing; add dialect = \"ably\", or \"none\" for a plain proxy\n\
+         p:5:1: route.dialect: missing; add dialect = \"ably\" or \"handshake\", or \"none\" for a plain proxy\n\
          p:5:1: route.upstream: missing; add upstream = \"wss://…\"\n\
          p:6:8: route.path: expected a path that begins with \"/\", without query, fragment or spaces\n\
          p:8:8: route.session.hold: expected a duration such as \"30s\", \"2h30m\" or \"250ms\", found an integer"

@@ -6,13 +6,14 @@ use http::{HeaderName, Method, header::CONTENT_TYPE};
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    AblyKeySource, Endpoint, HttpBody, HttpSource, RefreshPolicy, SourceConfig, Template, TokenConfig,
+    AblyKeySource, Endpoint, HttpBody, HttpSource, RefreshPolicy, Share, SourceConfig, Template, TokenConfig,
     UpstreamTls,
+    client::{self, Names},
     endpoint::Schemes,
     keys,
     raw::{Section, kind},
     route::{header_name, header_value, leg, url},
-    template::{Name, Place, is_token_byte},
+    template::{Place, is_token_byte},
     value::{file, one_of, secret, span_of_time, string, template},
 };
 
@@ -22,19 +23,23 @@ const ABLY: &str = "main.realtime.ably.net";
 const ABLY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The route's token: `Some(None)` where it has no such table, `None` where there is a problem.
-pub(super) fn token(route: &Section<'_>) -> Option<Option<TokenConfig>> {
+/// `client_token`: do clients show one of their own?
+pub(super) fn token(route: &Section<'_>, client_token: bool) -> Option<Option<TokenConfig>> {
     if !route.has("token") {
         return Some(None);
     }
     let table = route.table("token", &keys::TOKEN)?;
-    table.value("share", |value| one_of(value, &["route"], &["client"]));
+    let each = table.value("share", |value| one_of(value, &["route", "client"], &[])) == Some("client");
+    let names = Names { request: each, client_token: each && client_token };
+    let identity = table.value("identity", |value| client::identity(value, names)).flatten();
+    let share = if each { Share::Client { identity } } else { Share::Route };
     let refresh = refresh(&table);
     let words: Vec<&str> = keys::SOURCES.iter().map(|(name, _)| *name).collect();
     let hint = "source = \"http\", \"ably-key\", \"static\" or \"file\"";
     let source = table.required("source", hint, |value| one_of(value, &words, &["oauth2", "exec"]))?.value;
     only_its_own(&table, source);
     let source = match source {
-        "http" => SourceConfig::Http(Box::new(http(&table)?)),
+        "http" => SourceConfig::Http(Box::new(http(&table, names)?)),
         "ably-key" => SourceConfig::AblyKey(Box::new(ably_key(&table, &refresh)?)),
         "static" => {
             let hint = "token = { env = \"NAME\" } or { file = \"PATH\" }";
@@ -42,7 +47,7 @@ pub(super) fn token(route: &Section<'_>) -> Option<Option<TokenConfig>> {
         }
         _ => SourceConfig::File { path: table.required("path", "path = \"PATH\"", file)?.value },
     };
-    Some(Some(TokenConfig { source, refresh }))
+    Some(Some(TokenConfig { source, share, refresh }))
 }
 
 fn refresh(table: &Section<'_>) -> RefreshPolicy {
@@ -137,10 +142,12 @@ fn capability(value: &DeValue<'_>) -> Result<String, String> {
     }
 }
 
-fn http(table: &Section<'_>) -> Option<HttpSource> {
-    let endpoint = table.required("url", "url = \"https://…\"", |v| url(v, Schemes::Http));
-    let headers = table.value("headers", |value| pairs(value, "headers", header)).unwrap_or_default();
-    let body = body(table, &headers);
+fn http(table: &Section<'_>, names: Names) -> Option<HttpSource> {
+    let endpoint = table.required("url", "url = \"https://…\"", |value| named_url(value, names));
+    let headers =
+        table.value("headers", |value| pairs(value, "headers", |name, value| header(name, value, names)));
+    let headers = headers.unwrap_or_default();
+    let body = body(table, &headers, names);
     let method = table.value("method", |value| {
         let word = one_of(value, &["GET", "POST", "PUT", "PATCH"], &[])?;
         Method::from_bytes(word.as_bytes()).map_err(|error| error.to_string())
@@ -158,29 +165,43 @@ fn http(table: &Section<'_>) -> Option<HttpSource> {
     });
     let tls = endpoint
         .as_ref()
-        .map_or_else(UpstreamTls::default, |endpoint| leg(table, &keys::TOKEN_TLS, &endpoint.value));
-    Some(HttpSource {
-        endpoint: endpoint?.value,
-        tls,
-        method: method.unwrap_or(by_body),
-        headers,
-        body,
-        exchange,
-    })
+        .map_or_else(UpstreamTls::default, |found| leg(table, &keys::TOKEN_TLS, &found.value.0));
+    let (endpoint, target) = endpoint?.value;
+    Some(HttpSource { endpoint, target, tls, method: method.unwrap_or(by_body), headers, body, exchange })
 }
 
-fn header(name: &str, value: &DeValue<'_>) -> Result<(HeaderName, Template), String> {
-    let template = source_template(value)?;
+/// A URL whose path and query may name what each client has.
+fn named_url(value: &DeValue<'_>, names: Names) -> Result<(Endpoint, Template), String> {
+    let text = string(value)?;
+    let template = Template::parse(&text);
+    names.allow(&template)?;
+    // A stand-in for each name, since the parser of URLs would escape its braces.
+    let stand_in = |nth: usize| format!("~name{nth}~");
+    let mut parsed = text;
+    for (nth, name) in template.names().enumerate() {
+        parsed = parsed.replacen(&name.to_string(), &stand_in(nth), 1);
+    }
+    let mut endpoint = Endpoint::parse(&parsed, Schemes::Http)?;
+    if endpoint.host.contains('~') {
+        return Err("a name cannot stand in the host: a client would choose where secrets go".to_owned());
+    }
+    for (nth, name) in template.names().enumerate() {
+        endpoint.path_and_query = endpoint.path_and_query.replacen(&stand_in(nth), &name.to_string(), 1);
+    }
+    let target = Template::parse(&endpoint.path_and_query);
+    Ok((endpoint, target))
+}
+
+fn header(name: &str, value: &DeValue<'_>, names: Names) -> Result<(HeaderName, Template), String> {
+    let template = source_template(value, names)?;
     header_value(&template)?;
     Ok((header_name(name)?, template))
 }
 
-/// A template of a source, which is fetched for the route and so knows of no client.
-fn source_template(value: &DeValue<'_>) -> Result<Template, String> {
+/// A template of a source.
+fn source_template(value: &DeValue<'_>, names: Names) -> Result<Template, String> {
     let template = template(value)?;
-    if let Some(name) = template.names().find(|name| **name != Name::Token) {
-        return Err(format!("{name} is not available in this version: the token is the route's"));
-    }
+    names.allow(&template)?;
     Ok(template)
 }
 
@@ -206,23 +227,23 @@ fn pairs<T>(
     table.iter().map(entry).collect()
 }
 
-fn body(table: &Section<'_>, headers: &[(HeaderName, Template)]) -> HttpBody {
+fn body(table: &Section<'_>, headers: &[(HeaderName, Template)], names: Names) -> HttpBody {
     let written: Vec<&str> = ["json", "form", "body"].into_iter().filter(|key| table.has(key)).collect();
     if let [_, second, ..] = written.as_slice() {
         let message = "a request has one body: keep one of json, form and body";
         table.problem_at(&table.span_of(second), second, message);
     }
-    let json = table.value("json", json_template).map(HttpBody::Json);
+    let json = table.value("json", |value| json_template(value, names)).map(HttpBody::Json);
     let form = table.value("form", |value| {
-        pairs(value, "form", |name, value| Ok((name.to_owned(), source_template(value)?)))
+        pairs(value, "form", |name, value| Ok((name.to_owned(), source_template(value, names)?)))
     });
-    let text = table.value("body", |value| text_body(value, headers));
+    let text = table.value("body", |value| text_body(value, headers, names));
     let form = form.map(HttpBody::Form);
     json.or(form).or(text).unwrap_or(HttpBody::None)
 }
 
 /// The text of the JSON, whose strings are templates and may be secrets.
-fn json_template(value: &DeValue<'_>) -> Result<Template, String> {
+fn json_template(value: &DeValue<'_>, names: Names) -> Result<Template, String> {
     if value.as_table().is_none() {
         return Err(format!(
             "expected a table, such as json = {{ name = \"value\" }}, found {}",
@@ -230,11 +251,11 @@ fn json_template(value: &DeValue<'_>) -> Result<Template, String> {
         ));
     }
     let mut template = Template::default();
-    put_json(value, &mut template)?;
+    put_json(value, names, &mut template)?;
     Ok(template)
 }
 
-fn put_json(value: &DeValue<'_>, out: &mut Template) -> Result<(), String> {
+fn put_json(value: &DeValue<'_>, names: Names, out: &mut Template) -> Result<(), String> {
     match value {
         DeValue::Table(table) if is_secret(table) => {
             out.append(Template::verbatim("\""));
@@ -246,7 +267,7 @@ fn put_json(value: &DeValue<'_>, out: &mut Template) -> Result<(), String> {
                 let key = serde_json::Value::from(key.get_ref().as_ref());
                 let begin = if nth == 0 { "{" } else { "," };
                 out.append(Template::verbatim(&format!("{begin}{key}:")));
-                put_json(value.get_ref(), out)?;
+                put_json(value.get_ref(), names, out)?;
             }
             out.append(Template::verbatim(if table.is_empty() { "{}" } else { "}" }));
         }
@@ -256,12 +277,15 @@ fn put_json(value: &DeValue<'_>, out: &mut Template) -> Result<(), String> {
                 if nth > 0 {
                     out.append(Template::verbatim(","));
                 }
-                put_json(entry.get_ref(), out)?;
+                put_json(entry.get_ref(), names, out)?;
             }
             out.append(Template::verbatim("]"));
         }
         // Quoted first, then parsed: what is put in for a name is escaped, and never quoted twice.
-        DeValue::String(_) => out.append(source_template(&DeValue::String(json(value)?.to_string().into()))?),
+        DeValue::String(_) => {
+            let quoted = json(value)?.to_string();
+            out.append(source_template(&DeValue::String(quoted.into()), names)?);
+        }
         DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {
             out.append(Template::verbatim(&json(value)?.to_string()));
         }
@@ -274,8 +298,12 @@ fn is_secret(table: &DeTable<'_>) -> bool {
 }
 
 /// A body as written; its `Content-Type` says how what is put into it is escaped.
-fn text_body(value: &DeValue<'_>, headers: &[(HeaderName, Template)]) -> Result<HttpBody, String> {
-    let template = source_template(value)?;
+fn text_body(
+    value: &DeValue<'_>,
+    headers: &[(HeaderName, Template)],
+    names: Names,
+) -> Result<HttpBody, String> {
+    let template = source_template(value, names)?;
     let content_type = headers.iter().find(|(name, _)| name == CONTENT_TYPE);
     let content_type = content_type.and_then(|(_, value)| value.as_literal()).unwrap_or("");
     let essence = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
@@ -289,19 +317,19 @@ fn text_body(value: &DeValue<'_>, headers: &[(HeaderName, Template)]) -> Result<
         return Ok(HttpBody::Text(template, place.unwrap_or(Place::Text)));
     }
     let place = place.ok_or(
-        "names {token}, and only the Content-Type says how to escape it: set it in headers to \
+        "names a value, and only the Content-Type says how to escape it: set it in headers to \
          application/json, application/x-www-form-urlencoded or text/plain",
     )?;
     if place == Place::JsonString {
         // Outside of a string the stand-in is not JSON, and a value could break out.
         let text = template.expand(Place::Text, &|_| Some("x")).map_err(|error| error.to_string())?;
         serde_json::from_str::<serde::de::IgnoredAny>(&text)
-            .map_err(|_| "expected JSON in which {token} stands inside a string")?;
+            .map_err(|_| "expected JSON in which each name stands inside a string")?;
     }
     Ok(HttpBody::Text(template, place))
 }
 
-fn json_object(table: &DeTable<'_>) -> Result<serde_json::Value, String> {
+pub(super) fn json_object(table: &DeTable<'_>) -> Result<serde_json::Value, String> {
     let entry = |(key, value): (&toml::Spanned<toml::de::DeString<'_>>, &toml::Spanned<DeValue<'_>>)| {
         Ok((key.get_ref().to_string(), json(value.get_ref())?))
     };

@@ -160,15 +160,15 @@ fn of_a_route() {
         ),
         (
             "[[route]]\nupstream = \"wss://h/{token}\"\ndialect = \"none\"".into(),
-            "p:2:12: route.upstream: a name in a URL is not available in this version; write the URL out",
+            "p:2:12: route.upstream: a name has no value in this URL; write it out",
         ),
         (
             "[[route]]\nupstream = \"wss://h\"\ndialect = \"abyl\"".into(),
-            "p:3:11: route.dialect: expected one of \"ably\", \"none\"; did you mean \"ably\"?",
+            "p:3:11: route.dialect: expected one of \"ably\", \"handshake\", \"none\"; did you mean \"ably\"?",
         ),
         (
             "[[route]]\nupstream = \"wss://h\"\ndialect = \"handshake\"".into(),
-            "p:3:11: route.dialect: \"handshake\" is not available in this version; expected one of \"ably\", \"none\"",
+            "p:3:11: route.dialect: \"handshake\" needs a token; add [route.token] with source = \"http\" and url = \"https://…\", or write \"none\" for a plain proxy",
         ),
         (
             "[[route]]\nupstream = \"wss://h\"\ndialect = \"ably\"".into(),
@@ -176,7 +176,7 @@ fn of_a_route() {
         ),
         (
             plain("[route.token]\nsource = \"static\"\ntoken = \"x\""),
-            "p:3:11: route.dialect: \"none\" does not know where the token goes; add [route.handshake] with query = \"token\" or header = \"Authorization: Bearer {token}\"",
+            "p:3:11: route.dialect: it is not said where the token goes; add [route.handshake] with query = \"token\" or header = \"Authorization: Bearer {token}\", or token in [route.client] where clients show their own",
         ),
         (
             plain("[route.handshake]\nquery = \"t\""),
@@ -206,7 +206,7 @@ fn of_the_tables_of_a_route() {
         ),
         (
             plain("[route.client]\ntoken = {}\ngrace = \"5m\"\nrevoke_for = \"1h\""),
-            "p:5:1: route.client.token: not available in this version; remove it\np:6:1: route.client.grace: not available in this version; remove it\np:7:1: route.client.revoke_for: not available in this version; remove it",
+            "p:5:9: route.client.token: has no effect: this route has no token of its own to put there; add [route.token]\np:5:9: route.client.token: says nothing; add query, subprotocol, header or cookie\np:6:9: route.client.grace: has no effect: only with share = \"client\" in [route.token] and a token here are tokens of clients remembered; add them, or remove this\np:7:14: route.client.revoke_for: has no effect: only with share = \"client\" in [route.token] and a token here are tokens of clients remembered; add them, or remove this",
         ),
         (
             plain("[route.client]\norigins = [\"*\"]"),
@@ -214,7 +214,7 @@ fn of_the_tables_of_a_route() {
         ),
         (
             plain("[route.session]\npark = \"0s\"\noverlap = \"keep\""),
-            "p:5:1: route.session.park: not available in this version; remove it\np:6:1: route.session.overlap: not available in this version; remove it",
+            "p:5:8: route.session.park: has no effect: only dialect = \"handshake\" replaces connections; remove it\np:6:11: route.session.overlap: has no effect: only dialect = \"handshake\" replaces connections; remove it",
         ),
     ]);
 }
@@ -253,7 +253,7 @@ fn of_a_handshake() {
         ),
         (
             of("header = \"A: {client.token}\""),
-            "p:6:10: route.handshake.header: {client.token} is not available in this version",
+            "p:6:10: route.handshake.header: {client.token} has no value: say in [route.client] where a client's token is",
         ),
         (
             of("subprotocol = \"a, {token}\""),
@@ -261,7 +261,7 @@ fn of_a_handshake() {
         ),
         (
             of("query = \"t\"\ngreeting = {}"),
-            "p:7:1: route.handshake.greeting: not available in this version; remove it",
+            "p:7:12: route.handshake.greeting: expected members of a JSON object, such as { type = \"reconnected\" }\np:7:12: route.handshake.greeting: has no effect: only dialect = \"handshake\" replaces connections; remove it",
         ),
     ]);
 }
@@ -284,9 +284,12 @@ fn of_a_token() {
         ),
         (
             key("share = \"client\""),
-            "p:7:9: route.token.share: \"client\" is not available in this version; expected one of \"route\"",
+            "p:4:1: route.token.share: \"client\" needs to know whose a token is; add identity here, such as \"{query.clientId}\", or token = { query = \"token\" } in [route.client]",
         ),
-        (key("identity = \"x\""), "p:7:1: route.token.identity: not available in this version; remove it"),
+        (
+            key("identity = \"x\""),
+            "p:7:12: route.token.identity: names nothing of the request; write {query.NAME}, {header.NAME} or {client.token}",
+        ),
         (
             key("refresh_befor = \"1s\""),
             "p:7:1: route.token.refresh_befor: unknown key; did you mean \"refresh_before\"?",
@@ -368,7 +371,7 @@ fn of_an_http_source() {
         ),
         (
             token("source = \"http\"\nurl = \"https://h/{query.id}\""),
-            "p:6:7: route.token.url: a name in a URL is not available in this version; write the URL out",
+            "p:6:7: route.token.url: {query.id} has no value: the token is the route's; add share = \"client\"",
         ),
         (
             http("form = {}\njson = {}"),
@@ -394,15 +397,15 @@ fn of_an_http_source() {
         ),
         (
             http("form = { a = \"{query.id}\" }"),
-            "p:7:8: route.token.form: \"a\": {query.id} is not available in this version: the token is the route's",
+            "p:7:8: route.token.form: \"a\": {query.id} has no value: the token is the route's; add share = \"client\"",
         ),
         (
             http("body = \"{token}\""),
-            "p:7:8: route.token.body: names {token}, and only the Content-Type says how to escape it: set it in headers to application/json, application/x-www-form-urlencoded or text/plain",
+            "p:7:8: route.token.body: names a value, and only the Content-Type says how to escape it: set it in headers to application/json, application/x-www-form-urlencoded or text/plain",
         ),
         (
             http("headers = { content-type = \"application/json\" }\nbody = '{\"a\":{token}}'"),
-            "p:8:8: route.token.body: expected JSON in which {token} stands inside a string",
+            "p:8:8: route.token.body: expected JSON in which each name stands inside a string",
         ),
     ]);
 }
