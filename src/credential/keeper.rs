@@ -27,7 +27,10 @@
 //!    rejected again and again while fresh is fetched anew with growing waits.
 //! 8. Nothing is fetched in a busy loop: scheduled and demanded fetches are half a second apart at least,
 //!    however short the token lives.
-//! 9. Once started, there is always a deadline.
+//! 9. Once started, there is always a deadline, but where nobody is on the credential: then nothing is
+//!    fetched, and an answer that is still under way is taken all the same.
+//! 10. A refresh that is due while a token is being shown to a service waits for that, and is not lost; not so
+//!     long that the current token would end.
 
 use std::time::Duration;
 
@@ -48,6 +51,8 @@ use rejected::Rejected;
 const SPACING: Duration = Duration::from_millis(500);
 /// A token rejected younger than this (or than half its lifetime) points at the source or the service.
 const YOUNG: Duration = Duration::from_secs(30);
+/// With less time than this to wait for an exchange, a refresh does not wait.
+const SHORTEST_STEP: Duration = Duration::from_millis(20);
 /// Beyond the policy's timeout, after which a fetch that was not answered at all is given up.
 const UNANSWERED: Duration = Duration::from_secs(5);
 /// Longer than this no token lives; keeps the arithmetic far from its ends.
@@ -75,6 +80,12 @@ pub struct Keeper {
     /// The secret changed while a fetch was under way, which may not have seen it.
     again: bool,
     next_check: Option<Instant>,
+    /// Somebody is on the credential.
+    active: bool,
+    /// A token of it is being shown to a service.
+    busy: bool,
+    /// The wait is for that.
+    postponed: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -111,6 +122,9 @@ impl Keeper {
             last_sent: None,
             again: false,
             next_check: None,
+            active: true,
+            busy: false,
+            postponed: false,
         }
     }
 
@@ -121,6 +135,14 @@ impl Keeper {
             Event::Started => {
                 if let Phase::Idle = self.phase {
                     self.fetch(Trigger::Start, now, out);
+                }
+            }
+            Event::Adopted { fetched, generation } => self.adopt(&fetched, generation, now, out),
+            Event::Active(active) => self.active = active,
+            Event::Busy(busy) => {
+                self.busy = busy;
+                if let (Phase::Waiting { trigger, .. }, true, false) = (self.phase, self.postponed, busy) {
+                    self.phase = Phase::Waiting { trigger, until: now.mono };
                 }
             }
             Event::Fetched { ticket, fetched } => {
@@ -148,6 +170,7 @@ impl Keeper {
     pub fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Idle => None,
+            Phase::Resting | Phase::Waiting { .. } if !self.active => None,
             Phase::Resting => [self.due(), self.next_check].into_iter().flatten().min(),
             Phase::Fetching { gives_up, .. } => Some(gives_up),
             Phase::Waiting { until, .. } => Some(until),
@@ -172,13 +195,14 @@ impl Keeper {
     fn look(&mut self, now: Now, out: &mut Vec<Action>) {
         match self.phase {
             Phase::Idle => {}
+            Phase::Resting | Phase::Waiting { .. } if !self.active => {}
             Phase::Resting => {
                 if self.is_due(now) {
                     let expired = self.current.as_ref().is_some_and(|token| token.is_expired(now));
                     let trigger = if expired { Trigger::Expiry } else { Trigger::Schedule };
                     let spaced = self.spaced(now.mono);
                     if spaced <= now.mono {
-                        self.fetch(trigger, now, out);
+                        self.fetch_or_postpone(trigger, now, out);
                     } else {
                         // Only a wall clock that leaps can make a token due so soon.
                         self.phase = Phase::Waiting { trigger, until: spaced };
@@ -195,9 +219,32 @@ impl Keeper {
             }
             Phase::Waiting { trigger, until } => {
                 if until <= now.mono {
-                    self.fetch(trigger, now, out);
+                    self.fetch_or_postpone(trigger, now, out);
                 }
             }
+        }
+    }
+
+    /// The first token is a client's own: it was not fetched, and is not to be told of.
+    fn adopt(&mut self, fetched: &Fetched, generation: Generation, now: Now, out: &mut Vec<Action>) {
+        let Phase::Idle = self.phase else { return };
+        let lifetime = fetched.life.from(now).map(|life| life.min(LONGEST)).or(self.policy.lifetime);
+        let token = Token::new(&fetched.text, generation, now, lifetime);
+        self.due_after =
+            lifetime.map(|life| wait::until_refresh(life, self.policy.refresh_before, &mut self.rng));
+        self.current = Some(token.clone());
+        self.rest(now);
+        out.push(Action::Publish(token));
+    }
+
+    fn fetch_or_postpone(&mut self, trigger: Trigger, now: Now, out: &mut Vec<Action>) {
+        let left = self.current.as_ref().and_then(|token| token.remaining(now));
+        let step = wait::postponed(left.unwrap_or(Duration::MAX));
+        if self.busy && step >= SHORTEST_STEP {
+            self.postponed = true;
+            self.phase = Phase::Waiting { trigger, until: now.mono + step };
+        } else {
+            self.fetch(trigger, now, out);
         }
     }
 
@@ -205,6 +252,7 @@ impl Keeper {
         self.ticket += 1;
         self.last_sent = Some(now.mono);
         self.again = false;
+        self.postponed = false;
         let gives_up = now.mono + self.policy.timeout + UNANSWERED;
         self.phase = Phase::Fetching { trigger, sent: now, gives_up };
         out.push(Action::Fetch { ticket: self.ticket, trigger });
@@ -315,9 +363,12 @@ impl Keeper {
             wait = wait.min(SPACING);
         }
         self.phase = Phase::Waiting { trigger, until: now.mono + wait };
+        let terminal = failure.kind == FailureKind::Terminal;
+        let usable = self.current.as_ref().is_some_and(|token| !self.rejected.has(token.expose()));
         out.push(Action::Report(Report::Failed {
             trigger,
-            terminal: failure.kind == FailureKind::Terminal,
+            terminal,
+            hopeless: terminal && !(usable && left.is_some()),
             reason: failure.reason,
             took: now.mono.saturating_duration_since(sent.mono),
             retry_in: wait,
@@ -327,6 +378,9 @@ impl Keeper {
 
     fn demand(&mut self, rejected: Option<Generation>, trigger: Trigger, now: Now, out: &mut Vec<Action>) {
         let mut wait = Duration::ZERO;
+        if !self.active && trigger != Trigger::Operator {
+            return;
+        }
         if let Some(generation) = rejected {
             let Some(token) = self.current.as_ref().filter(|token| token.generation == generation) else {
                 // There is a newer one already, or the first is still to come.

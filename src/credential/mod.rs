@@ -13,6 +13,7 @@
 //! 2. All rules about time are the keeper's; the service reads clocks and does as it says.
 //! 3. A token's text, and a secret, are in no error, log or `Debug`.
 
+pub mod clients;
 mod hash;
 pub mod history;
 pub mod keeper;
@@ -21,9 +22,10 @@ pub mod source;
 pub mod store;
 pub mod token;
 
+pub use clients::{Clients, Lease, NotServed, Visitor};
 pub use history::{Standing, TokenKey};
 pub use keeper::{Outcome, Trigger};
-pub use service::{Credential, Observer, Spec, Status, Subscription};
-pub use source::Source;
+pub use service::{Begin, Credential, News, Observer, Showing, Spec, Status, Subscription};
+pub use source::{ClientValues, Source};
 pub use store::{Store, StoreError, Successor, Supersede};
 pub use token::{Generation, Token};

@@ -26,8 +26,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::field::DebugValue;
 
 use super::{
+    clients::Journal,
     keeper::{Action, Event, Fetched, Keeper, Outcome, Report, Trigger},
-    source::{Issued, Source, SourceError},
+    source::{Asking, ClientValues, Issued, Source, SourceError},
     token::{Generation, Token},
 };
 use crate::{
@@ -35,7 +36,7 @@ use crate::{
     config::RefreshPolicy,
 };
 
-mod name;
+pub(super) mod name;
 mod wanted;
 
 use name::short_name;
@@ -49,21 +50,41 @@ pub trait Observer: Send + Sync {
     fn current(&self, issued_wall: Duration, expires_wall: Option<Duration>);
 }
 
-/// Called after each publish, on the credential's task: it must only wake somebody.
-pub type Hook = Box<dyn Fn(&Token) + Send + Sync>;
+/// What a credential tells those who have subscribed.
+#[derive(Debug, Clone, Copy)]
+pub enum News<'a> {
+    /// This token is the current one now.
+    Token(&'a Token),
+    /// The source has refused for good, and no token is left.
+    Hopeless,
+}
 
-type Hooks = Slab<Arc<dyn Fn(&Token) + Send + Sync>>;
+/// Called with each piece of news, on the credential's task: it must only wake somebody.
+pub type Hook = Box<dyn Fn(News<'_>) + Send + Sync>;
+
+type Hooks = Slab<Arc<dyn Fn(News<'_>) + Send + Sync>>;
+
+/// What a credential begins with.
+pub enum Begin {
+    /// Its source is asked for a token at once.
+    Fetch,
+    /// A client's own token.
+    Adopt { issued: Issued, generation: Generation },
+}
 
 /// What a credential is made of.
 pub struct Spec {
     pub route: String,
     /// Tells the credentials of one route apart; empty where all clients share one.
     pub identity: String,
-    pub source: Source,
+    pub begin: Begin,
+    pub source: Arc<Source>,
     pub policy: RefreshPolicy,
     /// Of the jitter.
     pub seed: u64,
     pub observer: Arc<dyn Observer>,
+    /// Where it is written down that a client's token was superseded; it also says when the credential ends.
+    pub journal: Option<Journal>,
 }
 
 /// The handle of a credential.
@@ -76,6 +97,10 @@ pub struct Credential {
     newest: watch::Sender<Generation>,
     mailbox: Mailbox,
     hooks: Mutex<Hooks>,
+    /// What the templates of the source name, as the client that came last had it.
+    values: ArcSwap<ClientValues>,
+    /// Sessions that show a token of it to a service at this moment.
+    busy: Mutex<usize>,
 }
 
 /// How the refresh of a credential stands, for people.
@@ -101,13 +126,17 @@ impl Credential {
             newest: watch::Sender::new(Generation::default()),
             mailbox: Mailbox::default(),
             hooks: Mutex::new(Slab::new()),
+            values: ArcSwap::default(),
+            busy: Mutex::default(),
         });
         let task = Task {
             credential: credential.clone(),
             timeout: spec.policy.timeout,
             keeper: Keeper::new(spec.policy, spec.seed),
-            source: Arc::new(spec.source),
+            begin: Some(spec.begin),
+            source: spec.source,
             observer: spec.observer,
+            journal: spec.journal,
             fetch: None,
             asked_with: None,
         };
@@ -177,6 +206,26 @@ impl Credential {
         self.mailbox.put_secret_changed();
     }
 
+    /// Says whether anybody is on the credential: where not, nothing is fetched.
+    pub(super) fn set_active(&self, active: bool) {
+        self.mailbox.put_active(active);
+    }
+
+    /// Says what the templates of the source stand for from now on.
+    pub(super) fn set_values(&self, values: ClientValues) {
+        self.values.store(Arc::new(values));
+    }
+
+    /// A token of it is being shown to a service, until what is returned is dropped: a refresh waits for that.
+    pub fn showing(self: &Arc<Self>) -> Showing {
+        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        *busy += 1;
+        if *busy == 1 {
+            self.mailbox.put_busy(true);
+        }
+        Showing(Arc::clone(self))
+    }
+
     /// Has `hook` called after each publish, until the subscription is dropped.
     pub fn subscribe(self: &Arc<Self>, hook: Hook) -> Subscription {
         let key = self.hooks().insert(Arc::from(hook));
@@ -191,10 +240,14 @@ impl Credential {
         let token = Arc::new(token);
         self.current.store(Some(token.clone()));
         self.newest.send_replace(token.generation);
+        self.tell_all(News::Token(&token));
+    }
+
+    fn tell_all(&self, news: News<'_>) {
         // A hook may subscribe or leave: none is called under the lock.
         let hooks: Vec<_> = self.hooks().iter().map(|(_, hook)| hook.clone()).collect();
         for hook in hooks {
-            hook(&token);
+            hook(news);
         }
     }
 }
@@ -219,13 +272,29 @@ impl Drop for Subscription {
     }
 }
 
+/// Held while a token is being shown to a service.
+#[derive(Debug)]
+pub struct Showing(Arc<Credential>);
+
+impl Drop for Showing {
+    fn drop(&mut self) {
+        let mut busy = self.0.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        *busy = busy.saturating_sub(1);
+        if *busy == 0 {
+            self.0.mailbox.put_busy(false);
+        }
+    }
+}
+
 /// The one that owns the keeper.
 struct Task {
     credential: Arc<Credential>,
     keeper: Keeper,
     timeout: Duration,
+    begin: Option<Begin>,
     source: Arc<Source>,
     observer: Arc<dyn Observer>,
+    journal: Option<Journal>,
     fetch: Option<Fetching>,
     /// What the source was asked with when it was last looked at, hashed.
     asked_with: Option<[u8; 32]>,
@@ -247,9 +316,15 @@ enum Woken {
 impl Task {
     async fn run(mut self) {
         self.asked_with = look(&self.source).await;
-        self.tell(Event::Started);
+        let begin = match self.begin.take() {
+            Some(Begin::Adopt { issued: Issued { text, life }, generation }) => {
+                Event::Adopted { fetched: Fetched { text, life }, generation }
+            }
+            Some(Begin::Fetch) | None => Event::Started,
+        };
+        self.tell(begin).await;
         let mut next_look = clock::now() + self.source.look_every();
-        loop {
+        while !self.is_over() {
             let deadline = self.keeper.deadline().unwrap_or(next_look);
             let credential = self.credential.clone();
             let woken = tokio::select! {
@@ -260,35 +335,41 @@ impl Task {
                 () = time::sleep_until(next_look) => Woken::Look,
             };
             match woken {
-                Woken::Answer(answer) => self.answered(answer),
+                Woken::Answer(answer) => self.answered(answer).await,
                 Woken::Mail => {
                     for event in credential.mailbox.take() {
-                        self.tell(event);
+                        self.tell(event).await;
                     }
                 }
-                Woken::Deadline => self.tell(Event::Timer),
+                Woken::Deadline => self.tell(Event::Timer).await,
                 Woken::Look => {
                     next_look = clock::now() + self.source.look_every();
                     let seen = look(&self.source).await;
                     // What cannot be read now was not changed: it will be looked at again.
                     if seen.is_some() && seen != self.asked_with {
                         self.asked_with = seen;
-                        self.tell(Event::SecretChanged);
+                        self.tell(Event::SecretChanged).await;
                     }
                 }
             }
         }
     }
 
-    fn answered(&mut self, answer: Result<Issued, SourceError>) {
-        let Some(Fetching { ticket, .. }) = self.fetch.take() else { return };
-        self.tell(match answer {
-            Ok(Issued { text, life }) => Event::Fetched { ticket, fetched: Fetched { text, life } },
-            Err(error) => Event::Failed { ticket, failure: error.into() },
-        });
+    /// Has the last client of the credential gone, and everything under way come to its end?
+    fn is_over(&self) -> bool {
+        self.fetch.is_none() && self.journal.as_ref().is_some_and(|journal| journal.retire(&self.credential))
     }
 
-    fn tell(&mut self, event: Event) {
+    async fn answered(&mut self, answer: Result<Issued, SourceError>) {
+        let Some(Fetching { ticket, .. }) = self.fetch.take() else { return };
+        let event = match answer {
+            Ok(Issued { text, life }) => Event::Fetched { ticket, fetched: Fetched { text, life } },
+            Err(error) => Event::Failed { ticket, failure: error.into() },
+        };
+        self.tell(event).await;
+    }
+
+    async fn tell(&mut self, event: Event) {
         let mut actions = Vec::new();
         let now = Now::read();
         self.keeper.on_event(event, now, &mut actions);
@@ -296,6 +377,10 @@ impl Task {
             match action {
                 Action::Fetch { ticket, .. } => self.start(ticket, now),
                 Action::Publish(token) => {
+                    // What cannot be asked for twice is durable before it is used.
+                    if let (Some(journal), Some(old)) = (&self.journal, self.credential.current()) {
+                        journal.superseded(&self.credential, &old, &token, now).await;
+                    }
                     self.observer.current(token.issued.wall, token.expires_wall);
                     self.credential.publish(token);
                 }
@@ -312,10 +397,12 @@ impl Task {
 
     fn start(&mut self, ticket: u64, now: Now) {
         let source = self.source.clone();
+        let client = self.credential.values.load_full();
+        let asking = Asking { current: self.credential.current(), client };
         let deadline = now.mono + self.timeout;
         let answer = Box::pin(async move {
             // A source keeps to its deadline; this holds even where one does not.
-            match time::timeout_at(deadline, source.fetch(now, deadline)).await {
+            match time::timeout_at(deadline, source.fetch(&asking, now, deadline)).await {
                 Ok(answer) => answer,
                 Err(_) => Err(SourceError::passing("no answer in time")),
             }
@@ -347,7 +434,7 @@ impl Task {
                 tracing::debug!(route, credential, trigger, "the source still has the current token");
                 status.last_error = None;
             }
-            Report::Failed { trigger, terminal, reason, took, retry_in, still_valid_for } => {
+            Report::Failed { trigger, terminal, hopeless, reason, took, retry_in, still_valid_for } => {
                 let (trigger_name, retry_in) = (trigger.as_str(), short(*retry_in));
                 let still_valid_for = still_valid_for.map(short);
                 if *terminal {
@@ -361,6 +448,9 @@ impl Task {
                 self.observer.refreshed(*trigger, outcome, *took);
                 status.failures += 1;
                 status.last_error = Some(reason.clone());
+                if *hopeless {
+                    self.credential.tell_all(News::Hopeless);
+                }
             }
         }
         self.credential.status.store(Arc::new(status));

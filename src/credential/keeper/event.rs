@@ -12,6 +12,12 @@ use crate::{
 pub enum Event {
     /// Begin: fetch the first token.
     Started,
+    /// Begin with a token that is there already: a client's own.
+    Adopted { fetched: Fetched, generation: Generation },
+    /// Is anybody on the credential? Where not, nothing is fetched.
+    Active(bool),
+    /// Is a token of it being shown to a service at this moment? A refresh that is due waits for that.
+    Busy(bool),
     /// The fetch with this ticket brought an answer.
     Fetched { ticket: u64, fetched: Fetched },
     /// The fetch with this ticket brought none.
@@ -175,6 +181,8 @@ pub enum Report {
         trigger: Trigger,
         /// Somebody has to change something.
         terminal: bool,
+        /// And no token is left that could be used meanwhile.
+        hopeless: bool,
         reason: String,
         took: Duration,
         retry_in: Duration,

@@ -3,6 +3,8 @@
 use super::*;
 use crate::clock;
 
+mod clients;
+
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -16,6 +18,13 @@ struct Rig {
 
 impl Rig {
     fn new(change: impl FnOnce(&mut RefreshPolicy)) -> Self {
+        let mut rig = Self::unstarted(change);
+        rig.on(Event::Started);
+        assert_eq!(rig.fetches(), [Trigger::Start]);
+        rig
+    }
+
+    fn unstarted(change: impl FnOnce(&mut RefreshPolicy)) -> Self {
         let mut policy = RefreshPolicy {
             refresh_before: None,
             check_every: Duration::from_secs(900),
@@ -24,10 +33,7 @@ impl Rig {
         };
         change(&mut policy);
         let now = Now { mono: clock::now(), wall: Duration::from_secs(1_800_000_000) };
-        let mut rig = Self { keeper: Keeper::new(policy, 7), now, ticket: 0, last: Vec::new() };
-        rig.on(Event::Started);
-        assert_eq!(rig.fetches(), [Trigger::Start]);
-        rig
+        Self { keeper: Keeper::new(policy, 7), now, ticket: 0, last: Vec::new() }
     }
 
     fn on(&mut self, event: Event) {
@@ -112,7 +118,8 @@ fn the_margin_of_the_configuration_is_kept_where_it_fits() {
     });
     rig.give("a", Life::For(SECOND * 100));
     let waited = rig.until_deadline();
-    assert!(waited <= SECOND * 70 && waited >= SECOND * 60, "{waited:?}");
+    // Later, if anything: a service may refuse to renew what has more than that left.
+    assert!(waited >= SECOND * 70 && waited <= SECOND * 78, "{waited:?}");
     rig.give("b", Life::For(SECOND * 20));
     let waited = rig.until_deadline();
     assert!(waited >= SECOND * 3, "30 s do not fit into 20 s: {waited:?}");

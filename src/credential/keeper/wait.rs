@@ -16,17 +16,30 @@ const URGENT: Duration = Duration::from_secs(1);
 const SLOW_FIRST: Duration = Duration::from_secs(60);
 /// And after this at last.
 const SLOW_MOST: Duration = Duration::from_secs(300);
+/// A refresh waits for an exchange in steps of this.
+const POSTPONED: Duration = Duration::from_secs(5);
 /// `Retry-After` is believed up to this.
 const ASKED_MOST: Duration = Duration::from_secs(300);
 
 /// From the issue of a token that lives for `life` to its refresh.
 ///
 /// The margin is at most three quarters of the life: one that was configured for long-lived tokens must
-/// not make a short-lived one due at once.
+/// not make a short-lived one due at once. The jitter makes a refresh earlier than the usual margin, and later
+/// than one that was configured: a service may refuse to renew a token that has more than that left.
 pub(super) fn until_refresh(life: Duration, margin: Option<Duration>, rng: &mut fastrand::Rng) -> Duration {
-    let margin = margin.unwrap_or(life / 4).min(life / 4 * 3);
-    let jitter = up_to(life / 10, rng);
-    life.saturating_sub(margin).saturating_sub(jitter).max(SPACING)
+    let due = match margin {
+        Some(margin) => {
+            let margin = margin.min(life / 4 * 3);
+            life.saturating_sub(margin) + up_to((life / 10).min(margin / 4), rng)
+        }
+        None => life.saturating_sub(life / 4).saturating_sub(up_to(life / 10, rng)),
+    };
+    due.max(SPACING)
+}
+
+/// Between two looks whether a refresh that waits for an exchange may go; sooner where little time is left.
+pub(super) fn postponed(left: Duration) -> Duration {
+    (left / 4).min(POSTPONED)
 }
 
 /// After the `failures`th failure in a row, while the current token lives for `left`.

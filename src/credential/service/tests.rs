@@ -46,10 +46,12 @@ impl Rig {
         let spec = Spec {
             route: "ably".to_owned(),
             identity: String::new(),
-            source: Source::new(source).unwrap(),
+            begin: Begin::Fetch,
+            source: Arc::new(Source::new(source).unwrap()),
             policy,
             seed: 1,
             observer: count.clone(),
+            journal: None,
         };
         Self { credential: Credential::spawn(spec, &tasks, stop.clone()), count, tasks, stop }
     }
@@ -116,8 +118,11 @@ async fn a_file_that_changes_is_the_next_token_and_hooks_are_called() {
     assert_eq!(rig.token().await.expose(), "one");
     let heard = Arc::new(AtomicU64::new(0));
     let hook = heard.clone();
-    let subscription =
-        rig.credential.subscribe(Box::new(move |token| hook.store(token.generation.0, Ordering::Relaxed)));
+    let subscription = rig.credential.subscribe(Box::new(move |news| {
+        if let News::Token(token) = news {
+            hook.store(token.generation.0, Ordering::Relaxed);
+        }
+    }));
     std::fs::write(&path, "two").unwrap();
     let second = rig.credential.newer(Generation(1), within(60)).await.expect("the new token");
     assert_eq!((second.expose(), heard.load(Ordering::Relaxed)), ("two", 2));

@@ -22,6 +22,9 @@ struct Wanted {
     /// Somebody wants a new token, whichever the current one is.
     anyway: Option<Trigger>,
     secret_changed: bool,
+    /// Whether anybody is on the credential, where that has changed.
+    active: Option<bool>,
+    busy: Option<bool>,
 }
 
 impl Mailbox {
@@ -47,18 +50,31 @@ impl Mailbox {
         self.filled.notify_one();
     }
 
+    pub(super) fn put_active(&self, active: bool) {
+        self.wanted().active = Some(active);
+        self.filled.notify_one();
+    }
+
+    pub(super) fn put_busy(&self, busy: bool) {
+        self.wanted().busy = Some(busy);
+        self.filled.notify_one();
+    }
+
     pub(super) async fn filled(&self) {
         self.filled.notified().await;
     }
 
     /// What has come since the last time.
     pub(super) fn take(&self) -> impl Iterator<Item = Event> + use<> {
-        let Wanted { rejected, anyway, secret_changed } = std::mem::take(&mut *self.wanted());
+        let Wanted { rejected, anyway, secret_changed, active, busy } = std::mem::take(&mut *self.wanted());
         let rejected =
             rejected.map(|(generation, trigger)| Event::Demanded { rejected: Some(generation), trigger });
         let anyway = anyway.map(|trigger| Event::Demanded { rejected: None, trigger });
         let secret = secret_changed.then_some(Event::SecretChanged);
-        [rejected, anyway, secret].into_iter().flatten()
+        // Who comes may demand, and who demands may have gone: the one before, the other behind.
+        let here = active.filter(|active| *active).map(Event::Active);
+        let gone = active.filter(|active| !*active).map(Event::Active);
+        [here, busy.map(Event::Busy), rejected, anyway, secret, gone].into_iter().flatten()
     }
 
     fn wanted(&self) -> MutexGuard<'_, Wanted> {

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use url::form_urlencoded;
 
 use super::{
-    Issued, SourceError,
+    Asking, Issued, SourceError,
     answer::{self, Answer},
 };
 use crate::{
@@ -48,10 +48,16 @@ impl HttpTokens {
         Ok(Self { source: source.clone(), dialer, exchange })
     }
 
-    pub(super) async fn fetch(&self, now: Now, deadline: Instant) -> Result<Issued, SourceError> {
-        let Asked { headers, body } = self.asked()?;
-        let path = &self.source.endpoint.path_and_query;
-        let request = request(self.source.method.clone(), path, headers, body)?;
+    pub(super) async fn fetch(
+        &self,
+        asking: &Asking,
+        now: Now,
+        deadline: Instant,
+    ) -> Result<Issued, SourceError> {
+        let values = |name: &Name| asking.value(name);
+        let Asked { headers, body } = self.asked(&values)?;
+        let target = expand(&self.source.target, Place::Url, &values)?;
+        let request = request(self.source.method.clone(), &target, headers, body)?;
         let response = send(&self.dialer, request, now, deadline).await?;
         match understood(&response)? {
             Answer::Token(issued) => Ok(issued),
@@ -85,14 +91,14 @@ impl HttpTokens {
         }
     }
 
-    fn asked(&self) -> Result<Asked, SourceError> {
+    fn asked<'v>(&self, values: Values<'_, 'v>) -> Result<Asked, SourceError> {
         let mut headers = usual_headers();
-        let (kind, body) = self.body()?;
+        let (kind, body) = self.body(values)?;
         if let Some(kind) = kind {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         }
         for (name, template) in &self.source.headers {
-            let text = expand(template, Place::Header)?;
+            let text = expand(template, Place::Header, values)?;
             let mut value = HeaderValue::from_str(&text).map_err(|_| {
                 SourceError::terminal(format!(
                     "the header {name} of the token request has a line break or worse"
@@ -104,11 +110,11 @@ impl HttpTokens {
         Ok(Asked { headers, body })
     }
 
-    fn body(&self) -> Result<(Option<&'static str>, Bytes), SourceError> {
+    fn body<'v>(&self, values: Values<'_, 'v>) -> Result<(Option<&'static str>, Bytes), SourceError> {
         Ok(match &self.source.body {
             HttpBody::None => (None, Bytes::new()),
             HttpBody::Json(template) => {
-                (Some("application/json"), expand(template, Place::JsonString)?.into())
+                (Some("application/json"), expand(template, Place::JsonString, values)?.into())
             }
             HttpBody::Form(fields) => {
                 let mut body = String::new();
@@ -118,17 +124,17 @@ impl HttpTokens {
                     body.extend(form_urlencoded::byte_serialize(name.as_bytes()));
                     body.push('=');
                     // It comes encoded for its place.
-                    body.push_str(&expand(template, Place::Form)?);
+                    body.push_str(&expand(template, Place::Form, values)?);
                 }
                 (Some("application/x-www-form-urlencoded"), body.into())
             }
-            HttpBody::Text(template, place) => (None, expand(template, *place)?.into()),
+            HttpBody::Text(template, place) => (None, expand(template, *place, values)?.into()),
         })
     }
 
-    /// Headers and body, to be compared with what they were.
+    /// Headers and body, to be compared with what they were: the operator's part of them, which is no client's.
     pub(super) fn asked_with(&self) -> Option<Vec<u8>> {
-        let Asked { headers, body } = self.asked().ok()?;
+        let Asked { headers, body } = self.asked(&|_| Some("")).ok()?;
         let mut all = Vec::new();
         for (name, value) in &headers {
             all.extend_from_slice(name.as_str().as_bytes());
@@ -148,9 +154,11 @@ impl fmt::Debug for HttpTokens {
     }
 }
 
-/// A credential of a route stands for nobody in particular: no client's name has a value here.
-fn expand(template: &Template, place: Place) -> Result<String, SourceError> {
-    template.expand(place, &|_: &Name| None).map_err(|error| SourceError::passing(error.to_string()))
+/// What names stand for.
+type Values<'f, 'v> = &'f dyn Fn(&Name) -> Option<&'v str>;
+
+fn expand(template: &Template, place: Place, values: Values<'_, '_>) -> Result<String, SourceError> {
+    template.expand(place, values).map_err(|error| SourceError::passing(error.to_string()))
 }
 
 fn usual_headers() -> HeaderMap {

@@ -13,6 +13,7 @@
 
 mod ably_key;
 pub mod answer;
+mod asking;
 mod file;
 mod http;
 mod static_token;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 pub use ably_key::{AblyKey, KeyError, token_request_mac};
 pub use answer::{BadAnswer, Issued};
+pub use asking::{Asking, ClientValues};
 pub use file::FileToken;
 pub use http::HttpTokens;
 pub use static_token::StaticToken;
@@ -63,9 +65,9 @@ impl Source {
     }
 
     /// One token, by `deadline`.
-    pub async fn fetch(&self, now: Now, deadline: Instant) -> Result<Issued, SourceError> {
+    pub async fn fetch(&self, asking: &Asking, now: Now, deadline: Instant) -> Result<Issued, SourceError> {
         match self {
-            Self::Http(http) => http.fetch(now, deadline).await,
+            Self::Http(http) => http.fetch(asking, now, deadline).await,
             Self::AblyKey(key) => key.mint(now),
             Self::File(file) => file.fetch().await,
             Self::Static(token) => token.fetch(),

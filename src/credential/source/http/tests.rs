@@ -43,6 +43,7 @@ async fn fetch_within(
         |path: &str| Endpoint { tls: false, host: "127.0.0.1".into(), port, path_and_query: path.into() };
     let mut source = HttpSource {
         endpoint: at("/token?for=me"),
+        target: Template::parse("/token?for=me"),
         tls: UpstreamTls::default(),
         method: Method::GET,
         headers: Vec::new(),
@@ -63,8 +64,9 @@ async fn fetch_within(
         std::future::pending::<()>().await;
     };
     let now = Now { mono: clock::now(), wall: Duration::from_secs(1_800_000_000) };
+    let asking = Asking::default();
     let result = tokio::select! {
-        result = tokens.fetch(now, now.mono + timeout) => result,
+        result = tokens.fetch(&asking, now, now.mono + timeout) => result,
         () = server => unreachable!(),
     };
     (result, seen)
@@ -219,6 +221,7 @@ fn debug_shows_no_header_and_no_body() {
     let at = Endpoint { tls: false, host: "auth.test".into(), port: 80, path_and_query: "/".into() };
     let tokens = HttpTokens::new(&HttpSource {
         endpoint: at.clone(),
+        target: Template::parse("/"),
         tls: UpstreamTls::default(),
         method: Method::POST,
         headers: vec![(header::AUTHORIZATION, Template::parse("CANARY"))],

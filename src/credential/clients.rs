@@ -1,0 +1,360 @@
+//! Each client's own credential: found by the token it shows, and refreshed while somebody is on it.
+//!
+//! ```text
+//!   a client shows T ──► standing of T? ── revoked ──► turned away, nothing is dialled
+//!                           │ current, or superseded within its grace, or never seen
+//!                           ▼
+//!                 live: key of the current token ──► tenant ── leases: its sessions
+//!                           ▲                          │
+//!                 journal ──┘ a new token: written down, then found by its own key
+//! ```
+//!
+//! 1. Two clients that show one token, or tokens of one lineage, are on one credential, however they arrive.
+//! 2. A token that was never seen is the service's to judge: nothing is remembered of it before a refresh.
+//! 3. A credential ends when the last session has left it and no answer is under way. What is to outlive it
+//!    is in the store.
+//! 4. A new token is durable before it is used.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    history::{Standing, TokenKey},
+    keeper::Life,
+    service::{Begin, Credential, Observer, Spec},
+    source::{ClientValues, Issued, Source, answer},
+    store::{Store, StoreError, Successor, Supersede},
+    token::{Generation, Token},
+};
+use crate::{
+    clock::{self, Now},
+    config::RefreshPolicy,
+};
+
+/// A new token that cannot be written down is tried to be for so many times, a second apart.
+const ATTEMPTS: u32 = 5;
+
+/// What the clients of one route have in common.
+pub struct Common {
+    pub route: String,
+    pub source: Arc<Source>,
+    pub policy: RefreshPolicy,
+    pub observer: Arc<dyn Observer>,
+    pub store: Arc<Store>,
+    pub grace: Duration,
+    pub revoke_for: Duration,
+    pub tasks: TaskTracker,
+    pub stop: CancellationToken,
+}
+
+/// The credentials of one route's clients.
+pub struct Clients {
+    common: Common,
+    live: Mutex<Live>,
+}
+
+#[derive(Default)]
+struct Live {
+    /// By the key of the current token; for a moment also by that of the one before.
+    tenants: HashMap<TokenKey, Arc<Tenant>>,
+    /// Counts what was taken out: who looked before has to look again.
+    removed: u64,
+}
+
+/// A credential, and who is on it.
+#[derive(Debug)]
+struct Tenant {
+    credential: Arc<Credential>,
+    tenancy: Arc<Tenancy>,
+}
+
+#[derive(Debug, Default)]
+struct Tenancy {
+    /// Sessions; changed under the lock of [`Live`].
+    leases: AtomicUsize,
+    /// The service has taken a token of it, or the source has renewed one.
+    proven: AtomicBool,
+}
+
+/// Who comes.
+#[derive(Debug)]
+pub struct Visitor<'a> {
+    /// The token that it shows; `None` where the route knows its clients by their identity alone.
+    pub token: Option<&'a str>,
+    /// What makes two clients the same, beside the token.
+    pub identity: &'a str,
+    /// What the templates of the source name.
+    pub values: ClientValues,
+}
+
+/// Why a client has no credential.
+#[derive(Debug, thiserror::Error)]
+pub enum NotServed {
+    #[error("Token expired")]
+    Expired,
+    #[error("Token malformed")]
+    Malformed,
+    #[error("the store of revoked tokens cannot be read: {0}")]
+    Store(#[from] StoreError),
+}
+
+/// A session's part in a credential; given back when it is dropped.
+#[derive(Debug)]
+pub struct Lease {
+    credential: Arc<Credential>,
+    member: Option<Member>,
+}
+
+#[derive(Debug)]
+struct Member {
+    clients: Arc<Clients>,
+    tenant: Arc<Tenant>,
+}
+
+impl Clients {
+    /// Nobody's yet.
+    pub fn new(common: Common) -> Arc<Self> {
+        Arc::new(Self { common, live: Mutex::default() })
+    }
+
+    /// The credential of a client, with the token that it is served with.
+    pub async fn enter(self: &Arc<Self>, visitor: Visitor<'_>, now: Now) -> Result<Lease, NotServed> {
+        let (store, scope) = (&self.common.store, &*self.common.route);
+        let shown = visitor.token.unwrap_or_default();
+        let key = store.key(scope, visitor.identity, shown);
+        loop {
+            let seen = self.live().removed;
+            let standing = match visitor.token {
+                Some(token) => store.standing(&key, token, now).await?,
+                None => Standing::Unknown,
+            };
+            let (key, begin, proven) = match standing {
+                Standing::Revoked => return Err(NotServed::Expired),
+                Standing::Grace { text, successor, generation, expires_wall } => {
+                    (successor, Ok(restored(&text, generation, expires_wall)), true)
+                }
+                Standing::Current { generation } => (key, adopted(shown, generation), true),
+                Standing::Unknown => {
+                    let first = Generation::default().next();
+                    (
+                        key,
+                        if visitor.token.is_some() { adopted(shown, first) } else { Ok(Begin::Fetch) },
+                        false,
+                    )
+                }
+            };
+            let mut live = self.live();
+            if let Some(tenant) = live.tenants.get(&key) {
+                let tenant = Arc::clone(tenant);
+                tenant.credential.set_values(visitor.values);
+                return Ok(self.lease(tenant, &live));
+            }
+            if live.removed != seen {
+                // Its credential may have ended, or gone on to another token, since its standing was read.
+                continue;
+            }
+            let begin = begin?;
+            if let Begin::Adopt { issued, .. } = &begin
+                && issued.life.from(now).is_some_and(|left| left.is_zero())
+            {
+                return Err(NotServed::Expired);
+            }
+            let tenant = self.begin(key, &visitor, begin, proven);
+            tenant.credential.set_values(visitor.values);
+            live.tenants.insert(key, Arc::clone(&tenant));
+            return Ok(self.lease(tenant, &live));
+        }
+    }
+
+    fn begin(
+        self: &Arc<Self>,
+        key: TokenKey,
+        visitor: &Visitor<'_>,
+        begin: Begin,
+        proven: bool,
+    ) -> Arc<Tenant> {
+        let common = &self.common;
+        let tenancy = Arc::new(Tenancy { proven: AtomicBool::new(proven), ..Tenancy::default() });
+        let journal = Journal {
+            tenancy: Arc::clone(&tenancy),
+            clients: Arc::downgrade(self),
+            identity: visitor.identity.into(),
+            key: Mutex::new(key),
+            follows_tokens: visitor.token.is_some(),
+        };
+        let spec = Spec {
+            route: common.route.clone(),
+            identity: format!("{}\n{}", visitor.identity, visitor.token.unwrap_or_default()),
+            begin,
+            source: Arc::clone(&common.source),
+            policy: common.policy.clone(),
+            seed: fastrand::u64(..),
+            observer: Arc::clone(&common.observer),
+            journal: Some(journal),
+        };
+        let credential = Credential::spawn(spec, &common.tasks, common.stop.clone());
+        Arc::new(Tenant { credential, tenancy })
+    }
+
+    fn lease(self: &Arc<Self>, tenant: Arc<Tenant>, _live: &MutexGuard<'_, Live>) -> Lease {
+        if tenant.tenancy.leases.fetch_add(1, Ordering::AcqRel) == 0 {
+            tenant.credential.set_active(true);
+        }
+        let credential = Arc::clone(&tenant.credential);
+        Lease { credential, member: Some(Member { clients: Arc::clone(self), tenant }) }
+    }
+
+    /// Each credential that somebody is on.
+    pub fn credentials(&self) -> Vec<Arc<Credential>> {
+        self.live().tenants.values().map(|tenant| Arc::clone(&tenant.credential)).collect()
+    }
+
+    fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Clients {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Clients({})", self.common.route)
+    }
+}
+
+/// A credential that goes on with the token that a client shows.
+fn adopted(token: &str, generation: Generation) -> Result<Begin, NotServed> {
+    let issued = answer::bare(token).map_err(|_| NotServed::Malformed)?;
+    Ok(Begin::Adopt { issued, generation })
+}
+
+/// A credential that goes on with the successor of the token that a client shows.
+fn restored(text: &Successor, generation: Generation, expires_wall: Option<Duration>) -> Begin {
+    let life = expires_wall.map_or(Life::Unknown, |wall| Life::Until { wall, at_most: None });
+    Begin::Adopt { issued: Issued { text: text.expose().to_owned(), life }, generation }
+}
+
+impl Lease {
+    /// A part in a credential that all clients of a route share.
+    pub fn shared(credential: Arc<Credential>) -> Self {
+        Self { credential, member: None }
+    }
+
+    /// The credential.
+    pub fn credential(&self) -> &Arc<Credential> {
+        &self.credential
+    }
+
+    /// Is the credential the client's own?
+    pub fn is_own(&self) -> bool {
+        self.member.is_some()
+    }
+
+    /// Has the service taken a token of it before? What nobody has vouched for is not renewed.
+    pub fn is_proven(&self) -> bool {
+        self.member.as_ref().is_none_or(|member| member.tenant.tenancy.proven.load(Ordering::Relaxed))
+    }
+
+    /// The service has taken a token of it.
+    pub fn prove(&self) {
+        if let Some(member) = &self.member {
+            member.tenant.tenancy.proven.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let _live = self.clients.live();
+        if self.tenant.tenancy.leases.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.tenant.credential.set_active(false);
+        }
+    }
+}
+
+/// What a client's credential writes down, and where it is found.
+pub struct Journal {
+    tenancy: Arc<Tenancy>,
+    clients: Weak<Clients>,
+    identity: Box<str>,
+    /// Of its current token, or of its identity.
+    key: Mutex<TokenKey>,
+    /// Is it found by its token? Else by its identity alone, and nothing is to be written down.
+    follows_tokens: bool,
+}
+
+impl Journal {
+    /// A token has taken the place of another: written down, and the credential is found by it.
+    pub(super) async fn superseded(&self, credential: &Arc<Credential>, old: &Token, new: &Token, now: Now) {
+        let Some(clients) = self.clients.upgrade().filter(|_| self.follows_tokens) else { return };
+        if old.generation == new.generation {
+            return;
+        }
+        self.tenancy.proven.store(true, Ordering::Relaxed);
+        let Common { store, route, grace, revoke_for, .. } = &clients.common;
+        let new_key = store.key(route, &self.identity, new.expose());
+        let old_key = std::mem::replace(&mut *self.key(), new_key);
+        {
+            // By both keys, so that whoever comes now finds it, whichever standing is read.
+            let mut live = clients.live();
+            if let Some(tenant) = live.tenants.get(&old_key).cloned() {
+                live.tenants.entry(new_key).or_insert(tenant);
+            }
+        }
+        let change = || Supersede {
+            old: old_key,
+            old_text: old.expose(),
+            new: new_key,
+            new_text: new.expose(),
+            generation: new.generation,
+            expires_wall: new.expires_wall,
+            grace: *grace,
+            revoke_for: *revoke_for,
+            now,
+        };
+        for attempt in 1..=ATTEMPTS {
+            let Err(error) = store.supersede(change()).await else { break };
+            let (name, last) = (credential.name(), attempt == ATTEMPTS);
+            tracing::error!(route, credential = name, %error, last, "a new token could not be written down");
+            if !last {
+                tokio::time::sleep_until(clock::now() + Duration::from_secs(1)).await;
+            }
+        }
+        let (name, generation) = (credential.name(), old.generation);
+        tracing::info!(route, credential = name, %generation, served_for = ?grace, "token revoked");
+        if new_key != old_key {
+            clients.live().take_out(&old_key, credential);
+        }
+    }
+
+    /// Ends the credential where nobody is on it any more; is that so?
+    pub(super) fn retire(&self, credential: &Arc<Credential>) -> bool {
+        let Some(clients) = self.clients.upgrade() else { return true };
+        let mut live = clients.live();
+        let empty = self.tenancy.leases.load(Ordering::Acquire) == 0;
+        if empty {
+            live.take_out(&self.key(), credential);
+        }
+        empty
+    }
+
+    fn key(&self) -> MutexGuard<'_, TokenKey> {
+        self.key.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Live {
+    /// Another credential may be found by the same key, where the source gave both the same token: it stays.
+    fn take_out(&mut self, key: &TokenKey, credential: &Arc<Credential>) {
+        if self.tenants.get(key).is_some_and(|tenant| Arc::ptr_eq(&tenant.credential, credential)) {
+            self.tenants.remove(key);
+            self.removed += 1;
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! What a fetch knows beside the configuration: the current token, and the client whose credential it is.
+
+use std::sync::Arc;
+
+use crate::{
+    config::{Name, Template},
+    credential::token::Token,
+};
+
+/// The values that the templates of a source name. `Debug` shows none of them.
+#[derive(Clone, Default)]
+pub struct ClientValues(Vec<(Name, Box<str>)>);
+
+/// One fetch's.
+#[derive(Clone, Default)]
+pub struct Asking {
+    pub current: Option<Arc<Token>>,
+    pub client: Arc<ClientValues>,
+}
+
+impl ClientValues {
+    /// Those that are named, as `read` finds them in a client's request.
+    pub fn of<'n>(names: impl IntoIterator<Item = &'n Name>, read: impl Fn(&Name) -> Option<String>) -> Self {
+        let mut values: Vec<(Name, Box<str>)> = Vec::new();
+        for name in names {
+            if !values.iter().any(|(known, _)| known == name)
+                && let Some(value) = read(name)
+            {
+                values.push((name.clone(), value.into()));
+            }
+        }
+        Self(values)
+    }
+
+    /// One of them.
+    pub fn get(&self, name: &Name) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
+    }
+
+    /// The text that `template` becomes with them, for no place in particular.
+    pub fn text(&self, template: &Template) -> Option<String> {
+        template.expand(crate::config::Place::Text, &|name| self.get(name)).ok()
+    }
+}
+
+impl Asking {
+    /// What a name stands for.
+    pub(super) fn value(&self, name: &Name) -> Option<&str> {
+        match name {
+            Name::Token => self.current.as_ref().map(|token| token.expose()),
+            Name::ClientToken | Name::Query(_) | Name::Header(_) => self.client.get(name),
+        }
+    }
+}
+
+impl std::fmt::Debug for ClientValues {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
