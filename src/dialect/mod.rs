@@ -12,18 +12,22 @@
 //! 3. What a dialect remembers is bounded; where it had to forget, it says so when asked to resume.
 
 pub mod ably;
+mod handshake;
 mod opaque;
+mod placement;
+mod presented;
 mod request;
 
 use std::{sync::Arc, time::Duration};
 
+pub use presented::{Presented, Unclear};
 pub use request::{Outgoing, Request};
 
 use crate::{
     clock::Instant,
-    config::{DialectKind, Route},
+    config::{DialectKind, Route, Swap},
     credential::Token,
-    wire::{Direction, Message, Payload},
+    wire::{Close, Direction, Message, Payload},
 };
 
 /// Where the core is when it shows a message.
@@ -39,6 +43,30 @@ pub enum Moment {
     Away,
     /// A new upstream continues the lost one: its conversation is under way.
     Resuming,
+    /// A new upstream is open, and the old one has yet to end: this is a message of the new one's.
+    Overlapping,
+}
+
+/// How much of the messages that go one way a dialect wants to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// Nothing: bytes pass as they come. Constant over a session's life.
+    Nothing,
+    /// Where one ends and the next begins: a live session passes them unread.
+    Bounds,
+    /// All of them.
+    Messages,
+}
+
+/// What a Close of the service's means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The service has said its last word.
+    Final,
+    /// The connection ended; a new one may go on.
+    Lost,
+    /// It ended because of its token.
+    Lapsed,
 }
 
 /// What becomes of a message.
@@ -113,8 +141,8 @@ pub struct Say {
 
 /// The seam between the core and a service.
 pub trait Dialect: Send {
-    /// Does it want to see messages that go this way? Constant over the session's life.
-    fn inspects(&self, direction: Direction) -> bool;
+    /// How much does it want to see of messages that go this way?
+    fn reads(&self, direction: Direction) -> Reading;
 
     /// The handshake of a new upstream connection, with the token and with what resumes.
     fn handshake(&mut self, token: Option<&Token>) -> Result<Outgoing, String>;
@@ -130,6 +158,12 @@ pub trait Dialect: Send {
 
     /// Says what re-authenticates the live connection with `token`; false: the service knows no such message.
     fn exchange(&mut self, token: &Token, say: &mut Say) -> bool;
+
+    /// Where a new token takes a new connection: which of the two connections goes first.
+    fn swap(&self) -> Option<Swap>;
+
+    /// What this Close of the service's means.
+    fn ending(&self, close: &Close) -> Ending;
 
     /// The upstream connection is gone. Can a new one continue it, unseen?
     fn lost(&mut self) -> bool;
@@ -173,6 +207,7 @@ impl Dialects {
     pub fn open(&self, request: Request, now: Instant) -> Box<dyn Dialect> {
         match self.route.dialect {
             DialectKind::None => Box::new(opaque::Opaque::new(request, Arc::clone(&self.route))),
+            DialectKind::Handshake => Box::new(handshake::Handshake::new(request, Arc::clone(&self.route))),
             DialectKind::Ably => {
                 let remember = self.route.session.queue;
                 Box::new(ably::Ably::new(request, Arc::clone(&self.lines), remember, now))

@@ -2,17 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderValue, header};
-
-use super::{
-    Dialect, Moment, Outgoing, Request, Say, Verdict,
-    request::{encode_parameter, join_target},
-};
+use super::{Dialect, Ending, Moment, Outgoing, Reading, Request, Say, Verdict, placement};
 use crate::{
     clock::Instant,
-    config::{Name, Place, Placement, Route},
+    config::{Route, Swap},
     credential::Token,
-    wire::{Direction, Message, Payload},
+    wire::{Close, Direction, Message, Payload},
 };
 
 /// A service that is not spoken with.
@@ -29,16 +24,13 @@ impl Opaque {
 }
 
 impl Dialect for Opaque {
-    fn inspects(&self, _direction: Direction) -> bool {
-        false
+    fn reads(&self, _direction: Direction) -> Reading {
+        Reading::Nothing
     }
 
     fn handshake(&mut self, token: Option<&Token>) -> Result<Outgoing, String> {
         let Some(request) = &self.request else { return Err("the connection cannot be made anew".into()) };
-        match token {
-            Some(token) => place(request, &self.route.handshake, token),
-            None => Ok(Outgoing { target: request.target.clone(), headers: request.headers.clone() }),
-        }
+        placement::outgoing(request, &self.route, token)
     }
 
     fn client(&mut self, _message: Message<'_>, _moment: Moment, _now: Instant, _say: &mut Say) -> Verdict {
@@ -57,6 +49,14 @@ impl Dialect for Opaque {
 
     fn exchange(&mut self, _token: &Token, _say: &mut Say) -> bool {
         false
+    }
+
+    fn swap(&self) -> Option<Swap> {
+        None
+    }
+
+    fn ending(&self, _close: &Close) -> Ending {
+        Ending::Lost
     }
 
     fn lost(&mut self) -> bool {
@@ -86,49 +86,4 @@ impl Dialect for Opaque {
     }
 
     fn ended(&mut self, _now: Instant) {}
-}
-
-/// Puts the token where the route says, in place of what stood there.
-fn place(request: &Request, placement: &Placement, token: &Token) -> Result<Outgoing, String> {
-    let mut out = Outgoing { target: request.target.clone(), headers: request.headers.clone() };
-    // A query's value is decoded, which needs a place of its own for as long as it is looked at.
-    let queries: Vec<(String, String)> = request.parameters().map(|p| (p.name.clone(), p.value())).collect();
-    let values = |name: &Name| match name {
-        Name::Token => Some(token.expose()),
-        Name::Query(query) => queries.iter().find(|(name, _)| name == query).map(|(_, value)| &**value),
-        Name::Header(header) => request.headers.get(header.as_str()).and_then(|value| value.to_str().ok()),
-        Name::ClientToken => None,
-    };
-    if let Some(name) = &placement.query {
-        let mut pairs: Vec<String> =
-            request.parameters().filter(|p| p.name != *name).map(|p| p.raw.to_owned()).collect();
-        pairs.push(encode_parameter(name, token.expose()));
-        out.target = join_target(request.path(), &pairs);
-    }
-    if let Some((name, template)) = &placement.header {
-        let text = template.expand(Place::Header, &values).map_err(|e| e.to_string())?;
-        out.headers.insert(name.clone(), sensitive(&text)?);
-    }
-    if let Some(template) = &placement.subprotocol {
-        let text = template.expand(Place::Header, &values).map_err(|e| e.to_string())?;
-        out.headers.insert(header::SEC_WEBSOCKET_PROTOCOL, sensitive(&text)?);
-    }
-    if let Some(name) = &placement.cookie {
-        let others = out.headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok());
-        let mut pairs: Vec<String> = others
-            .flat_map(|v| v.split(';'))
-            .map(|pair| pair.trim().to_owned())
-            .filter(|pair| !pair.is_empty() && pair.split_once('=').is_none_or(|(n, _)| n != name))
-            .collect();
-        pairs.push(format!("{name}={}", token.expose()));
-        out.headers.insert(header::COOKIE, sensitive(&pairs.join("; "))?);
-    }
-    Ok(out)
-}
-
-fn sensitive(text: &str) -> Result<HeaderValue, String> {
-    let mut value =
-        HeaderValue::from_str(text).map_err(|_| "the token does not fit into a header".to_owned())?;
-    value.set_sensitive(true);
-    Ok(value)
 }

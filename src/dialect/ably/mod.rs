@@ -36,13 +36,14 @@ use lines::{SharedLine, lock};
 use serials::Serials;
 
 use super::{
-    Dialect, Meaning, Moment, Outgoing, Request, Say, Verdict,
+    Dialect, Ending, Meaning, Moment, Outgoing, Reading, Request, Say, Verdict,
     request::{encode_parameter, join_target},
 };
 use crate::{
     clock::Instant,
+    config::Swap,
     credential::Token,
-    wire::{Direction, Message, Payload},
+    wire::{Close, Direction, Message, Payload},
 };
 
 /// Messages a second where the service names no `maxInboundRate`.
@@ -135,8 +136,8 @@ impl Ably {
 }
 
 impl Dialect for Ably {
-    fn inspects(&self, _direction: Direction) -> bool {
-        true
+    fn reads(&self, _direction: Direction) -> Reading {
+        Reading::Messages
     }
 
     /// §1.2: every spelling of the credential is taken out, one is put in; `resume` names the newest key.
@@ -221,6 +222,14 @@ impl Dialect for Ably {
         say.to_upstream.push(Map::action(self.format, action::AUTH).map("auth", auth).payload());
         self.own_auth = true;
         true
+    }
+
+    fn swap(&self) -> Option<Swap> {
+        None
+    }
+
+    fn ending(&self, _close: &Close) -> Ending {
+        Ending::Lost
     }
 
     fn lost(&mut self) -> bool {

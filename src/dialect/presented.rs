@@ -1,0 +1,285 @@
+//! A client's own token: where it shows it, and what takes its place.
+//!
+//! ```text
+//!   /ws?jobId=7&token=T0                        /ws?jobId=7&token=T1
+//!   Sec-WebSocket-Protocol: app, auth.T0   ─►   Sec-WebSocket-Protocol: app, auth.T1
+//!   Cookie: a=1; session=T0                     Cookie: a=1; session=T1
+//! ```
+//!
+//! Rules: it is looked for in every place that the route names, and every one found has to be the same;
+//! what takes its place stands exactly where it stood. The client is answered with what it offered.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use subtle::ConstantTimeEq;
+
+use super::{
+    Outgoing, Request,
+    placement::sensitive,
+    request::{encode_parameter, join_target},
+};
+use crate::config::TokenPlaces;
+
+/// Why it is not clear which token a client has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unclear {
+    #[error("Token missing")]
+    Missing,
+    #[error("Tokens disagree")]
+    Disagree,
+}
+
+/// What a client shows, and how it is to be answered. `Debug` shows nothing of it.
+#[derive(Clone)]
+pub struct Presented {
+    pub token: Box<str>,
+    /// The offer of a subprotocol that carried it, and whether there was no other.
+    offer: Option<(HeaderValue, bool)>,
+    /// What stands before a token in such an offer, where there was one.
+    before: Option<Box<str>>,
+}
+
+impl Presented {
+    /// Looks for the token in every place.
+    pub fn find(request: &Request, places: &TokenPlaces) -> Result<Self, Unclear> {
+        let token = find(request, places)?;
+        let carries =
+            |offer: &&str| places.subprotocol.as_ref().is_some_and(|before| offer.starts_with(before));
+        let carrying = offers(&request.headers).find(carries);
+        let only = offers(&request.headers).all(|offer| carries(&offer));
+        let offer = carrying.and_then(|offer| Some((sensitive(offer).ok()?, only)));
+        let before = places.subprotocol.as_deref().filter(|_| offer.is_some()).map(Into::into);
+        Ok(Self { token: token.into(), offer, before })
+    }
+
+    /// Is a subprotocol that was chosen once one that carried a token of this client's?
+    pub fn carried(&self, chosen: &str) -> bool {
+        self.before.as_ref().is_some_and(|before| chosen.starts_with(&**before))
+    }
+
+    /// What the client is answered where the service chose `chosen`: its own offer, where that carried its token.
+    /// A strict client takes no answer for a refusal where it made one offer.
+    pub fn answer(&self, chosen: Option<&str>) -> Option<&HeaderValue> {
+        let (offer, only) = self.offer.as_ref()?;
+        chosen.map_or(*only, |chosen| self.carried(chosen)).then_some(offer)
+    }
+}
+
+impl std::fmt::Debug for Presented {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Presented(***)")
+    }
+}
+
+/// The token of a request, where it has one, and one only.
+pub(super) fn find(request: &Request, places: &TokenPlaces) -> Result<String, Unclear> {
+    let mut found: Option<String> = None;
+    for token in all(request, places) {
+        let fits = !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
+        match &found {
+            _ if !fits => return Err(Unclear::Missing),
+            Some(known) if !bool::from(known.as_bytes().ct_eq(token.as_bytes())) => {
+                return Err(Unclear::Disagree);
+            }
+            Some(_) => {}
+            None => found = Some(token),
+        }
+    }
+    found.ok_or(Unclear::Missing)
+}
+
+fn all(request: &Request, places: &TokenPlaces) -> Vec<String> {
+    let mut found = Vec::new();
+    if let Some(name) = &places.query {
+        found.extend(request.parameters().filter(|p| p.name == *name).map(|p| p.value()));
+    }
+    if let Some(before) = &places.subprotocol {
+        found.extend(
+            offers(&request.headers).filter_map(|offer| offer.strip_prefix(&**before)).map(str::to_owned),
+        );
+    }
+    if let Some((name, before)) = &places.header {
+        let values = request.headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        found.extend(values.filter_map(|value| behind(value, before)).map(str::to_owned));
+    }
+    if let Some(name) = &places.cookie {
+        let pairs = cookies(&request.headers).filter_map(|pair| pair.split_once('='));
+        found.extend(pairs.filter(|(pair, _)| pair == name).map(|(_, value)| value.to_owned()));
+    }
+    found
+}
+
+/// The names that are offered in `Sec-WebSocket-Protocol`.
+pub(super) fn offers(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lists =
+        headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',')).map(str::trim).filter(|offer| !offer.is_empty())
+}
+
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lists = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(';')).map(str::trim).filter(|pair| !pair.is_empty())
+}
+
+/// The value behind what stands before it; the scheme of `Authorization` has no case (RFC 9110 §11.1).
+fn behind<'v>(value: &'v str, before: &str) -> Option<&'v str> {
+    let (head, rest) = value.split_at_checked(before.len())?;
+    head.eq_ignore_ascii_case(before).then(|| rest.trim())
+}
+
+/// Puts another token in its places, or takes it out of them.
+pub(super) fn replace(
+    request: &mut Request,
+    places: &TokenPlaces,
+    token: Option<&str>,
+) -> Result<(), String> {
+    if let Some(name) = &places.query {
+        let pairs = request.parameters().filter_map(|p| match token {
+            _ if p.name != *name => Some(p.raw.to_owned()),
+            // As the client wrote it, where it is the same.
+            Some(token) if p.value() == token => Some(p.raw.to_owned()),
+            Some(token) => Some(encode_parameter(name, token)),
+            None => None,
+        });
+        request.target = join_target(request.path(), &pairs.collect::<Vec<_>>());
+    }
+    let headers = &mut request.headers;
+    if let Some(before) = &places.subprotocol {
+        let offers = offers(headers).filter_map(|offer| match token {
+            _ if !offer.starts_with(&**before) => Some(offer.to_owned()),
+            Some(token) => Some(format!("{before}{token}")),
+            None => None,
+        });
+        let offers: Vec<_> = offers.collect();
+        put(headers, &header::SEC_WEBSOCKET_PROTOCOL, &offers.join(", "))?;
+    }
+    if let Some(name) = &places.cookie {
+        let is_it = |pair: &str| pair.split_once('=').is_some_and(|(pair, _)| pair == name);
+        let pairs = cookies(headers).filter_map(|pair| match token {
+            _ if !is_it(pair) => Some(pair.to_owned()),
+            Some(token) => Some(format!("{name}={token}")),
+            None => None,
+        });
+        let pairs: Vec<_> = pairs.collect();
+        put(headers, &header::COOKIE, &pairs.join("; "))?;
+    }
+    if let Some((name, before)) = &places.header {
+        let shown = headers.get(name).and_then(|value| value.to_str().ok());
+        if shown.is_some_and(|value| behind(value, before).is_some()) {
+            put(headers, name, &token.map_or_else(String::new, |token| format!("{before}{token}")))?;
+        }
+    }
+    Ok(())
+}
+
+/// One header in place of all of its name; none, where nothing is left to say.
+fn put(headers: &mut HeaderMap, name: &HeaderName, text: &str) -> Result<(), String> {
+    headers.remove(name);
+    if !text.is_empty() {
+        headers.insert(name.clone(), sensitive(text)?);
+    }
+    Ok(())
+}
+
+impl From<Request> for Outgoing {
+    fn from(Request { target, headers }: Request) -> Self {
+        Self { target, headers }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places() -> TokenPlaces {
+        TokenPlaces {
+            query: Some("token".into()),
+            subprotocol: Some("app-auth.".into()),
+            header: Some((header::AUTHORIZATION, "Bearer ".into())),
+            cookie: Some("session".into()),
+        }
+    }
+
+    fn asked(target: &str, headers: &[(&'static str, &str)]) -> Request {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, value.parse().unwrap());
+        }
+        Request::new(target, &map)
+    }
+
+    #[test]
+    fn a_token_is_found_in_every_place_and_has_to_be_one() {
+        let all: &[(&str, &[(&'static str, &str)], Result<&str, Unclear>)] = &[
+            ("/?a=1&token=T%2D0", &[], Ok("T-0")),
+            ("/", &[("sec-websocket-protocol", "app,app-auth.T0")], Ok("T0")),
+            ("/", &[("authorization", "bearer  T0")], Ok("T0")),
+            ("/", &[("cookie", "a=1; session=T0"), ("cookie", "b=2")], Ok("T0")),
+            ("/?token=T0", &[("sec-websocket-protocol", "app-auth.T0"), ("cookie", "session=T0")], Ok("T0")),
+            ("/?token=T0", &[("sec-websocket-protocol", "app-auth.T1")], Err(Unclear::Disagree)),
+            ("/?token=T0&token=T1", &[], Err(Unclear::Disagree)),
+            ("/?token=", &[], Err(Unclear::Missing)),
+            ("/?token=a%0Ab", &[], Err(Unclear::Missing)),
+            (
+                "/?jeton=T0",
+                &[("authorization", "Basic T0"), ("cookie", "sessions=T0")],
+                Err(Unclear::Missing),
+            ),
+        ];
+        for (target, headers, expected) in all {
+            let found = find(&asked(target, headers), &places());
+            assert_eq!(found.as_deref(), expected.as_ref().map(|token| *token), "{target} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn another_token_stands_exactly_where_it_stood() {
+        let request = asked(
+            "/ws?jobId=7&token=T0&x=%20y",
+            &[
+                ("sec-websocket-protocol", "app, app-auth.T0, other"),
+                ("authorization", "Bearer T0"),
+                ("cookie", "a=1; session=T0; b=2"),
+                ("user-agent", "old"),
+            ],
+        );
+        let shown = |request: &Request| {
+            let header = |name: &str| request.headers.get(name).map(|v| v.to_str().unwrap().to_owned());
+            let names = ["sec-websocket-protocol", "authorization", "cookie", "user-agent"];
+            (request.target.clone(), names.map(header))
+        };
+        let text = |text: &str| Some(text.to_owned());
+        let mut other = request.clone();
+        replace(&mut other, &places(), Some("T1")).unwrap();
+        let expected =
+            [text("app, app-auth.T1, other"), text("Bearer T1"), text("a=1; session=T1; b=2"), text("old")];
+        assert_eq!(shown(&other), ("/ws?jobId=7&token=T1&x=%20y".to_owned(), expected));
+        let mut none = request.clone();
+        replace(&mut none, &places(), None).unwrap();
+        let expected = [text("app, other"), None, text("a=1; b=2"), text("old")];
+        assert_eq!(shown(&none), ("/ws?jobId=7&x=%20y".to_owned(), expected));
+        let mut same = request.clone();
+        replace(&mut same, &places(), Some("T0")).unwrap();
+        assert_eq!(shown(&same), shown(&request));
+    }
+
+    #[test]
+    fn a_client_is_answered_with_what_it_offered() {
+        for (offered, chosen, expected) in [
+            ("app, app-auth.T0", Some("app"), None),
+            ("app, app-auth.T0", Some("app-auth.T1"), Some("app-auth.T0")),
+            ("app, app-auth.T0", None, None),
+            ("app-auth.T0", None, Some("app-auth.T0")),
+            ("app", Some("app"), None),
+        ] {
+            let presented =
+                Presented::find(&asked("/?token=T0", &[("sec-websocket-protocol", offered)]), &places())
+                    .unwrap();
+            let got = presented.answer(chosen).map(|value| value.to_str().unwrap());
+            assert_eq!(got, expected, "{offered} {chosen:?}");
+        }
+        assert_eq!(
+            format!("{:?}", Presented::find(&asked("/?token=CANARY", &[]), &places())),
+            "Ok(Presented(***))"
+        );
+    }
+}
