@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     core::{Session, State, Step},
-    event::{Action, Cause, Demand, DialFailure, Epoch, Note, Shown, Trigger, Way},
+    event::{Action, Cause, Demand, DialFailure, Note, Shown, Trigger, Way},
     timers::Timer,
 };
 use crate::{clock::Instant, wire::Close};
@@ -37,12 +37,12 @@ impl Session {
         if let State::Resuming { since, replayed, .. } = self.state {
             let gap = now - since;
             out.push(Action::Note(Note::UpstreamResumed { gap, replayed }));
-            if self.reauthenticates {
-                let (way, generation) = (Way::Resume, self.live.generation);
+            if let Some(way) = self.reauthenticates {
+                let generation = self.live.generation;
                 out.push(Action::Note(Note::Reauthenticated { way, generation, took: gap }));
             }
         }
-        self.reauthenticates = false;
+        self.reauthenticates = None;
         self.state = State::Live;
         self.asked = false;
         self.ready_at = now;
@@ -55,8 +55,11 @@ impl Session {
 
     /// The upstream connection is gone: a new one continues it, or the client is told.
     pub(super) fn lose(&mut self, why: &str, close: Option<Close>, now: Instant, out: &mut Vec<Action>) {
+        if let State::Swapping { .. } = self.state {
+            return self.lost_while_swapping(why, now, out);
+        }
         self.end_turn(out);
-        out.push(Action::HangUp(self.epoch));
+        out.push(Action::HangUp);
         for timer in [Timer::Step, Timer::Exchange, Timer::Pace, Timer::Retry] {
             self.timers.clear(timer);
         }
@@ -75,15 +78,24 @@ impl Session {
             if now - self.ready_at >= HEALTHY {
                 self.backoff.reset();
             }
-            self.reauthenticates = self.newest.generation > self.live.generation
-                || self.refused.is_some_and(|refused| refused >= self.live.generation);
-            self.state = State::Resuming { step: Step::Waiting, since: now, replayed: 0 };
-            self.timers.set(Timer::Budget, now + self.policy.session.reconnect);
+            self.begin_to_resume(None, now, out);
         }
-        self.epoch = Epoch(self.epoch.0.wrapping_add(1));
+        self.epoch = self.fresh_epoch();
         let attempt = self.backoff.attempts();
         out.push(Action::Note(Note::UpstreamLost { why: why.to_owned(), attempt }));
         self.next_attempt(now, out);
+    }
+
+    /// From now on an outage is hidden; `way`: how the session comes to a newer token by it.
+    pub(super) fn begin_to_resume(&mut self, way: Option<Way>, now: Instant, out: &mut Vec<Action>) {
+        let newer = self.newest.generation > self.live.generation
+            || self.refused.is_some_and(|refused| refused >= self.live.generation);
+        self.reauthenticates = way.or_else(|| newer.then_some(Way::Resume));
+        self.state = State::Resuming { step: Step::Waiting, since: now, replayed: 0 };
+        self.timers.set(Timer::Budget, now + self.policy.session.reconnect);
+        if way.is_none() && !self.dialect.acknowledges() {
+            out.push(Action::Note(Note::InDoubt));
+        }
     }
 
     /// Dials when there is a token to dial with, and the backoff allows.
@@ -126,7 +138,7 @@ impl Session {
             return;
         }
         self.timers.clear(Timer::Step);
-        self.epoch = Epoch(self.epoch.0.wrapping_add(1));
+        self.epoch = self.fresh_epoch();
         let attempt = self.backoff.attempts();
         let why = match failure {
             DialFailure::Token(generation) => {
@@ -158,7 +170,8 @@ impl Session {
                 let (cause, close) = (*cause, close.clone());
                 self.end(cause, Some(close), now, out);
             }
-            State::Live | State::Ended => {}
+            State::Swapping { .. } => self.swap_timed_out(now, out),
+            State::Live | State::Departed | State::Ended => {}
         }
     }
 
@@ -179,14 +192,24 @@ impl Session {
     fn step(&self) -> Option<Step> {
         match self.state {
             State::Opening(step) | State::Resuming { step, .. } => Some(step),
-            State::Live | State::Exchanging { .. } | State::Closing { .. } | State::Ended => None,
+            State::Live
+            | State::Exchanging { .. }
+            | State::Swapping { .. }
+            | State::Departed
+            | State::Closing { .. }
+            | State::Ended => None,
         }
     }
 
-    fn set_step(&mut self, new: Step) {
+    pub(super) fn set_step(&mut self, new: Step) {
         match &mut self.state {
             State::Opening(step) | State::Resuming { step, .. } => *step = new,
-            State::Live | State::Exchanging { .. } | State::Closing { .. } | State::Ended => {}
+            State::Live
+            | State::Exchanging { .. }
+            | State::Swapping { .. }
+            | State::Departed
+            | State::Closing { .. }
+            | State::Ended => {}
         }
     }
 }

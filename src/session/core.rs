@@ -3,26 +3,20 @@
 use std::time::Duration;
 
 use super::{
+    away::Away,
     backoff::Backoff,
-    event::{Action, Cause, Epoch, Event, Note, Phase, Shown},
+    event::{Action, Cause, Epoch, Event, Phase, Shown, Way},
     queue::Queue,
+    swap::{Drain, Next},
     timers::{Timer, Timers},
 };
 use crate::{
     clock::Instant,
     config::SessionPolicy,
     credential::Token,
-    dialect::{Dialect, Fate, Meaning, Moment, Outgoing, Say, Verdict},
-    wire::{Close, Message, Payload, Violation},
+    dialect::{Dialect, Outgoing, Reading, Say},
+    wire::{Close, Direction},
 };
-
-/// How long a peer may take to answer a Close.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
-/// How long a client's goodbye may wait for a service that is away: its SDK waits for 10 s.
-const LEAVING_PATIENCE: Duration = Duration::from_secs(8);
-
-/// How far the service may be behind: what is held goes in bursts of this length.
-const BURST: Duration = Duration::from_millis(90);
 
 /// The limits of one session.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +34,10 @@ pub struct Session {
     pub(super) policy: Policy,
     pub(super) state: State,
     pub(super) epoch: Epoch,
+    /// The newest epoch that was given to a connection.
+    pub(super) last_epoch: Epoch,
+    /// The connection that is to replace the live one.
+    pub(super) next: Option<Next>,
     /// The token that the upstream was last authenticated with.
     pub(super) live: Shown,
     /// The newest token that is known.
@@ -49,16 +47,23 @@ pub struct Session {
     pub(super) turn: Turn,
     /// The service has asked for a new token and has not been given one.
     pub(super) asked: bool,
-    /// The connection that is being made carries a newer token than the one that was lost.
-    pub(super) reauthenticates: bool,
+    /// The connection that is being made carries a newer token than the one before it; how that came.
+    pub(super) reauthenticates: Option<Way>,
     pub(super) timers: Timers,
     pub(super) backoff: Backoff,
-    queue: Queue,
+    /// Messages for the service.
+    pub(super) queue: Queue,
+    /// The client's last word, which waits behind what it said before.
+    pub(super) leaving: Option<Option<Close>>,
+    /// What connections said that are gone, and that the client is yet to hear.
+    pub(super) orphans: Queue,
+    /// What became of a client that went away.
+    pub(super) away: Option<Box<Away>>,
     pub(super) say: Say,
     /// When the client was last sent a message.
-    told_client: Instant,
+    pub(super) told_client: Instant,
     /// When the service will have digested what it was sent in one go.
-    digested: Instant,
+    pub(super) digested: Instant,
     /// When the session was last ready.
     pub(super) ready_at: Instant,
 }
@@ -77,11 +82,20 @@ pub(super) enum State {
         since: Instant,
         replayed: u64,
     },
+    /// A new connection takes the place of the live one.
+    Swapping {
+        shown: Shown,
+        since: Instant,
+        /// The old one has been told to end: what it still says is delivered, and the client's is held.
+        draining: Option<Drain>,
+    },
     /// The client's Close, or the service's last word, has gone on; the answer is awaited.
     Closing {
         cause: Cause,
         close: Close,
     },
+    /// The service has ended it while the client was away.
+    Departed,
     Ended,
 }
 
@@ -120,15 +134,20 @@ impl Session {
             policy,
             state: State::Opening(Step::Dialing),
             epoch: Epoch(1),
+            last_epoch: Epoch(1),
+            next: None,
             live: Shown::default(),
             newest: newest.unwrap_or_default(),
             refused: None,
             turn: Turn::Idle,
             asked: false,
-            reauthenticates: false,
+            reauthenticates: None,
             timers,
             backoff: Backoff::new(seed),
             queue: Queue::default(),
+            leaving: None,
+            orphans: Queue::default(),
+            away: None,
             say: Say::default(),
             told_client: now,
             digested: now,
@@ -143,39 +162,67 @@ impl Session {
         }
         match event {
             Event::Client(message) => self.client(message, now, out),
-            Event::Upstream(epoch, message) if epoch == self.epoch => self.upstream(message, now, out),
             Event::ClientClosed(close) => self.client_closed(close, now, out),
             Event::ClientBroke(violation) => self.broke(violation, now, out),
             Event::ClientStalled => {
                 let close = Close::new(Close::POLICY, "the client is too slow");
                 self.end(Cause::Slow, Some(close), now, out);
             }
-            Event::Opened(epoch, shown) if epoch == self.epoch => self.opened(shown, now, out),
-            Event::DialFailed(epoch, failure) if epoch == self.epoch => self.dial_failed(failure, now, out),
-            Event::UpstreamClosed(epoch, close, why) if epoch == self.epoch => {
-                self.upstream_closed(close, why, now, out);
+            Event::ClientBack => self.client_back(now, out),
+            Event::Upstream(epoch, _)
+            | Event::Opened(epoch, _)
+            | Event::DialFailed(epoch, _)
+            | Event::UpstreamClosed(epoch, ..)
+            | Event::UpstreamBroke(epoch, _)
+            | Event::Fenced(epoch)
+                if epoch != self.epoch =>
+            {
+                // Rule 3: the next one's, or a late word from an older connection.
+                if self.next_epoch() == Some(epoch) {
+                    self.of_the_next(event, now, out);
+                }
             }
-            Event::UpstreamBroke(epoch, violation) if epoch == self.epoch => {
-                out.push(Action::CloseUpstream(Close::new(violation.close_code(), &violation.to_string())));
-                let close = Close::new(violation.close_code(), "the service broke the protocol");
-                self.lose(&violation.to_string(), Some(close), now, out);
-            }
+            Event::Upstream(_, message) => self.upstream(message, now, out),
+            Event::Opened(_, shown) => self.opened(shown, now, out),
+            Event::DialFailed(_, failure) => self.dial_failed(failure, now, out),
+            Event::UpstreamClosed(_, close, why) => self.upstream_closed(close, why, now, out),
+            Event::UpstreamBroke(_, violation) => self.upstream_broke(violation, now, out),
+            Event::Fenced(_) => self.fenced(now),
             Event::Token(shown) => self.token(shown, now, out),
             Event::Turn(token) => self.take_turn(token, now, out),
             // A newer token will ask for one again; it answers a client that has asked, too.
             Event::NoTurn => self.end_turn(out),
+            Event::Hopeless => self.hopeless(now, out),
             Event::Timer => self.timer(now, out),
             Event::Drain => {
                 let close = Close::new(Close::GOING_AWAY, "the proxy is going away");
                 self.end(Cause::Drain, Some(close), now, out);
             }
-            // Rule 3: a late word from an older connection.
-            Event::Opened(..)
-            | Event::Upstream(..)
-            | Event::DialFailed(..)
-            | Event::UpstreamClosed(..)
-            | Event::UpstreamBroke(..) => {}
         }
+    }
+
+    fn timer(&mut self, now: Instant, out: &mut Vec<Action>) {
+        while let Some(timer) = self.timers.take_due(now) {
+            match timer {
+                Timer::Step => self.step_timed_out(now, out),
+                Timer::Budget => self.budget_spent(now, out),
+                Timer::Retry => self.dial(now, out),
+                Timer::Exchange => self.exchange_due(out),
+                Timer::Pace => self.flush(now, out),
+                Timer::Leaving => self.leave(now, out),
+                Timer::Idle => self.idle(now, out),
+                Timer::Park => self.end(Cause::Client, None, now, out),
+            }
+            if self.state == State::Ended {
+                return;
+            }
+        }
+    }
+
+    /// An epoch for one more connection.
+    pub(super) fn fresh_epoch(&mut self) -> Epoch {
+        self.last_epoch = Epoch(self.last_epoch.0.wrapping_add(1));
+        self.last_epoch
     }
 
     // ----- what the driver asks
@@ -190,6 +237,21 @@ impl Session {
         self.epoch
     }
 
+    /// The connection that is to replace it, where there is one.
+    pub fn next_epoch(&self) -> Option<Epoch> {
+        self.next.as_ref().map(|next| next.epoch)
+    }
+
+    /// May the service be read? A client that is away takes nothing.
+    pub fn wants_upstream(&self) -> bool {
+        self.away.as_ref().is_none_or(|away| away.kept.bytes() < self.policy.session.queue)
+    }
+
+    /// May the next connection be read, while the old one has yet to end?
+    pub fn wants_next(&self) -> bool {
+        self.next.as_ref().is_some_and(|next| next.kept.bytes() < self.policy.session.queue)
+    }
+
     /// May the client be read? Where not, TCP pushes back.
     pub fn wants_client(&self) -> bool {
         self.queue.bytes() < self.policy.session.queue && !self.dialect.is_full()
@@ -200,9 +262,29 @@ impl Session {
         matches!(self.state, State::Exchanging { .. } | State::Resuming { step: Step::Greeting, .. })
     }
 
-    /// Do messages pass unread?
+    /// Is it unknown, where an upstream is lost, what the service had taken?
+    pub fn doubts(&self) -> bool {
+        !self.streams() && !self.dialect.acknowledges()
+    }
+
+    /// Do bytes pass as they come, whatever they are?
     pub fn streams(&self) -> bool {
-        !self.dialect.inspects(crate::wire::Direction::Up)
+        self.dialect.reads(Direction::Up) == Reading::Nothing
+    }
+
+    /// Do whole messages pass unread at this moment?
+    pub fn passes(&self, direction: Direction) -> bool {
+        let flows = match direction {
+            Direction::Up => {
+                self.queue.is_empty()
+                    && matches!(self.state, State::Live | State::Swapping { draining: None, .. })
+            }
+            Direction::Down => {
+                self.away.is_none()
+                    && matches!(self.state, State::Live | State::Swapping { draining: None, .. })
+            }
+        };
+        flows && self.dialect.reads(direction) == Reading::Bounds
     }
 
     /// The handshake of the connection that is to be dialled.
@@ -213,17 +295,20 @@ impl Session {
     /// Where the session is.
     pub fn phase(&self) -> Phase {
         match self.state {
+            State::Closing { .. } | State::Ended => Phase::Closing,
+            _ if self.away.is_some() => Phase::Parked,
+            State::Departed => Phase::Closing,
             State::Opening(_) => Phase::Opening,
             State::Live => Phase::Live,
             State::Exchanging { .. } => Phase::Exchanging,
+            State::Swapping { .. } => Phase::Swapping,
             State::Resuming { .. } => Phase::Resuming,
-            State::Closing { .. } | State::Ended => Phase::Closing,
         }
     }
 
-    /// Bytes held for the service.
+    /// Bytes held, for either side.
     pub fn held_bytes(&self) -> usize {
-        self.queue.bytes()
+        self.queues().map(Queue::bytes).sum()
     }
 
     /// Messages held for the service.
@@ -231,250 +316,15 @@ impl Session {
         self.queue.len()
     }
 
+    fn queues(&self) -> impl Iterator<Item = &Queue> {
+        let down = [self.next.as_ref().map(|next| &next.kept), self.away.as_ref().map(|away| &away.kept)];
+        down.into_iter().flatten().chain([&self.orphans, &self.queue])
+    }
+
     /// The token that the upstream was last authenticated with.
     pub fn authenticated_with(&self) -> Shown {
         self.live
     }
-
-    // ----- messages
-
-    fn moment(&self) -> Moment {
-        match self.state {
-            State::Opening(_) => Moment::Opening,
-            // What is held goes first: a new message waits behind it.
-            State::Live if !self.queue.is_empty() => Moment::Exchanging,
-            State::Live => Moment::Live,
-            State::Exchanging { .. } => Moment::Exchanging,
-            State::Resuming { step: Step::Greeting, .. } => Moment::Resuming,
-            State::Resuming { .. } | State::Closing { .. } | State::Ended => Moment::Away,
-        }
-    }
-
-    fn client(&mut self, message: Message<'_>, now: Instant, out: &mut Vec<Action>) {
-        if matches!(self.state, State::Closing { .. }) {
-            return;
-        }
-        let verdict = self.dialect.client(message, self.moment(), now, &mut self.say);
-        match verdict.fate {
-            Fate::Forward => out.push(Action::Forward),
-            Fate::Swallow => {}
-            Fate::Hold => {
-                self.queue.push(message.into(), now);
-                out.push(Action::Note(Note::Held { bytes: message.payload.len() }));
-            }
-            Fate::Hurry => {
-                self.flush_all(now, out);
-                self.release(message.into(), now, out);
-            }
-        }
-        self.spoken(now, out);
-        self.client_means(&verdict.meaning, now, out);
-    }
-
-    fn client_means(&mut self, meaning: &Meaning, now: Instant, out: &mut Vec<Action>) {
-        match meaning {
-            Meaning::ClientAsks => self.client_asks(out),
-            Meaning::Leaving if self.state != State::Live => {
-                self.timers.set(Timer::Leaving, now + LEAVING_PATIENCE);
-            }
-            Meaning::Leaving
-            | Meaning::Nothing
-            | Meaning::Ready
-            | Meaning::Accepted
-            | Meaning::Rejected(_)
-            | Meaning::Asks
-            | Meaning::Lapsed(_)
-            | Meaning::Lost(_)
-            | Meaning::Discontinued
-            | Meaning::Fatal => {}
-        }
-    }
-
-    fn upstream(&mut self, message: Message<'_>, now: Instant, out: &mut Vec<Action>) {
-        let moment = match self.state {
-            State::Opening(_) => Moment::Opening,
-            State::Resuming { .. } => Moment::Resuming,
-            State::Exchanging { .. } => Moment::Exchanging,
-            State::Live | State::Closing { .. } | State::Ended => Moment::Live,
-        };
-        let Verdict { fate, meaning } = self.dialect.upstream(message, moment, now, &mut self.say);
-        if fate == Fate::Forward {
-            self.told_client = now;
-            out.push(Action::Forward);
-        }
-        self.spoken(now, out);
-        match meaning {
-            Meaning::Nothing | Meaning::ClientAsks | Meaning::Leaving => {}
-            Meaning::Ready => self.ready(now, out),
-            Meaning::Accepted => self.accepted(now, out),
-            Meaning::Asks => self.asked(out),
-            Meaning::Rejected(why) => self.rejected(&why, now, out),
-            Meaning::Lapsed(why) => self.lapsed(&why, now, out),
-            Meaning::Lost(why) => self.lose(&why, None, now, out),
-            Meaning::Discontinued => {
-                let close = Close::new(1000, "the service began a new connection");
-                self.end(Cause::Discontinued, Some(close), now, out);
-            }
-            Meaning::Fatal => {
-                self.timers.set(Timer::Step, now + CLOSE_PATIENCE);
-                self.state = State::Closing { cause: Cause::Refused, close: Close::new(1000, "") };
-            }
-        }
-    }
-
-    /// What the dialect said becomes actions.
-    pub(super) fn spoken(&mut self, now: Instant, out: &mut Vec<Action>) {
-        if !self.say.to_client.is_empty() {
-            self.told_client = now;
-            out.extend(std::mem::take(&mut self.say.to_client).into_iter().map(Action::ToClient));
-        }
-        if !self.say.to_upstream.is_empty() {
-            if let State::Resuming { replayed, .. } = &mut self.state {
-                *replayed += self.say.replayed;
-            }
-            self.say.replayed = 0;
-            self.digests(self.say.to_upstream.len() as u32, now);
-            out.extend(std::mem::take(&mut self.say.to_upstream).into_iter().map(Action::ToUpstream));
-        }
-    }
-
-    /// A held message goes on, as if it came now.
-    fn release(&mut self, payload: Payload, now: Instant, out: &mut Vec<Action>) {
-        let verdict = self.dialect.client(payload.as_message(), Moment::Live, now, &mut self.say);
-        if verdict.fate == Fate::Forward {
-            self.digests(1, now);
-            out.push(Action::ToUpstream(payload));
-        }
-        self.spoken(now, out);
-        self.client_means(&verdict.meaning, now, out);
-    }
-
-    /// Held messages go, in order, no faster than the service takes them.
-    pub(super) fn flush(&mut self, now: Instant, out: &mut Vec<Action>) {
-        while self.state == State::Live && !self.queue.is_empty() {
-            if self.digested > now + BURST {
-                self.timers.set(Timer::Pace, self.digested);
-                return;
-            }
-            if let Some((payload, since)) = self.queue.pop() {
-                out.push(released(&payload, since, now));
-                self.release(payload, now, out);
-            }
-        }
-    }
-
-    /// So many messages went to the service in one go. A tenth of a second is kept back: so no second,
-    /// wherever the service begins to count it, has more than [`Dialect::pace`] of them.
-    fn digests(&mut self, messages: u32, now: Instant) {
-        let each = Duration::from_millis(1100) / self.dialect.pace().max(1);
-        self.digested = self.digested.max(now) + each * messages;
-    }
-
-    /// Held messages go now, all of them: something that may not wait stands behind them.
-    fn flush_all(&mut self, now: Instant, out: &mut Vec<Action>) {
-        while let Some((payload, since)) = self.queue.pop() {
-            out.push(released(&payload, since, now));
-            self.release(payload, now, out);
-        }
-    }
-
-    /// The client has to hear something before its patience ends.
-    pub(super) fn arm_idle(&mut self) {
-        if let Some(after) = self.dialect.client_idle() {
-            self.timers.set(Timer::Idle, self.told_client + after);
-        }
-    }
-
-    fn timer(&mut self, now: Instant, out: &mut Vec<Action>) {
-        while let Some(timer) = self.timers.take_due(now) {
-            match timer {
-                Timer::Step => self.step_timed_out(now, out),
-                Timer::Budget => self.budget_spent(now, out),
-                Timer::Retry => self.dial(now, out),
-                Timer::Exchange => self.exchange_due(out),
-                Timer::Pace => self.flush(now, out),
-                Timer::Leaving => self.leave(now, out),
-                Timer::Idle => {
-                    let quiet =
-                        self.dialect.client_idle().is_some_and(|after| self.told_client + after <= now);
-                    if let Some(message) = self.dialect.idle().filter(|_| quiet) {
-                        self.told_client = now;
-                        out.push(Action::ToClient(message));
-                    }
-                    self.arm_idle();
-                }
-            }
-            if self.state == State::Ended {
-                return;
-            }
-        }
-    }
-
-    // ----- ends
-
-    fn client_closed(&mut self, close: Option<Close>, now: Instant, out: &mut Vec<Action>) {
-        let reachable = matches!(
-            self.state,
-            State::Live | State::Exchanging { .. } | State::Opening(Step::Greeting) | State::Closing { .. }
-        );
-        match close {
-            Some(close) if reachable => {
-                if matches!(self.state, State::Live | State::Exchanging { .. }) {
-                    self.flush_all(now, out);
-                }
-                out.push(Action::CloseUpstream(close.clone()));
-                self.timers.set(Timer::Step, now + CLOSE_PATIENCE);
-                self.state = State::Closing { cause: Cause::Client, close };
-            }
-            Some(close) => self.end(Cause::Client, Some(close), now, out),
-            None => self.end(Cause::Client, None, now, out),
-        }
-    }
-
-    fn broke(&mut self, violation: Violation, now: Instant, out: &mut Vec<Action>) {
-        let cause = if violation == Violation::TooBig { Cause::TooBig } else { Cause::Violation };
-        out.push(Action::CloseUpstream(Close::new(violation.close_code(), "the client broke the protocol")));
-        self.end(cause, Some(Close::new(violation.close_code(), &violation.to_string())), now, out);
-    }
-
-    fn upstream_closed(&mut self, close: Option<Close>, why: &str, now: Instant, out: &mut Vec<Action>) {
-        match (&self.state, close) {
-            (State::Closing { cause, close: own }, theirs) => {
-                let (cause, close) = (*cause, theirs.unwrap_or_else(|| own.clone()));
-                self.end(cause, Some(close), now, out);
-            }
-            (State::Opening(_), Some(close)) => self.end(Cause::Refused, Some(close), now, out),
-            (_, close) => self.lose(why, close, now, out),
-        }
-    }
-
-    fn leave(&mut self, now: Instant, out: &mut Vec<Action>) {
-        if matches!(self.state, State::Resuming { .. } | State::Opening(_)) {
-            self.dialect.farewell(&mut self.say);
-            self.spoken(now, out);
-            self.end(Cause::Client, Some(Close::new(1000, "")), now, out);
-        }
-    }
-
-    /// The end: what is left is counted, both sides are let go, and nothing more will come.
-    pub(super) fn end(&mut self, cause: Cause, close: Option<Close>, now: Instant, out: &mut Vec<Action>) {
-        self.end_turn(out);
-        let known = self.dialect.acknowledges();
-        while let Some((payload, since)) = self.queue.pop() {
-            let (bytes, waited) = (payload.bytes.len(), now - since);
-            out.push(Action::Note(Note::Lost { bytes, waited, known, cause }));
-        }
-        self.dialect.ended(now);
-        out.push(Action::HangUp(self.epoch));
-        out.push(close.map_or(Action::DropClient, Action::CloseClient));
-        out.push(Action::Finished(cause));
-        self.timers = Timers::default();
-        self.state = State::Ended;
-    }
-}
-
-fn released(payload: &Payload, since: Instant, now: Instant) -> Action {
-    Action::Note(Note::Released { bytes: payload.bytes.len(), waited: now - since })
 }
 
 impl std::fmt::Debug for Session {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     clock::Instant,
     credential::{Generation, Token},
-    wire::{Close, Message, Payload, Violation},
+    wire::{Close, Direction, Message, Payload, Violation},
 };
 
 /// Counts the upstream connections of one session: a late word from an old one is known by it.
@@ -44,12 +44,18 @@ pub enum Event<'a> {
     /// The service said Close, or is gone without one; why, for the log.
     UpstreamClosed(Epoch, Option<Close>, &'static str),
     UpstreamBroke(Epoch, Violation),
+    /// The service has read all that was sent to it before [`Action::Fence`].
+    Fenced(Epoch),
+    /// The client that went away has come back.
+    ClientBack,
     /// A newer token is current.
     Token(Shown),
     /// The turn that was asked for; with the current token.
     Turn(&'a Token),
     /// The turn came, and there was no token to show.
     NoTurn,
+    /// The source has refused for good, and no token is left.
+    Hopeless,
     /// The deadline has come.
     Timer,
     /// The sidecar is going away.
@@ -76,12 +82,20 @@ pub enum Action {
     ToUpstream(Payload),
     /// Dial, with the token that is current then.
     Dial(Epoch),
-    /// Let go of this upstream connection, or of the dial.
-    HangUp(Epoch),
+    /// Let go of every upstream connection, and of the dial.
+    HangUp,
+    /// Let go of the connection that was to replace the live one, or of its dial.
+    HangUpNext,
+    /// Let go of the old connection: the next one takes its place, as soon as it is there.
+    Switch,
+    /// Ask the service for a sign that it has read what was sent so far.
+    Fence,
     CloseUpstream(Close),
     CloseClient(Close),
     /// End the client's connection without a Close, as the service's ended.
     DropClient,
+    /// The client went away and may come back: its connection is let go, the rest stays.
+    Park,
     /// A newer token is wanted.
     Demand(Demand),
     /// Wait for a turn to exchange: a bounded number of sessions does so at once.
@@ -114,6 +128,7 @@ pub enum Trigger {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     Exchange,
+    Swap,
     Resume,
 }
 
@@ -134,19 +149,34 @@ pub enum Note {
         why: String,
         attempt: u32,
     },
+    /// The service does not acknowledge: what was sent last, either way, may be lost.
+    InDoubt,
     UpstreamResumed {
         gap: Duration,
         replayed: u64,
     },
     Held {
+        direction: Direction,
         bytes: usize,
     },
     Released {
+        direction: Direction,
         bytes: usize,
         waited: Duration,
     },
+    /// A message of the next connection's came before the old one had ended; is it kept?
+    Overlapped {
+        kept: bool,
+    },
+    /// The client went away; its upstream is kept.
+    Parked,
+    /// It came back.
+    Returned {
+        after: Duration,
+    },
     /// A held message that nobody will send; `known`: the service acknowledges, so the client knows.
     Lost {
+        direction: Direction,
         bytes: usize,
         waited: Duration,
         known: bool,
@@ -184,5 +214,7 @@ pub enum Phase {
     Live,
     Exchanging,
     Resuming,
+    Swapping,
+    Parked,
     Closing,
 }

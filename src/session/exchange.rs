@@ -32,6 +32,8 @@ impl Session {
             State::Opening(_)
             | State::Resuming { .. }
             | State::Exchanging { .. }
+            | State::Swapping { .. }
+            | State::Departed
             | State::Closing { .. }
             | State::Ended => {}
         }
@@ -100,12 +102,14 @@ impl Session {
         if dead {
             self.refuse(token.generation, out);
         }
-        if self.state != State::Live
-            || !newer
-            || refused
-            || dead
-            || !self.dialect.exchange(token, &mut self.say)
-        {
+        if self.state != State::Live || !newer || refused || dead {
+            out.push(Action::EndTurn);
+            return;
+        }
+        if let Some(order) = self.dialect.swap() {
+            return self.begin_swap(order, Shown::from(token), now, out);
+        }
+        if !self.dialect.exchange(token, &mut self.say) {
             out.push(Action::EndTurn);
             return;
         }
@@ -161,7 +165,8 @@ impl Session {
 
     /// Gives the turn back, or the place in the queue for it.
     pub(super) fn end_turn(&mut self, out: &mut Vec<Action>) {
-        if matches!(self.state, State::Exchanging { .. }) || self.turn != Turn::Idle {
+        let mine = matches!(self.state, State::Exchanging { .. } | State::Swapping { .. });
+        if mine || self.turn != Turn::Idle {
             self.turn = Turn::Idle;
             out.push(Action::EndTurn);
         }

@@ -8,6 +8,8 @@
 //!           within the budget      └── upstream lost, token lapsed ──► Resuming ◄─────┘
 //!                                                                       │ ready: replay, flush ──► Live
 //!                                                                       │ budget spent ──► Ended
+//!   Live ── new generation, no exchange known ──► Swapping ── the next connection serves ──► Live
+//!   Live, Swapping, Resuming, and the client went away: Parked, until it is back
 //! ```
 //!
 //! Rules, which the simulation checks after every step:
@@ -19,12 +21,16 @@
 //! 6. No token goes out that is known to have ended, or that was refused.
 //! 7. Every state but Live has a deadline, and Live has one wherever something is due.
 
+mod away;
 mod backoff;
 mod connect;
 mod core;
+mod ends;
 mod event;
 mod exchange;
+mod messages;
 mod queue;
+mod swap;
 #[cfg(test)]
 mod tests;
 mod timers;

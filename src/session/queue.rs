@@ -1,4 +1,4 @@
-//! Messages of the client's that are held, in their order, within a bound.
+//! Messages that are held, in their order, within a bound.
 
 use std::collections::VecDeque;
 
@@ -37,6 +37,13 @@ impl Queue {
     pub(super) fn push(&mut self, payload: Payload, now: Instant) {
         self.bytes += payload.bytes.len() + OVERHEAD;
         self.held.push_back(Held { payload, since: now });
+    }
+
+    /// Takes all of another queue in, behind its own.
+    pub(super) fn append(&mut self, other: &mut Self) {
+        self.bytes += std::mem::take(&mut other.bytes);
+        self.held.append(&mut other.held);
+        other.held = VecDeque::new();
     }
 
     /// The oldest, and since when it was held.

@@ -5,9 +5,9 @@ use std::{sync::mpsc, time::Duration};
 use super::*;
 use crate::{
     clock::{self, Instant, Now},
-    config::SessionPolicy,
+    config::{Overlap, SessionPolicy, Swap},
     credential::{Generation, Token},
-    dialect::{Dialect, Meaning, Moment, Outgoing, Say, Verdict},
+    dialect::{Dialect, Ending, Meaning, Moment, Outgoing, Reading, Say, Verdict},
     wire::{Close, Direction, Kind, Message, Payload},
 };
 
@@ -21,8 +21,8 @@ fn text(text: &str) -> Payload {
 }
 
 impl Dialect for Toy {
-    fn inspects(&self, _direction: Direction) -> bool {
-        true
+    fn reads(&self, _direction: Direction) -> Reading {
+        Reading::Messages
     }
 
     fn handshake(&mut self, _token: Option<&Token>) -> Result<Outgoing, String> {
@@ -51,6 +51,14 @@ impl Dialect for Toy {
     fn exchange(&mut self, token: &Token, say: &mut Say) -> bool {
         say.to_upstream.push(text(&format!("auth {}", token.generation)));
         true
+    }
+
+    fn swap(&self) -> Option<Swap> {
+        None
+    }
+
+    fn ending(&self, _close: &Close) -> Ending {
+        Ending::Lost
     }
 
     fn lost(&mut self) -> bool {
@@ -105,7 +113,15 @@ impl Bench {
     }
 
     fn opening() -> Self {
-        let session = SessionPolicy { queue: QUEUE, hold: HOLD, reconnect: HOLD * 6, keepalive: HOLD };
+        let session = SessionPolicy {
+            queue: QUEUE,
+            hold: HOLD,
+            reconnect: HOLD * 6,
+            keepalive: HOLD,
+            park: Duration::ZERO,
+            overlap: Overlap::Keep,
+            swap: Swap::Make,
+        };
         let policy = Policy { session, opening: HOLD, needs_token: true };
         let now = clock::now();
         let (sender, ended) = mpsc::channel();
@@ -189,7 +205,7 @@ fn rule_2_what_is_held_is_bounded_by_not_reading() {
 fn rule_3_late_words_change_nothing() {
     let mut bench = Bench::live();
     let lost = bench.tell(Event::UpstreamClosed(Epoch(1), None, "reset"));
-    assert_eq!(lost, [Action::HangUp(Epoch(1)), Action::Dial(Epoch(2))]);
+    assert_eq!(lost, [Action::HangUp, Action::Dial(Epoch(2))]);
     bench.tell(Event::Opened(Epoch(2), Some(bench.shown(1, 60))));
     let late = Message { kind: Kind::Text, payload: b"ready" };
     assert_eq!(bench.tell(Event::Upstream(Epoch(1), late)), []);
@@ -269,7 +285,7 @@ fn rule_7_an_exchange_without_an_answer_is_given_up() {
     let started = bench.now;
     let out = bench.wait();
     assert_eq!(bench.now, started + HOLD);
-    assert_eq!(out, [Action::EndTurn, Action::HangUp(Epoch(1)), Action::Dial(Epoch(2))]);
+    assert_eq!(out, [Action::EndTurn, Action::HangUp, Action::Dial(Epoch(2))]);
     bench.tell(Event::Opened(Epoch(2), Some(bench.shown(2, 60))));
     assert_eq!(bench.hears("ready"), [Action::ToUpstream(text("held"))]);
 }

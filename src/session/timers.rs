@@ -19,10 +19,20 @@ pub(super) enum Timer {
     Pace,
     /// The client said goodbye to a service that is away.
     Leaving,
+    /// The client that went away has been waited for as long as it may be.
+    Park,
 }
 
-const ALL: [Timer; 7] =
-    [Timer::Step, Timer::Budget, Timer::Retry, Timer::Exchange, Timer::Idle, Timer::Pace, Timer::Leaving];
+const ALL: [Timer; 8] = [
+    Timer::Step,
+    Timer::Budget,
+    Timer::Retry,
+    Timer::Exchange,
+    Timer::Idle,
+    Timer::Pace,
+    Timer::Leaving,
+    Timer::Park,
+];
 
 /// One deadline for each reason.
 #[derive(Debug, Default)]
