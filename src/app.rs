@@ -16,13 +16,19 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     admin::{self, AdminState},
-    clock,
-    config::{Config, RefreshPolicy, Route},
-    credential::{Credential, Observer, Outcome, Source, Spec, Subscription, Trigger},
+    clock::{self, Now},
+    config::{Config, RefreshPolicy, Route, Share, TokenConfig},
+    credential::{
+        Begin, Clients, Credential, News, Observer, Outcome, Source, Spec, Store, Subscription, Token,
+        Trigger, clients::Common,
+    },
     net::{Dialer, ServerTls},
-    proxy::{self, Proxy, RouteContext},
+    proxy::{self, Proxy, RouteContext, Tokens},
     telemetry::{self, CredentialState, Metrics, Phase, RouteMetrics},
 };
+
+/// How often the store forgets what is to be forgotten.
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// A running sidecar.
 pub struct App {
@@ -69,16 +75,18 @@ impl App {
                 .with_context(|| format!("route \"{}\": [route.tls]", route.name))?;
             built.push((Arc::clone(route), dialer, source));
         }
+        let store = Arc::new(Store::open(&config.state, config.limits.history).context("[state]")?);
         let listener = bind(config.listen.address, "listen.address").await?;
         let admin_listener = bind(config.admin.address, "admin.address").await?;
         let (address, admin) = (listener.local_addr()?, admin_listener.local_addr()?);
 
         let routes = built.into_iter().map(|(route, dialer, source)| {
             let counted = metrics.route(&route.name);
-            let credential =
-                source.map(|(source, policy)| credential(&route, source, policy, &counted, &tasks, &stop));
+            let tokens = source.map_or(Tokens::None, |(source, policy)| {
+                tokens(&route, source, policy, &counted, &store, (&tasks, &stop))
+            });
             let limits = (config.limits.message, config.limits.sessions.saturating_mul(2));
-            Arc::new(RouteContext::new(route, dialer, credential, counted, limits))
+            Arc::new(RouteContext::new(route, dialer, tokens, counted, limits))
         });
         let routes: Vec<Arc<RouteContext>> = routes.collect();
         let subscriptions = routes.iter().filter_map(|context| watch_tokens(context)).collect();
@@ -97,6 +105,7 @@ impl App {
         });
         tasks.spawn(admin::serve(admin_listener, Arc::clone(&state) as Arc<dyn AdminState>, stop.clone()));
         proxy_tasks.spawn(proxy::serve(listener, proxy, closing.clone()));
+        tasks.spawn(sweep(store, stop.clone()));
         tracing::info!(%address, %admin, routes = names.join(","), version = env!("CARGO_PKG_VERSION"), "listening");
         Ok(Self {
             address,
@@ -152,35 +161,64 @@ impl App {
     }
 }
 
+/// Has the store forget what nobody needs to know any more, until `stop`.
+async fn sweep(store: Arc<Store>, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(SWEEP)).await.is_some() {
+        if let Err(error) = store.sweep(Now::read()).await {
+            tracing::warn!(%error, "the store could not be swept");
+        }
+    }
+}
+
 async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
         format!("{key} = \"{address}\" cannot be listened on; is it in use? Port 0 takes a free one")
     })
 }
 
-fn credential(
+/// One credential for all clients, or one for each.
+fn tokens(
     route: &Route,
     source: Source,
     policy: RefreshPolicy,
     metrics: &Arc<RouteMetrics>,
-    tasks: &TaskTracker,
-    stop: &CancellationToken,
-) -> Arc<Credential> {
+    store: &Arc<Store>,
+    (tasks, stop): (&TaskTracker, &CancellationToken),
+) -> Tokens {
+    if let Some(TokenConfig { share: Share::Client { .. }, .. }) = &route.token {
+        return Tokens::Clients(Clients::new(Common {
+            route: route.name.clone(),
+            source: Arc::new(source),
+            policy,
+            observer: Arc::new(Counted { metrics: Arc::clone(metrics), one: false }),
+            store: Arc::clone(store),
+            grace: route.client.grace,
+            revoke_for: route.client.revoke_for,
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        }));
+    }
     let spec = Spec {
         route: route.name.clone(),
         identity: String::new(),
-        source,
+        begin: Begin::Fetch,
+        source: Arc::new(source),
         policy,
         seed: fastrand::u64(..),
-        observer: Arc::new(Counted(Arc::clone(metrics))),
+        observer: Arc::new(Counted { metrics: Arc::clone(metrics), one: true }),
+        journal: None,
     };
-    Credential::spawn(spec, tasks, stop.clone())
+    Tokens::Route(Credential::spawn(spec, tasks, stop.clone()))
 }
 
 /// Sessions are woken when their credential has a newer token, for as long as the subscription is kept.
 fn watch_tokens(context: &RouteContext) -> Option<Subscription> {
     let sessions = Arc::clone(&context.sessions);
-    Some(context.credential()?.subscribe(Box::new(move |_| sessions.wake_for_token())))
+    Some(context.credential()?.subscribe(Box::new(move |news| {
+        if let News::Token(_) = news {
+            sessions.wake_for_token();
+        }
+    })))
 }
 
 /// Ends sessions in equal parts, so that their clients do not come back in one wave.
@@ -207,7 +245,11 @@ async fn drain(routes: &[Arc<RouteContext>], window: Duration) {
 }
 
 /// The credential's observer: what it counts.
-struct Counted(Arc<RouteMetrics>);
+struct Counted {
+    metrics: Arc<RouteMetrics>,
+    /// Is it the route's only credential? Else the one closest to its end is looked for at each scrape.
+    one: bool,
+}
 
 impl Observer for Counted {
     fn refreshed(&self, trigger: Trigger, outcome: Outcome, took: Duration) {
@@ -224,12 +266,25 @@ impl Observer for Counted {
             Outcome::Failed => telemetry::Outcome::Failed,
             Outcome::Rejected => telemetry::Outcome::Rejected,
         };
-        self.0.refreshed(outcome, trigger);
-        self.0.refresh_took(Phase::Fetch, took);
+        self.metrics.refreshed(outcome, trigger);
+        self.metrics.refresh_took(Phase::Fetch, took);
     }
 
     fn current(&self, issued: Duration, expires: Option<Duration>) {
-        self.0.set_token(Some(issued), expires);
+        if self.one {
+            self.metrics.set_token(Some(issued), expires);
+        }
+    }
+}
+
+/// How a credential stands.
+fn state(credential: &Credential) -> CredentialState {
+    let failing = credential.status().last_error.is_some();
+    match credential.current() {
+        None => CredentialState::Missing,
+        Some(token) if token.is_expired(Now::read()) => CredentialState::Expired,
+        Some(_) if failing => CredentialState::Failing,
+        Some(_) => CredentialState::Valid,
     }
 }
 
@@ -237,17 +292,22 @@ impl State {
     fn look(&self) {
         for context in &self.routes {
             context.look();
-            let Some(credential) = context.credential() else { continue };
-            let failing = credential.status().last_error.is_some();
-            let now = match (credential.current(), context.is_ready()) {
-                (None, _) => CredentialState::Missing,
-                (Some(_), false) => CredentialState::Expired,
-                (Some(_), true) if failing => CredentialState::Failing,
-                (Some(_), true) => CredentialState::Valid,
+            let credentials = match (context.credential(), context.clients()) {
+                (Some(credential), _) => vec![Arc::clone(credential)],
+                (None, Some(clients)) => clients.credentials(),
+                (None, None) => continue,
             };
+            let states: Vec<CredentialState> = credentials.iter().map(|one| state(one)).collect();
             let counted = self.metrics.route(&context.route.name);
             for state in CredentialState::ALL {
-                counted.set_credentials(state, usize::from(state == now));
+                counted.set_credentials(state, states.iter().filter(|one| **one == state).count());
+            }
+            if context.clients().is_some() {
+                let current = credentials.iter().filter_map(|credential| credential.current());
+                let ends = |token: &Arc<Token>| token.expires_wall.unwrap_or(Duration::MAX);
+                let first = current.min_by_key(ends);
+                let issued = first.as_ref().map(|token| token.issued.wall);
+                counted.set_token(issued, first.and_then(|token| token.expires_wall));
             }
         }
     }

@@ -56,6 +56,8 @@ pub struct Link {
     unflushed: bool,
     pub close_sent: bool,
     pub close_received: bool,
+    /// When its handshake was over.
+    pub since: Instant,
     /// When anything was last read.
     pub heard: Instant,
     /// Since when the peer takes nothing of what it is owed.
@@ -78,6 +80,7 @@ impl Link {
             unflushed: false,
             close_sent: false,
             close_received: false,
+            since: now,
             heard: now,
             blocked: None,
             pinged: None,

@@ -69,6 +69,8 @@ fn state(phase: Phase) -> SessionState {
         Phase::Live => SessionState::Live,
         Phase::Exchanging => SessionState::Exchanging,
         Phase::Resuming => SessionState::Resuming,
+        Phase::Swapping => SessionState::Swapping,
+        Phase::Parked => SessionState::Parked,
         Phase::Closing => SessionState::Closing,
     }
 }

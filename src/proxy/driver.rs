@@ -24,14 +24,17 @@ use std::{
 use tokio::{sync::OwnedSemaphorePermit, time::Sleep};
 
 use super::{
+    leg::Leg,
+    parking::Spot,
     report::Report,
     route::RouteContext,
-    sessions::{DRAIN, Place, TOKEN},
+    sessions::{BACK, DRAIN, HOPELESS, Place, TOKEN},
     upstream::{Opened, Refused},
 };
 use crate::{
     clock::{self, Instant, Now},
-    net::link::{Link, Side},
+    credential::{Credential, Lease, Showing, Subscription, Token},
+    net::link::Link,
     session::{Action, Cause, DialFailure, Epoch, Event, Session, Shown},
 };
 
@@ -72,7 +75,13 @@ pub(super) struct Dialling {
 pub(super) enum Turns {
     None,
     Waiting(TurnFuture),
-    Mine(#[expect(dead_code, reason = "held for its Drop")] OwnedSemaphorePermit),
+    Mine {
+        #[expect(dead_code, reason = "held for its Drop")]
+        permit: OwnedSemaphorePermit,
+        /// A client's own credential is not refreshed meanwhile.
+        #[expect(dead_code, reason = "held for its Drop")]
+        showing: Option<Showing>,
+    },
 }
 
 /// What looking at a leg came to.
@@ -88,22 +97,46 @@ pub(super) enum Polled {
 /// What the last round found.
 struct Round {
     upstream: Polled,
+    next: Polled,
     client: Polled,
+}
+
+/// Whose token a session uses, and how it hears of a newer one.
+pub(super) struct Access {
+    pub(super) lease: Lease,
+    #[expect(dead_code, reason = "held for its Drop: where the credential is the client's own")]
+    pub(super) news: Option<Subscription>,
+}
+
+/// What a session begins with.
+pub(super) struct Beginning {
+    pub(super) client: Link,
+    pub(super) upstream: Link,
+    pub(super) shown: Option<Shown>,
+    pub(super) session: Session,
+    pub(super) access: Option<Access>,
+    /// Where the upstream is kept when the client goes away.
+    pub(super) spot: Option<Box<Spot>>,
 }
 
 /// One session and its sockets.
 pub(super) struct Driver {
     pub(super) client: Link,
     pub(super) upstream: Option<Link>,
+    /// The upstream that is to replace it.
+    pub(super) next: Option<Box<Link>>,
     pub(super) session: Session,
     pub(super) dial: Option<Box<Dialling>>,
     pub(super) turn: Turns,
     pub(super) route: Arc<RouteContext>,
+    pub(super) access: Option<Access>,
+    pub(super) spot: Option<Box<Spot>>,
     pub(super) place: Place,
     pub(super) report: Report,
     pub(super) random: fastrand::Rng,
     /// The core is done; the client may still answer a Close until then.
     pub(super) finished: Option<(Cause, Instant)>,
+    /// The client's connection is gone.
     pub(super) dropped: bool,
     /// The client is owed no Close: its connection ends as the service's did, once it has all that was said.
     pub(super) wordless: bool,
@@ -123,24 +156,20 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(
-        client: Link,
-        upstream: Link,
-        shown: Option<Shown>,
-        session: Session,
-        route: Arc<RouteContext>,
-        place: Place,
-        now: Instant,
-    ) -> Self {
+    pub(super) fn new(begin: Beginning, route: Arc<RouteContext>, place: Place, now: Instant) -> Self {
+        let Beginning { client, upstream, shown, session, access, spot } = begin;
         let random = fastrand::Rng::new();
         let report = Report::new(Arc::clone(&route), now);
         let mut driver = Self {
             client,
             upstream: Some(upstream),
+            next: None,
             session,
             dial: None,
             turn: Turns::None,
             route,
+            access,
+            spot,
             place,
             report,
             random,
@@ -155,8 +184,8 @@ impl Driver {
             sleep: None,
             armed: None,
         };
-        driver.report.bytes(Side::Client, driver.client.partial.len());
-        driver.count_early();
+        driver.count_early(Leg::Client);
+        driver.count_early(Leg::Upstream);
         let mut actions = Vec::new();
         let epoch = driver.session.epoch();
         driver.session.on_event(Event::Opened(epoch, shown), now, &mut actions);
@@ -190,11 +219,15 @@ impl Driver {
             self.rearm |= moved;
         }
         if stirred || last.upstream != Polled::Idle {
-            last.upstream = self.poll_side(cx, Side::Upstream, scratch, now);
+            last.upstream = self.poll_side(cx, Leg::Upstream, scratch, now);
             moved |= last.upstream == Polled::Moved;
         }
+        if self.next.is_some() && (stirred || last.next != Polled::Idle) {
+            last.next = self.poll_side(cx, Leg::Next, scratch, now);
+            moved |= last.next == Polled::Moved;
+        }
         if stirred || last.client != Polled::Idle {
-            last.client = self.poll_side(cx, Side::Client, scratch, now);
+            last.client = self.poll_side(cx, Leg::Client, scratch, now);
             moved |= last.client == Polled::Moved;
         }
         if self.write(cx, &mut scratch.actions, now) {
@@ -206,9 +239,15 @@ impl Driver {
     fn listen(&mut self, actions: &mut Vec<Action>, now: Instant) -> bool {
         let said = self.place.handle.heard();
         if said & TOKEN != 0
-            && let Some(token) = self.route.token()
+            && let Some(token) = self.token()
         {
             self.event(Event::Token(Shown::from(&*token)), now, actions);
+        }
+        if said & HOPELESS != 0 {
+            self.event(Event::Hopeless, now, actions);
+        }
+        if said & BACK != 0 {
+            self.client_back(actions, now);
         }
         if said & DRAIN != 0 {
             self.event(Event::Drain, now, actions);
@@ -223,8 +262,14 @@ impl Driver {
         self.dial = None;
         match result {
             Ok(opened) => {
-                self.upstream = Some(opened.link);
-                self.count_early();
+                let leg = if self.session.next_epoch() == Some(epoch) {
+                    self.next = Some(Box::new(opened.link));
+                    Leg::Next
+                } else {
+                    self.upstream = Some(opened.link);
+                    Leg::Upstream
+                };
+                self.count_early(leg);
                 self.event(Event::Opened(epoch, shown), now, actions);
                 self.note_expiry();
             }
@@ -237,10 +282,19 @@ impl Driver {
     }
 
     /// What came with the end of a handshake has been read as well.
-    fn count_early(&self) {
-        if let Some(upstream) = &self.upstream {
-            self.report.bytes(Side::Upstream, upstream.partial.len());
-        }
+    fn count_early(&mut self, leg: Leg) {
+        let early = self.link(leg).map_or(0, |link| link.partial.len());
+        self.report.bytes(leg.direction(), early);
+    }
+
+    /// The credential whose token the session uses.
+    pub(super) fn credential(&self) -> Option<&Arc<Credential>> {
+        self.access.as_ref().map(|access| access.lease.credential())
+    }
+
+    /// The token that is current at this moment.
+    pub(super) fn token(&self) -> Option<Arc<Token>> {
+        self.credential()?.current()
     }
 
     fn failure(&self, refused: &Refused, shown: Option<Shown>) -> DialFailure {
@@ -255,8 +309,10 @@ impl Driver {
     fn poll_turn(&mut self, cx: &mut Context<'_>, actions: &mut Vec<Action>, now: Instant) -> bool {
         let Turns::Waiting(future) = &mut self.turn else { return false };
         let Poll::Ready(permit) = future.as_mut().poll(cx) else { return false };
-        self.turn = permit.map_or(Turns::None, Turns::Mine);
-        match self.route.token().filter(|token| !token.is_expired(Now::read())) {
+        let own = self.access.as_ref().map(|access| &access.lease).filter(|lease| lease.is_own());
+        let showing = own.map(|lease| lease.credential().showing());
+        self.turn = permit.map_or(Turns::None, |permit| Turns::Mine { permit, showing });
+        match self.token().filter(|token| !token.is_expired(Now::read())) {
             Some(token) => self.event(Event::Turn(&token), now, actions),
             None => self.event(Event::NoTurn, now, actions),
         }
@@ -288,9 +344,17 @@ impl Driver {
                 moved |= upstream.owed() < owed;
             }
         }
+        if let Some(next) = &mut self.next
+            && let Poll::Ready(Err(_)) = next.poll_flush(cx, now)
+        {
+            let epoch = self.epoch(Leg::Next);
+            self.next = None;
+            self.event(Event::UpstreamClosed(epoch, None, "it cannot be written to"), now, actions);
+            moved = true;
+        }
         // A leg that takes nothing has a deadline of its own from now on.
-        self.rearm |=
-            self.client.blocked.is_some() || self.upstream.as_ref().is_some_and(|up| up.blocked.is_some());
+        self.rearm |= self.client.blocked.is_some() && !self.dropped
+            || self.upstream.as_ref().is_some_and(|up| up.blocked.is_some());
         moved | self.part(cx, now)
     }
 
@@ -310,6 +374,19 @@ impl Driver {
     pub(super) fn client_gone(&mut self, actions: &mut Vec<Action>, now: Instant) {
         self.dropped = true;
         self.event(Event::ClientClosed(None), now, actions);
+    }
+
+    /// The client that went away has come back, on another connection.
+    fn client_back(&mut self, actions: &mut Vec<Action>, now: Instant) {
+        let Some(link) = self.place.handle.take_returned() else { return };
+        self.client = *link;
+        if let Some(spot) = &mut self.spot {
+            spot.leave();
+        }
+        self.dropped = false;
+        self.deaf = false;
+        self.count_early(Leg::Client);
+        self.event(Event::ClientBack, now, actions);
     }
 
     /// Has everybody heard everything?
@@ -335,7 +412,7 @@ impl Driver {
         }
         // Whatever woke it, the first round looks at everything.
         self.stirred = true;
-        let mut last = Round { upstream: Polled::Moved, client: Polled::Moved };
+        let mut last = Round { upstream: Polled::Moved, next: Polled::Moved, client: Polled::Moved };
         for _ in 0..ROUNDS {
             let moved = self.turn_once(cx, scratch, now, &mut last);
             self.report.phase(self.session.phase(), now);

@@ -14,10 +14,14 @@
 //! Rules: after the handshake hyper knows nothing of a session: it is a small task of its own, tracked
 //! here. The driver is one loop; it holds no rule about tokens, queues or reconnects.
 
+mod admission;
 mod census;
 mod driver;
 mod gate;
+mod goodbye;
+mod leg;
 mod listener;
+mod parking;
 mod perform;
 mod pump;
 mod report;
@@ -28,5 +32,5 @@ mod upstream;
 mod watch;
 
 pub use listener::{Proxy, serve};
-pub use route::RouteContext;
+pub use route::{RouteContext, Tokens};
 pub use sessions::Sessions;

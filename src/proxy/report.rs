@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use super::route::RouteContext;
 use crate::{
     clock::Instant,
-    net::link::Side,
     session::{Cause, Note, Phase, Way},
     telemetry::{self, CloseCause, Direction, LossReason, Outcome},
+    wire,
 };
 
 /// One session's counts and lines.
@@ -16,13 +16,16 @@ pub(super) struct Report {
     opened: Instant,
     phase: Option<Phase>,
     messages: [u64; 2],
+    /// Messages of the client's that stood before the last ping, and before the last that was answered.
+    asked: u64,
+    taken: u64,
 }
 
 impl Report {
     pub(super) fn new(route: Arc<RouteContext>, now: Instant) -> Self {
         route.census.moved(None, Some(Phase::Opening), now);
         tracing::info!(route = route.route.name, "session opened");
-        Self { route, opened: now, phase: Some(Phase::Opening), messages: [0; 2] }
+        Self { route, opened: now, phase: Some(Phase::Opening), messages: [0; 2], asked: 0, taken: 0 }
     }
 
     /// The session is in this state now.
@@ -33,17 +36,17 @@ impl Report {
         }
     }
 
-    /// Messages that came from a side.
-    pub(super) fn messages(&mut self, side: Side, messages: u64) {
+    /// Messages that came, and which way they go.
+    pub(super) fn messages(&mut self, direction: wire::Direction, messages: u64) {
         if messages > 0 {
-            self.messages[side as usize] += messages;
-            self.route.metrics.relayed(direction(side), messages, 0);
+            self.messages[direction as usize] += messages;
+            self.route.metrics.relayed(towards(direction), messages, 0);
         }
     }
 
-    /// Bytes that came from a side.
-    pub(super) fn bytes(&self, side: Side, bytes: usize) {
-        self.route.metrics.relayed(direction(side), 0, bytes as u64);
+    /// Bytes that came.
+    pub(super) fn bytes(&self, direction: wire::Direction, bytes: usize) {
+        self.route.metrics.relayed(towards(direction), 0, bytes as u64);
     }
 
     pub(super) fn note(&self, note: &Note) {
@@ -72,15 +75,50 @@ impl Report {
                 metrics.replayed(*replayed);
                 tracing::info!(route, ?gap, replayed, "upstream resumed");
             }
-            Note::Held { bytes } => metrics.hold(Direction::Up, *bytes),
-            Note::Released { bytes, waited } => metrics.release(Direction::Up, *bytes, *waited),
-            Note::Lost { bytes, waited, known, cause } => {
-                metrics.release(Direction::Up, *bytes, *waited);
+            Note::Held { direction, bytes } => metrics.hold(towards(*direction), *bytes),
+            Note::Released { direction, bytes, waited } => {
+                metrics.release(towards(*direction), *bytes, *waited);
+            }
+            Note::Lost { direction, bytes, waited, known, cause } => {
+                metrics.release(towards(*direction), *bytes, *waited);
                 if !known {
-                    metrics.lost(Direction::Up, loss_reason(*cause), 1);
+                    metrics.lost(towards(*direction), loss_reason(*cause), 1);
                 }
             }
+            Note::Overlapped { kept: true } => metrics.overlapped(1),
+            Note::Overlapped { kept: false } => metrics.lost(Direction::Down, LossReason::Overlap, 1),
+            Note::InDoubt => self.in_doubt(),
+            Note::Parked => tracing::info!(route, "client away: its upstream is kept"),
+            Note::Returned { after } => tracing::info!(route, after = ?seconds(*after), "client back"),
         }
+    }
+
+    /// A service that acknowledges nothing was left without a word: what it had not been heard to take, and
+    /// what it may have said meanwhile, is counted.
+    fn in_doubt(&self) {
+        let up = self.messages[wire::Direction::Up as usize].saturating_sub(self.taken);
+        self.route.metrics.lost(Direction::Up, LossReason::Unacknowledged, up);
+        self.route.metrics.lost(Direction::Down, LossReason::Discontinued, 1);
+        tracing::warn!(
+            route = self.route.route.name,
+            up,
+            "messages may be lost: the service acknowledges none"
+        );
+    }
+
+    /// The service is asked for a sign that it has taken what was sent so far.
+    pub(super) fn pinged(&mut self) {
+        self.asked = self.messages[wire::Direction::Up as usize];
+    }
+
+    /// The sign came.
+    pub(super) fn ponged(&mut self) {
+        self.taken = self.asked;
+    }
+
+    /// Are there messages of which no sign has been asked for?
+    pub(super) fn has_unasked(&self) -> bool {
+        self.messages[wire::Direction::Up as usize] > self.asked
     }
 
     /// The session is over.
@@ -89,7 +127,7 @@ impl Report {
         self.route.census.moved(Some(phase), None, now);
         let cause = cause.map_or(CloseCause::Internal, close_cause);
         self.route.metrics.session_closed(cause);
-        let [down, up] = [self.messages[Side::Upstream as usize], self.messages[Side::Client as usize]];
+        let [up, down] = self.messages;
         let (route, duration) = (&*self.route.route.name, seconds(now - self.opened));
         if cause == CloseCause::TokenExpired {
             tracing::warn!(route, "token expired");
@@ -129,16 +167,17 @@ fn seconds(duration: Duration) -> Duration {
     Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn direction(side: Side) -> Direction {
-    match side {
-        Side::Client => Direction::Up,
-        Side::Upstream => Direction::Down,
+fn towards(direction: wire::Direction) -> Direction {
+    match direction {
+        wire::Direction::Up => Direction::Up,
+        wire::Direction::Down => Direction::Down,
     }
 }
 
 fn telemetry_way(way: Way) -> telemetry::Way {
     match way {
         Way::Exchange => telemetry::Way::Exchange,
+        Way::Swap => telemetry::Way::Swap,
         Way::Resume => telemetry::Way::Resume,
     }
 }

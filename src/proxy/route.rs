@@ -4,19 +4,29 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use super::{census::Census, sessions::Sessions};
+use super::{census::Census, parking::Lot, sessions::Sessions};
 use crate::{
     clock::{self, Now},
     config::Route,
-    credential::{self, Credential, Token},
+    credential::{Clients, Credential},
     dialect::Dialects,
     net::Dialer,
-    session::{Demand, Trigger},
     telemetry::RouteMetrics,
 };
 
 /// Sessions of one route that exchange at once: a service is not asked by all of them together.
 const TURNS: usize = 32;
+
+/// Whose tokens the sessions of a route use.
+#[derive(Debug)]
+pub enum Tokens {
+    /// A plain proxy has none.
+    None,
+    /// All sessions use the same.
+    Route(Arc<Credential>),
+    /// Each client has its own.
+    Clients(Arc<Clients>),
+}
 
 /// One route at work.
 #[derive(Debug)]
@@ -24,22 +34,23 @@ pub struct RouteContext {
     pub route: Arc<Route>,
     pub(super) dialer: Dialer,
     pub(super) dialects: Dialects,
-    credential: Option<Arc<Credential>>,
+    pub(super) tokens: Tokens,
     pub(super) metrics: Arc<RouteMetrics>,
     pub sessions: Arc<Sessions>,
     pub(super) census: Census,
     pub(super) turns: Arc<Semaphore>,
+    pub(super) parking: Arc<Lot>,
     /// Bytes of the largest message.
     pub(super) limit: usize,
 }
 
 impl RouteContext {
-    /// A route, the credential that its sessions use, and what counts them; `limit`: bytes of a message;
+    /// A route, the tokens that its sessions use, and what counts them; `limit`: bytes of a message;
     /// `remembered`: connections that clients may come back to.
     pub fn new(
         route: Arc<Route>,
         dialer: Dialer,
-        credential: Option<Arc<Credential>>,
+        tokens: Tokens,
         metrics: Arc<RouteMetrics>,
         (limit, remembered): (usize, usize),
     ) -> Self {
@@ -47,37 +58,29 @@ impl RouteContext {
             dialects: Dialects::new(Arc::clone(&route), remembered),
             route,
             dialer,
-            credential,
+            tokens,
             census: Census::new(Arc::clone(&metrics)),
             metrics,
             sessions: Arc::default(),
             turns: Arc::new(Semaphore::new(TURNS)),
+            parking: Arc::default(),
             limit,
         }
     }
 
-    /// The credential of the route, where it has one.
+    /// The credential of the route, where all clients share one.
     pub fn credential(&self) -> Option<&Arc<Credential>> {
-        self.credential.as_ref()
+        match &self.tokens {
+            Tokens::Route(credential) => Some(credential),
+            Tokens::None | Tokens::Clients(_) => None,
+        }
     }
 
-    pub(super) fn has_credential(&self) -> bool {
-        self.credential.is_some()
-    }
-
-    /// The token that is current at this moment.
-    pub(super) fn token(&self) -> Option<Arc<Token>> {
-        self.credential.as_ref()?.current()
-    }
-
-    /// Passes a session's wish on.
-    pub(super) fn demand(&self, demand: Demand) {
-        if let Some(credential) = &self.credential {
-            let trigger = match demand.trigger {
-                Trigger::Hint => credential::Trigger::Hint,
-                Trigger::Expiry => credential::Trigger::Expiry,
-            };
-            credential.demand(demand.rejected, trigger);
+    /// The credentials of its clients, where each has its own.
+    pub fn clients(&self) -> Option<&Arc<Clients>> {
+        match &self.tokens {
+            Tokens::Clients(clients) => Some(clients),
+            Tokens::None | Tokens::Route(_) => None,
         }
     }
 
@@ -91,6 +94,6 @@ impl RouteContext {
     /// Is there a token that may be used, or none needed?
     pub fn is_ready(&self) -> bool {
         let now = Now::read();
-        self.credential.as_ref().is_none_or(|c| c.current().is_some_and(|token| !token.is_expired(now)))
+        self.credential().is_none_or(|c| c.current().is_some_and(|token| !token.is_expired(now)))
     }
 }

@@ -9,10 +9,16 @@ use futures_util::task::AtomicWaker;
 use slab::Slab;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::net::link::Link;
+
 /// A newer token is current.
 pub(super) const TOKEN: u8 = 1;
 /// The sidecar is going away.
 pub(super) const DRAIN: u8 = 2;
+/// The client that went away is back.
+pub(super) const BACK: u8 = 4;
+/// The source has refused for good, and no token is left.
+pub(super) const HOPELESS: u8 = 8;
 
 /// One session's door: others may knock, nobody may enter.
 #[derive(Debug, Default)]
@@ -21,6 +27,18 @@ pub(super) struct Handle {
     flags: AtomicU8,
     /// When the token ends that the upstream was last authenticated with: ms on the wall clock, 0 unknown.
     pub(super) expires: AtomicU64,
+    /// The connection on which the client came back.
+    returned: Mutex<Returned>,
+}
+
+/// What became of a client that went away.
+#[derive(Debug, Default)]
+enum Returned {
+    #[default]
+    NotYet,
+    On(Box<Link>),
+    /// The session is over.
+    TooLate,
 }
 
 impl Handle {
@@ -28,6 +46,41 @@ impl Handle {
     pub(super) fn say(&self, flag: u8) {
         self.flags.fetch_or(flag, Ordering::AcqRel);
         self.waker.wake();
+    }
+
+    /// Gives the session the connection on which its client came back; it is given back where the session
+    /// is over.
+    pub(super) fn hand_over(&self, client: Link) -> Result<(), Box<Link>> {
+        let client = Box::new(client);
+        {
+            let mut returned = self.returned();
+            if matches!(*returned, Returned::TooLate) {
+                return Err(client);
+            }
+            *returned = Returned::On(client);
+        }
+        self.say(BACK);
+        Ok(())
+    }
+
+    pub(super) fn take_returned(&self) -> Option<Box<Link>> {
+        let mut returned = self.returned();
+        match std::mem::take(&mut *returned) {
+            Returned::On(link) => Some(link),
+            other @ (Returned::NotYet | Returned::TooLate) => {
+                *returned = other;
+                None
+            }
+        }
+    }
+
+    /// The session is over: who comes now is too late.
+    pub(super) fn over(&self) {
+        *self.returned() = Returned::TooLate;
+    }
+
+    fn returned(&self) -> MutexGuard<'_, Returned> {
+        self.returned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was said since the last time.
@@ -96,6 +149,7 @@ impl Sessions {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.handle.over();
         self.sessions.lock().try_remove(self.key);
     }
 }

@@ -1,9 +1,10 @@
 //! From a client's request to a session: the service is dialled before the client is answered.
 //!
 //! ```text
-//!   request ─► handshake? route? allowed? ─► token ─► dial ─► 101 ─► take the socket over ─► driver
-//!                    │                         │        │
-//!                    └── 4xx                   └─ 503   └── the service's own status and headers
+//!   request ─► handshake? route? allowed? ─► whose token? ─► kept? dial ─► 101 ─► take the socket over ─► driver
+//!                    │                            │             │
+//!                    └── 4xx                      │             └── the service's own status and headers
+//!                                                 └── 503, or 101 and Close 1008
 //! ```
 //!
 //! Everything here has one deadline, `limits.handshake`. What can be tried again is, within it.
@@ -17,23 +18,28 @@ use hyper::{body::Incoming, upgrade};
 use hyper_util::rt::TokioIo;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_util::task::TaskTracker;
 
 use super::{
-    driver::Driver,
-    gate,
+    admission::{self, Admitted, Refusal},
+    driver::{Access, Beginning, Driver},
+    gate, goodbye,
     listener::Proxy,
+    parking::{Key, Spot, Waiting},
     route::RouteContext,
+    sessions::{HOPELESS, Place, TOKEN},
     upstream::{self, Opened, Refused, has_token},
 };
 use crate::{
-    clock::{self, Instant},
-    credential::{Token, Trigger},
-    dialect::{Dialect, Request as Asked},
+    clock::{self, Instant, Now},
+    credential::{Lease, News, Subscription, Token, Trigger},
+    dialect::{Dialect, Presented, Request as Asked},
     net::{
         Stream,
         link::{Link, Side},
     },
     session::{Policy, Session, Shown},
+    wire::Close,
 };
 
 /// Time between two dials of one handshake.
@@ -46,18 +52,13 @@ type Answer = Response<Full<Bytes>>;
 pub(super) async fn serve(proxy: Arc<Proxy>, mut request: Request<Incoming>) -> Answer {
     let deadline = clock::now() + proxy.limits.handshake;
     match prepare(&proxy, &request, deadline).await {
-        Ok(ready) => {
-            let answer = accept(&request, &ready.opened.headers);
+        Ok((ready, answer)) => {
+            let answer = accept(&request, &answer);
             let client = upgrade::on(&mut request);
             let tasks = proxy.tasks.clone();
             proxy.tasks.spawn(async move {
                 match tokio::time::timeout_at(deadline, client).await {
-                    Ok(Ok(upgraded)) => {
-                        if let Some(driver) = start(upgraded, ready) {
-                            // A task of its own: the handshake's future was large, a session's is small.
-                            tasks.spawn(driver);
-                        }
-                    }
+                    Ok(Ok(upgraded)) => begin(upgraded, ready, &tasks),
                     Ok(Err(_)) | Err(_) => tracing::debug!("the client left during its handshake"),
                 }
             });
@@ -67,17 +68,48 @@ pub(super) async fn serve(proxy: Arc<Proxy>, mut request: Request<Incoming>) -> 
     }
 }
 
-/// A session that waits for its client's socket.
-struct Ready {
+/// What waits for its client's socket.
+enum Ready {
+    Session(Box<New>),
+    /// A session whose client went away, and is back.
+    Parked(Waiting, Arc<RouteContext>),
+    /// The client is turned away, but is told why.
+    Goodbye(Close, Arc<RouteContext>, OwnedSemaphorePermit),
+}
+
+/// A new session.
+struct New {
     route: Arc<RouteContext>,
     opened: Opened,
     dialect: Box<dyn Dialect>,
     shown: Option<Shown>,
+    lease: Option<Lease>,
+    spot: Option<Box<Spot>>,
     opening: Duration,
     permit: OwnedSemaphorePermit,
 }
 
-async fn prepare(proxy: &Proxy, request: &Request<Incoming>, deadline: Instant) -> Result<Ready, Answer> {
+/// Everything up to the 101; with the headers that it is to have.
+async fn prepare(
+    proxy: &Proxy,
+    request: &Request<Incoming>,
+    deadline: Instant,
+) -> Result<(Ready, HeaderMap), Answer> {
+    let (route, mut asked) = route_of(proxy, request)?;
+    let Ok(permit) = Arc::clone(&proxy.sessions).try_acquire_owned() else {
+        return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "limits.sessions is reached; try again later"));
+    };
+    match admission::admit(route, &mut asked, Now::read()).await {
+        Ok(admitted) => open(route, asked, admitted, permit, deadline).await,
+        Err(refusal) => turn_away(route, &asked.headers, refusal, permit),
+    }
+}
+
+/// The route of a request, and what of it goes on, where it may come in.
+fn route_of<'p>(
+    proxy: &'p Proxy,
+    request: &Request<Incoming>,
+) -> Result<(&'p Arc<RouteContext>, Asked), Answer> {
     let turn_away = |denied: gate::Denied| refuse(denied.status, denied.why);
     let Some(path) = gate::meant(request.uri().path()) else {
         return Err(refuse(StatusCode::BAD_REQUEST, "a path with . or .. is not served"));
@@ -90,17 +122,108 @@ async fn prepare(proxy: &Proxy, request: &Request<Incoming>, deadline: Instant) 
     let mut asked = Asked::new(target, request.headers());
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     gate::admit(&route.route, &mut asked, host).map_err(turn_away)?;
-    let Ok(permit) = Arc::clone(&proxy.sessions).try_acquire_owned() else {
-        return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "limits.sessions is reached; try again later"));
-    };
     if let Some((name, _)) = &route.route.handshake.header {
         gate::remove_twins(&mut asked.headers, name);
     }
+    Ok((route, asked))
+}
+
+/// A refusal: by a status, or by a Close after the handshake, which every client can read.
+fn turn_away(
+    route: &Arc<RouteContext>,
+    asked: &HeaderMap,
+    refusal: Refusal,
+    permit: OwnedSemaphorePermit,
+) -> Result<(Ready, HeaderMap), Answer> {
+    match refusal {
+        Refusal::Status(status, why) => Err(refuse(status, why)),
+        Refusal::Policy(reason) => {
+            let close = Close::new(Close::POLICY, reason);
+            Ok((Ready::Goodbye(close, Arc::clone(route), permit), first_offer(asked)))
+        }
+    }
+}
+
+/// A client that offers subprotocols takes a 101 without one for a failure.
+fn first_offer(asked: &HeaderMap) -> HeaderMap {
+    let mut answer = HeaderMap::new();
+    let offers = asked.get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
+    let first = offers.and_then(|list| list.split(',').map(str::trim).find(|offer| !offer.is_empty()));
+    if let Some(Ok(mut value)) = first.map(HeaderValue::from_str) {
+        value.set_sensitive(true);
+        answer.insert(header::SEC_WEBSOCKET_PROTOCOL, value);
+    }
+    answer
+}
+
+/// Finds the upstream that was kept for this client, or dials a new one.
+async fn open(
+    route: &Arc<RouteContext>,
+    mut asked: Asked,
+    admitted: Admitted,
+    permit: OwnedSemaphorePermit,
+    deadline: Instant,
+) -> Result<(Ready, HeaderMap), Answer> {
+    let Admitted { lease, presented } = admitted;
+    let key = parking_key(route, &asked, lease.as_ref());
+    let offers = asked.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().cloned().collect::<Vec<_>>();
+    if let Some(key) = &key
+        && let Some(waiting) =
+            route.parking.claim(key, |chosen| is_offered(&offers, chosen, presented.as_ref()))
+    {
+        let answer = answered(&waiting.answer, None, presented.as_ref());
+        return Ok((Ready::Parked(waiting, Arc::clone(route)), answer));
+    }
+    let headers = asked.headers.clone();
     asked.target = target_at(&route.route.upstream.endpoint.path_and_query, &asked.target);
     let mut dialect = route.dialects.open(asked, clock::now());
-    let (opened, shown) = dial(route, &mut *dialect, deadline).await?;
+    let (opened, token) = match dial(route, lease.as_ref(), &mut *dialect, deadline).await {
+        Ok(dialled) => dialled,
+        Err(Failed::Answer(answer)) => return Err(*answer),
+        Err(Failed::Refused(refusal)) => return turn_away(route, &headers, refusal, permit),
+    };
+    if let Some(lease) = &lease {
+        lease.prove();
+    }
+    let answer = answered(&opened.headers, token.as_deref(), presented.as_ref());
+    let spot = key.map(|key| Box::new(Spot::new(&route.parking, key, answer.clone())));
     let opening = deadline.saturating_duration_since(clock::now()).max(Duration::from_secs(1));
-    Ok(Ready { route: Arc::clone(route), opened, dialect, shown, opening, permit })
+    let shown = token.as_deref().map(Shown::from);
+    let route = Arc::clone(route);
+    let new = New { route, opened, dialect, shown, lease, spot, opening, permit };
+    Ok((Ready::Session(Box::new(new)), answer))
+}
+
+/// Where the client's upstream is kept when it goes away; `None` where that is not done.
+fn parking_key(route: &RouteContext, asked: &Asked, lease: Option<&Lease>) -> Option<Key> {
+    let lease = lease.filter(|lease| lease.is_own() && !route.route.session.park.is_zero())?;
+    let mut target = asked.clone();
+    if let Some(name) = route.route.client.token.as_ref().and_then(|places| places.query.as_ref()) {
+        target.remove_parameter(name);
+    }
+    Some(Key::new(lease.credential(), &target.target))
+}
+
+/// Is what the service once chose among what the client offers now?
+fn is_offered(offers: &[HeaderValue], chosen: Option<&str>, presented: Option<&Presented>) -> bool {
+    let Some(chosen) = chosen else { return true };
+    presented.is_some_and(|presented| presented.carried(chosen))
+        || offers
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .any(|list| list.split(',').any(|offer| offer.trim() == chosen))
+}
+
+/// The service's headers, without what quotes the token, and with the client's own offer where the service
+/// chose a subprotocol that carried one.
+fn answered(headers: &HeaderMap, token: Option<&Token>, presented: Option<&Presented>) -> HeaderMap {
+    let chosen = headers.get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
+    let own = presented.and_then(|presented| presented.answer(chosen));
+    let mut answer = without(headers.clone(), token);
+    if let Some(own) = own {
+        answer.insert(header::SEC_WEBSOCKET_PROTOCOL, own.clone());
+    }
+    answer
 }
 
 /// The client's path and query, behind the path that the upstream's URL has.
@@ -114,72 +237,108 @@ fn target_at(upstream: &str, asked: &str) -> String {
     target
 }
 
-/// Dials until the service answers: what passes is tried again, a refused token is replaced once.
+/// Why there is no upstream.
+enum Failed {
+    Answer(Box<Answer>),
+    Refused(Refusal),
+}
+
+/// Dials until the service answers: what passes is tried again, a refused token is replaced once, where
+/// anybody has vouched for it.
 async fn dial(
     route: &RouteContext,
+    lease: Option<&Lease>,
     dialect: &mut dyn Dialect,
     deadline: Instant,
-) -> Result<(Opened, Option<Shown>), Answer> {
+) -> Result<(Opened, Option<Arc<Token>>), Failed> {
+    let failed = |answer| Failed::Answer(Box::new(answer));
     let mut renewed = false;
     loop {
-        let token = usable(route, deadline).await?;
+        let token = admission::token(lease, deadline).await.map_err(Failed::Refused)?;
         let outgoing = dialect.handshake(token.as_deref()).map_err(|why| {
             tracing::warn!(route = route.route.name, why, "the handshake cannot be made");
-            refuse(StatusCode::BAD_GATEWAY, "the handshake with the service cannot be made")
+            failed(refuse(StatusCode::BAD_GATEWAY, "the handshake with the service cannot be made"))
         })?;
         let refused = match upstream::open(&route.dialer, outgoing, route.limit, deadline).await {
-            Ok(mut opened) => {
-                opened.headers = without(opened.headers, token.as_deref());
-                return Ok((opened, token.as_deref().map(Shown::from)));
-            }
+            Ok(opened) => return Ok((opened, token)),
             Err(refused) => refused,
         };
         tracing::info!(route = route.route.name, error = %refused, "upstream not reached");
-        match (&refused, &token) {
-            (Refused::Status(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _), Some(token))
-                if !renewed =>
-            {
+        match (&refused, &token, lease) {
+            (
+                Refused::Status(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _),
+                Some(token),
+                Some(lease),
+            ) if !renewed && lease.is_proven() => {
                 renewed = true;
-                if !renew(route, token, deadline).await {
-                    return Err(pass_on(refused, Some(token)));
+                if !renew(lease, token, deadline).await {
+                    return Err(failed(pass_on(refused, Some(token))));
                 }
             }
-            (Refused::Dial(_) | Refused::Http(_), Some(_)) if clock::now() + RETRY < deadline => {
+            (Refused::Dial(_) | Refused::Http(_), Some(_), _) if clock::now() + RETRY < deadline => {
                 tokio::time::sleep(RETRY).await;
             }
-            _ => return Err(pass_on(refused, token.as_deref())),
-        }
-    }
-}
-
-async fn usable(route: &RouteContext, deadline: Instant) -> Result<Option<Arc<Token>>, Answer> {
-    let Some(credential) = route.credential() else { return Ok(None) };
-    match credential.usable(deadline).await {
-        Some(token) => Ok(Some(token)),
-        None => {
-            Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "no token could be fetched in time; see the log"))
+            _ => return Err(failed(pass_on(refused, token.as_deref()))),
         }
     }
 }
 
 /// Waits for a token in place of one that the service refused; is there one?
-async fn renew(route: &RouteContext, token: &Token, deadline: Instant) -> bool {
-    let Some(credential) = route.credential() else { return false };
+async fn renew(lease: &Lease, token: &Token, deadline: Instant) -> bool {
+    let credential = lease.credential();
     credential.demand(Some(token.generation), Trigger::Expiry);
     credential.newer(token.generation, deadline).await.is_some()
 }
 
-/// Takes the client's socket over from hyper.
-fn start(upgraded: upgrade::Upgraded, ready: Ready) -> Option<impl Future<Output = ()> + Send + 'static> {
-    let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
+/// Takes the client's socket over from hyper, for what waits for it.
+fn begin(upgraded: upgrade::Upgraded, ready: Ready, tasks: &TaskTracker) {
+    let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else { return };
     let now = clock::now();
-    let Ready { route, opened, dialect, shown, opening, permit } = ready;
-    let client = Link::new(parts.io.into_inner(), Side::Client, &parts.read_buf, route.limit, now);
-    let policy = Policy { session: route.route.session, opening, needs_token: route.has_credential() };
-    let newest = route.token().as_deref().map(Shown::from).or(shown);
-    let session = Session::new(dialect, policy, newest, fastrand::u64(..), now);
+    let link = |route: &RouteContext| {
+        Link::new(parts.io.into_inner(), Side::Client, &parts.read_buf, route.limit, now)
+    };
+    // Each is a task of its own: the handshake's future was large, a session's is small.
+    match ready {
+        Ready::Session(new) => {
+            let client = link(&new.route);
+            tasks.spawn(start(client, *new, now));
+        }
+        Ready::Parked(waiting, route) => {
+            if let Err(client) = waiting.handle.hand_over(link(&route)) {
+                let close = Close::new(Close::TRY_AGAIN, "the session has ended; try again");
+                tasks.spawn(goodbye::say(*client, close));
+            }
+        }
+        Ready::Goodbye(close, route, permit) => {
+            let client = link(&route);
+            tasks.spawn(async move {
+                goodbye::say(client, close).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+fn start(client: Link, new: New, now: Instant) -> Driver {
+    let New { route, opened, dialect, shown, lease, spot, opening, permit } = new;
     let place = route.sessions.enter(permit);
-    Some(Driver::new(client, opened.link, shown, session, route, place, now))
+    let access = lease.map(|lease| Access { news: lease.is_own().then(|| news(&lease, &place)), lease });
+    let policy = Policy { session: route.route.session, opening, needs_token: access.is_some() };
+    // Read after the subscription: what is published in between is not missed.
+    let newest = access.as_ref().and_then(|access| access.lease.credential().current());
+    let newest = newest.as_deref().map(Shown::from).or(shown);
+    let session = Session::new(dialect, policy, newest, fastrand::u64(..), now);
+    let begin = Beginning { client, upstream: opened.link, shown, session, access, spot };
+    Driver::new(begin, route, place, now)
+}
+
+/// Has the session woken by its own credential.
+fn news(lease: &Lease, place: &Place) -> Subscription {
+    let handle = Arc::clone(&place.handle);
+    lease.credential().subscribe(Box::new(move |news| match news {
+        News::Token(_) => handle.say(TOKEN),
+        News::Hopeless => handle.say(HOPELESS),
+    }))
 }
 
 /// The 101, with what the service chose and said.

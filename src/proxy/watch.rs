@@ -42,19 +42,21 @@ impl Driver {
     /// A quiet leg is pinged; one that stays quiet, or takes nothing, is given up.
     fn keep_alive(&mut self, actions: &mut Vec<Action>, now: Instant) {
         let every = self.route.route.session.keepalive;
-        if self.client.blocked.is_some_and(|since| since + STALL <= now) {
+        if !self.dropped && self.client.blocked.is_some_and(|since| since + STALL <= now) {
             self.event(Event::ClientStalled, now, actions);
         }
         let inside_up = self.client.inbound.mid_frame();
         let inside_down = self.upstream.as_ref().is_some_and(|link| link.inbound.mid_frame());
-        if ping_due(&self.client, every) <= now {
+        if !self.dropped && ping_due(&self.client, every) <= now {
             self.client.pinged = Some(now);
             self.client.control(Opcode::Ping, b"", inside_down, &mut self.random);
         }
         let Some(upstream) = &mut self.upstream else { return };
-        if ping_due(upstream, every) <= now {
+        let doubts = self.session.doubts() && self.report.has_unasked();
+        if ping_due(upstream, every).min(fence_due(upstream, doubts, every)) <= now {
             upstream.pinged = Some(now);
             upstream.control(Opcode::Ping, b"", inside_up, &mut self.random);
+            self.report.pinged();
         }
         let stalled = upstream.blocked.is_some_and(|since| since + STALL <= now);
         let silent = silence_due(upstream, every) <= now;
@@ -71,10 +73,18 @@ impl Driver {
         }
         let every = self.route.route.session.keepalive;
         let stall = |link: &Link| link.blocked.map(|since| since + STALL);
+        let doubts = self.session.doubts() && self.report.has_unasked();
         let upstream = self.upstream.iter();
-        let upstream =
-            upstream.flat_map(|up| [Some(ping_due(up, every)), Some(silence_due(up, every)), stall(up)]);
-        let client = [Some(ping_due(&self.client, every)), stall(&self.client), self.session.deadline()];
+        let upstream = upstream.flat_map(|up| {
+            [
+                Some(ping_due(up, every)),
+                Some(fence_due(up, doubts, every)),
+                Some(silence_due(up, every)),
+                stall(up),
+            ]
+        });
+        let client = [Some(ping_due(&self.client, every)), stall(&self.client)];
+        let client = client.into_iter().filter(|_| !self.dropped).chain([self.session.deadline()]);
         client.into_iter().chain(upstream).flatten().min()
     }
 
@@ -103,6 +113,12 @@ impl Driver {
 /// When a leg is to be pinged: it has been quiet for `every`, and was not asked since.
 fn ping_due(link: &Link, every: Duration) -> Instant {
     link.heard.max(link.pinged.unwrap_or(link.heard)) + every
+}
+
+/// When the service is asked for a sign that it has taken what it was sent, however much it says itself.
+fn fence_due(upstream: &Link, doubts: bool, every: Duration) -> Instant {
+    let last = upstream.pinged.unwrap_or(upstream.since);
+    if doubts { last + every } else { upstream.heard + every }
 }
 
 /// When a leg counts as gone: half as long again.

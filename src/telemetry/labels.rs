@@ -156,6 +156,8 @@ label! {
         Overflow = "overflow",
         /// Sent by the service while there was no connection, and not to be had again.
         Discontinued = "discontinued",
+        /// Sent by a new connection before the old one had ended, where the route discards that.
+        Overlap = "overlap",
         /// Held when the process went away.
         Drain = "drain",
     }

@@ -1,0 +1,133 @@
+//! Whose token a request is served with: the route's, or the client's own.
+//!
+//! Rules: what a client shows is looked for in every place that the route names, and has to be one. A token
+//! that was superseded and is not served any more goes no further than this.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use super::{
+    gate,
+    route::{RouteContext, Tokens},
+};
+use crate::{
+    clock::{Instant, Now},
+    config::{HttpBody, Name, Share, SourceConfig, Template, TokenConfig},
+    credential::{ClientValues, Lease, NotServed, Token, Visitor},
+    dialect::{Presented, Request as Asked, Unclear},
+};
+
+/// Who asks, and with which credential.
+pub(super) struct Admitted {
+    /// `None` on a route without tokens.
+    pub(super) lease: Option<Lease>,
+    /// What the client showed, where it showed a token of its own.
+    pub(super) presented: Option<Presented>,
+}
+
+/// Why a client is turned away.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Refusal {
+    /// By a Close of 1008, with this reason: it is about the client's token.
+    Policy(&'static str),
+    /// By a status, before the handshake.
+    Status(StatusCode, &'static str),
+}
+
+/// Finds the credential of a request.
+pub(super) async fn admit(route: &RouteContext, asked: &mut Asked, now: Now) -> Result<Admitted, Refusal> {
+    let gate = &route.route.client;
+    let presented = match &gate.token {
+        Some(places) => {
+            if let Some((name, _)) = &places.header {
+                gate::remove_twins(&mut asked.headers, name);
+            }
+            match Presented::find(asked, places) {
+                Ok(presented) => Some(presented),
+                Err(Unclear::Missing) if route.clients().is_none() => None,
+                Err(Unclear::Missing) => return Err(Refusal::Policy("Token missing")),
+                Err(Unclear::Disagree) => return Err(Refusal::Policy("Tokens disagree")),
+            }
+        }
+        None => None,
+    };
+    let lease = match &route.tokens {
+        Tokens::None => None,
+        Tokens::Route(credential) => Some(Lease::shared(Arc::clone(credential))),
+        Tokens::Clients(clients) => {
+            let Some(token) = &route.route.token else { return Err(unnamed()) };
+            let values = values(token, asked, presented.as_ref());
+            let identity = identity(token, &values)?;
+            let shown = presented.as_ref().map(|presented| &*presented.token);
+            let visitor = Visitor { token: shown, identity: &identity, values };
+            Some(clients.enter(visitor, now).await.map_err(|why| refusal(route, &why))?)
+        }
+    };
+    Ok(Admitted { lease, presented })
+}
+
+fn unnamed() -> Refusal {
+    Refusal::Status(StatusCode::FORBIDDEN, "the request does not say who the client is")
+}
+
+fn refusal(route: &RouteContext, why: &NotServed) -> Refusal {
+    let name = &*route.route.name;
+    match why {
+        NotServed::Expired => {
+            tracing::info!(route = name, "token expired: a client was turned away");
+            Refusal::Policy("Token expired")
+        }
+        NotServed::Malformed => Refusal::Policy("Token malformed"),
+        NotServed::Store(error) => {
+            tracing::error!(route = name, %error, "a client's token cannot be looked up");
+            Refusal::Status(StatusCode::SERVICE_UNAVAILABLE, "tokens cannot be looked up now; see the log")
+        }
+    }
+}
+
+/// What makes two clients the same, beside their token.
+fn identity(token: &TokenConfig, values: &ClientValues) -> Result<String, Refusal> {
+    match &token.share {
+        Share::Client { identity: Some(template) } => {
+            values.text(template).filter(|text| !text.is_empty()).ok_or_else(unnamed)
+        }
+        Share::Client { identity: None } | Share::Route => Ok(String::new()),
+    }
+}
+
+/// What the templates of the source and the identity name, as this request has it.
+fn values(token: &TokenConfig, asked: &Asked, presented: Option<&Presented>) -> ClientValues {
+    let mut templates: Vec<&Template> = Vec::new();
+    if let SourceConfig::Http(http) = &token.source {
+        templates.push(&http.target);
+        templates.extend(http.headers.iter().map(|(_, template)| template));
+        match &http.body {
+            HttpBody::None => {}
+            HttpBody::Json(template) | HttpBody::Text(template, _) => templates.push(template),
+            HttpBody::Form(fields) => templates.extend(fields.iter().map(|(_, template)| template)),
+        }
+    }
+    if let Share::Client { identity: Some(template) } = &token.share {
+        templates.push(template);
+    }
+    ClientValues::of(templates.into_iter().flat_map(Template::names), |name| match name {
+        Name::Token => None,
+        Name::ClientToken => presented.map(|presented| presented.token.to_string()),
+        Name::Query(query) => asked.parameter(query),
+        Name::Header(header) => Some(asked.headers.get(header.as_str())?.to_str().ok()?.to_owned()),
+    })
+}
+
+/// The token to go out with, by `deadline`.
+pub(super) async fn token(lease: Option<&Lease>, deadline: Instant) -> Result<Option<Arc<Token>>, Refusal> {
+    let Some(lease) = lease else { return Ok(None) };
+    match lease.credential().usable(deadline).await {
+        Some(token) => Ok(Some(token)),
+        None if lease.is_own() => Err(Refusal::Policy("Token expired")),
+        None => Err(Refusal::Status(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no token could be fetched in time; see the log",
+        )),
+    }
+}
