@@ -15,6 +15,7 @@
 
 mod client;
 mod service;
+mod swaps;
 mod world;
 
 use std::time::Duration;
@@ -92,4 +93,38 @@ fn in_fair_weather_each_generation_is_fetched_once_and_shown_to_each() {
     println!("{tally:?}");
     assert_eq!(tally.fetches, tally.generations, "one request for each token");
     assert_eq!(tally.resumes, 0, "nobody was disconnected");
+}
+
+/// Every kind of service and of route, by the seed.
+fn weather(seed: u64) -> swaps::Weather {
+    let bit = |nth: u64| seed >> nth & 1 == 1;
+    swaps::Weather {
+        seed,
+        storm: bit(0),
+        to_all: bit(1),
+        discard: bit(2),
+        break_first: bit(3),
+        wanders: bit(4),
+    }
+}
+
+#[test]
+fn a_swap_loses_nothing_that_is_not_counted() {
+    let mut sum = swaps::Tally::default();
+    for seed in seeds() {
+        let tally = swaps::World::new(weather(seed)).run();
+        assert!(tally.doubts == 0 || weather(seed).storm, "seed {seed}: doubts in fair weather");
+        sum.swaps += tally.swaps;
+        sum.doubts += tally.doubts;
+        sum.kept += tally.kept;
+        sum.discarded += tally.discarded;
+        sum.returns += tally.returns;
+        sum.up += tally.up;
+        sum.down += tally.down;
+    }
+    println!("{sum:?}");
+    if seeds().count() >= 256 {
+        assert!(sum.swaps >= 2_500 && sum.doubts >= 500 && sum.returns >= 1_000, "{sum:?}");
+        assert!(sum.kept >= 500 && sum.discarded >= 250, "{sum:?}");
+    }
 }

@@ -433,7 +433,7 @@ impl World {
                 self.send_up(index, serde_json::from_slice(&payload.bytes).unwrap())
             }
             Action::Dial(epoch) => self.dial(index, epoch),
-            Action::HangUp(_) => {
+            Action::HangUp => {
                 if let Some(tid) = self.sides[index].transport.take() {
                     // What was written before may still arrive, or not.
                     let delay = self.random.u64(..20_000);
@@ -441,6 +441,9 @@ impl World {
                 }
             }
             Action::CloseUpstream(_) | Action::DropClient => {}
+            Action::HangUpNext | Action::Fence | Action::Switch | Action::Park => {
+                unreachable!("Ably's connections are not swapped")
+            }
             Action::CloseClient(close) => self.sides[index].client.closed = Some(close.code.unwrap_or(1005)),
             Action::Demand(demand) => {
                 self.keep(keeper::Event::Demanded { rejected: demand.rejected, trigger: Trigger::Expiry });
@@ -663,5 +666,8 @@ fn session_policy() -> perennial::config::SessionPolicy {
         hold: Duration::from_secs(10),
         reconnect: Duration::from_secs(60),
         keepalive: Duration::from_secs(10),
+        park: Duration::ZERO,
+        overlap: perennial::config::Overlap::Keep,
+        swap: perennial::config::Swap::Make,
     }
 }
