@@ -28,8 +28,8 @@ pub(super) const STATE: Keys = Keys { table: "state", now: &["store"], later: &[
 
 pub(super) const ROUTE: Keys = Keys {
     table: "route",
-    now: &["name", "path", "upstream", "dialect", "tls", "token", "client", "handshake", "session"],
-    later: &["http"],
+    now: &["name", "path", "upstream", "dialect", "tls", "token", "client", "handshake", "session", "http"],
+    later: &[],
 };
 
 pub(super) const ROUTE_TLS: Keys =
@@ -99,8 +99,13 @@ pub(super) const SESSION: Keys = Keys {
     later: &["park", "overlap"],
 };
 
+pub(super) const HTTP: Keys =
+    Keys { table: "route.http", now: &["upstream", "tls", "timeout", "header"], later: &[] };
+
+pub(super) const HTTP_TLS: Keys = Keys { table: "route.http.tls", ..ROUTE_TLS };
+
 const ALL: &[&Keys] =
-    &[&LISTEN, &ADMIN, &LIMITS, &STATE, &ROUTE, &ROUTE_TLS, &TOKEN, &CLIENT, &HANDSHAKE, &SESSION];
+    &[&LISTEN, &ADMIN, &LIMITS, &STATE, &ROUTE, &ROUTE_TLS, &TOKEN, &CLIENT, &HANDSHAKE, &SESSION, &HTTP];
 
 /// What to say of a key that `keys` does not have: the nearest that it has, else where it belongs,
 /// else all that it has.

@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    AblyKeySource, Config, DialectKind, HttpBody, HttpSource, Listen, Route, SourceConfig, TokenConfig,
-    UpstreamTls, endpoint::Schemes, value::UNITS,
+    AblyKeySource, Config, DialectKind, HttpBody, HttpRoute, HttpSource, Listen, Route, SourceConfig,
+    TokenConfig, UpstreamTls, endpoint::Schemes, value::UNITS,
 };
 
 impl Config {
@@ -96,6 +96,19 @@ impl Page {
         self.text("hold", time(route.session.hold));
         self.text("reconnect", time(route.session.reconnect));
         self.text("keepalive", time(route.session.keepalive));
+        if let Some(http) = &route.http {
+            self.plain_http(http);
+        }
+    }
+
+    fn plain_http(&mut self, http: &HttpRoute) {
+        self.table("[route.http]");
+        self.text("upstream", http.upstream.endpoint.shown(Schemes::HttpService));
+        self.text("timeout", time(http.timeout));
+        if let Some((name, value)) = &http.placement.header {
+            self.text("header", format!("{name}: {}", value.shown(true)));
+        }
+        self.tls("[route.http.tls]", &http.upstream.tls);
     }
 
     fn tls(&mut self, header: &str, tls: &UpstreamTls) {

@@ -6,7 +6,8 @@ use http::HeaderName;
 use toml::de::DeValue;
 
 use super::{
-    ClientGate, DialectKind, Endpoint, Placement, Route, SessionPolicy, Template, Upstream, UpstreamTls,
+    ClientGate, DialectKind, Endpoint, HttpRoute, Placement, Route, SessionPolicy, Template, Upstream,
+    UpstreamTls,
     endpoint::Schemes,
     keys::{self, Keys},
     raw::{Found, Section},
@@ -75,6 +76,7 @@ fn route(section: &Section<'_>, number: usize) -> Option<Parsed> {
     let handshake = section.table("handshake", &keys::HANDSHAKE);
     let placement = handshake.as_ref().map(placement);
     let session = session(section);
+    let http = http(section);
     if let Some(dialect) = &dialect {
         fits(section, dialect, handshake.as_ref());
     }
@@ -89,6 +91,7 @@ fn route(section: &Section<'_>, number: usize) -> Option<Parsed> {
             client,
             handshake: placement.unwrap_or_default(),
             session,
+            http: http?,
         },
     })
 }
@@ -196,6 +199,26 @@ fn header_line(value: &DeValue<'_>) -> Result<(HeaderName, Template), String> {
     names_the_token(&template)?;
     header_value(&template)?;
     Ok((header_name(name.trim_end())?, template))
+}
+
+/// `[route.http]`: outer `None` where it is there and wrong, inner where it is not there.
+fn http(section: &Section<'_>) -> Option<Option<HttpRoute>> {
+    let Some(table) = section.table("http", &keys::HTTP) else { return Some(None) };
+    let endpoint = table.required("upstream", "upstream = \"https://…\"", |v| url(v, Schemes::HttpService));
+    let tls = endpoint.as_ref().map(|endpoint| leg(&table, &keys::HTTP_TLS, &endpoint.value));
+    let timeout = table.value("timeout", span_of_time).unwrap_or(Duration::from_secs(30));
+    let header = table.value("header", header_line);
+    if table.has("header") && !section.has("token") {
+        let message = "there is no token to place; add [route.token], or remove this key";
+        table.problem_at(&table.span_of("header"), "header", message);
+    }
+    let bearer = || (http::header::AUTHORIZATION, Template::parse("Bearer {token}"));
+    let header = section.has("token").then(|| header.unwrap_or_else(bearer));
+    Some(Some(HttpRoute {
+        upstream: Upstream { endpoint: endpoint?.value, tls: tls? },
+        timeout,
+        placement: Placement { header, ..Placement::default() },
+    }))
 }
 
 fn names_the_token(template: &Template) -> Result<(), String> {
