@@ -17,6 +17,7 @@ mod request;
 
 use std::{sync::Arc, time::Duration};
 
+pub use opaque::place;
 pub use request::{Outgoing, Request};
 
 use crate::{

@@ -89,7 +89,7 @@ impl Dialect for Opaque {
 }
 
 /// Puts the token where the route says, in place of what stood there.
-fn place(request: &Request, placement: &Placement, token: &Token) -> Result<Outgoing, String> {
+pub fn place(request: &Request, placement: &Placement, token: &Token) -> Result<Outgoing, String> {
     let mut out = Outgoing { target: request.target.clone(), headers: request.headers.clone() };
     // A query's value is decoded, which needs a place of its own for as long as it is looked at.
     let queries: Vec<(String, String)> = request.parameters().map(|p| (p.name.clone(), p.value())).collect();

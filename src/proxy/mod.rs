@@ -1,7 +1,10 @@
 //! Where sockets meet sessions.
 //!
 //! ```text
-//!   listener ─► upgrade ─► gate          who may come in
+//!   listener ─► http ─► gate, token      a plain request: to the service and back
+//!      │           └──► body
+//!      ├─► pace                          how long a client may take
+//!      └─► upgrade ─► gate               who may come in
 //!                  │  └──► upstream      the service is dialled before the client is answered
 //!                  ▼
 //!               driver ─► pump           bytes become messages, messages become bytes
@@ -14,15 +17,20 @@
 //! Rules: after the handshake hyper knows nothing of a session: it is a small task of its own, tracked
 //! here. The driver is one loop; it holds no rule about tokens, queues or reconnects.
 
+mod answer;
+mod body;
 mod census;
 mod driver;
 mod gate;
+mod http;
 mod listener;
+mod pace;
 mod perform;
 mod pump;
 mod report;
 mod route;
 mod sessions;
+mod token;
 mod upgrade;
 mod upstream;
 mod watch;

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{census::Census, sessions::Sessions};
+use super::{census::Census, http::Service, sessions::Sessions};
 use crate::{
     clock::{self, Now},
     config::Route,
     credential::{self, Credential, Token},
     dialect::Dialects,
-    net::Dialer,
+    net::{Dialer, Pool},
     session::{Demand, Trigger},
     telemetry::RouteMetrics,
 };
@@ -24,6 +25,8 @@ pub struct RouteContext {
     pub route: Arc<Route>,
     pub(super) dialer: Dialer,
     pub(super) dialects: Dialects,
+    /// Where plain requests go.
+    pub(super) http: Option<Service>,
     credential: Option<Arc<Credential>>,
     pub(super) metrics: Arc<RouteMetrics>,
     pub sessions: Arc<Sessions>,
@@ -45,6 +48,7 @@ impl RouteContext {
     ) -> Self {
         Self {
             dialects: Dialects::new(Arc::clone(&route), remembered),
+            http: None,
             route,
             dialer,
             credential,
@@ -54,6 +58,17 @@ impl RouteContext {
             turns: Arc::new(Semaphore::new(TURNS)),
             limit,
         }
+    }
+
+    /// Passes plain requests on as well, over connections of this dialer. What these do runs on `tasks`,
+    /// until `stop`.
+    #[must_use]
+    pub fn with_http(mut self, dialer: Dialer, tasks: TaskTracker, stop: CancellationToken) -> Self {
+        self.http = self.route.http.clone().map(|route| {
+            let pool = Pool::new(dialer, route.timeout, tasks, stop);
+            Service { route, pool }
+        });
+        self
     }
 
     /// The credential of the route, where it has one.

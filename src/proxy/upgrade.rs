@@ -10,39 +10,34 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, upgrade};
 use hyper_util::rt::TokioIo;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{
+    answer::{Answer, end_to_end, refuse, target_at, without},
+    body::AnswerBody,
     driver::Driver,
     gate,
     listener::Proxy,
+    pace::Paced,
     route::RouteContext,
-    upstream::{self, Opened, Refused, has_token},
+    upstream::{self, Opened, Refused},
 };
 use crate::{
     clock::{self, Instant},
     credential::{Token, Trigger},
     dialect::{Dialect, Request as Asked},
-    net::{
-        Stream,
-        link::{Link, Side},
-    },
+    net::link::{Link, Side},
     session::{Policy, Session, Shown},
 };
 
 /// Time between two dials of one handshake.
 const RETRY: Duration = Duration::from_millis(300);
 
-/// What a client is answered without a WebSocket.
-type Answer = Response<Full<Bytes>>;
-
-/// Answers one request of a client.
+/// Answers one handshake of a client.
 pub(super) async fn serve(proxy: Arc<Proxy>, mut request: Request<Incoming>) -> Answer {
     let deadline = clock::now() + proxy.limits.handshake;
     match prepare(&proxy, &request, deadline).await {
@@ -103,17 +98,6 @@ async fn prepare(proxy: &Proxy, request: &Request<Incoming>, deadline: Instant) 
     Ok(Ready { route: Arc::clone(route), opened, dialect, shown, opening, permit })
 }
 
-/// The client's path and query, behind the path that the upstream's URL has.
-fn target_at(upstream: &str, asked: &str) -> String {
-    let (base, fixed) = upstream.split_once('?').unwrap_or((upstream, ""));
-    let mut target = format!("{}{asked}", base.trim_end_matches('/'));
-    if !fixed.is_empty() {
-        target.push(if target.contains('?') { '&' } else { '?' });
-        target.push_str(fixed);
-    }
-    target
-}
-
 /// Dials until the service answers: what passes is tried again, a refused token is replaced once.
 async fn dial(
     route: &RouteContext,
@@ -171,10 +155,10 @@ async fn renew(route: &RouteContext, token: &Token, deadline: Instant) -> bool {
 
 /// Takes the client's socket over from hyper.
 fn start(upgraded: upgrade::Upgraded, ready: Ready) -> Option<impl Future<Output = ()> + Send + 'static> {
-    let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
+    let parts = upgraded.downcast::<TokioIo<Paced>>().ok()?;
     let now = clock::now();
     let Ready { route, opened, dialect, shown, opening, permit } = ready;
-    let client = Link::new(parts.io.into_inner(), Side::Client, &parts.read_buf, route.limit, now);
+    let client = Link::new(parts.io.into_inner().stream, Side::Client, &parts.read_buf, route.limit, now);
     let policy = Policy { session: route.route.session, opening, needs_token: route.has_credential() };
     let newest = route.token().as_deref().map(Shown::from).or(shown);
     let session = Session::new(dialect, policy, newest, fastrand::u64(..), now);
@@ -185,7 +169,7 @@ fn start(upgraded: upgrade::Upgraded, ready: Ready) -> Option<impl Future<Output
 /// The 101, with what the service chose and said.
 fn accept(request: &Request<Incoming>, service: &HeaderMap) -> Answer {
     let key = request.headers().get(header::SEC_WEBSOCKET_KEY).map_or(&[][..], HeaderValue::as_bytes);
-    let mut response = Response::new(Full::default());
+    let mut response = Response::new(AnswerBody::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     copy_headers(service, headers);
@@ -197,23 +181,10 @@ fn accept(request: &Request<Incoming>, service: &HeaderMap) -> Answer {
     response
 }
 
-/// The service's headers, without those of its hop and those that its `Connection` names.
+/// The service's headers; what is behind them is not its own.
 fn copy_headers(from: &HeaderMap, to: &mut HeaderMap) {
-    const OF_THE_HOP: [HeaderName; 7] = [
-        header::CONNECTION,
-        header::UPGRADE,
-        header::TRANSFER_ENCODING,
-        header::CONTENT_LENGTH,
-        header::SEC_WEBSOCKET_ACCEPT,
-        header::SEC_WEBSOCKET_EXTENSIONS,
-        header::TRAILER,
-    ];
-    for (name, value) in from {
-        let nominated = has_token(from, &header::CONNECTION, name.as_str());
-        if !OF_THE_HOP.contains(name) && name.as_str() != "keep-alive" && !nominated {
-            to.append(name.clone(), value.clone());
-        }
-    }
+    end_to_end(from, to);
+    to.remove(header::CONTENT_LENGTH);
 }
 
 /// What the service, or the way to it, said instead of 101. Its body stays behind: it may quote a token.
@@ -233,36 +204,4 @@ fn pass_on(refused: Refused, token: Option<&Token>) -> Answer {
             "the service did not answer as a WebSocket service does; see the log",
         ),
     }
-}
-
-/// Headers, but for those that quote the token, in whatever spelling.
-fn without(mut headers: HeaderMap, token: Option<&Token>) -> HeaderMap {
-    let Some(token) = token.map(Token::expose) else { return headers };
-    let quotes = |value: &HeaderValue| {
-        let decoded = percent_encoding::percent_decode(value.as_bytes()).decode_utf8_lossy();
-        decoded.contains(token) || String::from_utf8_lossy(value.as_bytes()).contains(token)
-    };
-    let quoting: Vec<HeaderName> =
-        headers.iter().filter(|(_, value)| quotes(value)).map(|(name, _)| name.clone()).collect();
-    for name in quoting {
-        headers.remove(name);
-    }
-    headers
-}
-
-/// A refusal. The connection is not used again: what the client sent behind its request is never read.
-pub(super) fn refuse(status: StatusCode, why: &'static str) -> Answer {
-    let mut response =
-        Response::new(Full::from(if why.is_empty() { String::new() } else { format!("{why}\n") }));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    if !why.is_empty() {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    }
-    if status == StatusCode::UPGRADE_REQUIRED {
-        headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    }
-    response
 }
