@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use super::pace::Pace;
 use crate::clock;
@@ -101,7 +101,10 @@ pub(super) struct Upload {
 
 /// Where an upload is, for who waits for the answer to it.
 #[derive(Debug, Default)]
-pub(super) struct UploadState(AtomicU8);
+pub(super) struct UploadState {
+    at: AtomicU8,
+    changed: Notify,
+}
 
 /// The client owes the next piece.
 const OWED: u8 = 1;
@@ -111,12 +114,25 @@ const BROKEN: u8 = 2;
 impl UploadState {
     /// Is it the client that is waited for?
     pub(super) fn is_owed(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == OWED
+        self.at.load(Ordering::Relaxed) == OWED
     }
 
     /// Did the client break off?
     pub(super) fn is_broken(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == BROKEN
+        self.at.load(Ordering::Relaxed) == BROKEN
+    }
+}
+
+impl UploadState {
+    /// Comes back when it may be another.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    fn set(&self, at: u8) {
+        if self.at.swap(at, Ordering::Relaxed) != at {
+            self.changed.notify_one();
+        }
     }
 }
 
@@ -148,7 +164,7 @@ impl Body for Upload {
             Poll::Ready(Some(Err(_))) => BROKEN,
             Poll::Ready(_) => 0,
         };
-        self.state.0.store(state, Ordering::Relaxed);
+        self.state.set(state);
         piece
     }
 

@@ -180,8 +180,11 @@ impl Exchange<'_> {
         };
         let mut answer = pin!(answer);
         loop {
-            if let Ok(answer) = tokio::time::timeout_at(due(), &mut answer).await {
-                return Ok(answer);
+            tokio::select! {
+                biased;
+                answer = &mut answer => return Ok(answer),
+                () = upload.changed() => {}
+                () = tokio::time::sleep_until(due()) => {}
             }
             if due() <= clock::now() {
                 return Err(Box::new(if upload.is_owed() {

@@ -279,7 +279,7 @@ mod tests {
         route.release(Direction::Up, 10, Duration::from_secs(1));
         route.lost(Direction::Down, LossReason::Unacknowledged, 2);
         route.set_credentials(CredentialState::Valid, 1);
-        [200, 204, 299, 301, 404, 502].map(|status| route.http_answered(status));
+        [200, 204, 299, 301, 404, 502].into_iter().for_each(|status| route.http_answered(status));
         metrics.set_reload_successful(false);
         let text = metrics.render();
         for line in [
