@@ -8,8 +8,8 @@
 //! ```
 //!
 //! 1. The target is the configuration's: no form of the request's target and no `Host` chooses another.
-//! 2. What the service is sent is written anew, so that nobody behind can take it apart otherwise. hyper
-//!    does not tell whether what came in chunks also had a length (RFC 9112 §6.1): such a connection ends.
+//! 2. What the service is sent is written anew, so that nobody behind can take it apart otherwise. What came
+//!    in chunks and with a length is chunks, and hyper ends its connection (RFC 9112 §6.1).
 //! 3. An expectation of 100-continue is met here, when the service's connection is ready for the body.
 //! 4. Nothing is sent twice that might have been done: only a 401, and what is harmless, without a body.
 //! 5. Every request has a permit until its last byte.
@@ -66,12 +66,8 @@ pub(super) async fn serve(proxy: &Proxy, request: Request<Incoming>, pace: &Arc<
         );
     };
     let method = known(request.method());
-    let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
     let exchange = Exchange { proxy, route, service, pace, began };
-    let mut answer = exchange.answer(request).await.unwrap_or_else(|refusal| *refusal);
-    if chunked {
-        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
+    let answer = exchange.answer(request).await.unwrap_or_else(|refusal| *refusal);
     let (status, took) = (answer.status(), began.elapsed());
     route.metrics.http_answered(status.as_u16());
     tracing::debug!(route = route.route.name, method, status = status.as_u16(), ?took, "http request");

@@ -54,7 +54,8 @@ async fn chunks_stay_chunks_and_trailers_stay_behind() {
     let stage = Stage::start("", "").await;
     let body = "5\r\nfirst\r\n6\r\nsecond\r\n0\r\nX-Trailer: 1\r\n\r\n";
     for method in ["POST", "GET", "DELETE"] {
-        let request = post("Transfer-Encoding: chunked\r\nTrailer: X-Trailer\r\nTE: trailers\r\n");
+        let request =
+            post("Connection: close\r\nTransfer-Encoding: chunked\r\nTrailer: X-Trailer\r\nTE: trailers\r\n");
         let (mut client, mut asked) = stage.ask(request.replace("POST", method) + body).await;
         let framing = (asked.head.get("transfer-encoding"), asked.head.get("content-length"));
         assert_eq!(framing, (Some("chunked"), None), "{method}");

@@ -1,6 +1,6 @@
 //! Requests that mean to be taken for two, or for another's: what the service sees is always written anew.
 //!
-//! Broken on purpose, and caught: a connection goes on after chunks · absolute form is let in.
+//! Broken on purpose, and caught: absolute form is let in.
 
 use super::{OK, OWN, Stage, chunk, get, take};
 use crate::support::ws::Wire;
@@ -47,8 +47,8 @@ async fn what_could_be_two_requests_is_none() {
     stage.end().await;
 }
 
-/// Both a length and chunks: hyper takes the chunks, as RFC 9112 §6.3 has it, and does not tell of the
-/// length. The service sees chunks only, and whatever came behind them is never read.
+/// Both a length and chunks: the chunks count, and the connection ends (RFC 9112 §6.1). That is hyper's
+/// doing. The service sees chunks only, and whatever came behind them is never read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn chunks_with_a_length_are_chunks_and_the_last_request() {
     let stage = Stage::start("", "").await;
