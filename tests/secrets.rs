@@ -168,6 +168,27 @@ async fn lapse((sidecar, service): (&Sidecar, &Service)) -> String {
     jwt
 }
 
+/// Plain requests whose service quotes the token wherever it can; what their clients hear.
+async fn plain_requests((sidecar, service): (&Sidecar, &Service)) -> Vec<(String, String)> {
+    let mut said = Vec::new();
+    let found_elsewhere = format!(
+        "HTTP/1.1 302 {TOKEN}\r\nLocation: /?token={}\r\nX-Error: {TOKEN}\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno",
+        encoded(TOKEN)
+    );
+    for (what, answer) in [
+        ("a plain request", found_elsewhere.clone()),
+        ("one that is refused", found_elsewhere.replace("302", "401")),
+        ("one that is answered with nonsense", format!("{TOKEN}\r\n\r\n")),
+        ("one whose answer breaks off", found_elsewhere.replace("h: 2", "h: 9")),
+        ("one that is not answered", String::new()),
+    ] {
+        let answered = async { drop(service.asked().await.answer(&answer).await) };
+        let (said_to_client, ()) = tokio::join!(alone(sidecar, plain_request("/", GATE)), answered);
+        said.push((what.into(), said_to_client));
+    }
+    said
+}
+
 async fn look(arguments: &[&str], variables: &[(&str, &str)]) {
     let service = Service::start().await;
     let token_port = endpoint(Service::start().await);
@@ -212,21 +233,7 @@ async fn look(arguments: &[&str], variables: &[(&str, &str)]) {
         client.send(masked(TEXT, &TOKEN.as_bytes().repeat(5000))).await;
     });
     said.push(("a message that is too large".into(), too_big.await));
-    let found_elsewhere = format!(
-        "HTTP/1.1 302 {TOKEN}\r\nLocation: /?token={}\r\nX-Error: {TOKEN}\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno",
-        encoded(TOKEN)
-    );
-    for (what, answer) in [
-        ("a plain request", found_elsewhere.clone()),
-        ("one that is refused", found_elsewhere.replace("302", "401")),
-        ("one that is answered with nonsense", format!("{TOKEN}\r\n\r\n")),
-        ("one whose answer breaks off", found_elsewhere.replace("h: 2", "h: 9")),
-        ("one that is not answered", String::new()),
-    ] {
-        let answered = async { drop(service.asked().await.answer(&answer).await) };
-        let (said_to_client, ()) = tokio::join!(alone(&sidecar, plain_request("/", GATE)), answered);
-        said.push((what.into(), said_to_client));
-    }
+    said.extend(plain_requests(stage).await);
     let jwt = lapse(stage).await;
     for (what, bytes) in [
         ("a wrong secret", request("/", &format!("{GATE}-not"))),
