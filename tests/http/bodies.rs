@@ -1,7 +1,7 @@
 //! Bodies: streamed both ways, and never collected.
 //!
-//! Broken on purpose, and caught: an upload is collected before it goes on · a download is collected ·
-//! what breaks off ends cleanly · a request's length is dropped.
+//! Broken on purpose, and caught: what breaks off ends cleanly · the length of an empty request is dropped ·
+//! the chunks of a GET are left to hyper · an expectation goes on.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! What is said where there is no answer, and what is asked again.
 //!
 //! Broken on purpose, and caught: a 401 is not tried again · it is tried for ever · a request with a body is
-//! tried again · the head has no deadline · an upload's time runs from its beginning · a permit is given
-//! back with the head.
+//! tried again · the head has no deadline · an upload's time runs from its beginning · nobody looks when an
+//! upload has ended · a permit is given back with the head · a POST is repeated · nothing is repeated.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! What a request and an answer have in their heads when they arrive.
 //!
-//! Broken on purpose, and caught: the client's `Authorization` stays beside another header · what
-//! `Connection` nominates goes on · `Host` is the client's · the secret goes on · a page is let in by any
-//! `Host` · a `Location` that quotes the token goes on.
+//! Broken on purpose, and caught: the client's `Authorization` stays beside another header · what an answer's
+//! `Connection` names goes on · nobody is asked for the secret or the origin · a page is let in by any `Host`
+//! · a `Location` that quotes the token goes on.
 
 use super::{OK, OWN, Stage, get, route, sidecar::Sidecar, tokens};
 use crate::support::{http::ask, plain, service::Service};

@@ -1,7 +1,7 @@
 //! A client's connection over several requests, and how it ends.
 //!
 //! Broken on purpose, and caught: a connection is cut after a fixed time · the next head has no deadline ·
-//! a drain cuts what is under way · a drain does not end what idles.
+//! nobody looks when it begins · a drain cuts what is under way · it does not end what idles · it has no end.
 
 use std::time::Duration;
 
