@@ -73,20 +73,28 @@ impl App {
                 source.transpose().with_context(|| format!("route \"{}\": [route.token]", route.name))?;
             let dialer = Dialer::new(&route.upstream.endpoint, &route.upstream.tls)
                 .with_context(|| format!("route \"{}\": [route.tls]", route.name))?;
-            built.push((Arc::clone(route), dialer, source));
+            let http = route.http.as_ref().map(|http| &http.upstream);
+            let http = http.map(|http| Dialer::new(&http.endpoint, &http.tls));
+            let http =
+                http.transpose().with_context(|| format!("route \"{}\": [route.http.tls]", route.name))?;
+            built.push((Arc::clone(route), dialer, http, source));
         }
         let store = Arc::new(Store::open(&config.state, config.limits.history).context("[state]")?);
         let listener = bind(config.listen.address, "listen.address").await?;
         let admin_listener = bind(config.admin.address, "admin.address").await?;
         let (address, admin) = (listener.local_addr()?, admin_listener.local_addr()?);
 
-        let routes = built.into_iter().map(|(route, dialer, source)| {
+        let routes = built.into_iter().map(|(route, dialer, http, source)| {
             let counted = metrics.route(&route.name);
             let tokens = source.map_or(Tokens::None, |(source, policy)| {
                 tokens(&route, source, policy, &counted, &store, (&tasks, &stop))
             });
             let limits = (config.limits.message, config.limits.sessions.saturating_mul(2));
-            Arc::new(RouteContext::new(route, dialer, tokens, counted, limits))
+            let context = RouteContext::new(route, dialer, tokens, counted, limits);
+            Arc::new(match http {
+                Some(http) => context.with_http(http, tasks.clone(), stop.clone()),
+                None => context,
+            })
         });
         let routes: Vec<Arc<RouteContext>> = routes.collect();
         let subscriptions = routes.iter().filter_map(|context| watch_tokens(context)).collect();
@@ -99,7 +107,9 @@ impl App {
         let proxy = Arc::new(Proxy {
             limits: config.limits.clone(),
             routes,
+            open: config.listen.open || config.listen.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()),
             sessions: Arc::new(Semaphore::new(config.limits.sessions)),
+            requests: Arc::new(Semaphore::new(config.limits.sessions)),
             tasks: proxy_tasks.clone(),
             tls,
         });
@@ -146,11 +156,13 @@ impl App {
     pub async fn stop(self) {
         self.closing.cancel();
         self.proxy_tasks.close();
+        let window = clock::now() + self.drain;
         drain(&self.state.routes, self.drain).await;
-        // A client that does not answer its Close has five seconds.
-        let ended = tokio::time::timeout(Duration::from_secs(6), self.proxy_tasks.wait()).await;
+        // Requests under way have the whole window; a client that does not answer its Close five seconds more.
+        let last = clock::now().max(window) + Duration::from_secs(6);
+        let ended = tokio::time::timeout_at(last, self.proxy_tasks.wait()).await;
         if ended.is_err() {
-            tracing::warn!("sessions were left that would not end");
+            tracing::warn!("clients were left that would not end");
         }
         self.stop.cancel();
         self.tasks.close();

@@ -16,7 +16,7 @@ use support::{
 };
 
 /// Every name of the design; the families of the process are named by Prometheus.
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 23] = [
     "token_refreshes_total",
     "token_refresh_duration_seconds_count",
     "token_expiration_timestamp_seconds",
@@ -36,6 +36,7 @@ const NAMES: [&str; 22] = [
     "messages_lost_total",
     "messages_replayed_total",
     "messages_overlapped_total",
+    "http_requests_total",
     "config_last_reload_successful",
     "build_info",
     "token_refresh_duration_seconds_sum",

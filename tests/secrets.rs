@@ -83,9 +83,11 @@ fn configuration(token_port: u16, port: u16) -> String {
          headers = {{ X-Key = {{ env = \"CANARY_KEY\" }} }}\n\
          [route.handshake]\nquery = \"token\"\nheader = \"X-Token: {{token}}\"\n\
          [route.client]\nsecret = \"{GATE}\"\n\
+         [route.http]\nupstream = \"http://127.0.0.1:{port}\"\ntimeout = \"1s\"\n\
          {ably}path = \"/ably\"\n[route.token]\nsource = \"ably-key\"\nkey = \"app.id:{ABLY_SECRET}\"\n\
          {dead}path = \"/dead\"\n[route.token]\nsource = \"static\"\ntoken = \"{TOKEN}\"\n\
-         [route.handshake]\nquery = \"token\"\n",
+         [route.handshake]\nquery = \"token\"\n\
+         [route.http]\nupstream = \"http://127.0.0.1:9\"\n",
         plain(port)
     )
 }
@@ -102,6 +104,12 @@ fn request(target: &str, gate: &str) -> String {
         encoded(ABLY_SECRET)
     );
     handshake(&target, &format!("Authorization: Basic {CLIENT_AUTH}\r\nCookie: s={COOKIE}\r\n"))
+}
+
+/// The same, as no WebSocket; a POST is not asked again.
+fn plain_request(target: &str, gate: &str) -> String {
+    let request = request(target, gate).replace("GET", "POST").replace("Upgrade: websocket\r\n", "");
+    request.replace("Connection: Upgrade", "Connection: close")
 }
 
 /// One session: what the service answers the handshake, and what each side then says.
@@ -160,6 +168,27 @@ async fn lapse((sidecar, service): (&Sidecar, &Service)) -> String {
     jwt
 }
 
+/// Plain requests whose service quotes the token wherever it can; what their clients hear.
+async fn plain_requests((sidecar, service): (&Sidecar, &Service)) -> Vec<(String, String)> {
+    let mut said = Vec::new();
+    let found_elsewhere = format!(
+        "HTTP/1.1 302 {TOKEN}\r\nLocation: /?token={}\r\nX-Error: {TOKEN}\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno",
+        encoded(TOKEN)
+    );
+    for (what, answer) in [
+        ("a plain request", found_elsewhere.clone()),
+        ("one that is refused", found_elsewhere.replace("302", "401")),
+        ("one that is answered with nonsense", format!("{TOKEN}\r\n\r\n")),
+        ("one whose answer breaks off", found_elsewhere.replace("h: 2", "h: 9")),
+        ("one that is not answered", String::new()),
+    ] {
+        let answered = async { drop(service.asked().await.answer(&answer).await) };
+        let (said_to_client, ()) = tokio::join!(alone(sidecar, plain_request("/", GATE)), answered);
+        said.push((what.into(), said_to_client));
+    }
+    said
+}
+
 async fn look(arguments: &[&str], variables: &[(&str, &str)]) {
     let service = Service::start().await;
     let token_port = endpoint(Service::start().await);
@@ -204,10 +233,13 @@ async fn look(arguments: &[&str], variables: &[(&str, &str)]) {
         client.send(masked(TEXT, &TOKEN.as_bytes().repeat(5000))).await;
     });
     said.push(("a message that is too large".into(), too_big.await));
+    said.extend(plain_requests(stage).await);
     let jwt = lapse(stage).await;
     for (what, bytes) in [
         ("a wrong secret", request("/", &format!("{GATE}-not"))),
         ("a service that is not there", request("/dead", GATE)),
+        ("a plain request to it", plain_request("/dead", GATE)),
+        ("a plain request with a wrong secret", plain_request("/", "not")),
         ("a header that is none", good().replace("Cookie:", "Cookie :")),
         ("a request that is none", format!("{CLIENT_TOKEN} {GATE}\r\n\r\n")),
         ("another method", good().replace("GET", "POST")),

@@ -13,13 +13,15 @@ pub(super) enum Schemes {
     WebSocket,
     /// `http`, `https`: a token endpoint.
     Http,
+    /// `http`, `https`: a service. It takes no query either.
+    HttpService,
 }
 
 impl Schemes {
     fn tls(self, scheme: &str) -> Option<bool> {
         match (self, scheme) {
-            (Self::WebSocket, "wss") | (Self::Http, "https") => Some(true),
-            (Self::WebSocket, "ws") | (Self::Http, "http") => Some(false),
+            (Self::WebSocket, "wss") | (Self::Http | Self::HttpService, "https") => Some(true),
+            (Self::WebSocket, "ws") | (Self::Http | Self::HttpService, "http") => Some(false),
             _ => None,
         }
     }
@@ -27,7 +29,7 @@ impl Schemes {
     fn expected(self) -> &'static str {
         match self {
             Self::WebSocket => "expected a URL that begins with wss:// or ws://",
-            Self::Http => "expected a URL that begins with https:// or http://",
+            Self::Http | Self::HttpService => "expected a URL that begins with https:// or http://",
         }
     }
 }
@@ -43,7 +45,7 @@ impl Endpoint {
         if url.fragment().is_some() {
             return Err("a fragment (\"#…\") is never sent; remove it".to_owned());
         }
-        if matches!(schemes, Schemes::WebSocket) && url.query().is_some() {
+        if matches!(schemes, Schemes::WebSocket | Schemes::HttpService) && url.query().is_some() {
             return Err("the query is the client's own; remove \"?…\"".to_owned());
         }
         let host = match url.host() {
@@ -77,8 +79,8 @@ impl Endpoint {
         let scheme = match (schemes, self.tls) {
             (Schemes::WebSocket, true) => "wss",
             (Schemes::WebSocket, false) => "ws",
-            (Schemes::Http, true) => "https",
-            (Schemes::Http, false) => "http",
+            (Schemes::Http | Schemes::HttpService, true) => "https",
+            (Schemes::Http | Schemes::HttpService, false) => "http",
         };
         format!("{scheme}://{}{}", self.authority(), self.masked_target())
     }

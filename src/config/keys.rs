@@ -28,8 +28,8 @@ pub(super) const STATE: Keys = Keys { table: "state", now: &["store", "path"], l
 
 pub(super) const ROUTE: Keys = Keys {
     table: "route",
-    now: &["name", "path", "upstream", "dialect", "tls", "token", "client", "handshake", "session"],
-    later: &["http"],
+    now: &["name", "path", "upstream", "dialect", "tls", "token", "client", "handshake", "session", "http"],
+    later: &[],
 };
 
 pub(super) const ROUTE_TLS: Keys =
@@ -114,8 +114,13 @@ const ALL: &[&Keys] = &[
     &CLIENT_TOKEN,
     &HANDSHAKE,
     &SESSION,
+    &HTTP,
     &STATE,
 ];
+pub(super) const HTTP: Keys =
+    Keys { table: "route.http", now: &["upstream", "tls", "timeout", "header"], later: &[] };
+
+pub(super) const HTTP_TLS: Keys = Keys { table: "route.http.tls", ..ROUTE_TLS };
 
 /// What to say of a key that `keys` does not have: the nearest that it has, else where it belongs,
 /// else all that it has.

@@ -7,8 +7,9 @@ use std::{
 };
 
 use super::{
-    AblyKeySource, Config, DialectKind, HttpBody, HttpSource, Listen, Overlap, Route, SessionPolicy, Share,
-    SourceConfig, StateConfig, Swap, TokenConfig, UpstreamTls, endpoint::Schemes, value::UNITS,
+    AblyKeySource, Config, DialectKind, HttpBody, HttpRoute, HttpSource, Listen, Overlap, Route,
+    SessionPolicy, Share, SourceConfig, StateConfig, Swap, TokenConfig, UpstreamTls, endpoint::Schemes,
+    value::UNITS,
 };
 
 impl Config {
@@ -101,6 +102,19 @@ impl Page {
         self.client_token(route);
         self.handshake(route);
         self.session(&route.session, route.dialect == DialectKind::Handshake);
+        if let Some(http) = &route.http {
+            self.plain_http(http);
+        }
+    }
+
+    fn plain_http(&mut self, http: &HttpRoute) {
+        self.table("[route.http]");
+        self.text("upstream", http.upstream.endpoint.shown(Schemes::HttpService));
+        self.text("timeout", time(http.timeout));
+        if let Some((name, value)) = &http.placement.header {
+            self.text("header", format!("{name}: {}", value.shown(true)));
+        }
+        self.tls("[route.http.tls]", &http.upstream.tls);
     }
 
     fn session(&mut self, session: &SessionPolicy, swaps: bool) {
@@ -174,7 +188,8 @@ impl Page {
             Share::Route => self.text("share", "route"),
             Share::Client { identity } => {
                 self.text("share", "client");
-                let identity = identity.as_ref().map_or_else(|| "{client.token}".to_owned(), |text| text.shown(true));
+                let identity =
+                    identity.as_ref().map_or_else(|| "{client.token}".to_owned(), |text| text.shown(true));
                 self.text("identity", identity);
             }
         }

@@ -97,6 +97,19 @@ pub struct Route {
     pub handshake: Placement,
     /// What one session may hold, and for how long.
     pub session: SessionPolicy,
+    /// Where requests go that are no WebSocket; `None`: nowhere.
+    pub http: Option<HttpRoute>,
+}
+
+/// `[route.http]`: requests that are no WebSocket.
+#[derive(Debug, Clone)]
+pub struct HttpRoute {
+    /// The service; its path is put before the client's own.
+    pub upstream: Upstream,
+    /// From the last that the client sent of its request to the head of the answer.
+    pub timeout: Duration,
+    /// Where the token goes: a header; none where the route has no token.
+    pub placement: Placement,
 }
 
 /// An address that is dialled: scheme, host, port, and the path (of an upstream: put before the client's own).

@@ -6,8 +6,8 @@ use http::HeaderName;
 use toml::de::DeValue;
 
 use super::{
-    ClientGate, DialectKind, Endpoint, Overlap, Placement, Route, SessionPolicy, Swap, Template, Upstream,
-    UpstreamTls, client,
+    ClientGate, DialectKind, Endpoint, HttpRoute, Overlap, Placement, Route, SessionPolicy, Swap, Template,
+    Upstream, UpstreamTls, client,
     endpoint::Schemes,
     keys::{self, Keys},
     raw::{Found, Section},
@@ -75,6 +75,7 @@ fn route(section: &Section<'_>, number: usize) -> Option<Parsed> {
     let placement = handshake.as_ref().map(|table| placement(table, client.token.is_some()));
     let swaps = dialect.as_ref().is_none_or(|dialect| dialect.value == DialectKind::Handshake);
     let session = session(section, swaps);
+    let http = http(section, client.token.is_some());
     if let Some(dialect) = &dialect {
         fits(section, dialect, handshake.as_ref(), &client);
         let token = token.as_ref().and_then(Option::as_ref);
@@ -92,6 +93,7 @@ fn route(section: &Section<'_>, number: usize) -> Option<Parsed> {
             client,
             handshake: placement.unwrap_or_default(),
             session,
+            http: http?,
         },
     })
 }
@@ -231,6 +233,26 @@ fn header_line(value: &DeValue<'_>, client_token: bool) -> Result<(HeaderName, T
     names_the_token(&template, client_token)?;
     header_value(&template)?;
     Ok((header_name(name.trim_end())?, template))
+}
+
+/// `[route.http]`: outer `None` where it is there and wrong, inner where it is not there.
+fn http(section: &Section<'_>, client_token: bool) -> Option<Option<HttpRoute>> {
+    let Some(table) = section.table("http", &keys::HTTP) else { return Some(None) };
+    let endpoint = table.required("upstream", "upstream = \"https://…\"", |v| url(v, Schemes::HttpService));
+    let tls = endpoint.as_ref().map(|endpoint| leg(&table, &keys::HTTP_TLS, &endpoint.value));
+    let timeout = table.value("timeout", span_of_time).unwrap_or(Duration::from_secs(30));
+    let header = table.value("header", |value| header_line(value, client_token));
+    if table.has("header") && !section.has("token") {
+        let message = "there is no token to place; add [route.token], or remove this key";
+        table.problem_at(&table.span_of("header"), "header", message);
+    }
+    let bearer = || (http::header::AUTHORIZATION, Template::parse("Bearer {token}"));
+    let header = section.has("token").then(|| header.unwrap_or_else(bearer));
+    Some(Some(HttpRoute {
+        upstream: Upstream { endpoint: endpoint?.value, tls: tls? },
+        timeout,
+        placement: Placement { header, ..Placement::default() },
+    }))
 }
 
 fn names_the_token(template: &Template, client_token: bool) -> Result<(), String> {

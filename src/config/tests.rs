@@ -64,6 +64,12 @@ queue = "2MiB"
 hold = "5s"
 reconnect = "2m"
 keepalive = "20s"
+[route.http]
+upstream = "https://rest.example.com/v1"
+timeout = "45s"
+header = "X-Rest: CANARY {token}"
+[route.http.tls]
+server_name = "rest.internal"
 
 [[route]]
 path = "/a/longer"
@@ -151,6 +157,12 @@ fn everything_is_understood() {
     assert_eq!(route.client.origins, ["https://app.example.com"]);
     assert_eq!(route.upstream.endpoint.authority(), "localhost:9000");
     assert_eq!(route.upstream.endpoint.path_and_query, "/base");
+    let plain = route.http.as_ref().unwrap();
+    assert_eq!(plain.upstream.endpoint.authority(), "rest.example.com");
+    assert_eq!(plain.upstream.endpoint.path_and_query, "/v1");
+    assert_eq!(plain.upstream.tls.server_name.as_deref(), Some("rest.internal"));
+    assert_eq!(plain.timeout, Duration::from_secs(45));
+    assert_eq!(plain.placement.header.as_ref().unwrap().0, "x-rest");
     let http = http_of(route);
     assert_eq!((&http.method, http.exchange.host.as_str()), (&http::Method::POST, "rest.ably.io"));
     let (kind, body) = http.body.render(&|_| Some("\"old")).unwrap().unwrap();
@@ -165,6 +177,22 @@ fn everything_is_understood() {
     assert_eq!(form.body.render(&|_| None).unwrap().unwrap().1, "pass=CANARY");
     let text = http_of(&config.routes[4]).body.render(&|_| Some("\"")).unwrap().unwrap();
     assert_eq!(text, (None, r#"{"p":"CANARY","t":"\""}"#.to_owned()));
+}
+
+#[test]
+fn plain_http_needs_one_line() {
+    let config = parse(&format!("{SMALLEST}[route.http]\nupstream = \"http://rest\"\n"));
+    let HttpRoute { upstream, timeout, placement } = config.routes[0].http.as_ref().unwrap();
+    assert_eq!((upstream.endpoint.port, *timeout), (80, Duration::from_secs(30)));
+    let (name, value) = placement.header.as_ref().unwrap();
+    assert_eq!((name.as_str(), value.shown(true).as_str()), ("authorization", "Bearer {token}"));
+    let masked = config.masked();
+    assert_eq!(parse(&masked).masked(), masked);
+    let without =
+        "[[route]]\nupstream = \"ws://h\"\ndialect = \"none\"\n[route.http]\nupstream = \"http://h\"";
+    let plain = parse(without);
+    assert!(plain.routes[0].http.as_ref().unwrap().placement.header.is_none(), "there is no token");
+    assert_eq!(parse(&plain.masked()).masked(), plain.masked());
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod request;
 
 use std::{sync::Arc, time::Duration};
 
+pub use placement::beside;
 pub use presented::{Presented, Unclear};
 pub use request::{Outgoing, Request};
 

@@ -29,6 +29,24 @@ pub(super) fn outgoing(request: &Request, route: &Route, token: Option<&Token>) 
     if placed { place(&request, &route.handshake, token, shown.as_deref()) } else { Ok(request.into()) }
 }
 
+/// The same for a request that is no handshake: the client's credential is replaced where it stood, and the
+/// token stands where `placement` says besides.
+pub fn beside(
+    request: &Request,
+    route: &Route,
+    placement: &Placement,
+    token: &Token,
+) -> Result<Outgoing, String> {
+    let shown = route.client.token.as_ref().and_then(|places| find(request, places).ok());
+    let mut request = request.clone();
+    if let Some(places) = &route.client.token {
+        presented::replace(&mut request, places, Some(token.expose()))?;
+    }
+    // The service is not to choose between two.
+    request.headers.remove(header::AUTHORIZATION);
+    place(&request, placement, token, shown.as_deref())
+}
+
 /// Puts the token where the route says, in place of what stood there.
 fn place(
     request: &Request,

@@ -1,7 +1,7 @@
-//! The network below the sessions: bytes on sockets, TLS, and one-shot HTTP.
+//! The network below the sessions: bytes on sockets, TLS, and HTTP.
 //!
 //! ```text
-//!   http ──► dial ──► tls          link: frames on a stream
+//!   http, pool ──► dial ──► tls    link: frames on a stream
 //!              │        │
 //!              └──► stream ◄── accepted sockets (tls::ServerTls)
 //! ```
@@ -16,9 +16,11 @@
 pub mod dial;
 pub mod http;
 pub mod link;
+pub mod pool;
 pub mod stream;
 pub mod tls;
 
 pub use dial::{DialError, Dialer};
+pub use pool::{Pool, PoolError};
 pub use stream::{Io, Stream};
 pub use tls::{ServerTls, TlsError};

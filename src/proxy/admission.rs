@@ -26,9 +26,14 @@ pub(super) struct Admitted {
     pub(super) presented: Option<Presented>,
 }
 
+/// What a client without a token is told.
+pub(super) const MISSING: &str = "Token missing";
+
 /// Why a client is turned away.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Refusal {
+    /// The client shows no token.
+    Missing,
     /// By a Close of 1008, with this reason: it is about the client's token.
     Policy(&'static str),
     /// By a status, before the handshake.
@@ -46,7 +51,7 @@ pub(super) async fn admit(route: &RouteContext, asked: &mut Asked, now: Now) -> 
             match Presented::find(asked, places) {
                 Ok(presented) => Some(presented),
                 Err(Unclear::Missing) if route.clients().is_none() => None,
-                Err(Unclear::Missing) => return Err(Refusal::Policy("Token missing")),
+                Err(Unclear::Missing) => return Err(Refusal::Missing),
                 Err(Unclear::Disagree) => return Err(Refusal::Policy("Tokens disagree")),
             }
         }

@@ -3,7 +3,7 @@
 //! Rules: a browser's page is let in by its origin, for it cannot help telling it; anyone else by the
 //! secret, where the route has one. Nothing here says which part of a secret was wrong.
 
-use http::{HeaderMap, HeaderName, Method, Request, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, header};
 use subtle::ConstantTimeEq;
 
 use super::upstream::has_token;
@@ -52,6 +52,48 @@ pub(super) fn check_handshake<B>(request: &Request<B>) -> Result<(), Denied> {
         return denied(StatusCode::UPGRADE_REQUIRED, "Sec-WebSocket-Version must be 13");
     }
     check_key(headers)
+}
+
+/// May this be passed on as a plain request? Its target is a path here, and it names one `Host` at the most.
+///
+/// HTTP/1.0 is not served: it has no way to say that an answer broke off.
+pub(super) fn check_request<B>(request: &Request<B>) -> Result<(), Denied> {
+    if request.method() == Method::CONNECT {
+        return denied(StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served");
+    }
+    if request.version() != Version::HTTP_11 {
+        return denied(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "only HTTP/1.1 is served");
+    }
+    let is_path = request.uri().authority().is_none() && request.uri().path().starts_with('/');
+    if !is_path || request.headers().get_all(header::HOST).iter().count() != 1 {
+        return denied(StatusCode::BAD_REQUEST, "the request must name its path, and one Host");
+    }
+    Ok(())
+}
+
+/// A browser names no origin with some plain requests: an image, a script, or a page's own GET, where a name
+/// may have been made to point here. Whoever shows the route's secret is none of these.
+pub(super) fn check_page(
+    gate: &ClientGate,
+    asked: &Asked,
+    host: Option<&str>,
+    open: bool,
+) -> Result<(), Denied> {
+    if gate.secret.is_some() || asked.headers.contains_key(header::ORIGIN) {
+        return Ok(());
+    }
+    let elsewhere = |site: &HeaderValue| site == "cross-site" || site == "same-site";
+    if asked.headers.get_all("sec-fetch-site").iter().any(elsewhere) {
+        return denied(StatusCode::FORBIDDEN, "a page from elsewhere is not allowed");
+    }
+    if open || host.is_some_and(is_own_address) {
+        return Ok(());
+    }
+    denied(
+        StatusCode::FORBIDDEN,
+        "Host must be this address by number, or localhost; else set a secret in [route.client], \
+         or open = true in [listen]",
+    )
 }
 
 /// A path as the service may come to see it, by which its route is chosen: unescaped, and without empty

@@ -1,9 +1,10 @@
 //! The listener: sockets of clients become requests, with a deadline on every stage.
 
-use std::{convert::Infallible, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, fmt, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use ::http::{Request, header};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -11,9 +12,16 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{gate, route::RouteContext, upgrade};
+use super::{
+    answer::Answer,
+    body::AnswerBody,
+    gate, http,
+    pace::{Pace, Paced},
+    route::RouteContext,
+    upgrade,
+};
 use crate::{
-    clock,
+    clock::{self, Instant},
     config::Limits,
     net::{ServerTls, Stream},
 };
@@ -35,8 +43,12 @@ pub struct Proxy {
     pub limits: Limits,
     /// Longest path first.
     pub routes: Vec<Arc<RouteContext>>,
+    /// Anyone who reaches the listener may come in: the configuration says so, or TLS sees to it.
+    pub open: bool,
     /// One permit for each session.
     pub sessions: Arc<Semaphore>,
+    /// One permit for each plain request in flight.
+    pub requests: Arc<Semaphore>,
     /// Every task of the proxy: shutdown waits for them.
     pub tasks: TaskTracker,
     pub tls: Option<ServerTls>,
@@ -68,8 +80,9 @@ impl fmt::Display for Shown<'_> {
 
 /// Accepts until `stop`; sessions outlive it.
 pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>, stop: CancellationToken) {
-    // Handshakes are bounded beside sessions: who never finishes one must not keep the others out.
-    let handshakes = Arc::new(Semaphore::new(proxy.limits.sessions.saturating_add(64)));
+    // Connections before their session, and those of plain requests, are bounded beside sessions: who never
+    // finishes a handshake must not keep the others out.
+    let connections = Arc::new(Semaphore::new(proxy.limits.sessions.saturating_add(64)));
     loop {
         let accepted = tokio::select! {
             biased;
@@ -78,14 +91,14 @@ pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>, stop: CancellationT
         };
         match accepted {
             Ok((tcp, peer)) => {
-                let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() else {
-                    tracing::warn!("too many handshakes at once; a client was turned away");
+                let Ok(permit) = Arc::clone(&connections).try_acquire_owned() else {
+                    tracing::warn!("too many connections at once; a client was turned away");
                     continue;
                 };
                 let (tasks, proxy, stop) = (proxy.tasks.clone(), Arc::clone(&proxy), stop.clone());
                 tasks.spawn(async move {
                     if let Err(error) = connection(tcp, peer, proxy, stop).await {
-                        tracing::debug!(%error, "a client's handshake ended");
+                        tracing::debug!(%error, "a client's connection ended");
                     }
                     drop(permit);
                 });
@@ -98,7 +111,7 @@ pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>, stop: CancellationT
     }
 }
 
-/// One socket, until its handshake is over.
+/// One socket, until it is a session's or has ended.
 async fn connection(
     tcp: TcpStream,
     peer: SocketAddr,
@@ -112,25 +125,68 @@ async fn connection(
         Some(tls) => tls.accept(tcp, now, now + limit).await?,
         None => Stream::Plain(tcp),
     };
-    let service = service_fn(move |request| {
-        let proxy = Arc::clone(&proxy);
-        async move {
-            tracing::debug!(%peer, path = %Shown(request.uri().path()), "request");
-            Ok::<_, Infallible>(Box::pin(upgrade::serve(proxy, request)).await)
+    let pace = Arc::new(Pace::new(limit, clock::now()));
+    let stream = Paced { stream, pace: Arc::clone(&pace) };
+    let drain = proxy.limits.drain;
+    let service = service_fn({
+        let pace = Arc::clone(&pace);
+        move |request| {
+            let (proxy, pace) = (Arc::clone(&proxy), Arc::clone(&pace));
+            async move {
+                tracing::debug!(%peer, path = %Shown(request.uri().path()), "request");
+                Ok::<_, Infallible>(answer(proxy, request, &pace).await)
+            }
         }
     });
     let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(limit)
-        .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_HEAD);
+    // The pace is what has deadlines: hyper's own for a head would count the wait for the next request too.
+    builder.header_read_timeout(None).max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD);
     let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-    // Twice: reading the head, and answering it.
-    let done = tokio::time::timeout(limit * 2 + Duration::from_secs(1), connection);
-    tokio::select! {
-        done = done => Ok(done??),
-        () = stop.cancelled() => Ok(()),
+    let mut connection = pin!(connection);
+    let mut last = None;
+    loop {
+        let due = [pace.deadline(), last].into_iter().flatten().min();
+        tokio::select! {
+            biased;
+            done = connection.as_mut() => return Ok(done?),
+            () = stop.cancelled(), if last.is_none() => {
+                if pace.may_be_cut() {
+                    return Ok(());
+                }
+                connection.as_mut().graceful_shutdown();
+                last = Some(clock::now() + drain);
+            }
+            () = pace.changed() => {}
+            () = until(due) => {
+                let late = [pace.deadline(), last].into_iter().flatten().any(|due| due <= clock::now());
+                if late {
+                    return Err("it took too long, or nothing moved on it".into());
+                }
+            }
+        }
+    }
+}
+
+/// Answers one request, and says what is to be expected of the connection then.
+async fn answer(proxy: Arc<Proxy>, request: Request<Incoming>, pace: &Arc<Pace>) -> Answer {
+    let plain = !request.headers().contains_key(header::UPGRADE);
+    pace.asked(plain, clock::now());
+    let answer = if plain {
+        Box::pin(http::serve(&proxy, request, pace)).await
+    } else {
+        Box::pin(upgrade::serve(proxy, request)).await
+    };
+    match answer.body() {
+        AnswerBody::Own(_) => pace.ending(clock::now()),
+        AnswerBody::Passed(_) => pace.answering(clock::now()),
+    }
+    answer
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 

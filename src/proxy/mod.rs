@@ -1,7 +1,10 @@
 //! Where sockets meet sessions.
 //!
 //! ```text
-//!   listener ─► upgrade ─► gate          who may come in
+//!   listener ─► http ─► gate, token      a plain request: to the service and back
+//!      │           └──► body
+//!      ├─► pace                          how long a client may take
+//!      └─► upgrade ─► gate               who may come in
 //!                  │  └──► upstream      the service is dialled before the client is answered
 //!                  ▼
 //!               driver ─► pump           bytes become messages, messages become bytes
@@ -15,12 +18,16 @@
 //! here. The driver is one loop; it holds no rule about tokens, queues or reconnects.
 
 mod admission;
+mod answer;
+mod body;
 mod census;
 mod driver;
 mod gate;
 mod goodbye;
+mod http;
 mod leg;
 mod listener;
+mod pace;
 mod parking;
 mod perform;
 mod pump;

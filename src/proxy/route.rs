@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{census::Census, parking::Lot, sessions::Sessions};
+use super::{census::Census, http::Service, parking::Lot, sessions::Sessions};
 use crate::{
     clock::{self, Now},
     config::Route,
     credential::{Clients, Credential},
     dialect::Dialects,
-    net::Dialer,
+    net::{Dialer, Pool},
     telemetry::RouteMetrics,
 };
 
@@ -34,6 +35,8 @@ pub struct RouteContext {
     pub route: Arc<Route>,
     pub(super) dialer: Dialer,
     pub(super) dialects: Dialects,
+    /// Where plain requests go.
+    pub(super) http: Option<Service>,
     pub(super) tokens: Tokens,
     pub(super) metrics: Arc<RouteMetrics>,
     pub sessions: Arc<Sessions>,
@@ -56,6 +59,7 @@ impl RouteContext {
     ) -> Self {
         Self {
             dialects: Dialects::new(Arc::clone(&route), remembered),
+            http: None,
             route,
             dialer,
             tokens,
@@ -66,6 +70,17 @@ impl RouteContext {
             parking: Arc::default(),
             limit,
         }
+    }
+
+    /// Passes plain requests on as well, over connections of this dialer. What these do runs on `tasks`,
+    /// until `stop`.
+    #[must_use]
+    pub fn with_http(mut self, dialer: Dialer, tasks: TaskTracker, stop: CancellationToken) -> Self {
+        self.http = self.route.http.clone().map(|route| {
+            let pool = Pool::new(dialer, route.timeout, tasks, stop);
+            Service { route, pool }
+        });
+        self
     }
 
     /// The credential of the route, where all clients share one.

@@ -11,9 +11,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, upgrade};
 use hyper_util::rt::TokioIo;
 use tokio::sync::OwnedSemaphorePermit;
@@ -21,23 +19,23 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    admission::{self, Admitted, Refusal},
+    admission::{self, Admitted, MISSING, Refusal},
+    answer::{Answer, end_to_end, refuse, target_at, without},
+    body::AnswerBody,
     driver::{Access, Beginning, Driver},
     gate, goodbye,
     listener::Proxy,
+    pace::Paced,
     parking::{Key, Spot, Waiting},
     route::RouteContext,
     sessions::{HOPELESS, Place, TOKEN},
-    upstream::{self, Opened, Refused, has_token},
+    upstream::{self, Opened, Refused},
 };
 use crate::{
     clock::{self, Instant, Now},
     credential::{Lease, News, Subscription, Token, Trigger},
     dialect::{Dialect, Presented, Request as Asked},
-    net::{
-        Stream,
-        link::{Link, Side},
-    },
+    net::link::{Link, Side},
     session::{Policy, Session, Shown},
     wire::Close,
 };
@@ -45,10 +43,7 @@ use crate::{
 /// Time between two dials of one handshake.
 const RETRY: Duration = Duration::from_millis(300);
 
-/// What a client is answered without a WebSocket.
-type Answer = Response<Full<Bytes>>;
-
-/// Answers one request of a client.
+/// Answers one handshake of a client.
 pub(super) async fn serve(proxy: Arc<Proxy>, mut request: Request<Incoming>) -> Answer {
     let deadline = clock::now() + proxy.limits.handshake;
     match prepare(&proxy, &request, deadline).await {
@@ -64,7 +59,7 @@ pub(super) async fn serve(proxy: Arc<Proxy>, mut request: Request<Incoming>) -> 
             });
             answer
         }
-        Err(answer) => answer,
+        Err(answer) => *answer,
     }
 }
 
@@ -94,10 +89,11 @@ async fn prepare(
     proxy: &Proxy,
     request: &Request<Incoming>,
     deadline: Instant,
-) -> Result<(Ready, HeaderMap), Answer> {
+) -> Result<(Ready, HeaderMap), Box<Answer>> {
     let (route, mut asked) = route_of(proxy, request)?;
     let Ok(permit) = Arc::clone(&proxy.sessions).try_acquire_owned() else {
-        return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "limits.sessions is reached; try again later"));
+        let why = "limits.sessions is reached; try again later";
+        return Err(Box::new(refuse(StatusCode::SERVICE_UNAVAILABLE, why)));
     };
     match admission::admit(route, &mut asked, Now::read()).await {
         Ok(admitted) => open(route, asked, admitted, permit, deadline).await,
@@ -109,13 +105,13 @@ async fn prepare(
 fn route_of<'p>(
     proxy: &'p Proxy,
     request: &Request<Incoming>,
-) -> Result<(&'p Arc<RouteContext>, Asked), Answer> {
-    let turn_away = |denied: gate::Denied| refuse(denied.status, denied.why);
+) -> Result<(&'p Arc<RouteContext>, Asked), Box<Answer>> {
+    let turn_away = |denied: gate::Denied| Box::new(refuse(denied.status, denied.why));
     let Some(path) = gate::meant(request.uri().path()) else {
-        return Err(refuse(StatusCode::BAD_REQUEST, "a path with . or .. is not served"));
+        return Err(Box::new(refuse(StatusCode::BAD_REQUEST, "a path with . or .. is not served")));
     };
     let Some(route) = proxy.route(&path) else {
-        return Err(refuse(StatusCode::NOT_FOUND, "no route has this path"));
+        return Err(Box::new(refuse(StatusCode::NOT_FOUND, "no route has this path")));
     };
     gate::check_handshake(request).map_err(turn_away)?;
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
@@ -134,14 +130,14 @@ fn turn_away(
     asked: &HeaderMap,
     refusal: Refusal,
     permit: OwnedSemaphorePermit,
-) -> Result<(Ready, HeaderMap), Answer> {
-    match refusal {
-        Refusal::Status(status, why) => Err(refuse(status, why)),
-        Refusal::Policy(reason) => {
-            let close = Close::new(Close::POLICY, reason);
-            Ok((Ready::Goodbye(close, Arc::clone(route), permit), first_offer(asked)))
-        }
-    }
+) -> Result<(Ready, HeaderMap), Box<Answer>> {
+    let reason = match refusal {
+        Refusal::Status(status, why) => return Err(Box::new(refuse(status, why))),
+        Refusal::Missing => MISSING,
+        Refusal::Policy(reason) => reason,
+    };
+    let close = Close::new(Close::POLICY, reason);
+    Ok((Ready::Goodbye(close, Arc::clone(route), permit), first_offer(asked)))
 }
 
 /// A client that offers subprotocols takes a 101 without one for a failure.
@@ -163,7 +159,7 @@ async fn open(
     admitted: Admitted,
     permit: OwnedSemaphorePermit,
     deadline: Instant,
-) -> Result<(Ready, HeaderMap), Answer> {
+) -> Result<(Ready, HeaderMap), Box<Answer>> {
     let Admitted { lease, presented } = admitted;
     let key = parking_key(route, &asked, lease.as_ref());
     let offers = asked.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().cloned().collect::<Vec<_>>();
@@ -179,7 +175,7 @@ async fn open(
     let mut dialect = route.dialects.open(asked, clock::now());
     let (opened, token) = match dial(route, lease.as_ref(), &mut *dialect, deadline).await {
         Ok(dialled) => dialled,
-        Err(Failed::Answer(answer)) => return Err(*answer),
+        Err(Failed::Answer(answer)) => return Err(answer),
         Err(Failed::Refused(refusal)) => return turn_away(route, &headers, refusal, permit),
     };
     if let Some(lease) = &lease {
@@ -224,17 +220,6 @@ fn answered(headers: &HeaderMap, token: Option<&Token>, presented: Option<&Prese
         answer.insert(header::SEC_WEBSOCKET_PROTOCOL, own.clone());
     }
     answer
-}
-
-/// The client's path and query, behind the path that the upstream's URL has.
-fn target_at(upstream: &str, asked: &str) -> String {
-    let (base, fixed) = upstream.split_once('?').unwrap_or((upstream, ""));
-    let mut target = format!("{}{asked}", base.trim_end_matches('/'));
-    if !fixed.is_empty() {
-        target.push(if target.contains('?') { '&' } else { '?' });
-        target.push_str(fixed);
-    }
-    target
 }
 
 /// Why there is no upstream.
@@ -292,10 +277,10 @@ async fn renew(lease: &Lease, token: &Token, deadline: Instant) -> bool {
 
 /// Takes the client's socket over from hyper, for what waits for it.
 fn begin(upgraded: upgrade::Upgraded, ready: Ready, tasks: &TaskTracker) {
-    let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else { return };
+    let Ok(parts) = upgraded.downcast::<TokioIo<Paced>>() else { return };
     let now = clock::now();
     let link = |route: &RouteContext| {
-        Link::new(parts.io.into_inner(), Side::Client, &parts.read_buf, route.limit, now)
+        Link::new(parts.io.into_inner().stream, Side::Client, &parts.read_buf, route.limit, now)
     };
     // Each is a task of its own: the handshake's future was large, a session's is small.
     match ready {
@@ -344,7 +329,7 @@ fn news(lease: &Lease, place: &Place) -> Subscription {
 /// The 101, with what the service chose and said.
 fn accept(request: &Request<Incoming>, service: &HeaderMap) -> Answer {
     let key = request.headers().get(header::SEC_WEBSOCKET_KEY).map_or(&[][..], HeaderValue::as_bytes);
-    let mut response = Response::new(Full::default());
+    let mut response = Response::new(AnswerBody::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     copy_headers(service, headers);
@@ -356,23 +341,10 @@ fn accept(request: &Request<Incoming>, service: &HeaderMap) -> Answer {
     response
 }
 
-/// The service's headers, without those of its hop and those that its `Connection` names.
+/// The service's headers; what is behind them is not its own.
 fn copy_headers(from: &HeaderMap, to: &mut HeaderMap) {
-    const OF_THE_HOP: [HeaderName; 7] = [
-        header::CONNECTION,
-        header::UPGRADE,
-        header::TRANSFER_ENCODING,
-        header::CONTENT_LENGTH,
-        header::SEC_WEBSOCKET_ACCEPT,
-        header::SEC_WEBSOCKET_EXTENSIONS,
-        header::TRAILER,
-    ];
-    for (name, value) in from {
-        let nominated = has_token(from, &header::CONNECTION, name.as_str());
-        if !OF_THE_HOP.contains(name) && name.as_str() != "keep-alive" && !nominated {
-            to.append(name.clone(), value.clone());
-        }
-    }
+    end_to_end(from, to);
+    to.remove(header::CONTENT_LENGTH);
 }
 
 /// What the service, or the way to it, said instead of 101. Its body stays behind: it may quote a token.
@@ -392,36 +364,4 @@ fn pass_on(refused: Refused, token: Option<&Token>) -> Answer {
             "the service did not answer as a WebSocket service does; see the log",
         ),
     }
-}
-
-/// Headers, but for those that quote the token, in whatever spelling.
-fn without(mut headers: HeaderMap, token: Option<&Token>) -> HeaderMap {
-    let Some(token) = token.map(Token::expose) else { return headers };
-    let quotes = |value: &HeaderValue| {
-        let decoded = percent_encoding::percent_decode(value.as_bytes()).decode_utf8_lossy();
-        decoded.contains(token) || String::from_utf8_lossy(value.as_bytes()).contains(token)
-    };
-    let quoting: Vec<HeaderName> =
-        headers.iter().filter(|(_, value)| quotes(value)).map(|(name, _)| name.clone()).collect();
-    for name in quoting {
-        headers.remove(name);
-    }
-    headers
-}
-
-/// A refusal. The connection is not used again: what the client sent behind its request is never read.
-pub(super) fn refuse(status: StatusCode, why: &'static str) -> Answer {
-    let mut response =
-        Response::new(Full::from(if why.is_empty() { String::new() } else { format!("{why}\n") }));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    if !why.is_empty() {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    }
-    if status == StatusCode::UPGRADE_REQUIRED {
-        headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    }
-    response
 }

@@ -164,6 +164,22 @@ label! {
 }
 
 label! {
+    /// The class of an HTTP status.
+    CodeClass {
+        /// Not an answer yet.
+        Informational = "1xx",
+        /// It was done.
+        Successful = "2xx",
+        /// It is elsewhere, or has not changed.
+        Redirection = "3xx",
+        /// The client's fault.
+        ClientError = "4xx",
+        /// The service's fault, or Perennial's.
+        ServerError = "5xx",
+    }
+}
+
+label! {
     /// The state of a credential.
     CredentialState {
         /// No token has been had yet.

@@ -109,6 +109,7 @@ pub(super) struct Families {
     pub(super) lost: IntCounterVec,
     pub(super) replayed: IntCounterVec,
     pub(super) overlapped: IntCounterVec,
+    pub(super) http_requests: IntCounterVec,
 }
 
 impl Families {
@@ -180,6 +181,11 @@ impl Families {
                 "Messages of a new connection kept until the old one had ended.",
                 &["route"],
             ),
+            http_requests: counter(
+                "http_requests_total",
+                "Requests that were no WebSocket and were answered, by the class of the status.",
+                &["route", "code"],
+            ),
         }
     }
 }
@@ -213,7 +219,8 @@ mod tests {
 
     use super::*;
     use crate::telemetry::{
-        CloseCause, CredentialState, Direction, LossReason, Outcome, Phase, SessionState, Trigger, Way,
+        CloseCause, CodeClass, CredentialState, Direction, LossReason, Outcome, Phase, SessionState, Trigger,
+        Way,
     };
 
     fn metrics() -> Metrics {
@@ -237,7 +244,7 @@ mod tests {
         let directions = Direction::ALL.len() * (4 + LossReason::ALL.len());
         // A histogram has a line for each bucket, one for +Inf, a sum and a count.
         let histograms = (Phase::ALL.len() + 1 + Direction::ALL.len()) * (SECONDS.len() + 3);
-        let single = 3 + 2;
+        let single = 3 + 2 + CodeClass::ALL.len();
         let want = ways + refreshes + states + directions + histograms + single + CloseCause::ALL.len();
         assert_eq!(of_a.len(), want, "{text}");
         for line in [
@@ -272,6 +279,7 @@ mod tests {
         route.release(Direction::Up, 10, Duration::from_secs(1));
         route.lost(Direction::Down, LossReason::Unacknowledged, 2);
         route.set_credentials(CredentialState::Valid, 1);
+        [200, 204, 299, 301, 404, 502].into_iter().for_each(|status| route.http_answered(status));
         metrics.set_reload_successful(false);
         let text = metrics.render();
         for line in [
@@ -292,6 +300,11 @@ mod tests {
             "perennial_hold_seconds_count{direction=\"up\",route=\"a\"} 1",
             "perennial_messages_lost_total{direction=\"down\",reason=\"unacknowledged\",route=\"a\"} 2",
             "perennial_credentials{route=\"a\",state=\"valid\"} 1",
+            "perennial_http_requests_total{code=\"1xx\",route=\"a\"} 0",
+            "perennial_http_requests_total{code=\"2xx\",route=\"a\"} 3",
+            "perennial_http_requests_total{code=\"3xx\",route=\"a\"} 1",
+            "perennial_http_requests_total{code=\"4xx\",route=\"a\"} 1",
+            "perennial_http_requests_total{code=\"5xx\",route=\"a\"} 1",
             "perennial_config_last_reload_successful 0",
         ] {
             assert!(has(&text, line), "{line} is not in\n{text}");

@@ -12,7 +12,7 @@ pub mod metrics;
 mod route_metrics;
 
 pub use labels::{
-    CloseCause, CredentialState, Direction, LossReason, Outcome, Phase, SessionState, Trigger, Way,
+    CloseCause, CodeClass, CredentialState, Direction, LossReason, Outcome, Phase, SessionState, Trigger, Way,
 };
 pub use logs::{LogFormat, LogsError};
 pub use metrics::Metrics;

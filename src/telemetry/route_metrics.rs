@@ -6,7 +6,8 @@ use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge};
 
 use super::{
     labels::{
-        CloseCause, CredentialState, Direction, LossReason, Outcome, Phase, SessionState, Trigger, Way,
+        CloseCause, CodeClass, CredentialState, Direction, LossReason, Outcome, Phase, SessionState, Trigger,
+        Way,
     },
     metrics::Families,
 };
@@ -35,6 +36,7 @@ pub struct RouteMetrics {
     lost: [[IntCounter; LossReason::ALL.len()]; DIRECTIONS],
     replayed: IntCounter,
     overlapped: IntCounter,
+    http_requests: [IntCounter; CodeClass::ALL.len()],
 }
 
 impl RouteMetrics {
@@ -77,6 +79,8 @@ impl RouteMetrics {
             }),
             replayed: of.replayed.with_label_values(&[route]),
             overlapped: of.overlapped.with_label_values(&[route]),
+            http_requests: CodeClass::ALL
+                .map(|class| of.http_requests.with_label_values(&[route, class.as_str()])),
         }
     }
 
@@ -181,6 +185,12 @@ impl RouteMetrics {
     /// So many messages of a new connection were kept until the old one had ended.
     pub fn overlapped(&self, messages: u64) {
         self.overlapped.inc_by(messages);
+    }
+
+    /// A request that was no WebSocket was answered with this status.
+    pub fn http_answered(&self, status: u16) {
+        let class = usize::from(status / 100).saturating_sub(1).min(CodeClass::ALL.len() - 1);
+        self.http_requests[class].inc();
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
 
 /// A listening service.
 pub struct Service {
-    listener: TcpListener,
+    pub listener: TcpListener,
     tls: Option<TlsAcceptor>,
     pub port: u16,
 }

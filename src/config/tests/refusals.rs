@@ -133,7 +133,6 @@ fn of_a_route() {
             second("path = \"/b\"\nname = \"route1\""),
             "p:8:8: route.name: another route has the name \"route1\" already; give each its own",
         ),
-        (plain("http = {}"), "p:4:1: route.http: not available in this version; remove it"),
         (
             "[[route]]\nupstream = \"https://h\"\ndialect = \"none\"".into(),
             "p:2:12: route.upstream: expected a URL that begins with wss:// or ws://",
@@ -196,6 +195,23 @@ fn of_the_tables_of_a_route() {
             "[[route]]\nupstream = \"ws://h\"\ndialect = \"none\"\n[route.tls]\nserver_name = \"a\"".into(),
             "p:4:1: route.tls: has no effect: the URL is not wss:// or https://; change it, or remove this table",
         ),
+        (
+            "[[route]]\nupstream = \"wss://h\"\ndialect = \"none\"\n[route.http]\ntimeout = \"0s\"\nheader = \"A: {token}\"".into(),
+            "p:4:1: route.http.upstream: missing; add upstream = \"https://…\"\np:5:11: route.http.timeout: must be longer than zero\np:6:10: route.http.header: there is no token to place; add [route.token], or remove this key",
+        ),
+        (
+            plain("[route.http]\nupstream = \"wss://h\""),
+            "p:5:12: route.http.upstream: expected a URL that begins with https:// or http://",
+        ),
+        (
+            plain("[route.http]\nupstream = \"https://h?a=b\""),
+            "p:5:12: route.http.upstream: the query is the client's own; remove \"?…\"",
+        ),
+        (
+            plain("[route.http]\nupstream = \"http://h\"\n[route.http.tls]\nserver_name = \"a\""),
+            "p:6:1: route.http.tls: has no effect: the URL is not wss:// or https://; change it, or remove this table",
+        ),
+        (plain("[route.http]\nupstraem = \"http://h\""), "p:4:1: route.http.upstream: missing; add upstream = \"https://…\"\np:5:1: route.http.upstraem: unknown key; did you mean \"upstream\"?"),
         (
             plain("[route.tls]\nserver_name = \"a b\""),
             "p:5:15: route.tls.server_name: expected the name of a host, such as \"example.com\"",

@@ -1,0 +1,164 @@
+//! Connections to one service, kept between requests.
+//!
+//! ```text
+//!   request ──► an idle connection, or Dialer::connect ──► HTTP/1.1 ──► the answer's head; its body streams
+//!                    ▲                                                        │
+//!                    └──────────── idle again, once the body has ended ◄──────┘
+//! ```
+//!
+//! 1. Dialling is the one dialer's business: the pool's own resolver, TLS and proxies are not used.
+//! 2. Idle connections are few and are not kept for long: a service that closes one just as a request goes
+//!    out on it is met seldom, and the caller may ask again where asking twice is harmless.
+//! 3. Every task of a connection is on the tracker that was handed in, and ends with `stop`.
+//! 4. A redirect is an answer like any other, here as in [`super::http`].
+
+use std::{
+    error::Error as _,
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, Uri, header, uri::PathAndQuery};
+use hyper::{
+    body::{Body, Incoming},
+    rt::Executor,
+};
+use hyper_util::{
+    client::legacy::{
+        Client,
+        connect::{Connected, Connection},
+    },
+    rt::{TokioIo, TokioTimer},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_service::Service;
+
+use super::{DialError, Dialer, Stream};
+use crate::clock;
+
+/// Connections kept without a request on them, and for how long.
+const MAX_IDLE: usize = 32;
+const IDLE: Duration = Duration::from_secs(20);
+/// The head of an answer may be this long, and have so many headers; more of a body is not read ahead.
+const MAX_HEAD: usize = 64 * 1024;
+const MAX_HEADERS: usize = 200;
+
+/// Connections to one service.
+pub struct Pool<B> {
+    client: Client<Dial, B>,
+    authority: String,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum PoolError {
+    #[error("{0}")]
+    Dial(String),
+    /// It was reached, and no answer came of it.
+    #[error("HTTP with {host}: {cause}")]
+    Exchange { host: String, cause: String },
+    #[error("the request cannot be written: {0}")]
+    Request(#[from] http::Error),
+}
+
+impl<B> Pool<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    /// A pool that takes `connect` for a connection at the most.
+    pub fn new(dialer: Dialer, connect: Duration, tasks: TaskTracker, stop: CancellationToken) -> Self {
+        let authority = dialer.authority();
+        let client = Client::builder(Tracked { tasks, stop })
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(MAX_IDLE)
+            .http1_max_buf_size(MAX_HEAD)
+            .http1_max_headers(MAX_HEADERS)
+            .set_host(false)
+            .build(Dial { dialer, connect });
+        Self { client, authority }
+    }
+
+    /// Sends a request, whose URI is in origin form; `Host` is the service's.
+    pub async fn send(&self, mut request: Request<B>) -> Result<Response<Incoming>, PoolError> {
+        let target = request.uri().path_and_query().cloned();
+        // The scheme only tells the pools of one client apart: whether there is TLS is the dialer's to know.
+        *request.uri_mut() = Uri::builder()
+            .scheme("http")
+            .authority(&*self.authority)
+            .path_and_query(target.unwrap_or_else(|| PathAndQuery::from_static("/")))
+            .build()?;
+        let host = HeaderValue::from_str(&self.authority).map_err(http::Error::from)?;
+        request.headers_mut().insert(header::HOST, host);
+        // The future of a client is a large one.
+        Box::pin(self.client.request(request)).await.map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &hyper_util::client::legacy::Error) -> PoolError {
+        let mut said = error.to_string();
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            if let Some(dial) = inner.downcast_ref::<DialError>() {
+                return PoolError::Dial(dial.to_string());
+            }
+            said = format!("{said}: {inner}");
+            cause = inner.source();
+        }
+        PoolError::Exchange { host: self.authority.clone(), cause: said }
+    }
+}
+
+impl<B> fmt::Debug for Pool<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pool({})", self.authority)
+    }
+}
+
+/// The dialer, as the pool wants to call it.
+#[derive(Clone)]
+struct Dial {
+    dialer: Dialer,
+    connect: Duration,
+}
+
+impl Service<Uri> for Dial {
+    type Response = TokioIo<Stream>;
+    type Error = DialError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, DialError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let Self { dialer, connect } = self.clone();
+        Box::pin(async move { dialer.connect(clock::now() + connect).await.map(TokioIo::new) })
+    }
+}
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+/// Where the tasks of connections run.
+#[derive(Clone)]
+struct Tracked {
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tracked {
+    fn execute(&self, work: F) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            stop.run_until_cancelled(Box::pin(work)).await;
+        });
+    }
+}
