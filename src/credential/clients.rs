@@ -76,12 +76,14 @@ struct Tenant {
     tenancy: Arc<Tenancy>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Tenancy {
     /// Sessions; changed under the lock of [`Live`].
     leases: AtomicUsize,
     /// The service has taken a token of it, or the source has renewed one.
     proven: AtomicBool,
+    /// The token that it began with, where nobody told when that ends.
+    reckoned: Option<TokenKey>,
 }
 
 /// Who comes.
@@ -141,12 +143,14 @@ impl Clients {
                 Standing::Grace { text, successor, generation, expires_wall } => {
                     (successor, Ok(restored(&text, generation, expires_wall)), true)
                 }
-                Standing::Current { generation } => (key, adopted(shown, generation), true),
+                Standing::Current { generation, expires_wall } => {
+                    (key, adopted(shown, generation, expires_wall), true)
+                }
                 Standing::Unknown => {
                     let first = Generation::default().next();
                     (
                         key,
-                        if visitor.token.is_some() { adopted(shown, first) } else { Ok(Begin::Fetch) },
+                        if visitor.token.is_some() { adopted(shown, first, None) } else { Ok(Begin::Fetch) },
                         false,
                     )
                 }
@@ -182,7 +186,10 @@ impl Clients {
         proven: bool,
     ) -> Arc<Tenant> {
         let common = &self.common;
-        let tenancy = Arc::new(Tenancy { proven: AtomicBool::new(proven), ..Tenancy::default() });
+        let untold = matches!(&begin, Begin::Adopt { issued, .. } if issued.life == Life::Unknown);
+        let reckoned = untold.then_some(key);
+        let tenancy = Tenancy { leases: AtomicUsize::new(0), proven: AtomicBool::new(proven), reckoned };
+        let tenancy = Arc::new(tenancy);
         let journal = Journal {
             tenancy: Arc::clone(&tenancy),
             clients: Arc::downgrade(self),
@@ -212,6 +219,17 @@ impl Clients {
         Lease { credential, member: Some(Member { clients: Arc::clone(self), tenant }) }
     }
 
+    /// Writes down when a client's own token ends. Nobody waits for it: at the worst a later process reckons anew.
+    fn remember(&self, key: TokenKey, token: &Token) {
+        let Some(expires_wall) = token.expires_wall else { return };
+        let (store, generation, now) = (Arc::clone(&self.common.store), token.generation, Now::read());
+        self.common.tasks.spawn(async move {
+            if let Err(error) = store.seen(key, generation, expires_wall, now).await {
+                tracing::warn!(%error, "the end of a client's token could not be written down");
+            }
+        });
+    }
+
     /// Each credential that somebody is on.
     pub fn credentials(&self) -> Vec<Arc<Credential>> {
         self.live().tenants.values().map(|tenant| Arc::clone(&tenant.credential)).collect()
@@ -229,8 +247,11 @@ impl std::fmt::Debug for Clients {
 }
 
 /// A credential that goes on with the token that a client shows.
-fn adopted(token: &str, generation: Generation) -> Result<Begin, NotServed> {
-    let issued = answer::bare(token).map_err(|_| NotServed::Malformed)?;
+fn adopted(token: &str, generation: Generation, expires_wall: Option<Duration>) -> Result<Begin, NotServed> {
+    let mut issued = answer::bare(token).map_err(|_| NotServed::Malformed)?;
+    if let (Life::Unknown, Some(wall)) = (issued.life, expires_wall) {
+        issued.life = Life::Until { wall, at_most: None };
+    }
     Ok(Begin::Adopt { issued, generation })
 }
 
@@ -261,10 +282,14 @@ impl Lease {
         self.member.as_ref().is_none_or(|member| member.tenant.tenancy.proven.load(Ordering::Relaxed))
     }
 
-    /// The service has taken a token of it.
+    /// The service has taken a token of it: from now on it is remembered when that ends.
     pub fn prove(&self) {
-        if let Some(member) = &self.member {
-            member.tenant.tenancy.proven.store(true, Ordering::Relaxed);
+        if let Some(member) = &self.member
+            && !member.tenant.tenancy.proven.swap(true, Ordering::AcqRel)
+            && let Some(key) = member.tenant.tenancy.reckoned
+            && let Some(token) = self.credential.current()
+        {
+            member.clients.remember(key, &token);
         }
     }
 }
@@ -358,3 +383,6 @@ impl Live {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,7 +55,11 @@ pub enum Standing<T> {
     /// Never seen, or forgotten: the service's to judge.
     Unknown,
     /// The newest of its credential, as far as is known.
-    Current { generation: Generation },
+    Current {
+        generation: Generation,
+        /// When it ends, on the wall clock, to the millisecond.
+        expires_wall: Option<Duration>,
+    },
     /// Superseded, and still taken: to be served with its successor.
     Grace {
         text: T,
@@ -84,6 +88,31 @@ pub(super) struct Supersession {
     /// How long `old` is remembered.
     pub(super) revoke_for: Duration,
     pub(super) now: Now,
+}
+
+/// A token of a client's own that the service took, and whose end nobody told: it is reckoned from now on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen {
+    pub(super) key: TokenKey,
+    pub(super) generation: Generation,
+    /// When it ends, on the wall clock.
+    pub(super) expires_wall: Duration,
+    pub(super) now: Now,
+}
+
+/// What a store is told.
+pub(super) enum Change {
+    Superseded(Supersession),
+    Seen(Seen),
+}
+
+impl Change {
+    pub(super) fn now(&self) -> Now {
+        match self {
+            Self::Superseded(change) => change.now,
+            Self::Seen(seen) => seen.now,
+        }
+    }
 }
 
 /// The tokens that were superseded, and those that took their place.
@@ -192,7 +221,10 @@ fn standing<'r>(
     let live = |key: &TokenKey| find(key).filter(|record| !record.forget.is_surely_over(now));
     let Some(record) = live(key) else { return Standing::Unknown };
     match &record.state {
-        State::Current { generation, .. } => Standing::Current { generation: *generation },
+        State::Current { generation, expires_wall, .. } => Standing::Current {
+            generation: *generation,
+            expires_wall: expires_wall.map(Duration::from_millis),
+        },
         State::Revoked => Standing::Revoked,
         State::Superseded(superseded) => {
             // The successor's record names its predecessors, but may have been dropped for want of room.

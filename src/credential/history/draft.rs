@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    History, Moment, Standing, Supersession, TokenKey,
+    History, Moment, Seen, Standing, Supersession, TokenKey,
     record::{Dated, Record, State, Superseded, millis},
     standing,
 };
@@ -63,6 +63,18 @@ impl<'h> Draft<'h> {
         }
     }
 
+    /// A client's own token begins; it does so once.
+    pub(in crate::credential) fn seen(&mut self, seen: &Seen) {
+        let now = self.history.moment(seen.now);
+        if self.live(&seen.key, now).is_some() {
+            return;
+        }
+        let forget = now.after(seen.expires_wall.saturating_sub(seen.now.wall));
+        let (generation, expires_wall) = (seen.generation, Some(millis(seen.expires_wall)));
+        let state = State::Current { generation, expires_wall, predecessors: Arc::default() };
+        self.put(seen.key, Some(Record { forget, state }));
+    }
+
     /// The record of the token that is superseded.
     fn superseded(&self, change: &Supersession, before: Option<Record>, now: Moment) -> Record {
         let first = |until, forget| {
@@ -109,8 +121,9 @@ impl<'h> Draft<'h> {
         if predecessors.len() > PREDECESSORS {
             self.revoke(&predecessors.remove(0));
         }
-        let generation = change.generation;
-        Some(Record { forget, state: State::Current { generation, predecessors: predecessors.into() } })
+        let (generation, expires_wall) = (change.generation, change.expires_wall.map(millis));
+        let state = State::Current { generation, expires_wall, predecessors: predecessors.into() };
+        Some(Record { forget, state })
     }
 
     /// Removes what is to be forgotten and revokes what was in grace, `at_most` of each; `true` where that was

@@ -209,7 +209,7 @@ impl Pair {
     fn standing(&self, token: u64) -> String {
         match self.history.standing(&key(token), self.now) {
             Standing::Unknown => "unknown".into(),
-            Standing::Current { generation } => format!("current {generation}"),
+            Standing::Current { generation, .. } => format!("current {generation}"),
             Standing::Revoked => "revoked".into(),
             Standing::Grace { text, successor, generation, expires_wall } => {
                 assert_eq!(*text, generation.0.to_be_bytes(), "sealed with another one");

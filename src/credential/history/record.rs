@@ -61,9 +61,11 @@ pub(in crate::credential) struct Record {
 
 #[derive(Debug, Clone)]
 pub(in crate::credential) enum State {
-    /// A token that superseded others, and is the newest itself.
+    /// A token that is the newest of its credential.
     Current {
         generation: Generation,
+        /// When it ends, on the wall clock, in milliseconds.
+        expires_wall: Option<u64>,
         /// Those that it superseded and that are still in grace; to be revoked when it is superseded.
         predecessors: Arc<[TokenKey]>,
     },

@@ -77,7 +77,7 @@ impl Rig {
     fn standing(&self, token: u64) -> String {
         match self.history.standing(&key(token), self.now) {
             Standing::Unknown => "unknown".into(),
-            Standing::Current { generation } => format!("current {generation}"),
+            Standing::Current { generation, .. } => format!("current {generation}"),
             Standing::Grace { text, successor, generation, .. } => {
                 assert_eq!(&*text, format!("sealed {generation}").as_bytes());
                 assert_eq!(successor, key(generation.0));

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     clock::Now,
-    credential::history::{Changes, Supersession, TokenKey},
+    credential::history::{Change, Changes, TokenKey},
 };
 
 /// So many changes wait at once; more wait for a place to wait in.
@@ -58,7 +58,7 @@ struct Shared {
 
 /// A change, and who waits for it.
 struct Waiting {
-    change: Supersession,
+    change: Change,
     tell: oneshot::Sender<Result<(), StoreError>>,
 }
 
@@ -101,7 +101,7 @@ impl Disk {
         &self.0.index
     }
 
-    pub(super) async fn supersede(&self, change: Supersession) -> Result<(), StoreError> {
+    pub(super) async fn take(&self, change: Change) -> Result<(), StoreError> {
         let _place = self.0.places.acquire().await.map_err(|_| StoreError::Stopped)?;
         let (tell, mut told) = oneshot::channel();
         self.0.queue().push_back(Waiting { change, tell });
@@ -158,7 +158,7 @@ impl Shared {
         together.retain(|waiting| !waiting.tell.is_closed());
         let (changes, tell): (Vec<_>, Vec<_>) =
             together.into_iter().map(|waiting| (waiting.change, waiting.tell)).unzip();
-        let Some(now) = changes.last().map(|last| last.now) else { return };
+        let Some(now) = changes.last().map(Change::now) else { return };
         let written = self.write(|| self.index.draw_up(&changes), now);
         for tell in tell {
             // Who has gone meanwhile does not want to know.

@@ -12,7 +12,7 @@ use crate::{
     clock::{Instant, Now},
     credential::{
         hash::hashed,
-        history::{Changes, History, Standing, Supersession, TokenKey},
+        history::{Change, Changes, History, Standing, TokenKey},
     },
 };
 
@@ -59,7 +59,7 @@ impl Index {
         let standing = self.history().standing(key, now);
         match standing {
             Standing::Unknown => Standing::Unknown,
-            Standing::Current { generation } => Standing::Current { generation },
+            Standing::Current { generation, expires_wall } => Standing::Current { generation, expires_wall },
             Standing::Revoked => Standing::Revoked,
             Standing::Grace { text, successor, generation, expires_wall } => {
                 match seal::unseal(key, presented, &successor, &text) {
@@ -72,14 +72,17 @@ impl Index {
     }
 
     /// What these changes come to, one after another, with a little sweeping.
-    pub(super) fn draw_up(&self, changes: &[Supersession]) -> Changes {
+    pub(super) fn draw_up(&self, changes: &[Change]) -> Changes {
         let history = self.history();
         let mut draft = history.draft();
         for change in changes {
-            draft.supersede(change);
+            match change {
+                Change::Superseded(change) => draft.supersede(change),
+                Change::Seen(seen) => draft.seen(seen),
+            }
         }
         if let Some(last) = changes.last() {
-            draft.sweep(last.now, SWEPT);
+            draft.sweep(last.now(), SWEPT);
         }
         draft.trim();
         draft.changes()

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     clock::Now,
-    credential::history::{Changes, History, Supersession},
+    credential::history::{Change, Changes, History},
 };
 
 /// So much is swept at once.
@@ -31,8 +31,8 @@ impl Memory {
         &self.index
     }
 
-    pub(super) fn supersede(&self, change: &Supersession) {
-        self.change(change.now, || (self.index.draw_up(std::slice::from_ref(change)), ()));
+    pub(super) fn take(&self, change: &Change) {
+        self.change(change.now(), || (self.index.draw_up(std::slice::from_ref(change)), ()));
     }
 
     pub(super) fn sweep(&self, now: Now) {

@@ -16,7 +16,7 @@
 use std::{fmt, time::Duration};
 
 use super::{
-    history::{Standing, Supersession, TokenKey},
+    history::{Change, Seen, Standing, Supersession, TokenKey},
     token::Generation,
 };
 use crate::{clock::Now, config::StateConfig};
@@ -95,13 +95,29 @@ impl Store {
 
     /// Remembers that a token has taken another one's place. Durable when it returns.
     pub async fn supersede(&self, change: Supersede<'_>) -> Result<(), StoreError> {
-        let change = change.sealed()?;
+        let change = Change::Superseded(change.sealed()?);
+        self.take(change).await
+    }
+
+    /// Remembers when a client's own token ends, which nobody told: `expires_wall` was reckoned from its first
+    /// sight, and would be reckoned anew by a process that has not seen it. Durable when it returns.
+    pub async fn seen(
+        &self,
+        key: TokenKey,
+        generation: Generation,
+        expires_wall: Duration,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        self.take(Change::Seen(Seen { key, generation, expires_wall, now })).await
+    }
+
+    async fn take(&self, change: Change) -> Result<(), StoreError> {
         match self {
             Self::Memory(memory) => {
-                memory.supersede(&change);
+                memory.take(&change);
                 Ok(())
             }
-            Self::Disk(disk) => disk.supersede(change).await,
+            Self::Disk(disk) => disk.take(change).await,
         }
     }
 

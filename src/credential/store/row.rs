@@ -14,7 +14,8 @@ use crate::{
     },
 };
 
-/// What kind it is, when it is forgotten, the generation, when grace ends, when the successor ends, the keys of
+/// What kind it is, when it is forgotten, the generation, when grace ends, when it or its successor
+/// ends, the keys of
 /// successor or predecessors one after another, what was sealed.
 pub(super) type Row = (u8, u64, u64, u64, Option<u64>, &'static [u8], &'static [u8]);
 type Value<'v> = (u8, u64, u64, u64, Option<u64>, &'v [u8], &'v [u8]);
@@ -29,9 +30,9 @@ const REVOKED: u8 = 2;
 pub(super) fn written<T>(record: &Record, write: impl FnOnce(Value<'_>) -> T) -> T {
     let forget = record.forget.wall;
     match &record.state {
-        State::Current { generation, predecessors } => {
+        State::Current { generation, expires_wall, predecessors } => {
             let keys: Vec<u8> = predecessors.iter().flat_map(|key| key.0).collect();
-            write((CURRENT, forget, generation.0, 0, None, &keys, &[]))
+            write((CURRENT, forget, generation.0, 0, *expires_wall, &keys, &[]))
         }
         State::Superseded(by) => {
             let Superseded { until, successor, generation, expires_wall, sealed } = &**by;
@@ -51,7 +52,8 @@ pub(super) fn read(row: Value<'_>, history: &History, now: Now) -> Option<Record
             if !rest.is_empty() {
                 return None;
             }
-            State::Current { generation, predecessors: keys.iter().copied().map(TokenKey).collect() }
+            let predecessors = keys.iter().copied().map(TokenKey).collect();
+            State::Current { generation, expires_wall, predecessors }
         }
         SUPERSEDED => {
             let (until, successor) = (history.told(until, now), TokenKey(keys.try_into().ok()?));

@@ -13,6 +13,7 @@ use crate::credential::history::Standing;
 mod broken;
 mod files;
 mod killed;
+mod seen;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HISTORY: usize = 16 << 20;
@@ -62,7 +63,7 @@ impl Rig {
         let text = token(name, generation);
         match self.store.standing(&self.key(&text), &text, self.now).await.unwrap() {
             Standing::Unknown => "unknown".into(),
-            Standing::Current { generation } => format!("current {generation}"),
+            Standing::Current { generation, .. } => format!("current {generation}"),
             Standing::Revoked => "revoked".into(),
             Standing::Grace { text, successor, generation: next, .. } => {
                 assert_eq!(next.0, generation + 1);
