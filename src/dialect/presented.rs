@@ -209,7 +209,8 @@ mod tests {
 
     #[test]
     fn a_token_is_found_in_every_place_and_has_to_be_one() {
-        let all: &[(&str, &[(&'static str, &str)], Result<&str, Unclear>)] = &[
+        type Case<'c> = (&'c str, &'c [(&'static str, &'c str)], Result<&'c str, Unclear>);
+        let all: &[Case<'_>] = &[
             ("/?a=1&token=T%2D0", &[], Ok("T-0")),
             ("/", &[("sec-websocket-protocol", "app,app-auth.T0")], Ok("T0")),
             ("/", &[("authorization", "bearer  T0")], Ok("T0")),

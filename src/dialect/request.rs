@@ -4,6 +4,7 @@
 //! credential. Parameters of the query keep their order and their spelling.
 
 use http::{HeaderMap, HeaderName, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// The client's handshake, as far as it goes on.
 #[derive(Debug, Clone)]
@@ -131,14 +132,12 @@ fn decode(text: &str) -> String {
     percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
 }
 
+/// Everything but RFC 3986's unreserved characters.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// Writes `name=value` with everything escaped that could end a parameter.
 pub(super) fn encode_parameter(name: &str, value: &str) -> String {
-    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-    format!(
-        "{}={}",
-        utf8_percent_encode(name, NON_ALPHANUMERIC),
-        utf8_percent_encode(value, NON_ALPHANUMERIC)
-    )
+    format!("{}={}", utf8_percent_encode(name, ESCAPED), utf8_percent_encode(value, ESCAPED))
 }
 
 /// Path and query from their parts.

@@ -124,7 +124,7 @@ mod tests {
         spot.take(&Arc::default());
         let other = Key { credential: 2, ..key.clone() };
         assert!(lot.claim(&other, any).is_none(), "of another credential");
-        let elsewhere = Key { target: "/ws?jobId=8".into(), ..key.clone() };
+        let elsewhere = Key { target: "/ws?jobId=8".into(), credential: key.credential };
         assert!(lot.claim(&elsewhere, any).is_none(), "for something else");
         assert!(lot.claim(&key, |chosen| chosen == Some("other")).is_none(), "in another protocol");
         assert!(lot.claim(&key, |chosen| chosen == Some("app")).is_some());

@@ -66,7 +66,7 @@ impl Session {
             (State::Swapping { draining: Some(_), .. }, _) => self.drained(now, out),
             (_, None) => self.lose(why, None, now, out),
             (_, Some(close)) => match self.dialect.ending(&close) {
-                Ending::Lapsed => self.lapsed(&format!("closed with {}", said(&close)), now, out),
+                Ending::Lapsed => self.lapsed(&said(&close), now, out),
                 Ending::Lost => self.lose(why, Some(close), now, out),
                 Ending::Final => self.last_word(close, now, out),
             },
@@ -145,7 +145,7 @@ impl Session {
     }
 }
 
-/// A Close, for the log.
+/// A Close, for the log: its reason may quote the token.
 fn said(close: &Close) -> String {
-    format!("{} {}", close.code.unwrap_or(1005), close.reason)
+    format!("the service closed it with {}", close.code.unwrap_or(1005))
 }

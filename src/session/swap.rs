@@ -104,11 +104,12 @@ impl Session {
     }
 
     /// What happens to the next connection.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "only what carries an epoch comes here")]
     pub(super) fn of_the_next(&mut self, event: Event<'_>, now: Instant, out: &mut Vec<Action>) {
         match event {
             Event::Opened(_, shown) => self.next_opened(shown, now, out),
             Event::Upstream(_, message) => self.next_says(message, now, out),
-            Event::DialFailed(_, failure) => self.next_failed(failure, now, out),
+            Event::DialFailed(_, failure) => self.next_failed(&failure, now, out),
             Event::UpstreamClosed(_, _, why) => self.next_lost(why, out),
             Event::UpstreamBroke(_, violation) => self.next_lost(&violation.to_string(), out),
             _ => {}
@@ -135,9 +136,9 @@ impl Session {
     }
 
     /// Rule 3: the old one serves on.
-    fn next_failed(&mut self, failure: DialFailure, now: Instant, out: &mut Vec<Action>) {
+    fn next_failed(&mut self, failure: &DialFailure, now: Instant, out: &mut Vec<Action>) {
         let State::Swapping { shown, .. } = self.state else { return };
-        let why = match &failure {
+        let why = match failure {
             DialFailure::Token(_) => "the handshake's token was refused",
             DialFailure::NoToken => "there is no usable token",
             DialFailure::Passing(why) => why,
@@ -145,7 +146,7 @@ impl Session {
         self.failed(Way::Swap, shown, why, out);
         self.back_to_the_old(now, out);
         if let DialFailure::Token(generation) = failure {
-            self.refuse(generation, out);
+            self.refuse(*generation, out);
         }
     }
 

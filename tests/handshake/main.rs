@@ -10,7 +10,9 @@
 )]
 
 mod clients;
+mod flood;
 mod parking;
+mod quiet;
 #[path = "../sidecar/mod.rs"]
 mod sidecar;
 mod stage;

@@ -55,10 +55,15 @@ impl Stage {
 
     /// With tables that stand before the route.
     pub async fn set_in(before: &str, plan: Plan) -> Self {
+        Self::set_in_at("info", before, plan).await
+    }
+
+    /// And with a log at this level.
+    pub async fn set_in_at(level: &str, before: &str, plan: Plan) -> Self {
         let (service, endpoint) = (Service::start().await, Service::start().await);
         let Plan { token, client, more } = plan;
         let (at, tokens) = (service.port, endpoint.port);
-        let sidecar = Sidecar::start(&format!(
+        let configuration = format!(
             r#"{before}
             [[route]]
             name = "jobs"
@@ -74,8 +79,8 @@ impl Stage {
             {client}
             token = {{ query = "token", subprotocol = "auth." }}
             {more}"#
-        ))
-        .await;
+        );
+        let sidecar = Sidecar::start_with(&configuration, level).await;
         Self { service, endpoint, sidecar }
     }
 
