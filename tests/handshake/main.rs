@@ -13,6 +13,7 @@ mod clients;
 mod flood;
 mod parking;
 mod quiet;
+mod readme;
 #[path = "../sidecar/mod.rs"]
 mod sidecar;
 mod stage;
