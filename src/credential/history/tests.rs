@@ -251,6 +251,16 @@ fn what_was_sealed_goes_with_the_grace() {
 }
 
 #[test]
+fn what_is_sealed_counts_in_full() {
+    let mut rig = Rig::new();
+    rig.supersede(10, 11);
+    let small = rig.history.bytes();
+    let change = Supersession { sealed: vec![0; 10_000].into(), ..rig.change(20, 21, None) };
+    rig.make(&[change]);
+    assert!(rig.history.bytes() > small + 10_000);
+}
+
+#[test]
 fn a_lost_record_of_the_successor_revives_nobody() {
     let mut rig = Rig::new();
     let change = rig.change(10, 11, Some(MINUTE));

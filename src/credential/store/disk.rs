@@ -120,7 +120,8 @@ impl Disk {
         self.in_turn(turn, move |shared| shared.sweep(now)).await?
     }
 
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+    /// The next one's turn at the file.
+    pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, StoreError> {
         self.0.turn.clone().acquire_owned().await.map_err(|_| StoreError::Stopped)
     }
 

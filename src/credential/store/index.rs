@@ -108,18 +108,42 @@ impl Index {
     }
 
     fn count(&self, evicted: usize, now: Now) {
-        if evicted == 0 {
-            return;
-        }
         let mut crowded = self.crowded.lock().unwrap_or_else(PoisonError::into_inner);
-        crowded.evicted += evicted;
-        if crowded.said.is_none_or(|said| now.mono.saturating_duration_since(said) >= BETWEEN_WARNINGS) {
+        if let Some(forgotten) = crowded.due(evicted, now.mono) {
             tracing::warn!(
-                forgotten = crowded.evicted,
+                forgotten,
                 "more tokens are superseded than there is room for: the oldest are forgotten before their time; \
                  raise history in [limits]"
             );
-            *crowded = Crowded { evicted: 0, said: Some(now.mono) };
         }
+    }
+}
+
+impl Crowded {
+    /// How many there were since it was last said, where it is time to say so again.
+    fn due(&mut self, evicted: usize, now: Instant) -> Option<usize> {
+        self.evicted += evicted;
+        let soon = self.said.is_some_and(|said| now.saturating_duration_since(said) < BETWEEN_WARNINGS);
+        if evicted == 0 || soon {
+            return None;
+        }
+        self.said = Some(now);
+        Some(std::mem::take(&mut self.evicted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    #[test]
+    fn what_goes_for_want_of_room_is_said_once_a_minute_and_in_full() {
+        let (mut crowded, now) = (Crowded::default(), clock::now());
+        assert_eq!(crowded.due(0, now), None);
+        assert_eq!(crowded.due(3, now), Some(3));
+        assert_eq!(crowded.due(4, now + BETWEEN_WARNINGS / 2), None);
+        assert_eq!(crowded.due(0, now + BETWEEN_WARNINGS), None, "nothing went just now");
+        assert_eq!(crowded.due(1, now + BETWEEN_WARNINGS), Some(5));
     }
 }

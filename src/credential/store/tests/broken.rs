@@ -15,10 +15,10 @@ use super::*;
 use crate::credential::store::table;
 
 /// What somebody does to the disk.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Hand {
-    /// No write goes through.
-    full: AtomicBool,
+    /// So many go through, and none after them.
+    writes_left: AtomicU64,
     /// Writes go through, and nobody can tell whether they will last.
     unsure: AtomicBool,
     flushes: AtomicU64,
@@ -32,7 +32,11 @@ struct Faulty {
 
 impl Faulty {
     fn check(&self) -> Result<(), io::Error> {
-        if self.hand.full.load(Ordering::Relaxed) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        let one_less = |left| if left == u64::MAX { Some(left) } else { u64::checked_sub(left, 1) };
+        match self.hand.writes_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(io::ErrorKind::StorageFull.into()),
+        }
     }
 }
 
@@ -77,14 +81,19 @@ impl StorageBackend for Faulty {
 }
 
 fn faulty(directory: &TempDir) -> (Rig, Arc<Hand>) {
-    let hand = Arc::new(Hand::default());
+    let (disk, hand) = with_writes(directory, u64::MAX);
+    (Rig::of(Store::Disk(disk.unwrap())), hand)
+}
+
+fn with_writes(directory: &TempDir, left: u64) -> (Result<Disk, StoreError>, Arc<Hand>) {
+    let writes_left = AtomicU64::new(left);
+    let hand = Arc::new(Hand { writes_left, unsure: AtomicBool::new(false), flushes: AtomicU64::new(0) });
     let given = hand.clone();
     let mount: table::Mount = Arc::new(move |file| -> Result<_, DatabaseError> {
         let inner = FileBackend::new(file)?;
         table::builder().create_with_backend(Faulty { inner, hand: given.clone() })
     });
-    let disk = Disk::mounted(directory.path(), HISTORY, mount).unwrap();
-    (Rig::of(Store::Disk(disk)), hand)
+    (Disk::mounted(directory.path(), HISTORY, mount), hand)
 }
 
 #[tokio::test]
@@ -92,13 +101,13 @@ async fn a_change_that_was_not_written_was_not_made() {
     let directory = tempfile::tempdir().unwrap();
     let (rig, hand) = faulty(&directory);
     rig.supersede("a", 1).await.unwrap();
-    hand.full.store(true, Ordering::Relaxed);
+    hand.writes_left.store(0, Ordering::Relaxed);
     for _ in 0..3 {
         let error = rig.supersede("a", 2).await.unwrap_err().to_string();
         assert!(error.contains("perennial.redb") && error.contains("storage"), "{error}");
         assert_eq!(rig.standings("a", 0..=2).await, "grace a-CANARY-1, current 1, unknown");
     }
-    hand.full.store(false, Ordering::Relaxed);
+    hand.writes_left.store(u64::MAX, Ordering::Relaxed);
     rig.supersede("a", 2).await.unwrap();
     assert_eq!(rig.standings("a", 0..=2).await, "revoked, grace a-CANARY-2, current 2");
     let now = rig.now;
@@ -130,9 +139,9 @@ async fn a_file_that_was_exchanged_is_not_taken_for_the_old_one() {
     let (directory, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (rig, hand) = faulty(&directory);
     rig.supersede("a", 1).await.unwrap();
-    hand.full.store(true, Ordering::Relaxed);
+    hand.writes_left.store(0, Ordering::Relaxed);
     rig.supersede("a", 2).await.unwrap_err();
-    hand.full.store(false, Ordering::Relaxed);
+    hand.writes_left.store(u64::MAX, Ordering::Relaxed);
     drop(disk(other.path()).unwrap());
     std::fs::rename(file_in(&other), file_in(&directory)).unwrap();
     let error = rig.supersede("a", 2).await.unwrap_err().to_string();
@@ -151,5 +160,24 @@ async fn each_change_is_flushed_before_it_is_said_to_be_made() {
         let before = hand.flushes.load(Ordering::Relaxed);
         rig.supersede("a", generation).await.unwrap();
         assert!(hand.flushes.load(Ordering::Relaxed) > before);
+    }
+}
+
+/// The disk is full, or the process ends, after each of the writes that make a new file.
+#[tokio::test]
+async fn a_start_that_was_cut_short_anywhere_can_be_made_again() {
+    for writes in 0.. {
+        let directory = tempfile::tempdir().unwrap();
+        let (cut_short, _) = with_writes(&directory, writes);
+        let whole = cut_short.is_ok();
+        let said = cut_short.map_or_else(|error| error.to_string(), |_| String::new());
+        assert!(!said.contains("is damaged"), "after {writes} writes: {said}");
+        let rig = Rig::disk(directory.path());
+        rig.supersede("a", 1).await.unwrap();
+        assert_eq!(rig.standings("a", 0..=1).await, "grace a-CANARY-1, current 1");
+        if whole {
+            assert!(writes > 5, "{writes} writes made a file");
+            return;
+        }
     }
 }
