@@ -86,12 +86,17 @@ impl<'h> Draft<'h> {
         match before {
             None | Some(Record { state: State::Current { .. }, .. }) => {
                 let record = first(now.after(change.grace), now.after(change.revoke_for.max(change.grace)));
-                if change.grace.is_zero() { record.revoked() } else { record }
+                // What took its place may be dead itself: it must not come to life when that is forgotten.
+                let dead = self
+                    .live(&change.new, now)
+                    .is_some_and(|new| matches!(new.state, State::Superseded(_) | State::Revoked));
+                if change.grace.is_zero() || dead { record.revoked() } else { record }
             }
-            // Superseded before: another successor, and the same grace.
+            // Superseded before: another successor, and the same grace (less of it, where the wall clock was set
+            // back: the successor's record outlives it by either clock).
             Some(record) => match &record.state {
                 State::Superseded(earlier) if self.in_grace(&change.old, now) => {
-                    first(earlier.until, record.forget)
+                    first(earlier.until.or_sooner(now.after(change.grace)), record.forget)
                 }
                 State::Superseded(_) | State::Revoked | State::Current { .. } => record.revoked(),
             },

@@ -84,15 +84,18 @@ impl Model {
                 known.revoked |= known.superseded.as_ref().is_some_and(|by| by.successor == old);
             }
         }
+        let dead = self.known.get(&new).is_some_and(|new| new.superseded.is_some() || new.revoked);
         let expires = life.map(|life| self.wall + life);
         let by = By { successor: new, generation, expires, until: after(GRACE) };
         if first {
             let known =
-                Known { forget: after(REVOKE_FOR), generation: 0, superseded: Some(by), revoked: false };
+                Known { forget: after(REVOKE_FOR), generation: 0, superseded: Some(by), revoked: dead };
             self.known.insert(old, known);
         } else if self.standing(old).starts_with("grace") {
-            let until = self.known[&old].superseded.as_ref().unwrap().until;
-            self.known.get_mut(&old).unwrap().superseded = Some(By { until, ..by });
+            let known = self.known.get_mut(&old).unwrap();
+            let until = known.superseded.as_ref().unwrap().until;
+            let until = (until.0.min(by.until.0), until.1.min(by.until.1));
+            known.superseded = Some(By { until, ..by });
         } else {
             self.known.get_mut(&old).unwrap().revoked = true;
         }

@@ -35,6 +35,11 @@ impl Moment {
         Self { mono: self.mono.max(other.mono), wall: self.wall.max(other.wall) }
     }
 
+    /// The sooner of the two, by each clock.
+    pub(super) fn or_sooner(self, other: Self) -> Self {
+        Self { mono: self.mono.min(other.mono), wall: self.wall.min(other.wall) }
+    }
+
     /// Is it over by either clock? What must not last too long asks this.
     pub(super) fn is_over(self, now: Self) -> bool {
         self.mono <= now.mono || self.wall <= now.wall

@@ -151,6 +151,19 @@ fn what_was_superseded_is_never_current_again() {
 }
 
 #[test]
+fn what_is_superseded_by_a_dead_token_does_not_come_to_life_when_that_is_forgotten() {
+    let mut rig = Rig::new();
+    rig.supersede(10, 11);
+    rig.pass(rig.revoke_for - MINUTE);
+    let newest = rig.change(11, 10, None);
+    rig.make(&[newest]);
+    assert_eq!(rig.standings(10..=11), "revoked, revoked");
+    rig.pass(2 * MINUTE);
+    rig.sweep();
+    assert_eq!(rig.standings(10..=11), "unknown, revoked", "within its own grace still");
+}
+
+#[test]
 fn all_that_have_the_same_successor_are_revoked_with_its_supersession() {
     let mut rig = Rig::new();
     for old in 10..14 {
