@@ -10,10 +10,10 @@
 //!      ┌────────────┼──────────────┬──────────────────┐
 //!      ▼            ▼              ▼                  ▼
 //!    admin        proxy        credential::service   telemetry      outer ring
-//!      │            │            │ source
+//!      │            │            │ clients, source, store
 //!      │            └────► net ◄─┘
 //!      │            ▼
-//!      └──────► session ─► dialect ─► credential::{token, keeper} ─► wire ─► config     inner ring
+//!      └──────► session ─► dialect ─► credential::{token, keeper, history} ─► wire ─► config   inner ring
 //! ```
 //!
 //! `tests/architecture.rs` reads the `use` lines and says where an arrow is missing.

@@ -86,6 +86,8 @@ pub struct Keeper {
     busy: bool,
     /// The wait is for that.
     postponed: bool,
+    /// The last answer was a refusal that repeating cannot mend.
+    refused: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -125,6 +127,7 @@ impl Keeper {
             active: true,
             busy: false,
             postponed: false,
+            refused: false,
         }
     }
 
@@ -314,6 +317,7 @@ impl Keeper {
         self.due_after =
             lifetime.map(|life| wait::until_refresh(life, self.policy.refresh_before, &mut self.rng));
         self.failures = 0;
+        self.refused = false;
         self.current = Some(token.clone());
         self.rest(now);
         out.push(Action::Report(Report::Refreshed {
@@ -334,6 +338,7 @@ impl Keeper {
             return self.fail(failure, trigger, sent, now, out);
         }
         self.failures = 0;
+        self.refused = false;
         self.rest(now);
         out.push(Action::Report(Report::Unchanged { trigger }));
     }
@@ -364,16 +369,24 @@ impl Keeper {
         }
         self.phase = Phase::Waiting { trigger, until: now.mono + wait };
         let terminal = failure.kind == FailureKind::Terminal;
-        let usable = self.current.as_ref().is_some_and(|token| !self.rejected.has(token.expose()));
+        self.refused = terminal;
         out.push(Action::Report(Report::Failed {
             trigger,
             terminal,
-            hopeless: terminal && !(usable && left.is_some()),
             reason: failure.reason,
             took: now.mono.saturating_duration_since(sent.mono),
             retry_in: wait,
             still_valid_for: left.map_or(Some(Duration::ZERO), |remaining| remaining),
         }));
+        self.despair(now, out);
+    }
+
+    /// Says so where the source has refused for good, and the current token will not do either.
+    fn despair(&self, now: Now, out: &mut Vec<Action>) {
+        let usable = |token: &Token| !token.is_expired(now) && !self.rejected.has(token.expose());
+        if self.refused && !self.current.as_ref().is_some_and(usable) {
+            out.push(Action::Hopeless);
+        }
     }
 
     fn demand(&mut self, rejected: Option<Generation>, trigger: Trigger, now: Now, out: &mut Vec<Action>) {
@@ -397,6 +410,8 @@ impl Keeper {
             Phase::Waiting { .. } => {
                 if trigger == Trigger::Operator {
                     self.fetch(trigger, now, out);
+                } else {
+                    self.despair(now, out);
                 }
             }
             Phase::Resting => {

@@ -5,8 +5,9 @@
 //!      ▲                                     │  ▲  ◄── Action ──┘
 //!      └────────── after each publish ───────┘  └── Issued ── source
 //!
-//!   a client's token ── standing ──► store ── Supersession ──► history (pure)
-//!   a newer one      ── supersede ─►   └── memory, or disk
+//!   a client's token ──► clients ── standing ──► store ── Change ──► history (pure)
+//!                          │ ▲                     └── memory, or disk
+//!           its credential ◄┘ └── supersede, seen ── its service
 //! ```
 //!
 //! 1. A credential has one current token, read at the moment it is used. Nobody keeps a copy.

@@ -384,6 +384,7 @@ impl Task {
                     self.observer.current(token.issued.wall, token.expires_wall);
                     self.credential.publish(token);
                 }
+                Action::Hopeless => self.credential.tell_all(News::Hopeless),
                 Action::Report(report) => self.report(&report),
             }
         }
@@ -434,7 +435,7 @@ impl Task {
                 tracing::debug!(route, credential, trigger, "the source still has the current token");
                 status.last_error = None;
             }
-            Report::Failed { trigger, terminal, hopeless, reason, took, retry_in, still_valid_for } => {
+            Report::Failed { trigger, terminal, reason, took, retry_in, still_valid_for } => {
                 let (trigger_name, retry_in) = (trigger.as_str(), short(*retry_in));
                 let still_valid_for = still_valid_for.map(short);
                 if *terminal {
@@ -448,9 +449,6 @@ impl Task {
                 self.observer.refreshed(*trigger, outcome, *took);
                 status.failures += 1;
                 status.last_error = Some(reason.clone());
-                if *hopeless {
-                    self.credential.tell_all(News::Hopeless);
-                }
             }
         }
         self.credential.status.store(Arc::new(status));

@@ -1,12 +1,13 @@
 //! Where sockets meet sessions.
 //!
 //! ```text
-//!   listener ─► http ─► gate, token      a plain request: to the service and back
+//!   listener ─► http ─► gate, admission  a plain request: to the service and back
 //!      │           └──► body
 //!      ├─► pace                          how long a client may take
-//!      └─► upgrade ─► gate               who may come in
-//!                  │  └──► upstream      the service is dialled before the client is answered
-//!                  ▼
+//!      └─► upgrade ─► gate, admission    who may come in, and whose token it is
+//!           │      └──► upstream         the service is dialled before the client is answered
+//!           │  parking ◄─► driver        or was kept for a client that went away
+//!           ▼
 //!               driver ─► pump           bytes become messages, messages become bytes
 //!                  │  ├─► perform        actions become IO
 //!                  │  └─► watch          deadlines of the core and of the legs

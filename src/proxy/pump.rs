@@ -75,7 +75,14 @@ impl Driver {
         match leg {
             Leg::Client if self.dropped => false,
             Leg::Next => self.session.wants_next(),
-            Leg::Upstream if self.dropped => self.session.wants_upstream(),
+            Leg::Upstream if self.dropped => {
+                let may = self.session.wants_upstream();
+                if let (false, Some(upstream)) = (may, &mut self.upstream) {
+                    // Nothing can be heard of a side that is not read.
+                    upstream.heard = now;
+                }
+                may
+            }
             Leg::Client => {
                 let room = match &self.upstream {
                     Some(upstream) => upstream.owed() < SOFT_LIMIT,

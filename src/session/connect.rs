@@ -48,6 +48,9 @@ impl Session {
         self.ready_at = now;
         self.arm_idle();
         self.flush(now, out);
+        if let Some(close) = self.leaving.take() {
+            return self.client_closed(close, now, out);
+        }
         if self.state == State::Live {
             self.schedule_exchange(now, out);
         }

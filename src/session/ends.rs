@@ -16,6 +16,8 @@ use crate::{
 
 /// How long a peer may take to answer a Close.
 pub(super) const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a client's goodbye may wait for a service that is away: its SDK waits for 10 s.
+pub(super) const LEAVING_PATIENCE: Duration = Duration::from_secs(8);
 
 impl Session {
     pub(super) fn client_closed(&mut self, close: Option<Close>, now: Instant, out: &mut Vec<Action>) {
@@ -24,6 +26,12 @@ impl Session {
         }
         if let State::Swapping { draining: Some(_), .. } = self.state {
             // What the client said before goes to the next connection, and its goodbye behind it.
+            self.leaving = Some(close);
+            return;
+        }
+        if self.is_owed_a_delivery() {
+            // There is no service now, and what the client said before is for the next one.
+            self.timers.set(Timer::Leaving, now + LEAVING_PATIENCE);
             self.leaving = Some(close);
             return;
         }
@@ -42,6 +50,12 @@ impl Session {
             Some(close) => self.end(Cause::Client, Some(close), now, out),
             None => self.end(Cause::Client, None, now, out),
         }
+    }
+
+    /// Are messages held for a service that acknowledges none, and whose client has said all it has to say?
+    fn is_owed_a_delivery(&self) -> bool {
+        let away = matches!(self.state, State::Resuming { .. });
+        away && self.leaving.is_none() && !self.queue.is_empty() && !self.dialect.acknowledges()
     }
 
     pub(super) fn broke(&mut self, violation: Violation, now: Instant, out: &mut Vec<Action>) {

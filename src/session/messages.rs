@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     core::{Session, State, Step},
-    ends::CLOSE_PATIENCE,
+    ends::{CLOSE_PATIENCE, LEAVING_PATIENCE},
     event::{Action, Cause, Note},
     timers::Timer,
 };
@@ -14,8 +14,6 @@ use crate::{
     wire::{Close, Direction, Message, Payload},
 };
 
-/// How long a client's goodbye may wait for a service that is away: its SDK waits for 10 s.
-const LEAVING_PATIENCE: Duration = Duration::from_secs(8);
 /// How far the service may be behind: what is held goes in bursts of this length.
 const BURST: Duration = Duration::from_millis(90);
 

@@ -233,3 +233,33 @@ async fn a_last_word_of_the_services_is_the_clients() {
         assert_eq!(client.ending().await, Some((code, reason.to_owned())));
     }
 }
+
+#[tokio::test]
+async fn a_client_that_leaves_during_an_outage_is_heard_to_its_end() {
+    for goodbye in [Some(close(1000, "bye")), None] {
+        let stage = Stage::set(Plan { token: LATER, ..Plan::default() }).await;
+        let (mut client, old) = stage.client("T0").await;
+        drop(old);
+        let asked = stage.service.asked().await;
+        client.send(masked(TEXT, b"last words")).await;
+        match &goodbye {
+            Some(close) => client.send(masked(CLOSE, close)).await,
+            None => drop(client),
+        }
+        let held = "perennial_messages_held_total{direction=\"up\",route=\"jobs\"}";
+        until("they are held", || stage.metric(held), |held| *held == 1.0).await;
+        let mut new = choose(asked, "T0").await;
+        assert_eq!(new.message().await.text(), "last words");
+        assert_eq!(new.ending().await.is_some(), goodbye.is_some(), "a client that vanished said no Close");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_known_ends_the_session_when_its_token_does() {
+    let stage = Stage::set(Plan::default()).await;
+    let (mut client, mut old) = stage.client("T0").await;
+    stage.refreshes("T0").await.answer(json(403, r#"{"error":"not allowed"}"#)).await;
+    up(&mut client, &mut old, "the token is still good").await;
+    old.send(bare(CLOSE, &close(1008, "Token expired"))).await;
+    assert_eq!(client.ending().await, Some((1008, "Token expired".to_owned())));
+}

@@ -23,7 +23,7 @@ async fn a_websocket_opens_on_a_connection_that_served_a_request() {
     assert_eq!(answer.get("connection"), None, "it stays");
     client.send(handshake("/ws", "")).await;
     let opened = stage.service.asked().await;
-    assert_eq!(opened.head.target(), "/ws?token=token%2D1");
+    assert_eq!(opened.head.target(), "/ws?token=token-1");
     let mut theirs = opened.accept("").await;
     assert_eq!(client.head().await.status(), 101);
     client.send(masked(TEXT, b"up")).await;

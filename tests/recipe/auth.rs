@@ -131,7 +131,7 @@ async fn a_token_endpoint_that_is_down_for_three_lifetimes_closes_nobody() {
     for client in &clients {
         client.attach(&client.dial.name).await;
     }
-    let down = std::iter::repeat_n(TokenFault::Status(503), 6);
+    let down = std::iter::repeat_n(TokenFault::Status(503), 5);
     world.faults().token_endpoint(down);
     let before = world.counts().auths_accepted;
     world.talk_until(&clients[0], "a", |counts| counts.token_requests >= 6).await;

@@ -347,6 +347,7 @@ impl World {
                     self.after(delay, Happening::Fetched(ticket, result));
                 }
                 keeper::Action::Publish(token) => self.publish_token(token),
+                keeper::Action::Hopeless => {}
                 keeper::Action::Report(report) => self.say(|| format!("{report:?}")),
             }
         }

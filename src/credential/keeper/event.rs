@@ -38,6 +38,8 @@ pub enum Action {
     Fetch { ticket: u64, trigger: Trigger },
     /// From now on this is the token.
     Publish(Token),
+    /// The source has refused for good, and no token is left.
+    Hopeless,
     /// Say it in the log and count it.
     Report(Report),
 }
@@ -181,8 +183,6 @@ pub enum Report {
         trigger: Trigger,
         /// Somebody has to change something.
         terminal: bool,
-        /// And no token is left that could be used meanwhile.
-        hopeless: bool,
         reason: String,
         took: Duration,
         retry_in: Duration,

@@ -188,7 +188,7 @@ impl Witness {
                     self.open = None;
                     self.not_before = None;
                 }
-                Action::Report(Report::Refreshed { .. } | Report::Unchanged { .. }) => {}
+                Action::Hopeless | Action::Report(Report::Refreshed { .. } | Report::Unchanged { .. }) => {}
             }
         }
         self.stands()

@@ -77,7 +77,7 @@ impl Rig {
     fn fetches(&self) -> Vec<Trigger> {
         let trigger = |action: &Action| match action {
             Action::Fetch { trigger, .. } => Some(*trigger),
-            Action::Publish(_) | Action::Report(_) => None,
+            Action::Publish(_) | Action::Hopeless | Action::Report(_) => None,
         };
         self.last.iter().filter_map(trigger).collect()
     }
@@ -85,7 +85,7 @@ impl Rig {
     fn published(&self) -> Option<u64> {
         self.last.iter().find_map(|action| match action {
             Action::Publish(token) => Some(token.generation.0),
-            Action::Fetch { .. } | Action::Report(_) => None,
+            Action::Fetch { .. } | Action::Hopeless | Action::Report(_) => None,
         })
     }
 
@@ -94,6 +94,7 @@ impl Rig {
             Action::Report(Report::Failed { reason, retry_in, .. }) => Some((reason.clone(), *retry_in)),
             Action::Report(Report::Refreshed { .. } | Report::Unchanged { .. })
             | Action::Fetch { .. }
+            | Action::Hopeless
             | Action::Publish(_) => None,
         })
     }
