@@ -79,15 +79,15 @@ fn a_refusal_is_hopeless_where_no_token_is_left() {
     let mut rig = adopted(Life::For(HOUR), |_| {});
     rig.demand(None, Trigger::Operator);
     rig.refuse(FailureKind::Terminal, None);
-    assert_eq!(hopeless(&rig), false, "the current token is still good");
+    assert!(!hopeless(&rig), "the current token is still good");
     let mut rig = adopted(Life::For(HOUR), |_| {});
     rig.pass(HOUR / 2);
     rig.demand(Some(3), Trigger::Expiry);
     rig.refuse(FailureKind::Passing, None);
-    assert_eq!(hopeless(&rig), false, "it may mend itself");
+    assert!(!hopeless(&rig), "it may mend itself");
     rig.until_deadline();
     rig.refuse(FailureKind::Terminal, None);
-    assert_eq!(hopeless(&rig), true, "the service has refused it, and the source has too");
+    assert!(hopeless(&rig), "the service has refused it, and the source has too");
     // And so it is for whoever asks while the next try is a while off.
     let mut rig = adopted(Life::For(HOUR), |_| {});
     rig.demand(None, Trigger::Operator);
