@@ -4,7 +4,7 @@ use crate::{
     stage::{LATER, Plan, Stage, assert_shows, choose, down, json, up},
     support::{
         until,
-        ws::{CLOSE, MASK, TEXT, Wire, bare, close, frame, masked},
+        ws::{CLOSE, MASK, PING, PONG, TEXT, Wire, bare, close, frame, masked},
     },
 };
 
@@ -262,4 +262,39 @@ async fn a_refusal_that_is_known_ends_the_session_when_its_token_does() {
     up(&mut client, &mut old, "the token is still good").await;
     old.send(bare(CLOSE, &close(1008, "Token expired"))).await;
     assert_eq!(client.ending().await, Some((1008, "Token expired".to_owned())));
+}
+
+#[tokio::test]
+async fn a_first_message_that_is_no_greeting_is_the_clients() {
+    let greeting =
+        Plan { more: "[route.handshake]\ngreeting = { type = \"reconnected\" }", ..Plan::default() };
+    let stage = Stage::set(greeting).await;
+    let (mut client, mut old) = stage.client("T0").await;
+    stage.refresh("T0", "T1").await;
+    let mut new = stage.replaced("T1").await;
+    told_to_end(&mut old).await;
+    for text in [r#"{"type":"progress","of":"reconnected"}"#, r#"{"type":"reconnected"}"#] {
+        new.send(bare(TEXT, text.as_bytes())).await;
+    }
+    old.send(bare(CLOSE, &close(1000, ""))).await;
+    assert_eq!(client.message().await.text(), r#"{"type":"progress","of":"reconnected"}"#);
+    assert_eq!(client.message().await.text(), r#"{"type":"reconnected"}"#);
+}
+
+/// A socket that hibernates, where nobody wrote the answer to a Close: its runtime answers Pings.
+#[tokio::test]
+async fn a_service_that_never_answers_a_close_is_done_when_it_has_read_everything() {
+    let stage = Stage::set(Plan::default()).await;
+    let (mut client, mut old) = stage.client("T0").await;
+    stage.refresh("T0", "T1").await;
+    let mut new = stage.replaced("T1").await;
+    let ping = old.frame().await.unwrap();
+    assert_eq!(ping.opcode(), PING);
+    told_to_end(&mut old).await;
+    client.send(masked(TEXT, b"held")).await;
+    old.send(bare(PONG, &ping.payload)).await;
+    down(&mut old, &mut client, "still something").await;
+    assert_eq!(new.message().await.text(), "held");
+    let lost = "perennial_messages_lost_total{direction=\"down\",reason=\"discontinued\",route=\"jobs\"}";
+    assert_eq!(stage.metric(lost).await, 0.0, "it said that it has read everything");
 }
