@@ -4,7 +4,7 @@
 //!   poll: 1 what others said   (a newer token, drain)
 //!         2 the deadline       (the core's, the legs')
 //!         3 the dial, the turn
-//!         4 the service's bytes
+//!         4 the service's bytes (of the next connection, of the one that serves)
 //!         5 the client's bytes
 //!         6 what is to be written          … until nothing moves
 //! ```
@@ -218,13 +218,14 @@ impl Driver {
             moved |= self.poll_turn(cx, &mut scratch.actions, now);
             self.rearm |= moved;
         }
-        if stirred || last.upstream != Polled::Idle {
-            last.upstream = self.poll_side(cx, Leg::Upstream, scratch, now);
-            moved |= last.upstream == Polled::Moved;
-        }
+        // Before the old one: what it said before that one's Close is of the overlap.
         if self.next.is_some() && (stirred || last.next != Polled::Idle) {
             last.next = self.poll_side(cx, Leg::Next, scratch, now);
             moved |= last.next == Polled::Moved;
+        }
+        if stirred || last.upstream != Polled::Idle {
+            last.upstream = self.poll_side(cx, Leg::Upstream, scratch, now);
+            moved |= last.upstream == Polled::Moved;
         }
         if stirred || last.client != Polled::Idle {
             last.client = self.poll_side(cx, Leg::Client, scratch, now);

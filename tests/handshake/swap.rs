@@ -8,6 +8,8 @@ use crate::{
     },
 };
 
+const SWAPS: &str = "perennial_reauthentications_total{outcome=\"ok\",route=\"jobs\",way=\"swap\"}";
+
 /// The old connection is told to end.
 async fn told_to_end(old: &mut Wire) {
     let last = old.message().await;
@@ -45,8 +47,7 @@ async fn a_new_token_moves_the_connection_and_nothing_is_lost() {
     assert_eq!(new.message().await.text(), "four");
     up(&mut client, &mut new, "five").await;
     down(&mut new, &mut client, "of the new").await;
-    let swaps = "perennial_reauthentications_total{outcome=\"ok\",route=\"jobs\",way=\"swap\"}";
-    assert_eq!(stage.metric(swaps).await, 1.0);
+    assert_eq!(stage.metric(SWAPS).await, 1.0);
     assert_eq!(stage.metric("perennial_messages_overlapped_total{route=\"jobs\"}").await, 1.0);
     client.send(masked(CLOSE, &close(1000, "done"))).await;
     assert_eq!(new.ending().await, Some((1000, "done".to_owned())));
@@ -158,7 +159,26 @@ async fn what_the_overlap_costs_is_counted_where_it_is_discarded() {
     let lost = "perennial_messages_lost_total{direction=\"down\",reason=\"overlap\",route=\"jobs\"}";
     until("it is counted", || stage.metric(lost), |lost| *lost == 1.0).await;
     old.send(bare(CLOSE, &close(1000, ""))).await;
+    until("the new one serves", || stage.metric(SWAPS), |swaps| *swaps == 1.0).await;
     down(&mut new, &mut client, "to one").await;
+}
+
+/// All of it is there when the sidecar looks: what the new one said before the old one's Close is of the overlap.
+#[tokio::test]
+async fn what_came_before_the_old_ones_close_is_of_the_overlap() {
+    let stage = Stage::set(Plan { more: "[route.session]\noverlap = \"discard\"", ..Plan::default() }).await;
+    let (mut client, mut old) = stage.client("T0").await;
+    stage.refresh("T0", "T1").await;
+    let mut new = stage.replaced("T1").await;
+    told_to_end(&mut old).await;
+    stage.sidecar.signal("STOP");
+    new.send(bare(TEXT, b"to both")).await;
+    old.send([bare(TEXT, b"to both"), bare(CLOSE, &close(1000, ""))].concat()).await;
+    stage.sidecar.signal("CONT");
+    assert_eq!(client.message().await.text(), "to both");
+    down(&mut new, &mut client, "to one").await;
+    let lost = "perennial_messages_lost_total{direction=\"down\",reason=\"overlap\",route=\"jobs\"}";
+    assert_eq!(stage.metric(lost).await, 1.0);
 }
 
 #[tokio::test]
