@@ -142,9 +142,7 @@ impl Stage {
 
     /// One series of the sidecar's metrics.
     pub async fn metric(&self, series: &str) -> f64 {
-        let (_, page) = self.sidecar.ask("/metrics").await;
-        let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("{series} is not there")).parse().unwrap()
+        self.sidecar.metric(series).await
     }
 }
 

@@ -1,13 +1,15 @@
-// Legacy WebSocket clients, one or many in this process, driven by one JSON argument; prints one JSON line.
+// Legacy WebSocket clients, one or many in this process, driven by one line of JSON; prints one line of it.
 //
-// The argument is a Scenario (client.rs): kind, who[] (name, url, protocols, headers), seconds, rate, size,
-// settle, silent, leave, back, options. Each client sends numbered work, as fast as it is told to, and waits
-// for nothing; it knows no way to a new token. A line on standard input ends it early.
+// It says `ready` when it can begin, and reads a Scenario (client.rs): kind, who[] (name, url, protocols, headers),
+// seconds, rate, size, settle, silent, leave, back, options. Each client sends numbered work, as fast as it is told
+// to, and waits for nothing; it knows no way to a new token. A second line on standard input ends it early.
 //
 //   ws           npm `ws`: strict about subprotocols
 //   undici       the WebSocket of browsers, as Node has it
 //   partysocket  comes back by itself, with the URL that it was made with, and sends then what it was given meanwhile
 
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import PartySocket from 'partysocket/ws';
@@ -16,7 +18,10 @@ import Ws from 'ws';
 
 import { Numbers, summary } from './seen.mjs';
 
-const scenario = JSON.parse(process.argv[2]);
+const input = createInterface({ input: process.stdin });
+process.stdout.write('ready\n');
+const [line] = await once(input, 'line');
+const scenario = JSON.parse(line);
 const { kind, options } = scenario;
 const started = performance.now();
 let begun = started;
@@ -36,7 +41,7 @@ const make = {
 }[kind];
 
 let stopped = false;
-for (const word of ['data', 'end']) process.stdin.on(word, () => (stopped = true)).unref?.();
+for (const word of ['line', 'close']) input.on(word, () => (stopped = true));
 
 class Client {
   opens = [];

@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::{io::AsyncWriteExt, sync::oneshot};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    process::{Child, ChildStdout},
+    sync::oneshot,
+};
 
 use super::node;
 
@@ -123,7 +127,7 @@ pub struct Pauses {
     pub max: f64,
 }
 
-/// What one client saw. Times are milliseconds since the process began.
+/// What one client saw. Times are milliseconds since its process was told what to do.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Client {
@@ -195,46 +199,91 @@ pub struct Numbers {
 impl Client {
     /// One connection from the beginning to its own end, and every message once, answered, in order.
     pub fn assert_untouched(&self) {
+        self.assert_one_connection();
+        self.assert_whole();
+    }
+
+    /// One connection from the beginning to its own end, and nothing on it but answers and progress.
+    pub fn assert_one_connection(&self) {
         assert_eq!((self.opens.len(), self.closes.len(), self.open_at_end), (1, 1, true), "{self:#?}");
         let crossed = self.kind == Kind::Undici && self.closes[0].code == 1006;
         assert!(crossed || (self.closes[0].code == 1000 && self.failures.is_empty()), "{self:#?}");
-        self.assert_whole();
         assert!(self.other.is_empty(), "{self:#?}");
     }
 
     /// Every message once, answered, in order, and at least one; and so the service's.
     pub fn assert_whole(&self) {
+        self.assert_answered();
+        self.progress.assert_whole(self);
+    }
+
+    /// Every message of its own once, answered, in order, and at least one.
+    pub fn assert_answered(&self) {
         assert!(self.sent > 0 && self.answered == self.sent, "{self:#?}");
-        for Numbers { doubled, reordered, gaps, lost, .. } in [self.done, self.progress] {
-            assert_eq!((doubled, reordered, gaps, lost), (0, 0, 0, 0), "{self:#?}");
-        }
+        self.done.assert_whole(self);
     }
 }
 
-/// Runs clients to their end.
-pub async fn run_clients(scenario: Scenario) -> Report {
-    let (_never, stop) = oneshot::channel();
-    run_clients_until(scenario, stop).await
+impl Numbers {
+    /// Every number once, in order; `of` is told where not.
+    fn assert_whole(&self, of: &Client) {
+        let Self { doubled, reordered, gaps, lost, .. } = *self;
+        assert_eq!((doubled, reordered, gaps, lost), (0, 0, 0, 0), "{of:#?}");
+    }
 }
 
-/// Runs clients to their end, or until they are told to stop working and close.
+/// Clients whose process has begun and waits for its scenario. A token is issued when they can use it: Node's own
+/// beginning may take a good part of its life.
+pub struct Ready {
+    child: Child,
+    said: BufReader<ChildStdout>,
+}
+
+impl Ready {
+    pub async fn start() -> Self {
+        let mut child = node("client.mjs", "");
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        let read = tokio::time::timeout(Duration::from_secs(30), said.read_line(&mut line)).await;
+        read.expect("it begins").unwrap();
+        assert_eq!(line, "ready\n");
+        Self { child, said }
+    }
+
+    /// Runs them to their end.
+    pub async fn run(self, scenario: Scenario) -> Report {
+        let (_never, stop) = oneshot::channel();
+        self.run_until(scenario, stop).await
+    }
+
+    /// Runs them to their end, or until they are told to stop working and close.
+    pub async fn run_until(mut self, scenario: Scenario, stop: oneshot::Receiver<()>) -> Report {
+        let mut input = self.child.stdin.take().unwrap();
+        input.write_all(format!("{}\n", serde_json::to_string(&scenario).unwrap()).as_bytes()).await.unwrap();
+        let limit = Duration::from_secs_f64(scenario.seconds + 3.0 * scenario.settle + 30.0);
+        let mut line = String::new();
+        let running = async {
+            let read = self.said.read_line(&mut line);
+            tokio::pin!(read);
+            tokio::select! {
+                read = &mut read => return read,
+                Ok(()) = stop => {}
+            }
+            // One that ended meanwhile reads no more.
+            let _ = input.write_all(b"stop\n").await;
+            read.await
+        };
+        tokio::time::timeout(limit, running).await.expect("the clients end on their own").unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("no report: {error}\n{line}"))
+    }
+}
+
+/// Begins clients, and runs them to their end.
+pub async fn run_clients(scenario: Scenario) -> Report {
+    Ready::start().await.run(scenario).await
+}
+
+/// The same, or until they are told to stop working and close.
 pub async fn run_clients_until(scenario: Scenario, stop: oneshot::Receiver<()>) -> Report {
-    let mut child = node("client.mjs", &serde_json::to_string(&scenario).unwrap());
-    let mut input = child.stdin.take().unwrap();
-    let limit = Duration::from_secs_f64(scenario.seconds + 3.0 * scenario.settle + 30.0);
-    let running = async {
-        let output = child.wait_with_output();
-        tokio::pin!(output);
-        tokio::select! {
-            output = &mut output => return output,
-            Ok(()) = stop => {}
-        }
-        // One that ended meanwhile reads no more.
-        let _ = input.write_all(b"stop\n").await;
-        output.await
-    };
-    let output = tokio::time::timeout(limit, running).await.expect("the clients end on their own").unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let line = said.lines().last().unwrap_or_default();
-    serde_json::from_str(line).unwrap_or_else(|error| panic!("no report: {error}\n{said}"))
+    Ready::start().await.run_until(scenario, stop).await
 }

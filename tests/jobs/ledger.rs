@@ -91,6 +91,16 @@ impl Ledger {
         self.clients.get(name).unwrap_or_else(|| panic!("no {name} in {self:#?}"))
     }
 
+    /// How many tokens took the place of another, where each was asked for once, with the one before it, and none
+    /// was refused.
+    pub fn rotations(&self) -> usize {
+        for (nth, refresh) in self.refreshes.iter().enumerate() {
+            let Refresh { token, status, issued, .. } = *refresh;
+            assert_eq!((token, status, issued), (Some(nth), 200, Some(nth + 1)), "{self:#?}");
+        }
+        self.refreshes.len()
+    }
+
     /// Connections that the service closed since their token had ended.
     pub fn expired(&self) -> usize {
         let ends = self.clients.values().flat_map(|seen| &seen.connections).filter_map(|c| c.closed.as_ref());
@@ -102,6 +112,13 @@ impl Seen {
     /// Connections that have not ended.
     pub fn open(&self) -> usize {
         self.connections.iter().filter(|connection| connection.closed.is_none()).count()
+    }
+}
+
+impl Seen {
+    /// The tokens that its connections were made with.
+    pub fn tokens(&self) -> Vec<usize> {
+        self.connections.iter().map(|connection| connection.token).collect()
     }
 }
 

@@ -34,7 +34,8 @@ use tokio::{
 };
 
 pub use client::{
-    Client, How, KINDS, Kind, Leave, Numbers, Report, Scenario, Silent, Who, run_clients, run_clients_until,
+    Client, How, KINDS, Kind, Leave, Numbers, Ready, Report, Scenario, Silent, Who, run_clients,
+    run_clients_until,
 };
 pub use http::{Answer, send};
 pub use ledger::{Closed, Connection, Ledger, Refresh, Refused, Seen, Token, Work};

@@ -34,9 +34,12 @@ impl Sidecar {
     /// The same, with arguments and variables of one's own.
     pub async fn launch(configuration: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let file: PathBuf = directory.path().join("perennial.toml");
         let ports = "[listen]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n";
-        std::fs::write(&file, format!("{ports}{configuration}")).unwrap();
+        std::fs::write(file(&directory), format!("{ports}{configuration}")).unwrap();
+        Self::run(directory, arguments, variables).await
+    }
+
+    async fn run(directory: tempfile::TempDir, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         // `tests/all` names the release binary; a bare `cargo test` uses the one it built.
         let binary =
             std::env::var("PERENNIAL_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_perennial").into());
@@ -44,7 +47,7 @@ impl Sidecar {
             .args(["run", "--log-format", "json"])
             .args(arguments)
             .arg("--config")
-            .arg(&file)
+            .arg(file(&directory))
             .envs(variables.iter().copied())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
@@ -69,6 +72,21 @@ impl Sidecar {
             said
         });
         Self { port, admin, child, directory, log }
+    }
+
+    /// Kills it, as a machine does that is out of memory: its whole log.
+    ///
+    /// Then runs it again on its old ports, where its clients look for it.
+    pub async fn killed_and_run_again(self) -> (String, Self) {
+        self.signal("KILL");
+        let Self { port, admin, mut child, directory, log } = self;
+        child.wait().await.unwrap();
+        let text = std::fs::read_to_string(file(&directory)).unwrap();
+        let text = [port, admin]
+            .iter()
+            .fold(text, |text, port| text.replacen("\"127.0.0.1:0\"", &format!("\"127.0.0.1:{port}\""), 1));
+        std::fs::write(file(&directory), text).unwrap();
+        (log.await.unwrap(), Self::run(directory, &["--log-level", "info"], &[]).await)
     }
 
     /// Ends it with SIGTERM, which it must follow with status 0; its whole log.
@@ -96,10 +114,21 @@ impl Sidecar {
         (status.code(), self.log.await.unwrap())
     }
 
+    /// One series of its metrics.
+    pub async fn metric(&self, series: &str) -> f64 {
+        let (_, page) = self.ask("/metrics").await;
+        let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{series} is not there")).parse().unwrap()
+    }
+
     /// What the admin server answers: status and body.
     pub async fn ask(&self, path: &str) -> (u16, String) {
         ask(self.admin, path).await
     }
+}
+
+fn file(directory: &tempfile::TempDir) -> PathBuf {
+    directory.path().join("perennial.toml")
 }
 
 fn port(address: &serde_json::Value) -> u16 {
