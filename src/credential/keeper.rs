@@ -19,7 +19,8 @@
 //! 4. A failure leaves the current token in place, and is tried again after a wait with full jitter, from
 //!    half a second to half a minute, and sooner where the current token would end in that time.
 //! 5. `Retry-After` is honoured up to five minutes. A refusal that repeating cannot mend is tried again
-//!    after one to five minutes. A changed secret, and an operator, end either wait.
+//!    after one to five minutes, and sooner where the current token would end in that time. A changed secret,
+//!    and an operator, end either wait.
 //! 6. An answer that is empty, already expired, or a token that was rejected, is a failure. The current
 //!    token once more is none where it is not yet due; it is not published again, unless it now lives
 //!    longer, and then under its old generation: there is nothing to exchange.
@@ -359,7 +360,7 @@ impl Keeper {
             self.current.as_ref().filter(|token| !token.is_expired(now)).map(|token| token.remaining(now));
         let mut wait = match failure.kind {
             FailureKind::Passing => wait::backoff(self.failures, left.flatten(), &mut self.rng),
-            FailureKind::Terminal => wait::slow(self.failures, &mut self.rng),
+            FailureKind::Terminal => wait::slow(self.failures, left.flatten(), &mut self.rng),
         };
         if let Some(asked) = failure.retry_after {
             wait = wait.max(wait::asked(asked, &mut self.rng));

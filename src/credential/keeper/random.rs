@@ -120,7 +120,9 @@ impl Witness {
                 let hurried = self.keeper.again;
                 self.on(Event::Failed { ticket, failure }, false)?;
                 let asked = retry_after.unwrap_or_default().min(Duration::from_secs(300));
-                let least = if terminal { asked.max(Duration::from_secs(60)) } else { asked };
+                // A token that would end meanwhile does not let the source wait so long.
+                let lives = self.current.as_ref().is_some_and(|token| !token.is_expired(self.now));
+                let least = if terminal && !lives { asked.max(Duration::from_secs(60)) } else { asked };
                 self.not_before = (!hurried).then(|| self.now.mono + least);
                 Ok(())
             }

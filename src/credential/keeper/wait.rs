@@ -51,9 +51,13 @@ pub(super) fn backoff(failures: u32, left: Option<Duration>, rng: &mut fastrand:
 }
 
 /// After a refusal that repeating cannot mend.
-pub(super) fn slow(failures: u32, rng: &mut fastrand::Rng) -> Duration {
+///
+/// While the current token lives for `left`, it is repeated before that is over: a service may refuse because
+/// it was too early, and one that means it loses nothing by saying so a few times more.
+pub(super) fn slow(failures: u32, left: Option<Duration>, rng: &mut fastrand::Rng) -> Duration {
     let doubled = SLOW_FIRST.saturating_mul(1 << failures.min(10)).min(SLOW_MOST);
-    SLOW_FIRST + up_to(doubled.saturating_sub(SLOW_FIRST), rng)
+    let wait = SLOW_FIRST + up_to(doubled.saturating_sub(SLOW_FIRST), rng);
+    left.filter(|left| !left.is_zero()).map_or(wait, |left| wait.min((left / 2).max(URGENT)))
 }
 
 /// As long as the server asked, and a little more, so that not everybody comes back in the same moment.

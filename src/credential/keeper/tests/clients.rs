@@ -95,3 +95,16 @@ fn a_refusal_is_hopeless_where_no_token_is_left() {
     rig.demand(Some(3), Trigger::Expiry);
     assert!(hopeless(&rig));
 }
+
+#[test]
+fn a_refusal_is_asked_about_once_more_before_the_token_ends() {
+    // A service may refuse to renew a token that has more left than it allows.
+    let mut rig = adopted(Life::For(SECOND * 40), |_| {});
+    rig.until_deadline();
+    rig.refuse(FailureKind::Terminal, None);
+    let waited = rig.until_deadline();
+    assert!(waited < SECOND * 10, "the token ends in 10 to 14 s: {waited:?}");
+    assert_eq!(rig.fetches(), [Trigger::Schedule]);
+    rig.give("next", Life::For(SECOND * 40));
+    assert_eq!(rig.published(), Some(4));
+}
