@@ -138,23 +138,7 @@ impl Clients {
                 Some(token) => store.standing(&key, token, now).await?,
                 None => Standing::Unknown,
             };
-            let (key, begin, proven) = match standing {
-                Standing::Revoked => return Err(NotServed::Expired),
-                Standing::Grace { text, successor, generation, expires_wall } => {
-                    (successor, Ok(restored(&text, generation, expires_wall)), true)
-                }
-                Standing::Current { generation, expires_wall } => {
-                    (key, adopted(shown, generation, expires_wall), true)
-                }
-                Standing::Unknown => {
-                    let first = Generation::default().next();
-                    (
-                        key,
-                        if visitor.token.is_some() { adopted(shown, first, None) } else { Ok(Begin::Fetch) },
-                        false,
-                    )
-                }
-            };
+            let Found { key, begin, proven } = found(standing, key, visitor.token)?;
             let mut live = self.live();
             if let Some(tenant) = live.tenants.get(&key) {
                 let tenant = Arc::clone(tenant);
@@ -165,7 +149,6 @@ impl Clients {
                 // Its credential may have ended, or gone on to another token, since its standing was read.
                 continue;
             }
-            let begin = begin?;
             if let Begin::Adopt { issued, .. } = &begin
                 && issued.life.from(now).is_some_and(|left| left.is_zero())
             {
@@ -244,6 +227,34 @@ impl std::fmt::Debug for Clients {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Clients({})", self.common.route)
     }
+}
+
+/// What the standing of a client's token comes to.
+struct Found {
+    /// By which its credential is found, where it lives.
+    key: TokenKey,
+    /// With what it begins, where it does not.
+    begin: Begin,
+    /// Has anybody vouched for the token?
+    proven: bool,
+}
+
+/// A client without a token of its own has its credential fetched for it.
+fn found(standing: Standing<Successor>, key: TokenKey, shown: Option<&str>) -> Result<Found, NotServed> {
+    let first = Generation::default().next();
+    Ok(match (standing, shown) {
+        (Standing::Revoked, _) => return Err(NotServed::Expired),
+        (Standing::Grace { text, successor, generation, expires_wall }, _) => {
+            Found { key: successor, begin: restored(&text, generation, expires_wall), proven: true }
+        }
+        (Standing::Current { generation, expires_wall }, Some(shown)) => {
+            Found { key, begin: adopted(shown, generation, expires_wall)?, proven: true }
+        }
+        (Standing::Unknown, Some(shown)) => Found { key, begin: adopted(shown, first, None)?, proven: false },
+        (Standing::Current { .. } | Standing::Unknown, None) => {
+            Found { key, begin: Begin::Fetch, proven: false }
+        }
+    })
 }
 
 /// A credential that goes on with the token that a client shows.

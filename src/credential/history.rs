@@ -15,7 +15,7 @@
 //!    set; after a restart both are reckoned from the wall clock.
 //! 4. Asking changes nothing, so that made-up tokens cost nothing. Beyond its bound the history drops what would be
 //!    forgotten soonest, and says how many.
-//! 5. A change is drawn up first ([`Draft`]) and made afterwards ([`History::apply`]): a store writes it down
+//! 5. A change is drawn up first (`Draft`) and made afterwards (`History::apply`): a store writes it down
 //!    between the two.
 
 use std::{

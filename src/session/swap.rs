@@ -214,10 +214,10 @@ impl Session {
         self.epoch = self.fresh_epoch();
         let mut orphans = std::mem::take(&mut self.orphans);
         self.deliver(&mut orphans, now, out);
-        if let Some(close) = self.leaving.take() {
-            return self.client_closed(close, now, out);
-        }
         self.next_attempt(now, out);
+        if let Some(close) = self.leaving.take() {
+            self.client_closed(close, now, out);
+        }
     }
 
     /// What was kept for the client reaches it, or is kept on where it is away.

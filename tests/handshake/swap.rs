@@ -318,3 +318,21 @@ async fn a_service_that_never_answers_a_close_is_done_when_it_has_read_everythin
     let lost = "perennial_messages_lost_total{direction=\"down\",reason=\"discontinued\",route=\"jobs\"}";
     assert_eq!(stage.metric(lost).await, 0.0, "it said that it has read everything");
 }
+
+#[tokio::test]
+async fn a_client_that_leaves_between_two_connections_is_heard_to_its_end() {
+    let stage = Stage::set(Plan { more: "[route.session]\nswap = \"break\"", ..Plan::default() }).await;
+    let (mut client, mut old) = stage.client("T0").await;
+    stage.refresh("T0", "T1").await;
+    told_to_end(&mut old).await;
+    client.send(masked(TEXT, b"last words")).await;
+    client.send(masked(CLOSE, &close(1000, "bye"))).await;
+    let held = "perennial_messages_held_total{direction=\"up\",route=\"jobs\"}";
+    until("they are held", || stage.metric(held), |held| *held == 1.0).await;
+    old.send(bare(CLOSE, &close(1000, ""))).await;
+    let mut new = stage.replaced("T1").await;
+    assert_eq!(new.message().await.text(), "last words");
+    assert_eq!(new.ending().await, Some((1000, "bye".to_owned())));
+    new.send(bare(CLOSE, &close(1000, "bye"))).await;
+    assert_eq!(client.ending().await, Some((1000, "bye".to_owned())));
+}

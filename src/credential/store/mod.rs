@@ -8,7 +8,7 @@
 //! ```
 //!
 //! 1. No usable token is at rest, in memory or on disk: a token is a keyed hash, its successor's text is sealed
-//!    with the token itself ([`seal`]).
+//!    with the token itself (`seal`).
 //! 2. [`Store::supersede`] returns when the change is durable; nobody sees it before. After an error nothing
 //!    has changed.
 //! 3. Every method is async: a store that several processes share will have to ask over the network.
