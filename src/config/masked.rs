@@ -189,7 +189,7 @@ impl Page {
             Share::Client { identity } => {
                 self.text("share", "client");
                 let identity =
-                    identity.as_ref().map_or_else(|| "{client.token}".to_owned(), |text| text.shown(true));
+                    identity.as_ref().map_or_else(|| "{client.token}".to_owned(), |text| text.shown(false));
                 self.text("identity", identity);
             }
         }

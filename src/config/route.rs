@@ -6,8 +6,8 @@ use http::HeaderName;
 use toml::de::DeValue;
 
 use super::{
-    ClientGate, DialectKind, Endpoint, HttpRoute, Overlap, Placement, Route, SessionPolicy, Swap, Template,
-    Upstream, UpstreamTls, client,
+    ClientGate, DialectKind, Endpoint, HttpRoute, Overlap, Placement, Route, SessionPolicy, Share, Swap,
+    Template, Upstream, UpstreamTls, client,
     endpoint::Schemes,
     keys::{self, Keys},
     raw::{Found, Section},
@@ -74,7 +74,8 @@ fn route(section: &Section<'_>, number: usize) -> Option<Parsed> {
     let handshake = section.table("handshake", &keys::HANDSHAKE);
     let placement = handshake.as_ref().map(|table| placement(table, client.token.is_some()));
     let swaps = dialect.as_ref().is_none_or(|dialect| dialect.value == DialectKind::Handshake);
-    let session = session(section, swaps);
+    let each = matches!(&token, Some(Some(token)) if matches!(token.share, Share::Client { .. }));
+    let session = session(section, swaps, each);
     let http = http(section, client.token.is_some());
     if let Some(dialect) = &dialect {
         fits(section, dialect, handshake.as_ref(), &client);
@@ -282,7 +283,7 @@ pub(super) fn header_value(template: &Template) -> Result<(), String> {
     Err("a header cannot hold line breaks or control characters".to_owned())
 }
 
-fn session(section: &Section<'_>, swaps: bool) -> SessionPolicy {
+fn session(section: &Section<'_>, swaps: bool, each: bool) -> SessionPolicy {
     let table = section.table("session", &keys::SESSION);
     let table = table.as_ref();
     let ten = Duration::from_secs(10);
@@ -291,6 +292,10 @@ fn session(section: &Section<'_>, swaps: bool) -> SessionPolicy {
         for key in ["park", "overlap", "swap"].into_iter().filter(|key| table.has(key)) {
             table.problem_at(&table.span_of(key), key, ONLY_HANDSHAKE);
         }
+    }
+    if let Some(table) = table.filter(|table| swaps && !each && table.has("park")) {
+        let message = "needs share = \"client\" in [route.token]: nothing else tells whose the upstream is";
+        table.problem_at(&table.span_of("park"), "park", message);
     }
     let word =
         |key, words: &'static [&'static str; 2]| table.and_then(|t| t.value(key, |v| one_of(v, words, &[])));

@@ -265,6 +265,7 @@ fn all_problems_are_named_at_once() {
     );
 }
 
+mod clients;
 mod places;
 mod refusals;
 
