@@ -10,7 +10,7 @@ use crate::{
         beside,
         http::{ask, handshake},
         resident, until,
-        ws::Wire,
+        ws::{CLOSE, PING, PONG, TEXT, Wire, bare, close, masked},
     },
 };
 
@@ -37,6 +37,21 @@ async fn make_up(port: u16, nth: &AtomicUsize, most: usize) {
     }
 }
 
+/// An honest connection at the service: every message comes back, and a Ping is answered.
+async fn serve(mut theirs: Wire) {
+    while let Some(frame) = theirs.frame().await {
+        let answer = if frame.opcode() == PING { PONG } else { frame.opcode() };
+        if theirs.try_send(&bare(answer, &frame.payload)).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn echoes(client: &mut Wire, text: &str) {
+    client.send(masked(TEXT, text.as_bytes())).await;
+    assert_eq!(client.message().await.text(), text);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn made_up_tokens_cost_an_honest_client_nothing() {
     let before = "[limits]\nhistory = \"64KiB\"\nsessions = 100\n";
@@ -44,17 +59,17 @@ async fn made_up_tokens_cost_an_honest_client_nothing() {
     let stage = Stage::set_in(before, plan).await;
     // An honest client with a history: T0 was superseded by T1, which is in use.
     let (mut client, mut theirs) = stage.client("T0").await;
-    theirs.send(crate::support::ws::bare(8, &crate::support::ws::close(4401, ""))).await;
+    theirs.send(bare(CLOSE, &close(4401, ""))).await;
     stage.refresh("T0", "T1").await;
     let mut theirs = stage.replaced("T1").await;
     up(&mut client, &mut theirs, "before").await;
     let Stage { service, endpoint, sidecar } = stage;
-    let (sent, honest) = tokio::sync::mpsc::channel::<Wire>(1);
+    beside(serve(theirs));
     let refusing = beside(async move {
         loop {
             let asked = service.asked().await;
             if asked.head.target().ends_with("token=T1") {
-                let _ = sent.send(choose(asked, "T1").await).await;
+                beside(serve(choose(asked, "T1").await));
                 continue;
             }
             let mut wire = asked.wire;
@@ -78,12 +93,11 @@ async fn made_up_tokens_cost_an_honest_client_nothing() {
     );
     assert!(grown <= GROWTH, "{grown} bytes more");
     // The honest one notices nothing, and its old token is still known for what it is.
-    up(&mut client, &mut theirs, "after").await;
+    echoes(&mut client, "after").await;
     let more = "Sec-WebSocket-Protocol: auth.T0\r\n";
-    let (answer, _back) = ask(port, handshake("/ws?jobId=7&token=T0", more)).await;
+    let (answer, mut back) = ask(port, handshake("/ws?jobId=7&token=T0", more)).await;
     assert_eq!(answer.status(), 101, "{answer:?}");
-    let mut honest = honest;
-    assert!(honest.recv().await.is_some(), "served on its current token");
+    echoes(&mut back, "served on its current token").await;
     let credentials = || async {
         let (_, page) = sidecar.ask("/metrics").await;
         let line = page
