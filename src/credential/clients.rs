@@ -269,7 +269,7 @@ fn adopted(token: &str, generation: Generation, expires_wall: Option<Duration>) 
 /// A credential that goes on with the successor of the token that a client shows.
 fn restored(text: &Successor, generation: Generation, expires_wall: Option<Duration>) -> Begin {
     let life = expires_wall.map_or(Life::Unknown, |wall| Life::Until { wall, at_most: None });
-    Begin::Adopt { issued: Issued { text: text.expose().to_owned(), life }, generation }
+    Begin::Adopt { issued: Issued::new(text.expose().to_owned(), life), generation }
 }
 
 impl Lease {

@@ -359,7 +359,9 @@ impl Keeper {
         let left =
             self.current.as_ref().filter(|token| !token.is_expired(now)).map(|token| token.remaining(now));
         let mut wait = match failure.kind {
-            FailureKind::Passing => wait::backoff(self.failures, left.flatten(), &mut self.rng),
+            FailureKind::Passing | FailureKind::Lost | FailureKind::Elsewhere => {
+                wait::backoff(self.failures, left.flatten(), &mut self.rng)
+            }
             FailureKind::Terminal => wait::slow(self.failures, left.flatten(), &mut self.rng),
         };
         if let Some(asked) = failure.retry_after {

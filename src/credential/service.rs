@@ -317,7 +317,7 @@ impl Task {
     async fn run(mut self) {
         self.asked_with = look(&self.source).await;
         let begin = match self.begin.take() {
-            Some(Begin::Adopt { issued: Issued { text, life }, generation }) => {
+            Some(Begin::Adopt { issued: Issued { text, life, .. }, generation }) => {
                 Event::Adopted { fetched: Fetched { text, life }, generation }
             }
             Some(Begin::Fetch) | None => Event::Started,
@@ -363,7 +363,7 @@ impl Task {
     async fn answered(&mut self, answer: Result<Issued, SourceError>) {
         let Some(Fetching { ticket, .. }) = self.fetch.take() else { return };
         let event = match answer {
-            Ok(Issued { text, life }) => Event::Fetched { ticket, fetched: Fetched { text, life } },
+            Ok(Issued { text, life, .. }) => Event::Fetched { ticket, fetched: Fetched { text, life } },
             Err(error) => Event::Failed { ticket, failure: error.into() },
         };
         self.tell(event).await;
@@ -399,7 +399,7 @@ impl Task {
     fn start(&mut self, ticket: u64, now: Now) {
         let source = self.source.clone();
         let client = self.credential.values.load_full();
-        let asking = Asking { current: self.credential.current(), client };
+        let asking = Asking { current: self.credential.current(), client, refresh_token: None };
         let deadline = now.mono + self.timeout;
         let answer = Box::pin(async move {
             // A source keeps to its deadline; this holds even where one does not.

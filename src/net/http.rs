@@ -32,6 +32,16 @@ pub enum HttpError {
     Late,
 }
 
+impl HttpError {
+    /// Can the server have read the request, and have acted on it?
+    pub fn may_have_arrived(&self) -> bool {
+        match self {
+            Self::Dial(_) => false,
+            Self::Exchange { .. } | Self::TooLarge { .. } | Self::Late => true,
+        }
+    }
+}
+
 /// Sends `request` (its URI in origin form) and reads the whole answer, at most `limit` bytes of body.
 ///
 /// `Host` is the dialer's, unless the request has one.

@@ -104,6 +104,11 @@ impl FetchFailure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
     Passing,
+    /// The answer may have been given and lost on its way, with a refresh token in it that nobody has now. A server
+    /// that allows for this does so for seconds only.
+    Lost,
+    /// Another process is asking at this moment: its answer will be ours.
+    Elsewhere,
     /// `invalid_client`, `invalid_grant`, 401, 403: somebody has to change something.
     Terminal,
 }

@@ -60,7 +60,7 @@ impl AblyKey {
         let text = jsonwebtoken::encode(&header, &claims, &secret)
             .map_err(|_| SourceError::terminal("the key cannot sign a token"))?;
         let life = Life::Until { wall: Duration::from_secs(exp), at_most: Some(self.ttl) };
-        Ok(Issued { text, life })
+        Ok(Issued::new(text, life))
     }
 
     /// The key, to be compared with what it was.

@@ -14,6 +14,7 @@ use std::{fmt, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 use crate::credential::keeper::Life;
 
@@ -35,11 +36,22 @@ pub enum Answer {
     },
 }
 
-/// A token, and how long it lives.
+/// A token, how long it lives, and what came with it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Issued {
     pub text: String,
     pub life: Life,
+    /// From now on the next token is asked for with this one. It cannot be asked for twice.
+    pub refresh_token: Option<Zeroizing<String>>,
+    /// Another process asked for it: there was no request.
+    pub taken_over: bool,
+}
+
+impl Issued {
+    /// A token with which nothing else came.
+    pub fn new(text: String, life: Life) -> Self {
+        Self { text, life, refresh_token: None, taken_over: false }
+    }
 }
 
 impl fmt::Debug for Issued {
@@ -132,7 +144,7 @@ pub fn bare(text: &str) -> Result<Issued, BadAnswer> {
         return Err(BadAnswer::Empty);
     }
     sound(text)?;
-    Ok(Issued { text: text.to_owned(), life: jwt_life(text) })
+    Ok(Issued::new(text.to_owned(), jwt_life(text)))
 }
 
 /// The code of an error that came with a status of its own, if it is one that may be shown.
@@ -156,7 +168,7 @@ fn object(fields: &Map<String, Value>) -> Result<Answer, BadAnswer> {
         return Err(BadAnswer::Empty);
     }
     sound(text)?;
-    Ok(Answer::Token(Issued { text: text.clone(), life: life(fields)?.unwrap_or_else(|| jwt_life(text)) }))
+    Ok(Answer::Token(Issued::new(text.clone(), life(fields)?.unwrap_or_else(|| jwt_life(text)))))
 }
 
 fn token_request(fields: &Map<String, Value>) -> Result<Answer, BadAnswer> {

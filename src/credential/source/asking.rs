@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use crate::{
     config::{Name, Template},
     credential::token::Token,
@@ -16,6 +18,8 @@ pub struct ClientValues(Vec<(Name, Box<str>)>);
 pub struct Asking {
     pub current: Option<Arc<Token>>,
     pub client: Arc<ClientValues>,
+    /// What took the place of the configured refresh token, where one did.
+    pub refresh_token: Option<Arc<Zeroizing<String>>>,
 }
 
 impl ClientValues {

@@ -82,6 +82,16 @@ impl Source {
         }
     }
 
+    /// What names the chain of refresh tokens that each answer may go on with: the endpoint, the client and the
+    /// configured first of them. `None` where the source takes none, or where it cannot be read.
+    ///
+    /// It is a secret.
+    pub fn lineage(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Http(_) | Self::AblyKey(_) | Self::File(_) | Self::Static(_) => None,
+        }
+    }
+
     /// All that the source is asked with, to be hashed and compared; `None` where it cannot be read.
     ///
     /// It is a secret.
@@ -96,6 +106,11 @@ impl Source {
 }
 
 impl SourceError {
+    /// The request went out and its answer did not come whole: the source may have acted on it.
+    pub fn lost(reason: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Lost, retry_after: None, reason: reason.into() }
+    }
+
     /// It may mend itself.
     pub fn passing(reason: impl Into<String>) -> Self {
         Self { kind: FailureKind::Passing, retry_after: None, reason: reason.into() }
