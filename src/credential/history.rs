@@ -37,7 +37,7 @@ mod tests;
 
 pub(super) use draft::{Changes, Draft};
 use record::Dated;
-pub(super) use record::{Moment, Record, State, Superseded};
+pub(super) use record::{Moment, Record, State, Superseded, millis};
 
 /// Stands for a token: a keyed hash, from which nobody gets back to it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -42,7 +42,7 @@ const TOGETHER: usize = 1024;
 const SWEPT: usize = 4096;
 
 /// A history on disk.
-pub struct Disk(Arc<Shared>);
+pub(super) struct Disk(Arc<Shared>);
 
 struct Shared {
     index: Index,
@@ -115,6 +115,27 @@ impl Disk {
         }
     }
 
+    /// The sealed grant of a lineage.
+    pub(super) async fn grant(&self, key: TokenKey) -> Result<Option<Vec<u8>>, StoreError> {
+        let turn = self.turn().await?;
+        self.in_turn(turn, move |shared| shared.with_table(|table| table.grant(&key))).await?
+    }
+
+    /// Keeps it in the place of an earlier one; durable when it returns.
+    pub(super) async fn keep(
+        &self,
+        key: TokenKey,
+        number: u64,
+        sealed: Vec<u8>,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        let turn = self.turn().await?;
+        self.in_turn(turn, move |shared| {
+            shared.with_table(|table| table.keep_grant(&key, number, &sealed, now))
+        })
+        .await?
+    }
+
     pub(super) async fn sweep(&self, now: Now) -> Result<(), StoreError> {
         let turn = self.turn().await?;
         self.in_turn(turn, move |shared| shared.sweep(now)).await?
@@ -168,6 +189,7 @@ impl Shared {
     }
 
     fn sweep(&self, now: Now) -> Result<(), StoreError> {
+        self.with_table(|table| table.forget_grants(now))?;
         loop {
             let mut all = true;
             let swept = || {
@@ -199,6 +221,16 @@ impl Shared {
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.index.apply(changes, now);
         Ok(())
+    }
+
+    /// Does something with the database that the index knows nothing of.
+    fn with_table<T>(&self, work: impl FnOnce(&Table) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut held = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let answer = work(held.ready(&self.index)?);
+        if answer.is_err() {
+            held.table = None;
+        }
+        answer
     }
 
     fn queue(&self) -> MutexGuard<'_, VecDeque<Waiting>> {

@@ -55,6 +55,10 @@ impl Index {
         TokenKey(hashed(&self.key, &[scope.as_bytes(), identity.as_bytes(), token.as_bytes()]))
     }
 
+    pub(super) fn lineage(&self, scope: &str, secret: &[u8]) -> TokenKey {
+        TokenKey(hashed(&self.key, &[b"lineage", scope.as_bytes(), secret]))
+    }
+
     pub(super) fn standing(&self, key: &TokenKey, presented: &str, now: Now) -> Standing<Successor> {
         let standing = self.history().standing(key, now);
         match standing {

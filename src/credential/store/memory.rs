@@ -1,6 +1,9 @@
 //! The store that ends with the process.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use super::{
     StoreError,
@@ -8,27 +11,53 @@ use super::{
 };
 use crate::{
     clock::Now,
-    credential::history::{Change, Changes, History},
+    credential::history::{Change, Changes, History, TokenKey},
 };
 
 /// So much is swept at once.
 const SWEPT: usize = 1024;
 
 /// A history in memory.
-pub struct Memory {
+pub(super) struct Memory {
     index: Index,
     /// Held by who changes it, from the draft to the change.
     turn: Mutex<()>,
+    grants: Grants,
+}
+
+/// The newest grant of each lineage, sealed. There are as many as the configuration had secrets since the start.
+#[derive(Default)]
+pub(super) struct Grants(Mutex<HashMap<TokenKey, (u64, Vec<u8>)>>);
+
+impl Grants {
+    pub(super) fn get(&self, key: &TokenKey) -> Option<Vec<u8>> {
+        self.kept().get(key).map(|(_, sealed)| sealed.clone())
+    }
+
+    pub(super) fn put(&self, key: TokenKey, number: u64, sealed: Vec<u8>) {
+        let mut kept = self.kept();
+        if kept.get(&key).is_none_or(|(known, _)| *known <= number) {
+            kept.insert(key, (number, sealed));
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, HashMap<TokenKey, (u64, Vec<u8>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Memory {
     pub(super) fn new(history_bytes: usize) -> Result<Self, StoreError> {
         let history = History::new(history_bytes, Now::read());
-        Ok(Self { index: Index::new(&new_key()?, history), turn: Mutex::new(()) })
+        Ok(Self { index: Index::new(&new_key()?, history), turn: Mutex::new(()), grants: Grants::default() })
     }
 
     pub(super) fn index(&self) -> &Index {
         &self.index
+    }
+
+    pub(super) fn grants(&self) -> &Grants {
+        &self.grants
     }
 
     pub(super) fn take(&self, change: &Change) {

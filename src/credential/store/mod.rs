@@ -1,19 +1,22 @@
-//! The store: the history of the clients' tokens, in memory alone or on disk as well.
+//! The store: what the next process has to know. In memory alone, or on disk as well.
 //!
 //! ```text
-//!   key ───────────────► a keyed hash, with the store's own key
-//!   standing ──────────► index ──► history (pure), in memory for both
-//!   supersede, sweep ──► memory: index
-//!                        disk:   turn ──► draft ──► database, durable ──► index
+//!   the history of the clients' tokens                  the grants of sources that give each answer once
+//!
+//!   key ───────────────► a keyed hash                   lineage ──► a keyed hash, and a seal
+//!   standing ──────────► index ──► history (pure)       lease ────► who asks now
+//!   supersede, sweep ──► memory: index                  grant ────► the newest
+//!                        disk:   turn ──► draft         keep ─────► memory, or disk, durable
+//!                        ──► database ──► index
 //! ```
 //!
 //! 1. No usable token is at rest, in memory or on disk: a token is a keyed hash, its successor's text is sealed
-//!    with the token itself (`seal`).
-//! 2. [`Store::supersede`] returns when the change is durable; nobody sees it before. After an error nothing
-//!    has changed.
-//! 3. Every method is async: a store that several processes share will have to ask over the network.
+//!    with the token itself (`seal`), and a grant with the operator's secret (`grant`).
+//! 2. [`Store::supersede`] and [`Store::keep`] return when the change is durable; nobody sees it before. After an
+//!    error nothing has changed.
+//! 3. Every method is async: a store that several processes share has to ask over the network.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     history::{Change, Seen, Standing, Supersession, TokenKey},
@@ -24,7 +27,9 @@ use crate::{clock::Now, config::StateConfig};
 mod disk;
 mod error;
 mod file;
+mod grant;
 mod index;
+mod local;
 mod memory;
 mod row;
 mod seal;
@@ -34,11 +39,18 @@ mod tests;
 
 use disk::Disk;
 pub use error::StoreError;
+pub use grant::{Grant, Granted, LEASE, Leased, Lineage, RefreshLease};
+use local::Local;
 use memory::Memory;
 pub use seal::Successor;
 
-/// Where the history of the clients' tokens is kept.
-pub enum Store {
+/// Where the history of the clients' tokens is kept, and what sources gave.
+pub struct Store {
+    kept: Kept,
+    local: Arc<Local>,
+}
+
+enum Kept {
     /// For as long as the process lives.
     Memory(Box<Memory>),
     /// Over its end as well.
@@ -65,17 +77,18 @@ pub struct Supersede<'t> {
 impl Store {
     /// Opens the store, and loads what it remembers; at most `history_bytes` of it. Blocks: it is for the start.
     pub fn open(config: &StateConfig, history_bytes: usize) -> Result<Self, StoreError> {
-        Ok(match config {
-            StateConfig::Memory => Self::Memory(Box::new(Memory::new(history_bytes)?)),
-            StateConfig::Disk { path } => Self::Disk(Disk::open(path, history_bytes)?),
-        })
+        let kept = match config {
+            StateConfig::Memory => Kept::Memory(Box::new(Memory::new(history_bytes)?)),
+            StateConfig::Disk { path } => Kept::Disk(Disk::open(path, history_bytes)?),
+        };
+        Ok(Self { kept, local: Arc::default() })
     }
 
     /// What stands for a token: of a route (`scope`) and the `identity` of its client.
     pub fn key(&self, scope: &str, identity: &str, token: &str) -> TokenKey {
-        match self {
-            Self::Memory(memory) => memory.index().key(scope, identity, token),
-            Self::Disk(disk) => disk.index().key(scope, identity, token),
+        match &self.kept {
+            Kept::Memory(memory) => memory.index().key(scope, identity, token),
+            Kept::Disk(disk) => disk.index().key(scope, identity, token),
         }
     }
 
@@ -87,9 +100,9 @@ impl Store {
         presented: &str,
         now: Now,
     ) -> Result<Standing<Successor>, StoreError> {
-        Ok(match self {
-            Self::Memory(memory) => memory.index().standing(key, presented, now),
-            Self::Disk(disk) => disk.index().standing(key, presented, now),
+        Ok(match &self.kept {
+            Kept::Memory(memory) => memory.index().standing(key, presented, now),
+            Kept::Disk(disk) => disk.index().standing(key, presented, now),
         })
     }
 
@@ -112,33 +125,113 @@ impl Store {
     }
 
     async fn take(&self, change: Change) -> Result<(), StoreError> {
-        match self {
-            Self::Memory(memory) => {
+        match &self.kept {
+            Kept::Memory(memory) => {
                 memory.take(&change);
                 Ok(())
             }
-            Self::Disk(disk) => disk.take(change).await,
+            Kept::Disk(disk) => disk.take(change).await,
         }
     }
 
     /// Forgets what is to be forgotten, and drops what was sealed for tokens whose grace is over. Each change does
     /// a little of it; this does the rest, once a minute or so.
     pub async fn sweep(&self, now: Now) -> Result<(), StoreError> {
-        match self {
-            Self::Memory(memory) => {
+        match &self.kept {
+            Kept::Memory(memory) => {
                 memory.sweep(now);
                 Ok(())
             }
-            Self::Disk(disk) => disk.sweep(now).await,
+            Kept::Disk(disk) => disk.sweep(now).await,
+        }
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    fn on_disk(disk: Disk) -> Self {
+        Self { kept: Kept::Disk(disk), local: Arc::default() }
+    }
+
+    fn disk(&self) -> Option<&Disk> {
+        match &self.kept {
+            Kept::Disk(disk) => Some(disk),
+            Kept::Memory(_) => None,
+        }
+    }
+}
+
+/// What sources gave.
+impl Store {
+    /// What stands for a chain of grants that `secret` names, within `scope`.
+    pub fn lineage(&self, scope: &str, secret: &[u8]) -> Lineage {
+        let key = match &self.kept {
+            Kept::Memory(memory) => memory.index().lineage(scope, secret),
+            Kept::Disk(disk) => disk.index().lineage(scope, secret),
+        };
+        Lineage::new(key, secret)
+    }
+
+    /// Does it outlive the process?
+    pub fn is_durable(&self) -> bool {
+        match self.kept {
+            Kept::Memory(_) => false,
+            Kept::Disk(_) => true,
+        }
+    }
+
+    /// Asks for the right to ask.
+    #[expect(clippy::unused_async, reason = "a store that processes share will ask over the network")]
+    pub async fn lease(&self, lineage: &Lineage) -> Result<Leased, StoreError> {
+        Ok(self.local.lease(lineage))
+    }
+
+    /// Says that whoever has the lease is alive: to be done every third of [`LEASE`].
+    #[expect(clippy::unused_async, reason = "a store that processes share will ask over the network")]
+    pub async fn renew(&self, _lineage: &Lineage, _lease: &RefreshLease) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Gives the lease back, so that nobody waits for its end.
+    #[expect(clippy::unused_async, reason = "a store that processes share will ask over the network")]
+    pub async fn release(&self, _lineage: &Lineage, lease: RefreshLease) {
+        drop(lease);
+    }
+
+    /// The newest grant; `None` where there is none yet.
+    pub async fn grant(&self, lineage: &Lineage) -> Result<Option<Grant>, StoreError> {
+        let sealed = match &self.kept {
+            Kept::Memory(memory) => memory.grants().get(&lineage.key),
+            Kept::Disk(disk) => disk.grant(lineage.key).await?,
+        };
+        // What does not unseal is nobody's: a bit of it was changed.
+        Ok(sealed.and_then(|sealed| Grant::unsealed(lineage, &sealed)))
+    }
+
+    /// Keeps a grant; durable when it returns. One with an earlier number is not taken, and that is no error.
+    pub async fn keep(
+        &self,
+        lineage: &Lineage,
+        _lease: &RefreshLease,
+        grant: &Grant,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        let sealed = grant.sealed(lineage)?;
+        match &self.kept {
+            Kept::Memory(memory) => {
+                memory.grants().put(lineage.key, grant.number, sealed);
+                Ok(())
+            }
+            Kept::Disk(disk) => disk.keep(lineage.key, grant.number, sealed, now).await,
         }
     }
 }
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Memory(_) => "Store(memory)",
-            Self::Disk(_) => "Store(disk)",
+        f.write_str(match &self.kept {
+            Kept::Memory(_) => "Store(memory)",
+            Kept::Disk(_) => "Store(disk)",
         })
     }
 }

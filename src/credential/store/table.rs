@@ -5,6 +5,7 @@ use std::{
     io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use redb::{
@@ -19,14 +20,22 @@ use super::{
 };
 use crate::{
     clock::Now,
-    credential::history::{History, Record, TokenKey},
+    credential::history::{History, Record, TokenKey, millis},
 };
 
-/// Counted up with every change of [`ROWS`] or of [`FACTS`].
-const SCHEMA: u32 = 1;
+/// Counted up with every change of [`ROWS`], of [`GRANTS`] or of [`FACTS`].
+const SCHEMA: u32 = 2;
+/// Had no grants; it is made one of this version when it is opened.
+const WITHOUT_GRANTS: u32 = 1;
 const FACTS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("perennial");
 const SCHEMA_FACT: &str = "schema";
 const KEY_FACT: &str = "key";
+
+/// A grant: its number, when it was kept (milliseconds of the wall clock), and it itself, sealed.
+type GrantRow = (u64, u64, &'static [u8]);
+const GRANTS: TableDefinition<'static, [u8; 32], GrantRow> = TableDefinition::new("grants");
+/// A grant that was not replaced for so long belongs to nobody any more.
+const FORGOTTEN: Duration = Duration::from_secs(400 * 24 * 3600);
 
 /// Of pages, in bytes. All that is asked for is in memory anyway; this serves the changes.
 const CACHE: usize = 8 << 20;
@@ -61,7 +70,9 @@ impl Table {
             begin(&database, &new_key()?).map_err(|error| unwritten(file, &error))?;
         }
         let (schema, key) = facts(&database).map_err(|error| unread(file, error))?;
-        if schema != SCHEMA {
+        if schema == WITHOUT_GRANTS {
+            begin(&database, &key).map_err(|error| unwritten(file, &error))?;
+        } else if schema != SCHEMA {
             return Err(StoreError::Schema { file: file.to_owned(), found: schema, known: SCHEMA });
         }
         Ok(Self { file: file.to_owned(), database, key })
@@ -84,6 +95,56 @@ impl Table {
         rows: impl Iterator<Item = (&'r TokenKey, Option<&'r Record>)>,
     ) -> Result<(), StoreError> {
         self.commit(rows).map_err(|error| unwritten(&self.file, &error))
+    }
+
+    /// The sealed grant of a lineage.
+    pub(super) fn grant(&self, key: &TokenKey) -> Result<Option<Vec<u8>>, StoreError> {
+        let read = || -> Result<_, Error> {
+            let table = self.database.begin_read()?.open_table(GRANTS)?;
+            Ok(table.get(&key.0)?.map(|row| row.value().2.to_vec()))
+        };
+        read().map_err(|error| unread(&self.file, error))
+    }
+
+    /// Keeps a grant, unless there is a later one.
+    pub(super) fn keep_grant(
+        &self,
+        key: &TokenKey,
+        number: u64,
+        sealed: &[u8],
+        now: Now,
+    ) -> Result<(), StoreError> {
+        let write = || -> Result<(), Error> {
+            let transaction = self.database.begin_write()?;
+            {
+                let mut table = transaction.open_table(GRANTS)?;
+                let known = table.get(&key.0)?.map(|row| row.value().0);
+                if known.is_none_or(|known| known <= number) {
+                    table.insert(&key.0, (number, millis(now.wall), sealed))?;
+                }
+            }
+            Ok(transaction.commit()?)
+        };
+        write().map_err(|error| unwritten(&self.file, &error))
+    }
+
+    /// Forgets grants that nobody went on with for [`FORGOTTEN`]: those of secrets that were replaced.
+    pub(super) fn forget_grants(&self, now: Now) -> Result<(), StoreError> {
+        let since = millis(now.wall.saturating_sub(FORGOTTEN));
+        let old = || -> Result<bool, Error> {
+            let table = self.database.begin_read()?.open_table(GRANTS)?;
+            let mut rows = table.iter()?;
+            Ok(rows.any(|row| row.is_ok_and(|(_, row)| row.value().1 < since)))
+        };
+        let forget = || -> Result<(), Error> {
+            let transaction = self.database.begin_write()?;
+            transaction.open_table(GRANTS)?.retain(|_, (_, used, _)| used >= since)?;
+            Ok(transaction.commit()?)
+        };
+        if old().map_err(|error| unread(&self.file, error))? {
+            forget().map_err(|error| unwritten(&self.file, &error))?;
+        }
+        Ok(())
     }
 
     fn commit<'r>(
@@ -137,6 +198,7 @@ fn begin(database: &Database, key: &StoreKey) -> Result<(), Error> {
         facts.insert(SCHEMA_FACT, SCHEMA.to_be_bytes().as_slice())?;
         facts.insert(KEY_FACT, key.as_slice())?;
         transaction.open_table(ROWS)?;
+        transaction.open_table(GRANTS)?;
     }
     Ok(transaction.commit()?)
 }
@@ -144,7 +206,7 @@ fn begin(database: &Database, key: &StoreKey) -> Result<(), Error> {
 /// The schema and the key.
 fn facts(database: &Database) -> Result<(u32, StoreKey), Error> {
     let transaction = database.begin_read()?;
-    let known = |name: &str| name == FACTS.name() || name == ROWS.name();
+    let known = |name: &str| [FACTS.name(), ROWS.name(), GRANTS.name()].contains(&name);
     if transaction.list_tables()?.any(|table| !known(table.name())) {
         return Err(Error::Corrupted("it has tables of somebody else".to_owned()));
     }

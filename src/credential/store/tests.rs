@@ -22,6 +22,7 @@ use crate::credential::history::Standing;
 
 mod broken;
 mod files;
+mod grants;
 mod killed;
 mod seen;
 
@@ -92,9 +93,9 @@ impl Rig {
     }
 
     fn commits(&self) -> u64 {
-        match &self.store {
-            Store::Memory(_) => 0,
-            Store::Disk(disk) => disk.commits(),
+        match self.store.disk() {
+            None => 0,
+            Some(disk) => disk.commits(),
         }
     }
 }
@@ -187,7 +188,7 @@ async fn what_is_over_at_the_start_is_dropped_at_once() {
     drop(rig);
     for _ in 0..2 {
         let rig = Rig::disk(directory.path());
-        let Store::Disk(disk) = &rig.store else { panic!("on disk") };
+        let disk = rig.store.disk().expect("on disk");
         let record = format!("{:?}", disk.index().history().record(&key).unwrap().state);
         assert_eq!(record, "Revoked");
         assert_eq!(rig.standings("a", 0..=1).await, "revoked, current 1");
@@ -258,7 +259,7 @@ fn rows(directory: &TempDir) -> u64 {
 async fn changes_that_wait_together_share_a_commit() {
     const MANY: u64 = 600;
     let directory = tempfile::tempdir().unwrap();
-    let rig = std::sync::Arc::new(Rig::disk(directory.path()));
+    let rig = Arc::new(Rig::disk(directory.path()));
     let tasks = tokio_util::task::TaskTracker::new();
     let all: Vec<_> = (0..MANY)
         .map(|client| {
@@ -270,7 +271,7 @@ async fn changes_that_wait_together_share_a_commit() {
         one.await.unwrap().unwrap();
     }
     assert!(rig.commits() <= MANY / 10, "{} commits", rig.commits());
-    let rig = std::sync::Arc::into_inner(rig).unwrap();
+    let rig = Arc::into_inner(rig).unwrap();
     let now = rig.now;
     drop(rig);
     let rig = Rig { now, ..Rig::disk(directory.path()) };
@@ -298,7 +299,7 @@ async fn a_change_that_nobody_waits_for_holds_up_nobody() {
 async fn a_change_that_was_given_up_in_the_queue_is_not_made() {
     let directory = tempfile::tempdir().unwrap();
     let rig = Rig::disk(directory.path());
-    let Store::Disk(disk) = &rig.store else { panic!("on disk") };
+    let disk = rig.store.disk().expect("on disk");
     let turn = disk.turn().await.unwrap();
     let mut given_up = Box::pin(rig.supersede("gone", 1));
     assert!(futures_util::poll!(&mut given_up).is_pending());
@@ -315,9 +316,9 @@ async fn no_token_is_in_the_file_or_in_memory() {
     for generation in 1..=50 {
         rig.supersede("a", generation).await.unwrap();
     }
-    let history = match &rig.store {
-        Store::Disk(disk) => format!("{:?}", disk.index().history().record(&rig.key(&token("a", 49)))),
-        Store::Memory(_) => String::new(),
+    let history = match rig.store.disk() {
+        Some(disk) => format!("{:?}", disk.index().history().record(&rig.key(&token("a", 49)))),
+        None => String::new(),
     };
     assert!(history.contains("Superseded") && !history.contains("CANARY"), "{history}");
     drop(rig);

@@ -82,7 +82,7 @@ impl StorageBackend for Faulty {
 
 fn faulty(directory: &TempDir) -> (Rig, Arc<Hand>) {
     let (disk, hand) = with_writes(directory, u64::MAX);
-    (Rig::of(Store::Disk(disk.unwrap())), hand)
+    (Rig::of(Store::on_disk(disk.unwrap())), hand)
 }
 
 fn with_writes(directory: &TempDir, left: u64) -> (Result<Disk, StoreError>, Arc<Hand>) {

@@ -96,12 +96,21 @@ fn a_database_of_somebody_else_is_refused() {
 }
 
 #[test]
+fn a_file_from_before_there_were_grants_is_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    make(&directory, "perennial", &[("schema", &1_u32.to_be_bytes()), ("key", &[7; 32])]);
+    for _ in 0..2 {
+        disk(directory.path()).unwrap();
+    }
+}
+
+#[test]
 fn another_schema_is_refused() {
     let directory = tempfile::tempdir().unwrap();
-    make(&directory, "perennial", &[("schema", &2_u32.to_be_bytes()), ("key", &[7; 32])]);
+    make(&directory, "perennial", &[("schema", &3_u32.to_be_bytes()), ("key", &[7; 32])]);
     assert_eq!(
         refused(&directory),
-        "the file DIR/perennial.redb has schema 2, and this version knows 1; run the version that wrote it, or move \
+        "the file DIR/perennial.redb has schema 3, and this version knows 2; run the version that wrote it, or move \
          it away to begin anew: what was revoked is then forgotten"
     );
 }
@@ -109,7 +118,7 @@ fn another_schema_is_refused() {
 #[test]
 fn a_store_without_its_key_is_refused() {
     let directory = tempfile::tempdir().unwrap();
-    make(&directory, "perennial", &[("schema", &1_u32.to_be_bytes()), ("key", &[7; 31])]);
+    make(&directory, "perennial", &[("schema", &2_u32.to_be_bytes()), ("key", &[7; 31])]);
     assert!(refused(&directory).contains("its schema or its key is missing"), "{}", refused(&directory));
 }
 

@@ -20,7 +20,7 @@ async fn the_end_of_a_clients_own_token_outlives_the_process() {
     rig.now = Now { mono: rig.now.mono + 91 * MINUTE, wall: rig.now.wall + 91 * MINUTE };
     assert_eq!(rig.store.standing(&key, "own", rig.now).await.unwrap(), Standing::Unknown);
     rig.store.sweep(rig.now).await.unwrap();
-    let Store::Disk(disk) = &rig.store else { unreachable!() };
+    let disk = rig.store.disk().unwrap();
     assert_eq!(disk.index().history().len(), 0);
 }
 
