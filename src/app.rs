@@ -19,8 +19,8 @@ use crate::{
     clock::{self, Now},
     config::{Config, RefreshPolicy, Route, Share, TokenConfig},
     credential::{
-        Begin, Clients, Credential, News, Observer, Outcome, Source, Spec, Store, Subscription, Token,
-        Trigger, clients::Common,
+        Begin, Chain, Clients, Credential, Links, News, Observer, Outcome, Source, Spec, Store, Subscription,
+        Supply, Token, Trigger, clients::Common,
     },
     net::{Dialer, ServerTls},
     proxy::{self, Proxy, RouteContext, Tokens},
@@ -29,6 +29,9 @@ use crate::{
 
 /// How often the store forgets what is to be forgotten.
 const SWEEP: Duration = Duration::from_secs(60);
+
+/// At the end a request for a token that cannot be asked for twice is waited for, so long at the most.
+const LAST_ANSWERS: Duration = Duration::from_secs(15);
 
 /// A running sidecar.
 pub struct App {
@@ -166,7 +169,7 @@ impl App {
         }
         self.stop.cancel();
         self.tasks.close();
-        if tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(LAST_ANSWERS, self.tasks.wait()).await.is_err() {
             tracing::warn!("tasks were left that would not end");
         }
         tracing::info!("stopped");
@@ -210,17 +213,39 @@ fn tokens(
             stop: stop.clone(),
         }));
     }
+    let supply = supply(route, source, &policy, store, tasks);
     let spec = Spec {
         route: route.name.clone(),
         identity: String::new(),
         begin: Begin::Fetch,
-        source: Arc::new(source),
+        supply,
         policy,
         seed: fastrand::u64(..),
         observer: Arc::new(Counted { metrics: Arc::clone(metrics), one: true }),
         journal: None,
     };
     Tokens::Route(Credential::spawn(spec, tasks, stop.clone()))
+}
+
+/// A source that can be asked once only, or that several sidecars ask, is asked by way of the store.
+fn supply(
+    route: &Route,
+    source: Source,
+    policy: &RefreshPolicy,
+    store: &Arc<Store>,
+    tasks: &TaskTracker,
+) -> Supply {
+    let source = Arc::new(source);
+    if !source.rotates() && !(store.is_shared() && source.is_worth_sharing()) {
+        return Supply::Source(source);
+    }
+    Supply::Chain(Chain::new(Links {
+        scope: route.name.clone(),
+        source,
+        store: Arc::clone(store),
+        lifetime: policy.lifetime,
+        tasks: tasks.clone(),
+    }))
 }
 
 /// Sessions are woken when their credential has a newer token, for as long as the subscription is kept.

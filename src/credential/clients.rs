@@ -32,12 +32,17 @@ use super::{
     service::{Begin, Credential, Observer, Spec},
     source::{ClientValues, Issued, Source, answer},
     store::{Store, StoreError, Successor, Supersede},
+    supply::Supply,
     token::{Generation, Token},
 };
 use crate::{
     clock::{self, Now},
     config::RefreshPolicy,
 };
+
+mod shared;
+
+pub use shared::SharedClient;
 
 /// A new token that cannot be written down is tried to be for so many times, a second apart.
 const ATTEMPTS: u32 = 5;
@@ -180,11 +185,23 @@ impl Clients {
             key: Mutex::new(key),
             follows_tokens: visitor.token.is_some(),
         };
+        let supply =
+            if common.store.is_shared() && visitor.token.is_some() && common.source.is_worth_sharing() {
+                Supply::Client(Arc::new(SharedClient {
+                    scope: common.route.clone(),
+                    identity: visitor.identity.to_owned(),
+                    source: Arc::clone(&common.source),
+                    store: Arc::clone(&common.store),
+                    held: Mutex::default(),
+                }))
+            } else {
+                Supply::Source(Arc::clone(&common.source))
+            };
         let spec = Spec {
             route: common.route.clone(),
             identity: format!("{}\n{}", visitor.identity, visitor.token.unwrap_or_default()),
             begin,
-            source: Arc::clone(&common.source),
+            supply,
             policy: common.policy.clone(),
             seed: fastrand::u64(..),
             observer: Arc::clone(&common.observer),

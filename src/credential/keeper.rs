@@ -16,8 +16,9 @@
 //!    Both are reckoned from the moment the request was *sent*: the lifetime began no earlier than that.
 //! 3. Due is due by either clock: the monotonic one, or the wall clock, which goes on while the host
 //!    sleeps, and which somebody may have set. It is looked at every `check_every` and at every event.
-//! 4. A failure leaves the current token in place, and is tried again after a wait with full jitter, from
-//!    half a second to half a minute, and sooner where the current token would end in that time.
+//! 4. A failure leaves the current token in place, and is tried again after a wait with full jitter: within a
+//!    third of the time that the current token still lives, or, where there is none that would do, within half a
+//!    second at first and half a minute at last.
 //! 5. `Retry-After` is honoured up to five minutes. A refusal that repeating cannot mend is tried again
 //!    after one to five minutes, and sooner where the current token would end in that time. A changed secret,
 //!    and an operator, end either wait.
@@ -30,7 +31,11 @@
 //!    however short the token lives.
 //! 9. Once started, there is always a deadline, but where nobody is on the credential: then nothing is
 //!    fetched, and an answer that is still under way is taken all the same.
-//! 10. A refresh that is due while a token is being shown to a service waits for that, and is not lost; not so
+//! 10. An answer that may have been given and lost is asked for again within a second, three times in five seconds at
+//!     the most: a server that allows for that does so for seconds. After that it counts as a refusal.
+//! 11. While another process asks, there is nothing to report: its answer will be ours. One that goes on for too long
+//!     is a failure.
+//! 12. A refresh that is due while a token is being shown to a service waits for that, and is not lost; not so
 //!     long that the current token would end.
 
 use std::time::Duration;
@@ -42,6 +47,7 @@ use crate::{
 };
 
 mod event;
+mod fail;
 mod rejected;
 mod wait;
 
@@ -89,6 +95,10 @@ pub struct Keeper {
     postponed: bool,
     /// The last answer was a refusal that repeating cannot mend.
     refused: bool,
+    /// Answers that were lost one after another, and since when.
+    lost: Option<(u32, Instant)>,
+    /// Since when another process has been asking.
+    elsewhere: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -129,6 +139,8 @@ impl Keeper {
             busy: false,
             postponed: false,
             refused: false,
+            lost: None,
+            elsewhere: None,
         }
     }
 
@@ -154,6 +166,10 @@ impl Keeper {
                     self.judge(&fetched, trigger, sent, now, out);
                 }
             }
+            Event::Offered(fetched) => match self.phase {
+                Phase::Idle | Phase::Fetching { .. } => {}
+                Phase::Resting | Phase::Waiting { .. } => self.take_over(&fetched, now, out),
+            },
             Event::Failed { ticket, failure } => {
                 if let Some((trigger, sent)) = self.answered(ticket) {
                     self.fail(failure, trigger, sent, now, out);
@@ -303,33 +319,52 @@ impl Keeper {
                 return self.unchanged(trigger, sent, now, out);
             }
         }
-        self.publish(token, lifetime, trigger, sent, now, out);
+        let report = |token: &Token, next_refresh_in| {
+            let (generation, expires_in) = (token.generation, token.remaining(now));
+            if fetched.taken_over {
+                return Report::TakenOver { generation, expires_in, next_refresh_in };
+            }
+            let took = now.mono.saturating_duration_since(sent.mono);
+            Report::Refreshed { generation, trigger, took, expires_in, next_refresh_in }
+        };
+        self.publish(token, lifetime, now, report, out);
     }
 
+    /// Takes a token that another process has fetched; what would not do is no failure of anybody here.
+    fn take_over(&mut self, fetched: &Fetched, now: Now, out: &mut Vec<Action>) {
+        let lifetime = fetched.life.from(now).map(|life| life.min(LONGEST)).or(self.policy.lifetime);
+        let generation = self.current.as_ref().map_or_else(Generation::default, |token| token.generation);
+        let token = Token::new(&fetched.text, generation.next(), now, lifetime);
+        let same = self.current.as_ref().is_some_and(|current| current.expose() == token.expose());
+        if same || fetched.text.is_empty() || self.rejected.has(&fetched.text) || token.is_expired(now) {
+            return;
+        }
+        let report = |token: &Token, next_refresh_in| Report::TakenOver {
+            generation: token.generation,
+            expires_in: token.remaining(now),
+            next_refresh_in,
+        };
+        self.publish(token, lifetime, now, report, out);
+    }
+
+    /// From now on this is the token; `report` is told when the next fetch is.
     fn publish(
         &mut self,
         token: Token,
         lifetime: Option<Duration>,
-        trigger: Trigger,
-        sent: Now,
         now: Now,
+        report: impl Fn(&Token, Option<Duration>) -> Report,
         out: &mut Vec<Action>,
     ) {
         self.due_after =
             lifetime.map(|life| wait::until_refresh(life, self.policy.refresh_before, &mut self.rng));
-        self.failures = 0;
-        self.refused = false;
+        self.mended();
         self.current = Some(token.clone());
         self.rest(now);
-        out.push(Action::Report(Report::Refreshed {
-            generation: token.generation,
-            trigger,
-            took: now.mono.saturating_duration_since(sent.mono),
-            expires_in: token.remaining(now),
-            next_refresh_in: self.next_fetch().map(|at| at.saturating_duration_since(now.mono)),
-        }));
+        let next_refresh_in = self.next_fetch().map(|at| at.saturating_duration_since(now.mono));
+        let report = Action::Report(report(&token, next_refresh_in));
         // The token goes first: what is reported has happened.
-        out.insert(out.len() - 1, Action::Publish(token));
+        out.extend([Action::Publish(token), report]);
     }
 
     /// The source still has the token that is in use.
@@ -338,8 +373,7 @@ impl Keeper {
             let failure = FetchFailure::passing("the source gave the current token again, which is due");
             return self.fail(failure, trigger, sent, now, out);
         }
-        self.failures = 0;
-        self.refused = false;
+        self.mended();
         self.rest(now);
         out.push(Action::Report(Report::Unchanged { trigger }));
     }
@@ -352,44 +386,6 @@ impl Keeper {
         } else {
             Phase::Resting
         };
-    }
-
-    fn fail(&mut self, failure: FetchFailure, trigger: Trigger, sent: Now, now: Now, out: &mut Vec<Action>) {
-        self.failures = self.failures.saturating_add(1);
-        let left =
-            self.current.as_ref().filter(|token| !token.is_expired(now)).map(|token| token.remaining(now));
-        let mut wait = match failure.kind {
-            FailureKind::Passing | FailureKind::Lost | FailureKind::Elsewhere => {
-                wait::backoff(self.failures, left.flatten(), &mut self.rng)
-            }
-            FailureKind::Terminal => wait::slow(self.failures, left.flatten(), &mut self.rng),
-        };
-        if let Some(asked) = failure.retry_after {
-            wait = wait.max(wait::asked(asked, &mut self.rng));
-        }
-        if std::mem::take(&mut self.again) {
-            wait = wait.min(SPACING);
-        }
-        self.phase = Phase::Waiting { trigger, until: now.mono + wait };
-        let terminal = failure.kind == FailureKind::Terminal;
-        self.refused = terminal;
-        out.push(Action::Report(Report::Failed {
-            trigger,
-            terminal,
-            reason: failure.reason,
-            took: now.mono.saturating_duration_since(sent.mono),
-            retry_in: wait,
-            still_valid_for: left.map_or(Some(Duration::ZERO), |remaining| remaining),
-        }));
-        self.despair(now, out);
-    }
-
-    /// Says so where the source has refused for good, and the current token will not do either.
-    fn despair(&self, now: Now, out: &mut Vec<Action>) {
-        let usable = |token: &Token| !token.is_expired(now) && !self.rejected.has(token.expose());
-        if self.refused && !self.current.as_ref().is_some_and(usable) {
-            out.push(Action::Hopeless);
-        }
     }
 
     fn demand(&mut self, rejected: Option<Generation>, trigger: Trigger, now: Now, out: &mut Vec<Action>) {

@@ -3,7 +3,8 @@
 //! ```text
 //!   sessions ── current, usable, demand ──► service ── Event ──► keeper (pure)
 //!      ▲                                     │  ▲  ◄── Action ──┘
-//!      └────────── after each publish ───────┘  └── Issued ── source
+//!      └────────── after each publish ───────┘  └── Issued ── supply ── source
+//!                                                               └ chain ── grants ── store
 //!
 //!   a client's token ──► clients ── standing ──► store ── Change ──► history (pure)
 //!                          │ ▲                     └── memory, or disk
@@ -14,6 +15,7 @@
 //! 2. All rules about time are the keeper's; the service reads clocks and does as it says.
 //! 3. A token's text, and a secret, are in no error, log or `Debug`.
 
+pub mod chain;
 pub mod clients;
 mod hash;
 pub mod history;
@@ -21,12 +23,15 @@ pub mod keeper;
 pub mod service;
 pub mod source;
 pub mod store;
+pub mod supply;
 pub mod token;
 
+pub use chain::{Chain, Links};
 pub use clients::{Clients, Lease, NotServed, Visitor};
 pub use history::{Standing, TokenKey};
 pub use keeper::{Outcome, Trigger};
 pub use service::{Begin, Credential, News, Observer, Showing, Spec, Status, Subscription};
 pub use source::{ClientValues, Source};
 pub use store::{Store, StoreError, Successor, Supersede};
+pub use supply::Supply;
 pub use token::{Generation, Token};

@@ -29,6 +29,7 @@ use super::{
     clients::Journal,
     keeper::{Action, Event, Fetched, Keeper, Outcome, Report, Trigger},
     source::{Asking, ClientValues, Issued, Source, SourceError},
+    supply::Supply,
     token::{Generation, Token},
 };
 use crate::{
@@ -78,7 +79,7 @@ pub struct Spec {
     /// Tells the credentials of one route apart; empty where all clients share one.
     pub identity: String,
     pub begin: Begin,
-    pub source: Arc<Source>,
+    pub supply: Supply,
     pub policy: RefreshPolicy,
     /// Of the jitter.
     pub seed: u64,
@@ -134,7 +135,7 @@ impl Credential {
             timeout: spec.policy.timeout,
             keeper: Keeper::new(spec.policy, spec.seed),
             begin: Some(spec.begin),
-            source: spec.source,
+            supply: spec.supply,
             observer: spec.observer,
             journal: spec.journal,
             fetch: None,
@@ -292,7 +293,7 @@ struct Task {
     keeper: Keeper,
     timeout: Duration,
     begin: Option<Begin>,
-    source: Arc<Source>,
+    supply: Supply,
     observer: Arc<dyn Observer>,
     journal: Option<Journal>,
     fetch: Option<Fetching>,
@@ -313,17 +314,23 @@ enum Woken {
     Look,
 }
 
+impl From<Issued> for Fetched {
+    fn from(issued: Issued) -> Self {
+        Self { text: issued.text, life: issued.life, taken_over: issued.taken_over }
+    }
+}
+
 impl Task {
     async fn run(mut self) {
-        self.asked_with = look(&self.source).await;
+        self.asked_with = look(self.supply.source()).await;
         let begin = match self.begin.take() {
-            Some(Begin::Adopt { issued: Issued { text, life, .. }, generation }) => {
-                Event::Adopted { fetched: Fetched { text, life }, generation }
+            Some(Begin::Adopt { issued, generation }) => {
+                Event::Adopted { fetched: issued.into(), generation }
             }
             Some(Begin::Fetch) | None => Event::Started,
         };
         self.tell(begin).await;
-        let mut next_look = clock::now() + self.source.look_every();
+        let mut next_look = clock::now() + self.supply.look_every();
         while !self.is_over() {
             let deadline = self.keeper.deadline().unwrap_or(next_look);
             let credential = self.credential.clone();
@@ -343,12 +350,18 @@ impl Task {
                 }
                 Woken::Deadline => self.tell(Event::Timer).await,
                 Woken::Look => {
-                    next_look = clock::now() + self.source.look_every();
-                    let seen = look(&self.source).await;
+                    next_look = clock::now() + self.supply.look_every();
+                    let seen = look(self.supply.source()).await;
                     // What cannot be read now was not changed: it will be looked at again.
                     if seen.is_some() && seen != self.asked_with {
                         self.asked_with = seen;
                         self.tell(Event::SecretChanged).await;
+                    }
+                    if self.fetch.is_none()
+                        && let Some(issued) =
+                            self.supply.offered(self.credential.current().as_deref(), Now::read()).await
+                    {
+                        self.tell(Event::Offered(issued.into())).await;
                     }
                 }
             }
@@ -363,10 +376,11 @@ impl Task {
     async fn answered(&mut self, answer: Result<Issued, SourceError>) {
         let Some(Fetching { ticket, .. }) = self.fetch.take() else { return };
         let event = match answer {
-            Ok(Issued { text, life, .. }) => Event::Fetched { ticket, fetched: Fetched { text, life } },
+            Ok(issued) => Event::Fetched { ticket, fetched: issued.into() },
             Err(error) => Event::Failed { ticket, failure: error.into() },
         };
         self.tell(event).await;
+        self.supply.settled().await;
     }
 
     async fn tell(&mut self, event: Event) {
@@ -397,17 +411,11 @@ impl Task {
     }
 
     fn start(&mut self, ticket: u64, now: Now) {
-        let source = self.source.clone();
+        let supply = self.supply.clone();
         let client = self.credential.values.load_full();
         let asking = Asking { current: self.credential.current(), client, refresh_token: None };
         let deadline = now.mono + self.timeout;
-        let answer = Box::pin(async move {
-            // A source keeps to its deadline; this holds even where one does not.
-            match time::timeout_at(deadline, source.fetch(&asking, now, deadline)).await {
-                Ok(answer) => answer,
-                Err(_) => Err(SourceError::passing("no answer in time")),
-            }
-        });
+        let answer = Box::pin(async move { supply.fetch(asking, now, deadline).await });
         self.fetch = Some(Fetching { ticket, answer });
     }
 
@@ -428,6 +436,11 @@ impl Task {
                 );
                 self.observer.refreshed(*trigger, Outcome::Ok, *took);
                 status.refreshes += 1;
+                status.last_error = None;
+            }
+            Report::TakenOver { generation, expires_in, next_refresh_in } => {
+                let (expires_in, next_refresh_in) = (expires_in.map(short), next_refresh_in.map(short));
+                tracing::info!(route, credential, %generation, expires_in, next_refresh_in, "token taken over");
                 status.last_error = None;
             }
             Report::Unchanged { trigger } => {

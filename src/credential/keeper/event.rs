@@ -20,6 +20,8 @@ pub enum Event {
     Busy(bool),
     /// The fetch with this ticket brought an answer.
     Fetched { ticket: u64, fetched: Fetched },
+    /// Another process has fetched this one; nobody here had to ask.
+    Offered(Fetched),
     /// The fetch with this ticket brought none.
     Failed { ticket: u64, failure: FetchFailure },
     /// Somebody wants a newer token. `rejected` is the one that was turned down, or that the service hinted
@@ -49,6 +51,8 @@ pub enum Action {
 pub struct Fetched {
     pub text: String,
     pub life: Life,
+    /// Another process asked for it.
+    pub taken_over: bool,
 }
 
 impl fmt::Debug for Fetched {
@@ -182,6 +186,8 @@ pub enum Report {
         expires_in: Option<Duration>,
         next_refresh_in: Option<Duration>,
     },
+    /// Another process has refreshed it.
+    TakenOver { generation: Generation, expires_in: Option<Duration>, next_refresh_in: Option<Duration> },
     /// The source still has the current token, and that is fine.
     Unchanged { trigger: Trigger },
     Failed {

@@ -26,8 +26,13 @@ enum Step {
         life: Option<u64>,
     },
     Fail {
-        terminal: bool,
+        kind: FailureKind,
         retry_after: Option<u64>,
+    },
+    /// Another process has a token.
+    Offer {
+        text: u8,
+        life: Option<u64>,
     },
     /// An answer to a fetch that was given up, or to none.
     Late,
@@ -38,6 +43,15 @@ enum Step {
     Secret,
 }
 
+fn kind() -> impl Strategy<Value = FailureKind> {
+    prop_oneof![
+        Just(FailureKind::Passing),
+        Just(FailureKind::Terminal),
+        Just(FailureKind::Lost),
+        Just(FailureKind::Elsewhere),
+    ]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         2 => (0..100_000_u64).prop_map(Step::Pass),
@@ -45,13 +59,22 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (-7_200_000..7_200_000_i64).prop_map(Step::Wall),
         6 => (0..12_u8, proptest::option::weighted(0.9, 0..600_000_u64))
             .prop_map(|(text, life)| Step::Answer { text, life }),
-        3 => (any::<bool>(), proptest::option::of(0..600_000_u64))
-            .prop_map(|(terminal, retry_after)| Step::Fail { terminal, retry_after }),
+        3 => (kind(), proptest::option::of(0..600_000_u64))
+            .prop_map(|(kind, retry_after)| Step::Fail { kind, retry_after }),
+        1 => (0..12_u8, proptest::option::weighted(0.9, 0..600_000_u64))
+            .prop_map(|(text, life)| Step::Offer { text, life }),
         1 => Just(Step::Late),
         4 => (proptest::option::of(0..2_u64), 0..6_usize)
             .prop_map(|(back, trigger)| Step::Demand { back, trigger }),
         1 => Just(Step::Secret),
     ]
+}
+
+/// 0 stands for no text at all.
+fn fetched(text: u8, life: Option<u64>) -> Fetched {
+    let text = if text == 0 { String::new() } else { format!("t{text}") };
+    let life = life.map_or(Life::Unknown, |ms| Life::For(Duration::from_millis(ms)));
+    Fetched { text, life, taken_over: false }
 }
 
 /// The keeper, and what somebody knows who only sees its events and actions.
@@ -107,15 +130,19 @@ impl Witness {
             }
             Step::Answer { text, life } => {
                 let Some((ticket, _)) = self.open else { return Ok(()) };
-                // 0 stands for no text at all.
-                let text = if text == 0 { String::new() } else { format!("t{text}") };
-                let life = life.map_or(Life::Unknown, |ms| Life::For(Duration::from_millis(ms)));
-                self.on(Event::Fetched { ticket, fetched: Fetched { text, life } }, false)
+                self.on(Event::Fetched { ticket, fetched: fetched(text, life) }, false)
             }
-            Step::Fail { terminal, retry_after } => {
+            Step::Offer { text, life } => {
+                // Settles what the clocks say first: what is published then is what was offered.
+                self.on(Event::Timer, false)?;
+                self.on(Event::Offered(fetched(text, life)), false)
+            }
+            Step::Fail { kind, retry_after } => {
                 let Some((ticket, _)) = self.open else { return Ok(()) };
-                let retry_after = retry_after.map(Duration::from_millis);
-                let kind = if terminal { FailureKind::Terminal } else { FailureKind::Passing };
+                // Nobody says when another process will be done.
+                let told = kind != FailureKind::Elsewhere;
+                let retry_after = retry_after.filter(|_| told).map(Duration::from_millis);
+                let terminal = kind == FailureKind::Terminal;
                 let failure = FetchFailure { kind, retry_after, reason: "no".to_owned() };
                 let hurried = self.keeper.again;
                 self.on(Event::Failed { ticket, failure }, false)?;
@@ -128,7 +155,7 @@ impl Witness {
             }
             Step::Late => {
                 let ticket = self.open.map_or(u64::MAX, |(ticket, _)| ticket - 1);
-                let fetched = Fetched { text: "late".to_owned(), life: Life::Unknown };
+                let fetched = Fetched { text: "late".to_owned(), life: Life::Unknown, taken_over: false };
                 self.on(Event::Fetched { ticket, fetched }, false)
             }
             Step::Demand { back, trigger } => self.demand(back, Trigger::ALL[trigger]),
@@ -168,11 +195,13 @@ impl Witness {
             | Event::Adopted { .. }
             | Event::Active(_)
             | Event::Busy(_)
+            | Event::Offered(_)
             | Event::Demanded { .. }
             | Event::SecretChanged
             | Event::Timer => false,
         };
-        let sent = self.open.map(|(_, sent)| sent);
+        let offered = matches!(event, Event::Offered(_));
+        let sent = if offered { Some(self.now) } else { self.open.map(|(_, sent)| sent) };
         if answered {
             self.open = None;
         }
@@ -182,15 +211,22 @@ impl Witness {
             match action {
                 Action::Fetch { ticket, .. } => self.fetched(ticket, hurried)?,
                 Action::Publish(token) => {
-                    prop_assert!(answered, "a token out of nothing");
+                    prop_assert!(answered || (offered && self.open.is_none()), "a token out of nothing");
                     self.published(token, sent)?;
+                    if offered {
+                        // The source serves others: what it asked for is over.
+                        self.not_before = None;
+                    }
                 }
                 Action::Report(Report::Failed { retry_in, .. }) => {
                     prop_assert!(retry_in <= Duration::from_secs(330) && !retry_in.is_zero());
                     self.open = None;
                     self.not_before = None;
                 }
-                Action::Hopeless | Action::Report(Report::Refreshed { .. } | Report::Unchanged { .. }) => {}
+                Action::Hopeless
+                | Action::Report(
+                    Report::Refreshed { .. } | Report::TakenOver { .. } | Report::Unchanged { .. },
+                ) => {}
             }
         }
         self.stands()

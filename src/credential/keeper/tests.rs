@@ -4,6 +4,8 @@ use super::*;
 use crate::clock;
 
 mod clients;
+mod herd;
+mod shared;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -61,7 +63,7 @@ impl Rig {
     }
 
     fn give(&mut self, text: &str, life: Life) {
-        let fetched = Fetched { text: text.to_owned(), life };
+        let fetched = Fetched { text: text.to_owned(), life, taken_over: false };
         self.on(Event::Fetched { ticket: self.ticket, fetched });
     }
 
@@ -92,7 +94,9 @@ impl Rig {
     fn failure(&self) -> Option<(String, Duration)> {
         self.last.iter().find_map(|action| match action {
             Action::Report(Report::Failed { reason, retry_in, .. }) => Some((reason.clone(), *retry_in)),
-            Action::Report(Report::Refreshed { .. } | Report::Unchanged { .. })
+            Action::Report(
+                Report::Refreshed { .. } | Report::TakenOver { .. } | Report::Unchanged { .. },
+            )
             | Action::Fetch { .. }
             | Action::Hopeless
             | Action::Publish(_) => None,
@@ -306,7 +310,7 @@ fn a_source_that_never_answers_is_given_up_and_its_late_word_changes_nothing() {
     let late = rig.ticket;
     assert_eq!(rig.until_deadline(), SECOND * 10 + UNANSWERED);
     assert!(rig.failure().is_some());
-    let fetched = Fetched { text: "late".to_owned(), life: Life::Unknown };
+    let fetched = Fetched { text: "late".to_owned(), life: Life::Unknown, taken_over: false };
     rig.on(Event::Fetched { ticket: late, fetched });
     assert!(rig.last.is_empty());
 }

@@ -12,6 +12,12 @@ const MOST: Duration = Duration::from_secs(30);
 pub(super) const LEAST: Duration = Duration::from_millis(100);
 /// A wait is not cut shorter than this for the sake of a token that is about to end.
 const URGENT: Duration = Duration::from_secs(1);
+/// Nor is it longer than this, however long the token still lives.
+const PATIENT: Duration = Duration::from_secs(300);
+/// An answer that was lost is asked for again after the first of these at the soonest, and the second at the latest.
+const LOST: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
+/// What another process is asking for is looked for as soon as this, and as late.
+const ELSEWHERE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
 /// A refusal that repeating cannot mend is repeated after this, at first.
 const SLOW_FIRST: Duration = Duration::from_secs(60);
 /// And after this at last.
@@ -42,12 +48,28 @@ pub(super) fn postponed(left: Duration) -> Duration {
     (left / 4).min(POSTPONED)
 }
 
-/// After the `failures`th failure in a row, while the current token lives for `left`.
+/// After the `failures`th failure in a row, while the current token lives for `left`; `None` where there is none
+/// that would do.
+///
+/// With a token that lives on nobody waits, and there is something better to do than to hurry: thousands that were
+/// refused in the same minute must not all come back in the next one. So the wait is anywhere in a third of what is
+/// left, which shrinks with each failure. Without one, clients wait.
 pub(super) fn backoff(failures: u32, left: Option<Duration>, rng: &mut fastrand::Rng) -> Duration {
-    let doubled = FIRST.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(MOST);
-    let most =
-        left.filter(|left| !left.is_zero()).map_or(doubled, |left| doubled.min((left / 2).max(URGENT)));
+    let most = match left.filter(|left| !left.is_zero()) {
+        Some(left) => (left / 3).clamp(URGENT, PATIENT),
+        None => FIRST.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(MOST),
+    };
     LEAST + up_to(most.saturating_sub(LEAST), rng)
+}
+
+/// Before an answer that was lost is asked for again.
+pub(super) fn lost(rng: &mut fastrand::Rng) -> Duration {
+    LOST.0 + up_to(LOST.1 - LOST.0, rng)
+}
+
+/// Before what another process is asking for is looked for.
+pub(super) fn elsewhere(rng: &mut fastrand::Rng) -> Duration {
+    ELSEWHERE.0 + up_to(ELSEWHERE.1 - ELSEWHERE.0, rng)
 }
 
 /// After a refusal that repeating cannot mend.

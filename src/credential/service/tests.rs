@@ -47,7 +47,7 @@ impl Rig {
             route: "ably".to_owned(),
             identity: String::new(),
             begin: Begin::Fetch,
-            source: Arc::new(Source::new(source).unwrap()),
+            supply: Supply::Source(Arc::new(Source::new(source).unwrap())),
             policy,
             seed: 1,
             observer: count.clone(),

@@ -82,6 +82,22 @@ impl Source {
         }
     }
 
+    /// May each of its answers be the only one to go on from?
+    pub fn rotates(&self) -> bool {
+        match self {
+            Self::Http(_) | Self::AblyKey(_) | Self::File(_) | Self::Static(_) => false,
+        }
+    }
+
+    /// Is the same token good for every sidecar that asks with the same configuration? What is read or made on
+    /// this machine costs nobody anything.
+    pub fn is_worth_sharing(&self) -> bool {
+        match self {
+            Self::Http(_) => true,
+            Self::AblyKey(_) | Self::File(_) | Self::Static(_) => false,
+        }
+    }
+
     /// What names the chain of refresh tokens that each answer may go on with: the endpoint, the client and the
     /// configured first of them. `None` where the source takes none, or where it cannot be read.
     ///

@@ -38,6 +38,9 @@ pub enum StoreError {
     /// A change could not be made durable.
     #[error("the file {} takes no change: {what}", file.display())]
     Unwritten { file: PathBuf, what: String },
+    /// Another sidecar has taken the lease meanwhile.
+    #[error("another sidecar has taken over")]
+    Overtaken,
     /// The change was given up before it was made.
     #[error("the store stopped before the change was made")]
     Stopped,

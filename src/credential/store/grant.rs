@@ -28,7 +28,7 @@ use crate::credential::history::TokenKey;
 pub const LEASE: Duration = Duration::from_secs(8);
 
 /// Names a chain of grants, and seals them.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Lineage {
     pub(super) key: TokenKey,
     seal: Zeroizing<String>,

@@ -22,7 +22,10 @@ use super::{
     history::{Change, Seen, Standing, Supersession, TokenKey},
     token::Generation,
 };
-use crate::{clock::Now, config::StateConfig};
+use crate::{
+    clock::{self, Now},
+    config::StateConfig,
+};
 
 mod disk;
 mod error;
@@ -180,6 +183,13 @@ impl Store {
         }
     }
 
+    /// Do several processes have it in common?
+    pub fn is_shared(&self) -> bool {
+        match self.kept {
+            Kept::Memory(_) | Kept::Disk(_) => false,
+        }
+    }
+
     /// Asks for the right to ask.
     #[expect(clippy::unused_async, reason = "a store that processes share will ask over the network")]
     pub async fn lease(&self, lineage: &Lineage) -> Result<Leased, StoreError> {
@@ -190,6 +200,30 @@ impl Store {
     #[expect(clippy::unused_async, reason = "a store that processes share will ask over the network")]
     pub async fn renew(&self, _lineage: &Lineage, _lease: &RefreshLease) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    /// Waits for `answer`, and renews the lease for as long as it takes.
+    pub async fn renewing<T>(
+        &self,
+        lineage: &Lineage,
+        lease: &RefreshLease,
+        answer: impl Future<Output = T>,
+    ) -> T {
+        let mut answer = std::pin::pin!(answer);
+        loop {
+            let renewed = async {
+                tokio::time::sleep_until(clock::now() + LEASE / 3).await;
+                self.renew(lineage, lease).await
+            };
+            tokio::select! {
+                biased;
+                answer = &mut answer => return answer,
+                // The source has been asked: what became of the lease is seen when the answer is to be kept.
+                renewed = renewed => if let Err(error) = renewed {
+                    tracing::debug!(%error, "the lease could not be renewed");
+                },
+            }
+        }
     }
 
     /// Gives the lease back, so that nobody waits for its end.

@@ -1,0 +1,405 @@
+//! A chain of grants: a source that gives each answer once, or that several sidecars ask in turn.
+//!
+//! ```text
+//!   fetch ──► lease? ── another asks ──► a newer grant? ── yes ──► its token
+//!               │ ours                        └── no ────► Elsewhere: look again
+//!               ▼
+//!        newest grant ── newer than ours ──► its token; nothing is asked
+//!               │ ours
+//!               ▼
+//!        "asked" is written down ──► the source, with the refresh token of the grant
+//!               │                          │
+//!               │        refused ◄─────────┼────► lost: the mark stays
+//!               ▼                          ▼
+//!        the lease is given back ◄── the next grant is written down ──► its token
+//! ```
+//!
+//! 1. The next grant is durable before its token is used. One that cannot be written down is kept here and written
+//!    down before anything else; only where the current token has ended is it used all the same.
+//! 2. What was begun is finished, whoever stops waiting for it: a request that is cut off may cost the chain.
+//! 3. Without the store, a source that rotates is not asked: another sidecar may be asking with the same refresh
+//!    token. Any other source is.
+//! 4. A store that has forgotten, or that has an older grant than this process, is given the newer one back.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use aws_lc_rs::digest;
+use tokio::sync::Mutex;
+use tokio_util::task::TaskTracker;
+use zeroize::Zeroizing;
+
+use super::{
+    keeper::{FailureKind, Life},
+    source::{Asking, Issued, Source, SourceError},
+    store::{Grant, Granted, Leased, Lineage, RefreshLease, Store, StoreError},
+};
+use crate::clock::{self, Instant, Now};
+
+/// A grant that cannot be written down is tried to be for so long before the fetch ends.
+const WRITING: Duration = Duration::from_secs(3);
+/// In steps of this.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// What a chain is made of.
+pub struct Links {
+    /// The route, or what else tells chains apart that begin with the same secret.
+    pub scope: String,
+    pub source: Arc<Source>,
+    pub store: Arc<Store>,
+    /// Assumed of a token whose end nobody told.
+    pub lifetime: Option<Duration>,
+    /// Has the end of what was begun.
+    pub tasks: TaskTracker,
+}
+
+/// The grants of one source, one after another.
+pub struct Chain {
+    links: Links,
+    state: Mutex<State>,
+}
+
+/// What this process knows, under the lock of whoever asks.
+#[derive(Default)]
+struct State {
+    lineage: Option<Lineage>,
+    /// The newest grant that was seen, whoever asked for it.
+    known: Grant,
+    /// The number of the grant whose token was handed out last.
+    handed: u64,
+    /// `known` is not in the store yet.
+    unwritten: bool,
+}
+
+/// One fetch.
+struct Fetch {
+    asking: Asking,
+    /// Stands for all that is asked for.
+    asked_with: [u8; 32],
+    now: Now,
+    deadline: Instant,
+}
+
+impl Chain {
+    pub fn new(links: Links) -> Arc<Self> {
+        Arc::new(Self { links, state: Mutex::default() })
+    }
+
+    /// The source.
+    pub fn source(&self) -> &Arc<Source> {
+        &self.links.source
+    }
+
+    /// The next token. Goes on to its end even where nobody waits for it any more.
+    pub(super) async fn fetch(
+        self: &Arc<Self>,
+        asking: Asking,
+        now: Now,
+        deadline: Instant,
+    ) -> Result<Issued, SourceError> {
+        let chain = Arc::clone(self);
+        let fetch = self.links.tasks.spawn(async move {
+            let mut state = chain.state.lock().await;
+            Box::pin(chain.next(&mut state, asking, now, deadline)).await
+        });
+        fetch.await.unwrap_or_else(|_| Err(SourceError::passing("the fetch was given up")))
+    }
+
+    /// A newer token that another process has asked for, where there is one.
+    pub(super) async fn offered(&self, now: Now) -> Option<Issued> {
+        if !self.links.store.is_shared() {
+            return None;
+        }
+        // Whoever asks at this moment finds it as well.
+        let mut state = self.state.try_lock().ok()?;
+        let (lineage, asked_with) = self.lineage(&mut state).await?;
+        // Where the store is away there is nothing on offer.
+        let grant = self.links.store.grant(&lineage).await.ok()??;
+        state.handing(grant, asked_with, now)
+    }
+
+    async fn next(
+        &self,
+        state: &mut State,
+        asking: Asking,
+        now: Now,
+        deadline: Instant,
+    ) -> Result<Issued, SourceError> {
+        let Some((lineage, asked_with)) = self.lineage(state).await else {
+            // The source says best what of it cannot be read.
+            return match self.rotates() {
+                true => Err(SourceError::passing("what the source is asked with cannot be read")),
+                false => self.links.source.fetch(&asking, now, deadline).await,
+            };
+        };
+        let fetch = Fetch { asking, asked_with, now, deadline };
+        let lease = match self.links.store.lease(&lineage).await {
+            Ok(Leased::Ours(lease)) => lease,
+            Ok(Leased::Theirs { .. }) => {
+                let newest = self.links.store.grant(&lineage).await.ok().flatten();
+                let taken = newest.and_then(|grant| state.handing(grant, asked_with, now));
+                return taken.ok_or_else(elsewhere);
+            }
+            Err(error) if self.rotates() => return Err(away(&error)),
+            Err(error) => {
+                tracing::warn!(%error, "asking without the others: the store cannot be reached");
+                return self.links.source.fetch(&fetch.asking, now, deadline).await;
+            }
+        };
+        let answer = self.leased(state, &lineage, &lease, fetch).await;
+        self.links.store.release(&lineage, lease).await;
+        answer
+    }
+
+    /// What the holder of the lease does.
+    async fn leased(
+        &self,
+        state: &mut State,
+        lineage: &Lineage,
+        lease: &RefreshLease,
+        fetch: Fetch,
+    ) -> Result<Issued, SourceError> {
+        let ours = state.unwritten;
+        let newest = self.newest(state, lineage, lease).await.map_err(|error| away(&error))?;
+        if let Some(issued) = state.handing(newest.clone(), fetch.asked_with, fetch.now) {
+            return Ok(Issued { taken_over: !ours, ..issued });
+        }
+        let doubted = newest.asked.is_some();
+        if doubted {
+            tracing::warn!(
+                scope = self.links.scope,
+                "the answer to the last request for a token was lost with whoever asked; asking with the same \
+                 refresh token again, which the source may refuse"
+            );
+        }
+        if self.rotates() {
+            // Written down first, so that whoever comes next knows that there may have been an answer.
+            let asked = Grant { asked: Some(fetch.now.wall), ..newest.clone() };
+            let marked = self.links.store.keep(lineage, lease, &asked, fetch.now).await;
+            marked.map_err(|error| away(&error))?;
+            state.known = asked;
+        }
+        let asking =
+            Asking { refresh_token: newest.refresh_token.clone().map(Arc::new), ..fetch.asking.clone() };
+        let answer = self.links.source.fetch(&asking, fetch.now, fetch.deadline);
+        match self.links.store.renewing(lineage, lease, answer).await {
+            Ok(issued) => self.answered(state, lineage, lease, issued, &newest, &fetch).await,
+            Err(error) => Err(self.refused(state, lineage, lease, error, doubted).await),
+        }
+    }
+
+    /// The newest grant that anybody knows of; the store has it when this returns.
+    async fn newest(
+        &self,
+        state: &mut State,
+        lineage: &Lineage,
+        lease: &RefreshLease,
+    ) -> Result<Grant, StoreError> {
+        let stored = self.links.store.grant(lineage).await?.unwrap_or_default();
+        if state.known.number > stored.number {
+            if !state.unwritten {
+                tracing::warn!(
+                    scope = self.links.scope,
+                    "the store had forgotten the newest refresh token; it has it again"
+                );
+            }
+            self.links.store.keep(lineage, lease, &state.known, Now::read()).await?;
+        } else {
+            state.known = stored;
+        }
+        state.unwritten = false;
+        Ok(state.known.clone())
+    }
+
+    /// An answer: written down, then handed out.
+    async fn answered(
+        &self,
+        state: &mut State,
+        lineage: &Lineage,
+        lease: &RefreshLease,
+        issued: Issued,
+        newest: &Grant,
+        fetch: &Fetch,
+    ) -> Result<Issued, SourceError> {
+        let assumed = || self.links.lifetime.map(|life| fetch.now.wall.saturating_add(life));
+        let token = Granted {
+            text: Zeroizing::new(issued.text.clone()),
+            asked_with: fetch.asked_with,
+            issued: fetch.now.wall,
+            expires: issued
+                .life
+                .from(fetch.now)
+                .map(|life| fetch.now.wall.saturating_add(life))
+                .or_else(assumed),
+        };
+        let next = Grant {
+            number: newest.number + 1,
+            refresh_token: issued.refresh_token.clone().or_else(|| newest.refresh_token.clone()),
+            token: Some(token),
+            asked: None,
+        };
+        if issued.refresh_token.is_some() && !self.links.store.is_durable() {
+            tracing::warn!(
+                scope = self.links.scope,
+                "the source rotates its refresh token, and a restart of this process will lose the new one: set \
+                 store = \"disk\" in [state]"
+            );
+        }
+        state.known = next;
+        state.unwritten = true;
+        match self.write_down(state, lineage, lease).await {
+            Ok(()) => {}
+            Err(StoreError::Overtaken) => {
+                // Whoever took over goes on from what the store has.
+                (state.known, state.unwritten) = (Grant::default(), false);
+                return Err(elsewhere());
+            }
+            Err(error) if !self.rotates() => {
+                state.unwritten = false;
+                tracing::warn!(%error, "the other sidecars cannot be told of the new token");
+            }
+            Err(error) if fetch.has_time() => {
+                return Err(SourceError::passing(format!(
+                    "the new refresh token cannot be written down, so the token that came with it is not used \
+                     yet: {error}"
+                )));
+            }
+            Err(error) => {
+                tracing::error!(
+                    scope = self.links.scope,
+                    %error,
+                    "the new refresh token cannot be written down; the token that came with it is used all the \
+                     same, since the current one has ended. A restart now would lose it"
+                );
+            }
+        }
+        state.handed = state.known.number;
+        Ok(Issued { refresh_token: None, ..issued })
+    }
+
+    async fn write_down(
+        &self,
+        state: &mut State,
+        lineage: &Lineage,
+        lease: &RefreshLease,
+    ) -> Result<(), StoreError> {
+        let until = clock::now() + WRITING;
+        loop {
+            let error = match self.links.store.keep(lineage, lease, &state.known, Now::read()).await {
+                Ok(()) => {
+                    state.unwritten = false;
+                    return Ok(());
+                }
+                Err(StoreError::Overtaken) => return Err(StoreError::Overtaken),
+                Err(error) => error,
+            };
+            if clock::now() >= until {
+                return Err(error);
+            }
+            tokio::time::sleep_until(clock::now() + AGAIN).await;
+        }
+    }
+
+    /// No answer. Where it is certain that there was none, the mark goes.
+    async fn refused(
+        &self,
+        state: &mut State,
+        lineage: &Lineage,
+        lease: &RefreshLease,
+        error: SourceError,
+        doubted: bool,
+    ) -> SourceError {
+        if !self.rotates() {
+            return error;
+        }
+        let certain = match error.kind {
+            FailureKind::Lost => false,
+            FailureKind::Passing => !doubted,
+            FailureKind::Terminal | FailureKind::Elsewhere => true,
+        };
+        if certain {
+            state.known.asked = None;
+            if let Err(error) = self.links.store.keep(lineage, lease, &state.known, Now::read()).await {
+                tracing::debug!(%error, "that the source was asked stays written down");
+            }
+        }
+        if doubted && error.kind == FailureKind::Terminal {
+            let reason = format!(
+                "{}; an answer was lost before, and the next refresh token with it: the source needs to issue a \
+                 new one",
+                error.reason
+            );
+            return SourceError { reason, ..error };
+        }
+        error
+    }
+
+    /// Names the chain as the configuration has it now; a new secret begins a new one.
+    async fn lineage(&self, state: &mut State) -> Option<(Lineage, [u8; 32])> {
+        let asked_with = Zeroizing::new(self.links.source.asked_with().await?);
+        let secret = match self.rotates() {
+            true => Zeroizing::new(self.links.source.lineage()?),
+            false => asked_with.clone(),
+        };
+        // A refresh token is one chain, whichever routes it serves; any other answer is its route's own.
+        let scope = if self.rotates() { "" } else { self.links.scope.as_str() };
+        let lineage = self.links.store.lineage(scope, &secret);
+        if state.lineage.as_ref() != Some(&lineage) {
+            *state = State { lineage: Some(lineage.clone()), ..State::default() };
+        }
+        Some((lineage, digested(&asked_with)))
+    }
+
+    fn rotates(&self) -> bool {
+        self.links.source.rotates()
+    }
+}
+
+impl fmt::Debug for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Chain({})", self.links.scope)
+    }
+}
+
+impl State {
+    /// The token of a grant that is newer than what was handed out, where it will do.
+    fn handing(&mut self, grant: Grant, asked_with: [u8; 32], now: Now) -> Option<Issued> {
+        let token = grant.token.as_ref().filter(|token| {
+            let lives = token.expires.is_none_or(|end| end > now.wall);
+            grant.number > self.handed && token.asked_with == asked_with && lives
+        })?;
+        let life = token
+            .expires
+            .map_or(Life::Unknown, |wall| Life::Until { wall, at_most: wall.checked_sub(token.issued) });
+        let issued = Issued { taken_over: true, ..Issued::new(token.text.to_string(), life) };
+        self.handed = grant.number;
+        if grant.number >= self.known.number {
+            self.known = grant;
+        }
+        Some(issued)
+    }
+}
+
+impl Fetch {
+    /// Does the current token live on?
+    fn has_time(&self) -> bool {
+        self.asking.current.as_ref().is_some_and(|token| !token.is_expired(Now::read()))
+    }
+}
+
+fn digested(asked_with: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, asked_with).as_ref());
+    hash
+}
+
+pub(super) fn elsewhere() -> SourceError {
+    SourceError {
+        kind: FailureKind::Elsewhere,
+        retry_after: None,
+        reason: "another sidecar has been asking for too long".to_owned(),
+    }
+}
+
+fn away(error: &StoreError) -> SourceError {
+    SourceError::passing(format!("the refresh token is not used without the store: {error}"))
+}

@@ -1,0 +1,109 @@
+//! A client's credential that several sidecars may have at once: one of them refreshes it, all find the result.
+//!
+//! The result needs no place of its own: it stands in the history, as the successor of the token that all of them
+//! have, sealed with that token. So whoever is to refresh looks there first, and holds the lease until its own result
+//! stands there.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::restored;
+use crate::{
+    clock::{Instant, Now},
+    credential::{
+        chain::elsewhere,
+        history::Standing,
+        service::Begin,
+        source::{Asking, Issued, Source, SourceError},
+        store::{Leased, Lineage, RefreshLease, Store, StoreError},
+        token::Token,
+    },
+};
+
+/// One client's.
+pub struct SharedClient {
+    pub(super) scope: String,
+    pub(super) identity: String,
+    pub(super) source: Arc<Source>,
+    pub(super) store: Arc<Store>,
+    /// Kept until the new token is written down.
+    pub(super) held: Mutex<Option<(Lineage, RefreshLease)>>,
+}
+
+impl SharedClient {
+    pub(in crate::credential) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    pub(in crate::credential) async fn fetch(
+        &self,
+        asking: Asking,
+        now: Now,
+        deadline: Instant,
+    ) -> Result<Issued, SourceError> {
+        let Some(current) = asking.current.clone() else {
+            return self.source.fetch(&asking, now, deadline).await;
+        };
+        let lineage = self.store.lineage(&self.scope, current.expose().as_bytes());
+        let lease = match self.store.lease(&lineage).await {
+            Ok(Leased::Ours(lease)) => lease,
+            Ok(Leased::Theirs { .. }) => {
+                let found = self.successor(&current, now).await.ok().flatten();
+                return found.ok_or_else(elsewhere);
+            }
+            // A live client counts more than that nobody else asks.
+            Err(error) => {
+                tracing::warn!(%error, "asking without the others: the store cannot be reached");
+                return self.source.fetch(&asking, now, deadline).await;
+            }
+        };
+        let answer = match self.successor(&current, now).await {
+            Ok(Some(issued)) => Ok(issued),
+            Ok(None) | Err(_) => {
+                let answer = self.source.fetch(&asking, now, deadline);
+                self.store.renewing(&lineage, &lease, answer).await
+            }
+        };
+        if answer.as_ref().is_ok_and(|issued| !issued.taken_over) {
+            *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some((lineage, lease));
+        } else {
+            self.store.release(&lineage, lease).await;
+        }
+        answer
+    }
+
+    /// What another sidecar has put in the place of `current`.
+    pub(in crate::credential) async fn successor(
+        &self,
+        current: &Token,
+        now: Now,
+    ) -> Result<Option<Issued>, StoreError> {
+        let text = current.expose();
+        let key = self.store.key(&self.scope, &self.identity, text);
+        Ok(match self.store.standing(&key, text, now).await? {
+            Standing::Grace { text, generation, expires_wall, .. } => {
+                match restored(&text, generation, expires_wall) {
+                    Begin::Adopt { issued, .. } => Some(Issued { taken_over: true, ..issued }),
+                    Begin::Fetch => None,
+                }
+            }
+            Standing::Unknown | Standing::Current { .. } | Standing::Revoked => None,
+        })
+    }
+
+    /// What came of the last fetch stands in the store, or nowhere: others may ask.
+    pub(in crate::credential) async fn settled(&self) {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((lineage, lease)) = held {
+            self.store.release(&lineage, lease).await;
+        }
+    }
+}
+
+impl fmt::Debug for SharedClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SharedClient({})", self.scope)
+    }
+}

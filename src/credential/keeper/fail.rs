@@ -1,0 +1,106 @@
+//! What follows from a fetch that brought no token.
+
+use std::time::Duration;
+
+use super::{Action, FailureKind, FetchFailure, Keeper, Phase, Report, SPACING, Trigger, wait};
+use crate::{
+    clock::{Instant, Now},
+    credential::token::Token,
+};
+
+/// An answer that was lost is asked for again so often at the most,
+const LOST_TIMES: u32 = 3;
+/// and for so long.
+const LOST_FOR: Duration = Duration::from_secs(5);
+/// Another process that has been asking for longer than this is not to be waited for in silence.
+const ELSEWHERE_FOR: Duration = Duration::from_secs(30);
+
+impl Keeper {
+    pub(super) fn fail(
+        &mut self,
+        failure: FetchFailure,
+        trigger: Trigger,
+        sent: Now,
+        now: Now,
+        out: &mut Vec<Action>,
+    ) {
+        if failure.kind == FailureKind::Elsewhere && self.is_patient(now.mono) {
+            let wait = wait::elsewhere(&mut self.rng);
+            let wait = self.sooner(wait);
+            self.phase = Phase::Waiting { trigger, until: now.mono + wait };
+            return;
+        }
+        self.failures = self.failures.saturating_add(1);
+        let valid = self.current.as_ref().filter(|token| !token.is_expired(now));
+        let left = valid.map(|token| token.remaining(now));
+        // A token that the service does not take leaves as little time as none.
+        let usable = valid.filter(|token| !self.rejected.has(token.expose()));
+        let usable_for = usable.and_then(|token| token.remaining(now));
+        let again = self.asks_again(failure.kind, now.mono);
+        let terminal = match failure.kind {
+            FailureKind::Terminal => true,
+            FailureKind::Lost => again.is_none(),
+            FailureKind::Passing | FailureKind::Elsewhere => false,
+        };
+        let mut wait = match again {
+            Some(wait) => wait,
+            None if terminal => wait::slow(self.failures, left.flatten(), &mut self.rng),
+            None => wait::backoff(self.failures, usable_for, &mut self.rng),
+        };
+        if let Some(asked) = failure.retry_after {
+            wait = wait.max(wait::asked(asked, &mut self.rng));
+        }
+        let wait = self.sooner(wait);
+        self.phase = Phase::Waiting { trigger, until: now.mono + wait };
+        self.refused = terminal;
+        out.push(Action::Report(Report::Failed {
+            trigger,
+            terminal,
+            reason: failure.reason,
+            took: now.mono.saturating_duration_since(sent.mono),
+            retry_in: wait,
+            still_valid_for: left.map_or(Some(Duration::ZERO), |remaining| remaining),
+        }));
+        self.despair(now, out);
+    }
+
+    /// After an answer that was, or that nobody needed.
+    pub(super) fn mended(&mut self) {
+        self.failures = 0;
+        self.refused = false;
+        self.lost = None;
+        self.elsewhere = None;
+    }
+
+    /// Says so where the source has refused for good, and the current token will not do either.
+    pub(super) fn despair(&self, now: Now, out: &mut Vec<Action>) {
+        let usable = |token: &Token| !token.is_expired(now) && !self.rejected.has(token.expose());
+        if self.refused && !self.current.as_ref().is_some_and(usable) {
+            out.push(Action::Hopeless);
+        }
+    }
+
+    /// How long to wait before an answer that may have been lost is asked for again, where that makes sense.
+    fn asks_again(&mut self, kind: FailureKind, now: Instant) -> Option<Duration> {
+        self.elsewhere = None;
+        if kind != FailureKind::Lost {
+            self.lost = None;
+            return None;
+        }
+        let (times, since) = self.lost.unwrap_or((0, now));
+        self.lost = Some((times.saturating_add(1), since));
+        let wait = wait::lost(&mut self.rng);
+        (times < LOST_TIMES && now + wait <= since + LOST_FOR).then_some(wait)
+    }
+
+    /// Is another process to be waited for?
+    fn is_patient(&mut self, now: Instant) -> bool {
+        let since = *self.elsewhere.get_or_insert(now);
+        now.saturating_duration_since(since) < ELSEWHERE_FOR
+    }
+
+    /// A secret that changed while the fetch was under way cuts the wait.
+    fn sooner(&mut self, wait: Duration) -> Duration {
+        if std::mem::take(&mut self.again) { wait.min(SPACING) } else { wait }
+    }
+}
