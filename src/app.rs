@@ -236,7 +236,8 @@ fn supply(
     tasks: &TaskTracker,
 ) -> Supply {
     let source = Arc::new(source);
-    if !source.rotates() && !(store.is_shared() && source.is_worth_sharing()) {
+    let together = store.is_shared() && source.is_worth_sharing();
+    if !source.rotates() && !together {
         return Supply::Source(source);
     }
     Supply::Chain(Chain::new(Links {

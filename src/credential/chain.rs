@@ -24,7 +24,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use aws_lc_rs::digest;
-use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
@@ -39,6 +38,10 @@ use crate::clock::{self, Instant, Now};
 const WRITING: Duration = Duration::from_secs(3);
 /// In steps of this.
 const AGAIN: Duration = Duration::from_millis(100);
+
+/// One asker has the state from the lease to the grant, and everything between is a wait.
+#[expect(clippy::disallowed_types, reason = "held across awaits on purpose: one asks at a time")]
+type Held<T> = tokio::sync::Mutex<T>;
 
 /// What a chain is made of.
 pub struct Links {
@@ -55,7 +58,7 @@ pub struct Links {
 /// The grants of one source, one after another.
 pub struct Chain {
     links: Links,
-    state: Mutex<State>,
+    state: Held<State>,
 }
 
 /// What this process knows, under the lock of whoever asks.
@@ -81,7 +84,7 @@ struct Fetch {
 
 impl Chain {
     pub fn new(links: Links) -> Arc<Self> {
-        Arc::new(Self { links, state: Mutex::default() })
+        Arc::new(Self { links, state: Held::default() })
     }
 
     /// The source.

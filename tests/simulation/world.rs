@@ -365,7 +365,10 @@ impl World {
                 // The service counts from the answer; the keeper from the question, and may not know how long.
                 let lifetime = self.plan.lifetime;
                 let text = self.service.issue(self.now + lifetime.as_micros() as u64);
-                keeper::Event::Fetched { ticket, fetched: Fetched { text, life: Life::For(lifetime) } }
+                keeper::Event::Fetched {
+                    ticket,
+                    fetched: Fetched { text, life: Life::For(lifetime), taken_over: false },
+                }
             }
         };
         self.keep(event);
