@@ -24,6 +24,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use aws_lc_rs::digest;
+use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
@@ -100,11 +101,17 @@ impl Chain {
         deadline: Instant,
     ) -> Result<Issued, SourceError> {
         let chain = Arc::clone(self);
-        let fetch = self.links.tasks.spawn(async move {
+        let (tell, told) = oneshot::channel();
+        self.links.tasks.spawn(async move {
             let mut state = chain.state.lock().await;
-            Box::pin(chain.next(&mut state, asking, now, deadline)).await
+            let before = state.handed;
+            let answer = Box::pin(chain.next(&mut state, asking, now, deadline)).await;
+            if tell.send(answer).is_err() {
+                // Nobody waits any more: it is there for the next fetch.
+                state.handed = before;
+            }
         });
-        fetch.await.unwrap_or_else(|_| Err(SourceError::passing("the fetch was given up")))
+        told.await.unwrap_or_else(|_| Err(SourceError::passing("the fetch was given up")))
     }
 
     /// A newer token that another process has asked for, where there is one.
@@ -406,3 +413,6 @@ pub(super) fn elsewhere() -> SourceError {
 fn away(error: &StoreError) -> SourceError {
     SourceError::passing(format!("the refresh token is not used without the store: {error}"))
 }
+
+#[cfg(test)]
+mod tests;

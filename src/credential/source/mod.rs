@@ -16,6 +16,8 @@ pub mod answer;
 mod asking;
 mod file;
 mod http;
+#[cfg(test)]
+mod played;
 mod static_token;
 
 use std::time::Duration;
@@ -25,6 +27,8 @@ pub use answer::{BadAnswer, Issued};
 pub use asking::{Asking, ClientValues};
 pub use file::FileToken;
 pub use http::HttpTokens;
+#[cfg(test)]
+pub(super) use played::{Fault, Played};
 pub use static_token::StaticToken;
 
 use super::keeper::{FailureKind, FetchFailure};
@@ -41,6 +45,8 @@ pub enum Source {
     AblyKey(AblyKey),
     File(FileToken),
     Static(StaticToken),
+    #[cfg(test)]
+    Played(Played),
 }
 
 /// Why there is no token.
@@ -71,6 +77,8 @@ impl Source {
             Self::AblyKey(key) => key.mint(now),
             Self::File(file) => file.fetch().await,
             Self::Static(token) => token.fetch(),
+            #[cfg(test)]
+            Self::Played(server) => server.fetch(asking).await,
         }
     }
 
@@ -79,6 +87,8 @@ impl Source {
         match self {
             Self::File(_) => Duration::from_secs(1),
             Self::Http(_) | Self::AblyKey(_) | Self::Static(_) => Duration::from_secs(5),
+            #[cfg(test)]
+            Self::Played(_) => Duration::from_secs(5),
         }
     }
 
@@ -86,6 +96,8 @@ impl Source {
     pub fn rotates(&self) -> bool {
         match self {
             Self::Http(_) | Self::AblyKey(_) | Self::File(_) | Self::Static(_) => false,
+            #[cfg(test)]
+            Self::Played(_) => true,
         }
     }
 
@@ -95,6 +107,8 @@ impl Source {
         match self {
             Self::Http(_) => true,
             Self::AblyKey(_) | Self::File(_) | Self::Static(_) => false,
+            #[cfg(test)]
+            Self::Played(_) => true,
         }
     }
 
@@ -105,6 +119,8 @@ impl Source {
     pub fn lineage(&self) -> Option<Vec<u8>> {
         match self {
             Self::Http(_) | Self::AblyKey(_) | Self::File(_) | Self::Static(_) => None,
+            #[cfg(test)]
+            Self::Played(server) => Some(server.lineage()),
         }
     }
 
@@ -117,6 +133,8 @@ impl Source {
             Self::AblyKey(key) => key.asked_with(),
             Self::File(file) => file.read().await.ok(),
             Self::Static(token) => token.asked_with(),
+            #[cfg(test)]
+            Self::Played(server) => Some(server.asked_with()),
         }
     }
 }

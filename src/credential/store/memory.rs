@@ -23,6 +23,9 @@ pub(super) struct Memory {
     /// Held by who changes it, from the draft to the change.
     turn: Mutex<()>,
     grants: Grants,
+    /// Takes no grant: a test says so.
+    #[cfg(test)]
+    pub(super) refuses: std::sync::atomic::AtomicBool,
 }
 
 /// The newest grant of each lineage, sealed. There are as many as the configuration had secrets since the start.
@@ -49,7 +52,13 @@ impl Grants {
 impl Memory {
     pub(super) fn new(history_bytes: usize) -> Result<Self, StoreError> {
         let history = History::new(history_bytes, Now::read());
-        Ok(Self { index: Index::new(&new_key()?, history), turn: Mutex::new(()), grants: Grants::default() })
+        Ok(Self {
+            index: Index::new(&new_key()?, history),
+            turn: Mutex::new(()),
+            grants: Grants::default(),
+            #[cfg(test)]
+            refuses: Default::default(),
+        })
     }
 
     pub(super) fn index(&self) -> &Index {

@@ -156,6 +156,13 @@ impl Store {
         Self { kept: Kept::Disk(disk), local: Arc::default() }
     }
 
+    /// Has a store in memory take no grant, or take them again.
+    pub(super) fn refuse(&self, refuse: bool) {
+        if let Kept::Memory(memory) = &self.kept {
+            memory.refuses.store(refuse, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
     fn disk(&self) -> Option<&Disk> {
         match &self.kept {
             Kept::Disk(disk) => Some(disk),
@@ -253,6 +260,10 @@ impl Store {
         let sealed = grant.sealed(lineage)?;
         match &self.kept {
             Kept::Memory(memory) => {
+                #[cfg(test)]
+                if memory.refuses.load(std::sync::atomic::Ordering::Relaxed) {
+                    return Err(StoreError::Stopped);
+                }
                 memory.grants().put(lineage.key, grant.number, sealed);
                 Ok(())
             }
