@@ -1,0 +1,79 @@
+//! What the provider takes: each way to prove oneself, by URL and by issuer.
+
+use super::{
+    provider::{Provider, SECRET},
+    ready, rotating, route,
+    sidecar::Sidecar,
+};
+
+/// Runs until the second token, so that what works once works again; its log.
+async fn serves(provider: &Provider, configuration: &str) -> String {
+    let before = provider.ledger().await.granted;
+    let sidecar = Sidecar::start(configuration).await;
+    ready(&sidecar).await;
+    provider.until(|ledger| ledger.granted >= before + 2).await;
+    let ledger = provider.ledger().await;
+    assert_eq!((ledger.refused.len(), ledger.revoked), (0, 0), "{ledger:?}");
+    sidecar.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs npm's oidc-provider, which tests/all installs"]
+async fn a_secret_in_the_header_or_in_the_body() {
+    let provider = Provider::start(2).await;
+    let basic = route(provider.port, "scope = \"ws\"\n");
+    let post = basic.replace("\"basic\"", "\"post\"").replace("scope = ", "client_auth = \"post\"\nscope = ");
+    for configuration in [basic, post] {
+        let log = serves(&provider, &configuration).await;
+        assert!(!log.contains(SECRET), "a secret in the log");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs npm's oidc-provider, which tests/all installs"]
+async fn an_issuer_tells_where_to_ask() {
+    let provider = Provider::start(2).await;
+    let url = format!("token_url = \"http://127.0.0.1:{}/token\"", provider.port);
+    let issuer = format!("issuer = \"http://127.0.0.1:{}\"", provider.port);
+    serves(&provider, &route(provider.port, "").replace(&url, &issuer)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs npm's oidc-provider, which tests/all installs"]
+async fn a_private_key_proves_who_asks() {
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    let provider = Provider::start_with(2, &public(&pair)).await;
+    let directory = tempfile::tempdir().unwrap();
+    let key = directory.path().join("key.pem");
+    std::fs::write(&key, pair.serialize_pem()).unwrap();
+    let proof = format!("client_auth = \"private_key_jwt\"\nprivate_key = {{ file = \"{}\" }}", key.display());
+    let secret = format!("client_secret = \"{SECRET}\"");
+    let configuration = route(provider.port, "").replace("\"basic\"", "\"prover\"").replace(&secret, &proof);
+    serves(&provider, &configuration).await;
+}
+
+/// The public half as a JSON Web Key Set.
+fn public(pair: &rcgen::KeyPair) -> serde_json::Value {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    // The point as SEC 1 has it: 4, x, y.
+    let point = pair.public_key_raw();
+    assert_eq!((point[0], point.len()), (4, 65));
+    let coordinate = |range: std::ops::Range<usize>| URL_SAFE_NO_PAD.encode(&point[range]);
+    serde_json::json!({ "keys": [{
+        "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig",
+        "x": coordinate(1..33), "y": coordinate(33..65),
+    }] })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs npm's oidc-provider, which tests/all installs"]
+async fn a_refresh_token_is_rotated_and_outlives_a_restart() {
+    let provider = Provider::start(2).await;
+    let directory = tempfile::tempdir().unwrap();
+    let (state, seed) = (directory.path().join("state"), directory.path().join("refresh"));
+    std::fs::write(&seed, provider.seed("basic").await).unwrap();
+    let configuration = rotating(provider.port, &state, &seed);
+    for _ in 0..3 {
+        serves(&provider, &configuration).await;
+    }
+}

@@ -1,0 +1,78 @@
+//! OAuth 2.0 through the sidecar, with a certified provider that ends a grant when a refresh token is used twice.
+//!
+//! - `grants`: what the provider takes, from whoever proves itself in whichever way;
+//! - `killed`: `kill -9` at random moments around rotations;
+//! - `lost`: answers that were lost after the provider had rotated;
+//! - `outage`: an endpoint that is away for three lifetimes.
+//!
+//! Each needs `npm ci --prefix tests/provider`; `tests/all` does that, and runs them with the release binary.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "tests fail by panicking, say what they measured, and spawn what they like"
+)]
+
+#[path = "../provider/mod.rs"]
+mod provider;
+#[path = "../sidecar/mod.rs"]
+mod sidecar;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod grants;
+mod killed;
+mod lost;
+mod outage;
+
+use std::{path::Path, time::Duration};
+
+use sidecar::Sidecar;
+
+/// A route that takes its token from the token endpoint at `port`.
+fn route(port: u16, more: &str) -> String {
+    format!(
+        r#"
+[[route]]
+name = "oauth"
+upstream = "ws://127.0.0.1:9"
+dialect = "handshake"
+[route.handshake]
+header = "Authorization: Bearer {{token}}"
+[route.token]
+source = "oauth2"
+token_url = "http://127.0.0.1:{port}/token"
+client_id = "basic"
+client_secret = "{secret}"
+{more}
+"#,
+        secret = provider::SECRET,
+    )
+}
+
+/// The same with a refresh token in a file, and a store on disk.
+fn rotating(port: u16, state: &Path, seed: &Path) -> String {
+    let grant =
+        format!("grant = \"refresh_token\"\nrefresh_token = {{ file = \"{}\" }}\n", seed.display());
+    format!("[state]\nstore = \"disk\"\npath = \"{}\"\n{}", state.display(), route(port, &grant))
+}
+
+/// Waits until the sidecar has a valid token.
+async fn ready(sidecar: &Sidecar) {
+    let waiting = async {
+        while sidecar.ask("/readyz").await.0 != 200 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("it has a token within 20 s");
+}
+
+/// How many lines of a log say this.
+fn said(log: &str, message: &str) -> usize {
+    log.lines().filter(|line| line.contains(&format!("\"message\":\"{message}"))).count()
+}
+
+const REFRESHED: &str = "perennial_token_refreshes_total{outcome=\"ok\",route=\"oauth\",trigger=\"schedule\"}";
