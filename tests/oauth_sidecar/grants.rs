@@ -46,7 +46,8 @@ async fn a_private_key_proves_who_asks() {
     let directory = tempfile::tempdir().unwrap();
     let key = directory.path().join("key.pem");
     std::fs::write(&key, pair.serialize_pem()).unwrap();
-    let proof = format!("client_auth = \"private_key_jwt\"\nprivate_key = {{ file = \"{}\" }}", key.display());
+    let proof =
+        format!("client_auth = \"private_key_jwt\"\nprivate_key = {{ file = \"{}\" }}", key.display());
     let secret = format!("client_secret = \"{SECRET}\"");
     let configuration = route(provider.port, "").replace("\"basic\"", "\"prover\"").replace(&secret, &proof);
     serves(&provider, &configuration).await;

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     provider::{Front, Provider},
-    ready, rotating, said,
+    ready, refreshes, rotating, said,
     sidecar::Sidecar,
 };
 
@@ -17,7 +17,8 @@ const WRITTEN: Duration = Duration::from_millis(50);
 #[ignore = "needs npm's oidc-provider, which tests/all installs"]
 async fn kills_around_rotations_cost_no_chain_whose_answer_had_come() {
     let rounds: usize = std::env::var("PERENNIAL_KILLS").map_or(200, |text| text.parse().unwrap());
-    let seed: u64 = std::env::var("PERENNIAL_SEED").map_or_else(|_| fastrand::u64(..), |text| text.parse().unwrap());
+    let seed: u64 =
+        std::env::var("PERENNIAL_SEED").map_or_else(|_| fastrand::u64(..), |text| text.parse().unwrap());
     println!("PERENNIAL_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let directory = tempfile::tempdir().unwrap();
@@ -52,14 +53,17 @@ async fn kills_around_rotations_cost_no_chain_whose_answer_had_come() {
             // The provider has rotated, and nobody has what it said.
             let ledger = provider.until(|ledger| ledger.revoked > lost).await;
             let delivered = near.and_then(|passed| passed.delivered).filter(|at| *at <= killed);
-            assert!(near.is_some(), "round {round}: lost though nothing was on its way ({revoked}, {ledger:?}): {log}");
+            assert!(
+                near.is_some(),
+                "round {round}: lost though nothing was on its way ({revoked}, {ledger:?}): {log}"
+            );
             latest = latest.max(delivered.map_or(Duration::ZERO, |at| killed - at));
             lost = ledger.revoked;
             // The operator puts a new one in its place, and it is taken while the process runs.
             std::fs::write(&file, provider.seed("basic").await).unwrap();
             ready(&sidecar).await;
         }
-        taken_over += usize::from(sidecar.metric(super::REFRESHED).await == 0.0);
+        taken_over += usize::from(refreshes(&sidecar, "ok").await == 0.0);
     }
     let log = sidecar.stop().await;
     println!(
@@ -72,13 +76,12 @@ async fn kills_around_rotations_cost_no_chain_whose_answer_had_come() {
 
 /// Does the new process have a token before its source refuses for good?
 async fn is_ready(sidecar: &Sidecar) -> bool {
-    const REFUSED: &str = "perennial_token_refreshes_total{outcome=\"rejected\",route=\"oauth\",trigger=\"start\"}";
     let end = Instant::now() + Duration::from_secs(20);
     while Instant::now() < end {
         if sidecar.ask("/readyz").await.0 == 200 {
             return true;
         }
-        if sidecar.metric(REFUSED).await > 0.0 {
+        if refreshes(sidecar, "rejected").await > 0.0 {
             return false;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -3,7 +3,8 @@
 //! - `grants`: what the provider takes, from whoever proves itself in whichever way;
 //! - `killed`: `kill -9` at random moments around rotations;
 //! - `lost`: answers that were lost after the provider had rotated;
-//! - `outage`: an endpoint that is away for three lifetimes.
+//! - `outage`: an endpoint that is away for three lifetimes;
+//! - `replicas`: several sidecars on one refresh token, and a Redis that they share.
 //!
 //! Each needs `npm ci --prefix tests/provider`; `tests/all` does that, and runs them with the release binary.
 
@@ -27,6 +28,7 @@ mod grants;
 mod killed;
 mod lost;
 mod outage;
+mod replicas;
 
 use std::{path::Path, time::Duration};
 
@@ -55,9 +57,29 @@ client_secret = "{secret}"
 
 /// The same with a refresh token in a file, and a store on disk.
 fn rotating(port: u16, state: &Path, seed: &Path) -> String {
-    let grant =
-        format!("grant = \"refresh_token\"\nrefresh_token = {{ file = \"{}\" }}\n", seed.display());
-    format!("[state]\nstore = \"disk\"\npath = \"{}\"\n{}", state.display(), route(port, &grant))
+    format!("[state]\nstore = \"disk\"\npath = \"{}\"\n{}", state.display(), refreshed(port, seed))
+}
+
+/// The same on a Redis.
+fn shared(port: u16, redis: u16, seed: &Path) -> String {
+    format!("[state]\nstore = \"redis\"\nurl = \"redis://127.0.0.1:{redis}\"\n{}", refreshed(port, seed))
+}
+
+fn refreshed(port: u16, seed: &Path) -> String {
+    let grant = format!("grant = \"refresh_token\"\nrefresh_token = {{ file = \"{}\" }}\n", seed.display());
+    route(port, &grant)
+}
+
+/// The refreshes that a sidecar counts as its own, for whatever reason.
+async fn refreshes(sidecar: &Sidecar, outcome: &str) -> f64 {
+    let mut all = 0.0;
+    for trigger in ["schedule", "hint", "expiry", "client", "operator", "start"] {
+        let series = format!(
+            "perennial_token_refreshes_total{{outcome=\"{outcome}\",route=\"oauth\",trigger=\"{trigger}\"}}"
+        );
+        all += sidecar.metric(&series).await;
+    }
+    all
 }
 
 /// Waits until the sidecar has a valid token.
@@ -74,5 +96,3 @@ async fn ready(sidecar: &Sidecar) {
 fn said(log: &str, message: &str) -> usize {
     log.lines().filter(|line| line.contains(&format!("\"message\":\"{message}"))).count()
 }
-
-const REFRESHED: &str = "perennial_token_refreshes_total{outcome=\"ok\",route=\"oauth\",trigger=\"schedule\"}";

@@ -52,7 +52,10 @@ async fn no_session_is_closed_while_the_endpoint_is_away_for_three_lifetimes() {
         session.relays().await;
     }
     assert_eq!(sidecar.metric("perennial_sessions{route=\"oauth\",state=\"live\"}").await, 20.0);
-    assert_eq!(sidecar.metric("perennial_sessions_closed_total{cause=\"token_expired\",route=\"oauth\"}").await, 0.0);
+    assert_eq!(
+        sidecar.metric("perennial_sessions_closed_total{cause=\"token_expired\",route=\"oauth\"}").await,
+        0.0
+    );
     drop(sessions);
     let log = sidecar.stop().await;
     assert!(said(&log, "token refresh failed") > 1, "{log}");

@@ -18,6 +18,8 @@ use tokio::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     Pass,
+    /// The service never hears of the request, and nobody answers it.
+    Hold,
     /// The service answers, and the answer is lost.
     Lose,
     /// The service answers, and the answer goes on after this time.
@@ -119,6 +121,11 @@ impl State {
         };
         self.count.send_modify(|count| *count += 1);
         let way = self.ways.lock().unwrap().pop_front().unwrap_or(Way::Pass);
+        if way == Way::Hold {
+            // Until the one who asked has gone.
+            socket.read_u8().await?;
+            return Ok(());
+        }
         let mut service = TcpStream::connect(("127.0.0.1", self.to)).await?;
         service.write_all(&request).await?;
         let mut answer = Vec::new();
@@ -127,7 +134,7 @@ impl State {
         match way {
             Way::Lose => return Ok(()),
             Way::After(time) => tokio::time::sleep(time).await,
-            Way::Pass => {}
+            Way::Pass | Way::Hold => {}
         }
         socket.write_all(&answer).await?;
         socket.flush().await?;
