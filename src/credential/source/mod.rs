@@ -16,6 +16,7 @@ pub mod answer;
 mod asking;
 mod file;
 mod http;
+mod request;
 mod static_token;
 
 use std::time::Duration;
