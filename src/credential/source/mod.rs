@@ -3,7 +3,7 @@
 //! ```text
 //!   http ──► answer ──► a token
 //!     ▲         └─────► an Ably TokenRequest, exchanged over http
-//!   file ──► answer        ably_key: minted here        static_token: as it stands
+//!   oauth2 ──┘  file ──► answer        ably_key: minted here        static_token: as it stands
 //! ```
 //!
 //! 1. A fetch ends by its deadline.
@@ -16,6 +16,7 @@ pub mod answer;
 mod asking;
 mod file;
 mod http;
+mod oauth2;
 mod request;
 mod static_token;
 
@@ -26,6 +27,7 @@ pub use answer::{BadAnswer, Issued};
 pub use asking::{Asking, ClientValues};
 pub use file::FileToken;
 pub use http::HttpTokens;
+pub use oauth2::OAuth2Tokens;
 pub use static_token::StaticToken;
 
 use super::keeper::{FailureKind, FetchFailure};
@@ -39,6 +41,7 @@ use crate::{
 #[derive(Debug)]
 pub enum Source {
     Http(Box<HttpTokens>),
+    OAuth2(Box<OAuth2Tokens>),
     AblyKey(AblyKey),
     File(FileToken),
     Static(StaticToken),
@@ -59,6 +62,7 @@ impl Source {
     pub fn new(config: &SourceConfig) -> Result<Self, TlsError> {
         Ok(match config {
             SourceConfig::Http(http) => Self::Http(Box::new(HttpTokens::new(http)?)),
+            SourceConfig::OAuth2(source) => Self::OAuth2(Box::new(OAuth2Tokens::new(source)?)),
             SourceConfig::AblyKey(key) => Self::AblyKey(AblyKey::new(key)),
             SourceConfig::Static { token } => Self::Static(StaticToken::new(token)),
             SourceConfig::File { path } => Self::File(FileToken::new(path)),
@@ -69,6 +73,7 @@ impl Source {
     pub async fn fetch(&self, asking: &Asking, now: Now, deadline: Instant) -> Result<Issued, SourceError> {
         match self {
             Self::Http(http) => http.fetch(asking, now, deadline).await,
+            Self::OAuth2(oauth2) => Box::pin(oauth2.fetch(asking, now, deadline)).await,
             Self::AblyKey(key) => key.mint(now),
             Self::File(file) => file.fetch().await,
             Self::Static(token) => token.fetch(),
@@ -79,7 +84,7 @@ impl Source {
     pub fn look_every(&self) -> Duration {
         match self {
             Self::File(_) => Duration::from_secs(1),
-            Self::Http(_) | Self::AblyKey(_) | Self::Static(_) => Duration::from_secs(5),
+            Self::Http(_) | Self::OAuth2(_) | Self::AblyKey(_) | Self::Static(_) => Duration::from_secs(5),
         }
     }
 
@@ -89,6 +94,7 @@ impl Source {
     /// It is a secret.
     pub fn lineage(&self) -> Option<Vec<u8>> {
         match self {
+            Self::OAuth2(oauth2) => oauth2.lineage(),
             Self::Http(_) | Self::AblyKey(_) | Self::File(_) | Self::Static(_) => None,
         }
     }
@@ -99,6 +105,7 @@ impl Source {
     pub async fn asked_with(&self) -> Option<Vec<u8>> {
         match self {
             Self::Http(http) => http.asked_with(),
+            Self::OAuth2(oauth2) => oauth2.asked_with(),
             Self::AblyKey(key) => key.asked_with(),
             Self::File(file) => file.read().await.ok(),
             Self::Static(token) => token.asked_with(),
