@@ -122,7 +122,7 @@ impl Discovery {
     }
 
     /// What the document says of the token endpoint; the error says what is wrong with it, and quotes none of it.
-    fn endpoint(&self, document: &Map<String, Value>) -> Result<TokenEndpoint, String> {
+    pub(super) fn endpoint(&self, document: &Map<String, Value>) -> Result<TokenEndpoint, String> {
         match document.get("issuer").and_then(Value::as_str) {
             Some(issuer) if issuer == self.issuer.text => {}
             Some(_) => {
@@ -154,7 +154,8 @@ impl Discovery {
     }
 
     /// A server that says which proofs it takes, and not this one, will refuse; it may also be wrong about itself.
-    fn look_at_auth(&self, document: &Map<String, Value>, auth: &ClientAuth) {
+    /// Says whether that was said.
+    pub(super) fn look_at_auth(&self, document: &Map<String, Value>, auth: &ClientAuth) -> bool {
         let ours = match auth {
             ClientAuth::None => "none",
             ClientAuth::Basic(_) => "client_secret_basic",
@@ -169,13 +170,15 @@ impl Discovery {
         };
         let methods = document.get("token_endpoint_auth_methods_supported").and_then(Value::as_array);
         let said = if methods.is_some_and(|methods| !methods.iter().any(fits)) { ours } else { "" };
-        if self.auth_said.is_news(said) && !said.is_empty() {
+        let news = self.auth_said.is_news(said) && !said.is_empty();
+        if news {
             tracing::warn!(
                 issuer = self.issuer.endpoint.authority(),
                 client_auth = auth.word(),
                 "the issuer's document does not list this client_auth"
             );
         }
+        news
     }
 
     fn failed(&self, what: &str) -> SourceError {

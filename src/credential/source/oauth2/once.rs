@@ -16,6 +16,12 @@ impl Once {
         }
         news
     }
+
+    /// What was said last.
+    #[cfg(test)]
+    pub(super) fn last(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 #[cfg(test)]
