@@ -16,10 +16,9 @@ fn with(lines: &str) -> String {
 
 fn of(text: &str) -> OAuth2Source {
     let config = parse(text);
-    match &config.routes[0].token.as_ref().unwrap().source {
-        SourceConfig::OAuth2(source) => OAuth2Source::clone(source),
-        other => panic!("{other:?}"),
-    }
+    let token = config.routes[0].token.as_ref().unwrap();
+    let SourceConfig::OAuth2(source) = &token.source else { panic!("{token:?}") };
+    OAuth2Source::clone(source)
 }
 
 /// A directory with a private key in it, and the value that names it.

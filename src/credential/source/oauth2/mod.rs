@@ -54,7 +54,7 @@ pub struct OAuth2Tokens {
 
 enum Place {
     Here(Arc<TokenEndpoint>),
-    Found(Discovery),
+    Found(Box<Discovery>),
 }
 
 /// Where a token is asked for.
@@ -71,7 +71,9 @@ impl OAuth2Tokens {
     /// Reads the certificates of the token endpoint, or of the issuer.
     pub fn new(source: &OAuth2Source) -> Result<Self, TlsError> {
         let place = match &source.server {
-            AuthorizationServer::Issuer(issuer) => Place::Found(Discovery::new(issuer, &source.tls)?),
+            AuthorizationServer::Issuer(issuer) => {
+                Place::Found(Box::new(Discovery::new(issuer, &source.tls)?))
+            }
             AuthorizationServer::TokenUrl(address) => Place::Here(Arc::new(TokenEndpoint {
                 dialer: Dialer::new(&address.endpoint, &source.tls)?,
                 target: address.endpoint.path_and_query.clone(),
