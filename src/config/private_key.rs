@@ -219,19 +219,17 @@ mod tests {
 
     #[test]
     fn each_kind_is_found_and_signs_as_is_usual() {
-        for (of, kind, usual) in [
-            (&PKCS_RSA_SHA256, "RSA", Algorithm::Rs256),
-            (&PKCS_ECDSA_P256_SHA256, "P-256", Algorithm::Es256),
-            (&PKCS_ECDSA_P384_SHA384, "P-384", Algorithm::Es384),
-            (&PKCS_ED25519, "Ed25519", Algorithm::EdDsa),
+        for (of, kind, usual, all) in [
+            (&PKCS_RSA_SHA256, "RSA", Algorithm::Rs256, "RS256 RS384 RS512 PS256 PS384 PS512"),
+            (&PKCS_ECDSA_P256_SHA256, "P-256", Algorithm::Es256, "ES256"),
+            (&PKCS_ECDSA_P384_SHA384, "P-384", Algorithm::Es384, "ES384"),
+            (&PKCS_ED25519, "Ed25519", Algorithm::EdDsa, "EdDSA"),
         ] {
             let pem = pem(of);
             let (pair, algorithm) = read(&pem, None).unwrap();
             assert_eq!((pair.kind(), algorithm), (kind, usual));
-            for algorithm in Algorithm::ALL {
-                let fits = pair.can(algorithm);
-                assert_eq!(read(&pem, Some(algorithm)).is_ok(), fits, "{kind} {algorithm}");
-            }
+            let fits = Algorithm::ALL.into_iter().filter(|algorithm| read(&pem, Some(*algorithm)).is_ok());
+            assert_eq!(fits.map(Algorithm::as_str).collect::<Vec<_>>().join(" "), all, "{kind}");
         }
     }
 

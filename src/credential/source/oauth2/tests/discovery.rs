@@ -184,7 +184,12 @@ async fn the_deadline_is_one_for_the_document_and_the_token() {
 #[test]
 fn from_https_nothing_goes_to_http_and_a_name_is_for_its_host() {
     let issuer = address("https://auth.test");
-    let tls = UpstreamTls { server_name: Some("inside.test".to_owned()), ..UpstreamTls::default() };
+    let (dir, _) = super::tls::certificates("auth.test");
+    let tls = UpstreamTls {
+        ca: Some(dir.path().join("ca")),
+        identity: None,
+        server_name: Some("inside.test".to_owned()),
+    };
     let discovery = Discovery::new(&issuer, &tls).unwrap();
     let endpoint = |url: &str| {
         let document = serde_json::json!({ "issuer": "https://auth.test", "token_endpoint": url });

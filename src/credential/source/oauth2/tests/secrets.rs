@@ -70,6 +70,7 @@ fn every_part_of_what_is_asked_with_counts() {
         asked_with(|source| source.audience = scope(&["ab"])),
         asked_with(|source| source.resource = scope(&["ab"])),
         asked_with(|source| source.parameters = vec![("ab".to_owned(), Template::parse(""))]),
+        asked_with(|source| source.parameters = vec![("a".to_owned(), Template::parse("b"))]),
     ];
     for (nth, one) in all.iter().enumerate() {
         assert!(one.is_some());

@@ -6,7 +6,7 @@ use super::*;
 use crate::{config::ListenTls, credential::keeper::FailureKind::Passing, net::ServerTls};
 
 /// An authority's certificate, and one of its own for this name, in a directory.
-fn certificates(name: &str) -> (tempfile::TempDir, ListenTls) {
+pub(super) fn certificates(name: &str) -> (tempfile::TempDir, ListenTls) {
     let dir = tempfile::tempdir().unwrap();
     let at = |file: &str| dir.path().join(file);
     let mut params = CertificateParams::new(Vec::new()).unwrap();
