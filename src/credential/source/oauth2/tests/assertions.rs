@@ -102,6 +102,27 @@ async fn a_clients_proof_says_who_to_whom_and_when() {
 }
 
 #[tokio::test]
+async fn a_proof_is_for_the_issuer_where_there_is_one_and_for_another_where_that_is_said() {
+    let (pair, mut signer) = made(&PKCS_ED25519);
+    let public = DecodingKey::from_ed_der(pair.der_bytes());
+    let document = r#"{"issuer":"http://127.0.0.1:{port}","token_endpoint":"http://127.0.0.1:{port}/t"}"#;
+    for audience in [None, Some("https://aud")] {
+        signer.audience = audience.map(str::to_owned);
+        let (issuer, seen) = beside(&[ok(document), ok(TOKEN)], async |port| {
+            let issuer = format!("http://127.0.0.1:{port}");
+            let mut source = source(port);
+            source.server = AuthorizationServer::Issuer(address(&issuer));
+            source.client_auth = ClientAuth::PrivateKeyJwt(Box::new(signer.clone()));
+            ask(&OAuth2Tokens::new(&source).unwrap(), &Asking::default()).await.unwrap();
+            issuer
+        })
+        .await;
+        let claims = verified(&field(&seen[1], "client_assertion"), &public, jsonwebtoken::Algorithm::EdDSA);
+        assert_eq!(claims["aud"], Value::from(audience.map_or(issuer, str::to_owned)));
+    }
+}
+
+#[tokio::test]
 async fn a_signed_grant_says_for_whom() {
     let (pair, mut signer) = made(&PKCS_ED25519);
     let public = DecodingKey::from_ed_der(pair.der_bytes());
