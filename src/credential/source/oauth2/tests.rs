@@ -22,6 +22,8 @@ use crate::{
 };
 
 const AMPLE: Duration = Duration::from_secs(20);
+/// Of a fetch that has to run out of time, with time enough for what comes before that on a busy machine.
+const SHORT: Duration = Duration::from_secs(1);
 /// The wall clock of every fetch.
 const WALL: Duration = Duration::from_secs(1_800_000_000);
 const TOKEN: &str = r#"{"access_token":"abc","token_type":"Bearer","expires_in":60}"#;

@@ -171,7 +171,7 @@ async fn the_deadline_is_one_for_the_document_and_the_token() {
             let mut source = found_by(port, "");
             rotates(&mut source);
             let (tokens, now) = (OAuth2Tokens::new(&source).unwrap(), now());
-            tokens.fetch(&Asking::default(), now, now.mono + Duration::from_millis(150)).await
+            tokens.fetch(&Asking::default(), now, now.mono + SHORT).await
         })
         .await;
         let error = result.unwrap_err();
@@ -184,7 +184,7 @@ async fn the_deadline_is_one_for_the_document_and_the_token() {
 #[test]
 fn from_https_nothing_goes_to_http_and_a_name_is_for_its_host() {
     let issuer = address("https://auth.test");
-    let (dir, _) = super::tls::certificates("auth.test");
+    let (dir, _) = tls::certificates("auth.test");
     let tls = UpstreamTls {
         ca: Some(dir.path().join("ca")),
         identity: None,

@@ -101,7 +101,7 @@ async fn a_drip_and_silence_meet_the_deadline() {
                 rotates(&mut source);
             }
             let (tokens, now) = (OAuth2Tokens::new(&source).unwrap(), now());
-            tokens.fetch(&Asking::default(), now, now.mono + Duration::from_millis(150)).await
+            tokens.fetch(&Asking::default(), now, now.mono + SHORT).await
         })
         .await;
         let error = result.unwrap_err();
