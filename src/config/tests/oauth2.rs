@@ -353,3 +353,24 @@ fn what_is_wrong_is_said() {
         ),
     ]);
 }
+
+/// Whatever stands in the place of a string, what is said of it does not have it.
+#[test]
+fn no_error_shows_what_was_written() {
+    let lines = "source = \"oauth2\"\ntoken_url = \"https://h\"\ngrant = \"jwt_bearer\"\nclient_id = \"a\"\n\
+                 client_auth = \"private_key_jwt\"\nprivate_key = \"a\"\nkey_id = \"a\"\nalgorithm = \"EdDSA\"\n\
+                 assertion_audience = \"a\"\nassertion_issuer = \"a\"\nsubject = \"a\"\nclient_secret = \"a\"\n\
+                 refresh_token = \"a\"\nsubject_token = \"a\"\nsubject_token_type = \"a\"\nactor_token_type = \"a\"\n\
+                 scope = \"a\"\naudience = [\"a\"]\nresource = \"a\"\nparameters = { a = \"a\" }";
+    let text = route(lines);
+    let strings: Vec<_> = text.match_indices('"').map(|(at, _)| at).collect();
+    for pair in strings.chunks(2) {
+        for wrong in
+            ["CANARY", "CANARY\\n", "{query.CANARY} \\\\ CANARY", "http://CANARY:CANARY@h", "wss://CANARY"]
+        {
+            let text = [&text[..=pair[0]], wrong, &text[pair[1]..]].concat();
+            let errors = refused(&text).replace("{query.CANARY}", "");
+            assert!(!errors.contains("CANARY"), "{text}\n{errors}");
+        }
+    }
+}
