@@ -100,8 +100,10 @@ pub(super) fn fits(
              token = { query = \"token\" } in [route.client]",
         );
     }
-    if !matches!(source, SourceConfig::Http(_) | SourceConfig::AblyKey(_)) {
-        problem("\"client\" needs a source that can tell clients apart: \"http\" or \"ably-key\"");
+    if !matches!(source, SourceConfig::Http(_) | SourceConfig::OAuth2(_) | SourceConfig::AblyKey(_)) {
+        problem(
+            "\"client\" needs a source that can tell clients apart: \"http\", \"oauth2\" or \"ably-key\"",
+        );
     }
 }
 

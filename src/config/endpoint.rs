@@ -66,6 +66,11 @@ impl Endpoint {
         Ok(Self { tls, host, port, path_and_query })
     }
 
+    /// Reads the URL of a token endpoint that a server named. An error never quotes it.
+    pub fn of_server(text: &str) -> Result<Self, String> {
+        Self::parse(text, Schemes::Http)
+    }
+
     /// `host` or `host:port`, as it stands in a `Host` header: an IPv6 address in brackets, and the
     /// scheme's own port left out.
     pub fn authority(&self) -> String {

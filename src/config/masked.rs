@@ -1,5 +1,7 @@
 //! The configuration in effect, as TOML to be read by an operator: defaults filled in, secrets masked.
 
+mod oauth2;
+
 use std::{
     fmt::{Display, Write},
     path::Path,
@@ -171,6 +173,7 @@ impl Page {
         self.table("[route.token]");
         let (source, write): (_, &dyn Fn(&mut Self)) = match &token.source {
             SourceConfig::Http(http) => ("http", &|page| page.http(http)),
+            SourceConfig::OAuth2(source) => ("oauth2", &|page| page.oauth2(source)),
             SourceConfig::AblyKey(key) => ("ably-key", &|page| page.ably_key(key)),
             SourceConfig::Static { token } => ("static", &|page| page.raw("token", token.masked())),
             SourceConfig::File { path } => ("file", &|page| page.path("path", path)),

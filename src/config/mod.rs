@@ -1,7 +1,7 @@
 //! The configuration: the file as written, and as meant.
 //!
 //! - `raw`, `keys`, `value` read the file: every key is listed, every value has its place.
-//! - `general`, `route`, `token` make of it what [`model`](Config) can hold: types that cannot be
+//! - `general`, `route`, `token`, `oauth2` make of it what [`model`](Config) can hold: types that cannot be
 //!   wrong, so that nobody checks again.
 //! - [`ConfigErrors`] names all that is wrong at once, with line, column, key and the way out.
 //! - [`Secret`] and [`Template`] are read and expanded when they are used; nothing shows a secret.
@@ -15,6 +15,8 @@ mod general;
 mod keys;
 mod masked;
 mod model;
+mod oauth2;
+mod private_key;
 mod raw;
 mod route;
 mod secret;
@@ -28,6 +30,10 @@ use std::path::Path;
 
 pub use error::{ConfigErrors, Problem};
 pub use model::*;
+pub use oauth2::{
+    Address, AuthorizationServer, ClientAuth, Grant, OAuth2Source, SignedAssertion, Signer, TokenExchange,
+};
+pub use private_key::{Algorithm, KeyError, KeyPair, PrivateKey};
 pub use secret::{MAX_SECRET, Revealed, Secret, SecretError};
 pub use template::{ExpandError, Name, Place, Template};
 

@@ -5,7 +5,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use super::{ExpandError, Name, Place, Secret, Template};
+use super::{ExpandError, Name, OAuth2Source, Place, Secret, Template};
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -199,6 +199,8 @@ pub struct RefreshPolicy {
 pub enum SourceConfig {
     /// A token endpoint.
     Http(Box<HttpSource>),
+    /// An authorization server.
+    OAuth2(Box<OAuth2Source>),
     /// A key of Ably's, with which tokens are minted here.
     AblyKey(Box<AblyKeySource>),
     /// One token that never changes (but is read anew at each fetch, where it is in a file).

@@ -58,16 +58,34 @@ impl Secret {
 
     /// Reads the secret now. A file is read without the line end that closes it.
     pub fn reveal(&self) -> Result<Revealed, SecretError> {
+        let revealed = self.reveal_lines()?;
+        if revealed.contains(['\r', '\n', '\0']) {
+            return Err(SecretError::LineBreak(self.place()));
+        }
+        Ok(revealed)
+    }
+
+    /// As [`Secret::reveal`], of a secret that has several lines: a key in PEM.
+    pub fn reveal_lines(&self) -> Result<Revealed, SecretError> {
         match &self.0 {
-            Kept::Literal(text) => Revealed::checked(text.to_string(), || "the secret".to_owned()),
+            Kept::Literal(text) => Revealed::checked(text.to_string(), || self.place()),
             Kept::Env(name) => {
                 let text = std::env::var(name).map_err(|error| match error {
                     std::env::VarError::NotPresent => SecretError::NoVariable(name.clone()),
-                    std::env::VarError::NotUnicode(_) => SecretError::NotText(variable(name)),
+                    std::env::VarError::NotUnicode(_) => SecretError::NotText(self.place()),
                 })?;
-                Revealed::checked(text, || variable(name))
+                Revealed::checked(text, || self.place())
             }
-            Kept::File(path) => read_file(path),
+            Kept::File(path) => read_file(path, || self.place()),
+        }
+    }
+
+    /// Where it is kept, in words: what an error names.
+    pub fn place(&self) -> String {
+        match &self.0 {
+            Kept::Literal(_) => "the secret".to_owned(),
+            Kept::Env(name) => format!("the environment variable {name}"),
+            Kept::File(path) => format!("the file {}", path.display()),
         }
     }
 
@@ -87,11 +105,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-fn variable(name: &str) -> String {
-    format!("the environment variable {name}")
-}
-
-fn read_file(path: &Path) -> Result<Revealed, SecretError> {
+fn read_file(path: &Path, from: impl Fn() -> String) -> Result<Revealed, SecretError> {
     let unreadable =
         |error: &io::Error| SecretError::Unreadable { path: path.to_owned(), kind: error.kind() };
     let file = std::fs::File::open(path).map_err(|e| unreadable(&e))?;
@@ -104,7 +118,6 @@ fn read_file(path: &Path) -> Result<Revealed, SecretError> {
             bytes.pop();
         }
     }
-    let from = || format!("the file {}", path.display());
     let text = String::from_utf8(bytes).map_err(|_| SecretError::NotText(from()))?;
     Revealed::checked(text, from)
 }
@@ -122,9 +135,6 @@ impl Revealed {
         }
         if revealed.len() > MAX_SECRET {
             return Err(SecretError::TooLong(from()));
-        }
-        if revealed.contains(['\r', '\n', '\0']) {
-            return Err(SecretError::LineBreak(from()));
         }
         Ok(revealed)
     }
@@ -236,6 +246,13 @@ mod tests {
         }
         let exact = file_with(&[&vec![b'x'; MAX_SECRET][..], b"\r\n"].concat());
         assert_eq!(exact.1.reveal().unwrap().len(), MAX_SECRET);
+    }
+
+    #[test]
+    fn a_secret_of_several_lines_is_asked_for_as_such() {
+        let (_dir, secret) = file_with(b"one\ntwo\n");
+        assert_eq!(&*secret.reveal_lines().unwrap(), "one\ntwo");
+        assert!(matches!(secret.reveal(), Err(SecretError::LineBreak(_))));
     }
 
     #[test]

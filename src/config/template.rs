@@ -52,6 +52,8 @@ pub enum Place {
     Subprotocol,
     /// A cookie's value: what ends or splits a cookie is refused.
     Cookie,
+    /// A scope of OAuth's: what would end it, and begin another, is refused (RFC 6749 §3.3).
+    Scope,
     /// Plain text without structure: as it is.
     Text,
 }
@@ -249,6 +251,12 @@ impl Place {
                 }
                 out.push_str(value);
             }
+            Self::Scope => {
+                if !value.bytes().all(is_scope_byte) {
+                    return Err(Refused);
+                }
+                out.push_str(value);
+            }
             Self::Text => out.push_str(value),
         }
         Ok(())
@@ -260,6 +268,11 @@ pub(super) fn is_token_byte(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
 }
 
+/// Is it one that a scope is made of (`NQCHAR` of RFC 6749)?
+pub(super) fn is_scope_byte(b: u8) -> bool {
+    b.is_ascii_graphic() && b != b'"' && b != b'\\'
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -269,6 +282,7 @@ impl fmt::Display for Place {
             Self::JsonString => "a JSON string",
             Self::Subprotocol => "a subprotocol",
             Self::Cookie => "a cookie",
+            Self::Scope => "a scope",
             Self::Text => "a text",
         })
     }
@@ -316,6 +330,9 @@ mod tests {
             (Place::Subprotocol, "a, b", None),
             (Place::Cookie, "a=b", Some("a=b")),
             (Place::Cookie, "a; b", None),
+            (Place::Scope, "read:a/b", Some("read:a/b")),
+            (Place::Scope, "a admin", None),
+            (Place::Scope, "a\\", None),
         ];
         for (place, value, want) in cases {
             assert_eq!(expand("{token}", place, value).ok().as_deref(), want, "{place:?} {value:?}");

@@ -266,6 +266,7 @@ fn all_problems_are_named_at_once() {
 }
 
 mod clients;
+mod oauth2;
 mod places;
 mod refusals;
 

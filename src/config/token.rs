@@ -10,7 +10,7 @@ use super::{
     UpstreamTls,
     client::{self, Names},
     endpoint::Schemes,
-    keys,
+    keys, oauth2,
     raw::{Section, kind},
     route::{header_name, header_value, leg, url},
     template::{Place, is_token_byte},
@@ -35,11 +35,12 @@ pub(super) fn token(route: &Section<'_>, client_token: bool) -> Option<Option<To
     let share = if each { Share::Client { identity } } else { Share::Route };
     let refresh = refresh(&table);
     let words: Vec<&str> = keys::SOURCES.iter().map(|(name, _)| *name).collect();
-    let hint = "source = \"http\", \"ably-key\", \"static\" or \"file\"";
-    let source = table.required("source", hint, |value| one_of(value, &words, &["oauth2", "exec"]))?.value;
+    let hint = "source = \"http\", \"oauth2\", \"ably-key\", \"static\" or \"file\"";
+    let source = table.required("source", hint, |value| one_of(value, &words, &["exec"]))?.value;
     only_its_own(&table, source);
     let source = match source {
         "http" => SourceConfig::Http(Box::new(http(&table, names)?)),
+        "oauth2" => SourceConfig::OAuth2(Box::new(oauth2::read::oauth2(&table, names, each)?)),
         "ably-key" => SourceConfig::AblyKey(Box::new(ably_key(&table, &refresh)?)),
         "static" => {
             let hint = "token = { env = \"NAME\" } or { file = \"PATH\" }";
@@ -72,10 +73,13 @@ fn shorter(table: &Section<'_>, refresh_before: Option<Duration>, key: &str, lif
 
 /// A key of another source would do nothing, and is refused.
 fn only_its_own(table: &Section<'_>, source: &str) {
-    for (owner, owned) in keys::SOURCES.iter().filter(|(owner, _)| *owner != source) {
-        for (key, span) in table.written().filter(|(key, _)| owned.contains(key)) {
+    for (key, span) in table.written() {
+        let owners: Vec<&str> =
+            keys::SOURCES.iter().filter(|(_, owned)| owned.contains(&key)).map(|(owner, _)| *owner).collect();
+        if !owners.is_empty() && !owners.contains(&source) {
+            let owners = owners.join("\" or \"");
             let message = format!(
-                "belongs to source = \"{owner}\", and this one is \"{source}\"; remove one of the two"
+                "belongs to source = \"{owners}\", and this one is \"{source}\"; remove one of the two"
             );
             table.problem_at(&span, key, message);
         }
@@ -199,14 +203,14 @@ fn header(name: &str, value: &DeValue<'_>, names: Names) -> Result<(HeaderName, 
 }
 
 /// A template of a source.
-fn source_template(value: &DeValue<'_>, names: Names) -> Result<Template, String> {
+pub(super) fn source_template(value: &DeValue<'_>, names: Names) -> Result<Template, String> {
     let template = template(value)?;
     names.allow(&template)?;
     Ok(template)
 }
 
 /// The entries of a table.
-fn pairs<T>(
+pub(super) fn pairs<T>(
     value: &DeValue<'_>,
     what: &str,
     read: impl Fn(&str, &DeValue<'_>) -> Result<T, String>,

@@ -139,13 +139,18 @@ const SECRET: &str = "a string, { env = \"NAME\" } or { file = \"PATH\" }";
 
 /// A secret, which must be there already: a start that fails is better than a session that does.
 pub(super) fn secret(value: &DeValue<'_>) -> Read<Secret> {
-    let secret = match (value.as_str(), value.as_table()) {
-        (Some(text), _) => Secret::literal(text),
-        (None, Some(table)) => kept_elsewhere(table)?,
-        (None, None) => return expected(SECRET, value),
-    };
+    let secret = unread_secret(value)?;
     secret.reveal().map_err(|error| error.to_string())?;
     Ok(secret)
+}
+
+/// Where a secret is kept, whatever is there.
+pub(super) fn unread_secret(value: &DeValue<'_>) -> Read<Secret> {
+    match (value.as_str(), value.as_table()) {
+        (Some(text), _) => Ok(Secret::literal(text)),
+        (None, Some(table)) => kept_elsewhere(table),
+        (None, None) => expected(SECRET, value),
+    }
 }
 
 fn kept_elsewhere(table: &DeTable<'_>) -> Read<Secret> {

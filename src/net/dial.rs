@@ -59,6 +59,11 @@ impl Dialer {
         if self.port == usual { host } else { format!("{host}:{}", self.port) }
     }
 
+    /// The name that the peer's certificate has to have; `None` without TLS.
+    pub fn server_name(&self) -> Option<std::borrow::Cow<'_, str>> {
+        self.tls.as_ref().map(|(name, _)| name.to_str())
+    }
+
     /// A new connection, TLS included, or why there is none by `deadline`.
     pub async fn connect(&self, deadline: Instant) -> Result<Stream, DialError> {
         let addresses = within(deadline, tokio::net::lookup_host((&*self.host, self.port)))

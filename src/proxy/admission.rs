@@ -112,6 +112,8 @@ fn values(token: &TokenConfig, asked: &Asked, presented: Option<&Presented>) -> 
             HttpBody::Json(template) | HttpBody::Text(template, _) => templates.push(template),
             HttpBody::Form(fields) => templates.extend(fields.iter().map(|(_, template)| template)),
         }
+    } else if let SourceConfig::OAuth2(source) = &token.source {
+        templates.extend(source.templates());
     }
     if let Share::Client { identity: Some(template) } = &token.share {
         templates.push(template);

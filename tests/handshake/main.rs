@@ -11,6 +11,7 @@
 
 mod clients;
 mod flood;
+mod oauth2;
 mod parking;
 mod quiet;
 mod readme;

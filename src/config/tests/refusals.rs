@@ -288,15 +288,11 @@ fn of_a_token() {
     check(&[
         (
             token(""),
-            "p:4:1: route.token.source: missing; add source = \"http\", \"ably-key\", \"static\" or \"file\"",
-        ),
-        (
-            token("source = \"oauth2\""),
-            "p:5:10: route.token.source: \"oauth2\" is not available in this version; expected one of \"http\", \"ably-key\", \"static\", \"file\"",
+            "p:4:1: route.token.source: missing; add source = \"http\", \"oauth2\", \"ably-key\", \"static\" or \"file\"",
         ),
         (
             token("source = \"exec\""),
-            "p:5:10: route.token.source: \"exec\" is not available in this version; expected one of \"http\", \"ably-key\", \"static\", \"file\"",
+            "p:5:10: route.token.source: \"exec\" is not available in this version; expected one of \"http\", \"oauth2\", \"ably-key\", \"static\", \"file\"",
         ),
         (
             key("share = \"client\""),

@@ -111,15 +111,8 @@ pub fn is_refusal(code: &str) -> bool {
 
 /// Understands an answer of status 200.
 pub fn parse(content_type: Option<&str>, body: &[u8]) -> Result<Answer, BadAnswer> {
-    let text = std::str::from_utf8(body).map_err(|_| BadAnswer::NotText)?;
-    let text = text.trim_start_matches('\u{feff}').trim();
-    let kind = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    if text.is_empty() {
-        return Err(BadAnswer::Empty);
-    }
-    if text.starts_with('<') || kind.eq_ignore_ascii_case("text/html") {
-        return Err(BadAnswer::Html);
-    }
+    let kind = essence(content_type);
+    let text = text(content_type, body)?;
     if text.starts_with(['{', '[', '"']) {
         return match serde_json::from_str(text).map_err(|_| BadAnswer::NotJson)? {
             Value::Object(fields) => object(&fields),
@@ -135,6 +128,23 @@ pub fn parse(content_type: Option<&str>, body: &[u8]) -> Result<Answer, BadAnswe
         };
     }
     bare(text).map(Answer::Token)
+}
+
+fn essence(content_type: Option<&str>) -> &str {
+    content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim()
+}
+
+/// The text of an answer that is not empty and no page for people.
+pub(super) fn text<'b>(content_type: Option<&str>, body: &'b [u8]) -> Result<&'b str, BadAnswer> {
+    let text = std::str::from_utf8(body).map_err(|_| BadAnswer::NotText)?;
+    let text = text.trim_start_matches('\u{feff}').trim();
+    if text.is_empty() {
+        return Err(BadAnswer::Empty);
+    }
+    if text.starts_with('<') || essence(content_type).eq_ignore_ascii_case("text/html") {
+        return Err(BadAnswer::Html);
+    }
+    Ok(text)
 }
 
 /// A token that stands alone; its end is told by itself or not at all.
@@ -153,7 +163,8 @@ pub fn error_code(body: &[u8]) -> Option<String> {
     code(fields.get("error")?)
 }
 
-fn object(fields: &Map<String, Value>) -> Result<Answer, BadAnswer> {
+/// Understands the members of an answer that is a JSON object.
+pub(super) fn object(fields: &Map<String, Value>) -> Result<Answer, BadAnswer> {
     let Some((name, value)) = first(fields, ["token", "access_token", "accessToken"]) else {
         if fields.contains_key("keyName") {
             return token_request(fields);
@@ -279,7 +290,7 @@ fn claims(token: &str) -> Option<Map<String, Value>> {
 }
 
 /// A code and nothing that could be a secret: OAuth's word, or Ably's number.
-fn code(error: &Value) -> Option<String> {
+pub(super) fn code(error: &Value) -> Option<String> {
     match error {
         Value::String(word)
             if word.len() <= 40 && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') =>

@@ -4,25 +4,26 @@
 //! 2. 401, 403 and OAuth's refusals are terminal; everything else may pass. `Retry-After` is handed on.
 //! 3. An Ably TokenRequest is exchanged at once, and never a second time: its nonce is good for one use.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use url::form_urlencoded;
 
 use super::{
     Asking, Issued, SourceError,
     answer::{self, Answer},
+    request::{MAX_ANSWER, Values, content_type, expand, request, retry_after, usual_headers},
 };
 use crate::{
     clock::{Instant, Now},
-    config::{Endpoint, HttpBody, HttpSource, Name, Place, Template, UpstreamTls},
+    config::{Endpoint, HttpBody, HttpSource, Name, Place, UpstreamTls},
     credential::keeper::FailureKind,
     net::{Dialer, TlsError, http as net_http},
 };
 
-/// The largest answer that is read.
-const MAX_ANSWER: usize = 64 * 1024;
+/// What an answer may be.
+const UNDERSTOOD: &str = "application/json, text/plain";
 
 /// `source = "http"`.
 pub struct HttpTokens {
@@ -76,7 +77,7 @@ impl HttpTokens {
         deadline: Instant,
     ) -> Result<Issued, SourceError> {
         let path = exchange_path(&self.source.exchange, key_name);
-        let mut headers = usual_headers();
+        let mut headers = usual_headers(UNDERSTOOD);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let request = request(Method::POST, &path, headers, body)?;
         let response = send(&self.exchange, request, now, deadline).await.map_err(|error| SourceError {
@@ -92,7 +93,7 @@ impl HttpTokens {
     }
 
     fn asked<'v>(&self, values: Values<'_, 'v>) -> Result<Asked, SourceError> {
-        let mut headers = usual_headers();
+        let mut headers = usual_headers(UNDERSTOOD);
         let (kind, body) = self.body(values)?;
         if let Some(kind) = kind {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -123,8 +124,8 @@ impl HttpTokens {
                     body.push_str(separator);
                     body.extend(form_urlencoded::byte_serialize(name.as_bytes()));
                     body.push('=');
-                    // It comes encoded for its place.
-                    body.push_str(&expand(template, Place::Form, values)?);
+                    let value = expand(template, Place::Text, values)?;
+                    body.extend(form_urlencoded::byte_serialize(value.as_bytes()));
                 }
                 (Some("application/x-www-form-urlencoded"), body.into())
             }
@@ -154,36 +155,6 @@ impl fmt::Debug for HttpTokens {
     }
 }
 
-/// What names stand for.
-type Values<'f, 'v> = &'f dyn Fn(&Name) -> Option<&'v str>;
-
-fn expand(template: &Template, place: Place, values: Values<'_, '_>) -> Result<String, SourceError> {
-    template.expand(place, values).map_err(|error| SourceError::passing(error.to_string()))
-}
-
-fn usual_headers() -> HeaderMap {
-    let usual: [(HeaderName, HeaderValue); 3] = [
-        (header::ACCEPT, HeaderValue::from_static("application/json, text/plain")),
-        // Nothing here would unpack it.
-        (header::ACCEPT_ENCODING, HeaderValue::from_static("identity")),
-        (header::USER_AGENT, HeaderValue::from_static(concat!("perennial/", env!("CARGO_PKG_VERSION")))),
-    ];
-    usual.into_iter().collect()
-}
-
-fn request(
-    method: Method,
-    path: &str,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Request<Bytes>, SourceError> {
-    let built = Request::builder().method(method).uri(path).body(body);
-    let mut request =
-        built.map_err(|_| SourceError::terminal("the path of the token request is not valid"))?;
-    *request.headers_mut() = headers;
-    Ok(request)
-}
-
 async fn send(
     dialer: &Dialer,
     request: Request<Bytes>,
@@ -197,12 +168,7 @@ async fn send(
 }
 
 fn understood(response: &Response<Bytes>) -> Result<Answer, SourceError> {
-    if let Some(coding) = response.headers().get(header::CONTENT_ENCODING)
-        && coding.as_bytes() != b"identity"
-    {
-        return Err(SourceError::passing("the answer is compressed, which was not asked for"));
-    }
-    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = content_type(response).map_err(SourceError::passing)?;
     Ok(answer::parse(kind, response.body())?)
 }
 
@@ -223,16 +189,6 @@ fn refusal(response: &Response<Bytes>, now: Now) -> SourceError {
         reason = format!("{reason} ({code})");
     }
     SourceError { kind, retry_after: retry_after(response.headers(), now), reason }
-}
-
-/// Seconds, or a date.
-fn retry_after(headers: &HeaderMap, now: Now) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-    Some(Duration::from_millis(u64::try_from(at.as_millisecond()).ok()?).saturating_sub(now.wall))
 }
 
 /// `{exchange}/keys/{keyName}/requestToken`.

@@ -3,7 +3,7 @@
 //! ```text
 //!   http ──► answer ──► a token
 //!     ▲         └─────► an Ably TokenRequest, exchanged over http
-//!   file ──► answer        ably_key: minted here        static_token: as it stands
+//!   oauth2 ──┘  file ──► answer        ably_key: minted here        static_token: as it stands
 //! ```
 //!
 //! 1. A fetch ends by its deadline.
@@ -16,8 +16,10 @@ pub mod answer;
 mod asking;
 mod file;
 mod http;
+mod oauth2;
 #[cfg(test)]
 mod played;
+mod request;
 mod static_token;
 
 use std::time::Duration;
@@ -27,6 +29,7 @@ pub use answer::{BadAnswer, Issued};
 pub use asking::{Asking, ClientValues};
 pub use file::FileToken;
 pub use http::HttpTokens;
+pub use oauth2::OAuth2Tokens;
 #[cfg(test)]
 pub(super) use played::{Fault, Played};
 pub use static_token::StaticToken;
@@ -42,6 +45,7 @@ use crate::{
 #[derive(Debug)]
 pub enum Source {
     Http(Box<HttpTokens>),
+    OAuth2(Box<OAuth2Tokens>),
     AblyKey(AblyKey),
     File(FileToken),
     Static(StaticToken),
@@ -64,6 +68,7 @@ impl Source {
     pub fn new(config: &SourceConfig) -> Result<Self, TlsError> {
         Ok(match config {
             SourceConfig::Http(http) => Self::Http(Box::new(HttpTokens::new(http)?)),
+            SourceConfig::OAuth2(source) => Self::OAuth2(Box::new(OAuth2Tokens::new(source)?)),
             SourceConfig::AblyKey(key) => Self::AblyKey(AblyKey::new(key)),
             SourceConfig::Static { token } => Self::Static(StaticToken::new(token)),
             SourceConfig::File { path } => Self::File(FileToken::new(path)),
@@ -74,6 +79,7 @@ impl Source {
     pub async fn fetch(&self, asking: &Asking, now: Now, deadline: Instant) -> Result<Issued, SourceError> {
         match self {
             Self::Http(http) => http.fetch(asking, now, deadline).await,
+            Self::OAuth2(oauth2) => Box::pin(oauth2.fetch(asking, now, deadline)).await,
             Self::AblyKey(key) => key.mint(now),
             Self::File(file) => file.fetch().await,
             Self::Static(token) => token.fetch(),
@@ -86,7 +92,7 @@ impl Source {
     pub fn look_every(&self) -> Duration {
         match self {
             Self::File(_) => Duration::from_secs(1),
-            Self::Http(_) | Self::AblyKey(_) | Self::Static(_) => Duration::from_secs(5),
+            Self::Http(_) | Self::OAuth2(_) | Self::AblyKey(_) | Self::Static(_) => Duration::from_secs(5),
             #[cfg(test)]
             Self::Played(_) => Duration::from_secs(5),
         }
@@ -95,6 +101,7 @@ impl Source {
     /// May each of its answers be the only one to go on from?
     pub fn rotates(&self) -> bool {
         match self {
+            Self::OAuth2(oauth2) => oauth2.rotates(),
             Self::Http(_) | Self::AblyKey(_) | Self::File(_) | Self::Static(_) => false,
             #[cfg(test)]
             Self::Played(_) => true,
@@ -105,7 +112,7 @@ impl Source {
     /// this machine costs nobody anything.
     pub fn is_worth_sharing(&self) -> bool {
         match self {
-            Self::Http(_) => true,
+            Self::Http(_) | Self::OAuth2(_) => true,
             Self::AblyKey(_) | Self::File(_) | Self::Static(_) => false,
             #[cfg(test)]
             Self::Played(_) => true,
@@ -118,6 +125,7 @@ impl Source {
     /// It is a secret.
     pub fn lineage(&self) -> Option<Vec<u8>> {
         match self {
+            Self::OAuth2(oauth2) => oauth2.lineage(),
             Self::Http(_) | Self::AblyKey(_) | Self::File(_) | Self::Static(_) => None,
             #[cfg(test)]
             Self::Played(server) => Some(server.lineage()),
@@ -130,6 +138,7 @@ impl Source {
     pub async fn asked_with(&self) -> Option<Vec<u8>> {
         match self {
             Self::Http(http) => http.asked_with(),
+            Self::OAuth2(oauth2) => oauth2.asked_with(),
             Self::AblyKey(key) => key.asked_with(),
             Self::File(file) => file.read().await.ok(),
             Self::Static(token) => token.asked_with(),

@@ -1,12 +1,14 @@
 //! A token endpoint that says what it is told to, on a loopback socket.
 
+use std::time::Duration;
+
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 
 use super::*;
-use crate::{clock, credential::keeper::Life};
+use crate::{clock, config::Template, credential::keeper::Life};
 
 const AMPLE: Duration = Duration::from_secs(20);
 
@@ -106,13 +108,13 @@ async fn headers_and_a_form_go_along() {
     let (issued, seen) = fetch_with(&[&ok("text/plain", "abc")], |source| {
         source.method = Method::POST;
         source.headers = vec![(header::AUTHORIZATION, Template::parse("Bearer x"))];
-        source.body = HttpBody::Form(vec![("a b".to_owned(), Template::parse("c"))]);
+        source.body = HttpBody::Form(vec![("a b".to_owned(), Template::parse("c&d é"))]);
     })
     .await;
     assert_eq!(issued.unwrap().text, "abc");
     assert!(seen[0].contains("authorization: Bearer x\r\n"), "{}", seen[0]);
     assert!(seen[0].contains("content-type: application/x-www-form-urlencoded\r\n"), "{}", seen[0]);
-    assert!(seen[0].ends_with("\r\n\r\na+b=c"), "{}", seen[0]);
+    assert!(seen[0].ends_with("\r\n\r\na+b=c%26d+%C3%A9"), "{}", seen[0]);
 }
 
 #[tokio::test]

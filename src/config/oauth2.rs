@@ -1,0 +1,177 @@
+//! `source = "oauth2"` as meant: a grant, a client that proves who it is, and what is asked for.
+//!
+//! ```text
+//!   token_url | issuer ──► where          grant ──► with what        client_auth ──► as whom
+//!                          scope, audience, resource, parameters ──► for what
+//! ```
+//!
+//! How it comes from the file is `read`'s business.
+
+pub(super) mod read;
+
+use std::fmt;
+
+use super::{Endpoint, PrivateKey, Secret, Template, UpstreamTls};
+
+/// `source = "oauth2"` (RFC 6749).
+#[derive(Debug, Clone)]
+pub struct OAuth2Source {
+    /// Where the token endpoint is.
+    pub server: AuthorizationServer,
+    /// Of the legs to it: `[route.token.tls]`.
+    pub tls: UpstreamTls,
+    /// With what a token is asked for.
+    pub grant: Grant,
+    /// There for each way of [`ClientAuth`] but [`ClientAuth::None`], which may do without.
+    pub client_id: Option<String>,
+    /// How the client proves that it is that one.
+    pub client_auth: ClientAuth,
+    /// Each expanded for [`super::Place::Scope`]; one may be several, with spaces between them.
+    pub scope: Vec<Template>,
+    /// RFC 8693 §2.1, and what many servers take with other grants; repeated where there are several.
+    pub audience: Vec<Template>,
+    /// Absolute URIs (RFC 8707 §2); repeated where there are several.
+    pub resource: Vec<Template>,
+    /// More fields of the form; none is one of those above.
+    pub parameters: Vec<(String, Template)>,
+}
+
+/// Where the token endpoint is.
+#[derive(Debug, Clone)]
+pub enum AuthorizationServer {
+    /// Here.
+    TokenUrl(Address),
+    /// Where the issuer's own document says (RFC 8414, OpenID Connect Discovery).
+    Issuer(Address),
+}
+
+/// A URL as it was written, which is how it is compared and signed, and as it is dialled.
+#[derive(Clone)]
+pub struct Address {
+    /// As written.
+    pub text: String,
+    /// As dialled.
+    pub endpoint: Endpoint,
+}
+
+/// With what a token is asked for.
+#[derive(Debug, Clone)]
+pub enum Grant {
+    /// The client's own right (RFC 6749 §4.4).
+    ClientCredentials,
+    /// A refresh token, which the server may replace at each use (RFC 6749 §6).
+    RefreshToken(Secret),
+    /// Another token (RFC 8693).
+    TokenExchange(Box<TokenExchange>),
+    /// A JWT that somebody else signs and keeps fresh (RFC 7523 §2.1).
+    Assertion(Secret),
+    /// A JWT that is signed here (RFC 7523 §2.1).
+    SignedAssertion(Box<SignedAssertion>),
+}
+
+/// RFC 8693 §2.1.
+#[derive(Debug, Clone)]
+pub struct TokenExchange {
+    /// Whose token is to be had.
+    pub subject_token: Template,
+    /// A URI.
+    pub subject_token_type: String,
+    /// Who acts for the subject: a token and its type.
+    pub actor_token: Option<(Template, String)>,
+    /// A URI.
+    pub requested_token_type: Option<String>,
+}
+
+/// What a signed assertion says of whom.
+#[derive(Debug, Clone)]
+pub struct SignedAssertion {
+    /// `iss`.
+    pub issuer: String,
+    /// `sub`.
+    pub subject: String,
+    /// With what it is signed.
+    pub signer: Signer,
+}
+
+/// With what a JWT is signed, and for whom.
+#[derive(Debug, Clone)]
+pub struct Signer {
+    /// The key, and how it signs.
+    pub key: PrivateKey,
+    /// `kid`.
+    pub key_id: Option<String>,
+    /// `aud`, where it is not the server's own name.
+    pub audience: Option<String>,
+}
+
+/// How the client proves who it is.
+#[derive(Debug, Clone)]
+pub enum ClientAuth {
+    /// It only says who it is, or shows a certificate (RFC 8705).
+    None,
+    /// In the header (RFC 6749 §2.3.1).
+    Basic(Secret),
+    /// In the form (RFC 6749 §2.3.1).
+    Post(Secret),
+    /// By a JWT of its own (RFC 7523 §2.2).
+    PrivateKeyJwt(Box<Signer>),
+}
+
+impl OAuth2Source {
+    /// All that may name what a client's request has.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        let exchange = match &self.grant {
+            Grant::TokenExchange(exchange) => Some(exchange),
+            Grant::ClientCredentials
+            | Grant::RefreshToken(_)
+            | Grant::Assertion(_)
+            | Grant::SignedAssertion(_) => None,
+        };
+        let tokens = exchange.into_iter().flat_map(|exchange| {
+            let actor = exchange.actor_token.as_ref().map(|(token, _)| token);
+            std::iter::once(&exchange.subject_token).chain(actor)
+        });
+        let fields = self.parameters.iter().map(|(_, value)| value);
+        tokens.chain(&self.scope).chain(&self.audience).chain(&self.resource).chain(fields)
+    }
+}
+
+impl Grant {
+    /// As the configuration names it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::ClientCredentials => "client_credentials",
+            Self::RefreshToken(_) => "refresh_token",
+            Self::TokenExchange(_) => "token_exchange",
+            Self::Assertion(_) | Self::SignedAssertion(_) => "jwt_bearer",
+        }
+    }
+}
+
+impl ClientAuth {
+    /// As the configuration names it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Basic(_) => "basic",
+            Self::Post(_) => "post",
+            Self::PrivateKeyJwt(_) => "private_key_jwt",
+        }
+    }
+}
+
+impl AuthorizationServer {
+    /// What was configured of it.
+    pub fn address(&self) -> &Address {
+        match self {
+            Self::TokenUrl(address) | Self::Issuer(address) => address,
+        }
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Its query may be a secret; an endpoint masks it.
+        self.endpoint.fmt(f)
+    }
+}

@@ -1,0 +1,127 @@
+//! What goes to the token endpoint: the form of each grant, and the client's proof.
+//!
+//! Each value is encoded as a whole, wherever it comes from, so that none breaks out of its field; and a value of a
+//! client's cannot begin another scope.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
+use url::form_urlencoded::Serializer;
+
+use super::{
+    super::{
+        Asking, SourceError,
+        request::{Values, expand, usual_headers},
+    },
+    assertion::{self, Claims},
+    client_auth,
+};
+use crate::{
+    clock::Now,
+    config::{Grant, Name, OAuth2Source, Place, Secret, SignedAssertion, Template, TokenExchange},
+};
+
+const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
+/// A request as it goes out.
+pub(super) struct Asked {
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// One by one.
+    pub(super) scopes: Vec<String>,
+}
+
+/// The fields of a form, in the order in which they are put.
+pub(super) struct Form(Serializer<'static, String>);
+
+impl Form {
+    pub(super) fn put(&mut self, name: &str, value: &str) {
+        self.0.append_pair(name, value);
+    }
+}
+
+/// A request to the endpoint at `url`.
+pub(super) fn asked(
+    source: &OAuth2Source,
+    asking: &Asking,
+    url: &str,
+    now: Now,
+) -> Result<Asked, SourceError> {
+    let values = |name: &Name| asking.value(name);
+    let mut form = Form(Serializer::new(String::new()));
+    grant(&source.grant, asking, url, now, &mut form)?;
+    let scope = source
+        .scope
+        .iter()
+        .map(|scope| expand(scope, Place::Scope, &values))
+        .collect::<Result<Vec<_>, _>>()?
+        .join(" ");
+    if !scope.is_empty() {
+        form.put("scope", &scope);
+    }
+    for (name, templates) in [("audience", &source.audience), ("resource", &source.resource)] {
+        for template in templates {
+            form.put(name, &expand(template, Place::Text, &values)?);
+        }
+    }
+    let mut headers = usual_headers("application/json");
+    let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
+    headers.insert(header::CONTENT_TYPE, form_type);
+    client_auth::prove(source, url, now, &mut headers, &mut form)?;
+    for (name, template) in &source.parameters {
+        form.put(name, &expand(template, Place::Text, &values)?);
+    }
+    let scopes = scope.split_ascii_whitespace().map(str::to_owned).collect();
+    Ok(Asked { headers, body: form.0.finish().into(), scopes })
+}
+
+fn grant(grant: &Grant, asking: &Asking, url: &str, now: Now, form: &mut Form) -> Result<(), SourceError> {
+    match grant {
+        Grant::ClientCredentials => form.put("grant_type", "client_credentials"),
+        Grant::RefreshToken(first) => {
+            form.put("grant_type", "refresh_token");
+            match &asking.refresh_token {
+                Some(newer) => form.put("refresh_token", newer),
+                None => form.put("refresh_token", &reveal(first)?),
+            }
+        }
+        Grant::TokenExchange(exchange) => {
+            form.put("grant_type", TOKEN_EXCHANGE);
+            token_exchange(exchange, &|name| asking.value(name), form)?;
+        }
+        Grant::Assertion(assertion) => {
+            form.put("grant_type", JWT_BEARER);
+            form.put("assertion", &reveal(assertion)?);
+        }
+        Grant::SignedAssertion(assertion) => {
+            let SignedAssertion { issuer, subject, signer } = &**assertion;
+            let audience = signer.audience.as_deref().unwrap_or(url);
+            form.put("grant_type", JWT_BEARER);
+            form.put("assertion", &assertion::signed(signer, Claims { issuer, subject, audience }, now)?);
+        }
+    }
+    Ok(())
+}
+
+fn token_exchange(
+    exchange: &TokenExchange,
+    values: Values<'_, '_>,
+    form: &mut Form,
+) -> Result<(), SourceError> {
+    let token = |template: &Template| expand(template, Place::Text, values);
+    form.put("subject_token", &token(&exchange.subject_token)?);
+    form.put("subject_token_type", &exchange.subject_token_type);
+    if let Some((actor, kind)) = &exchange.actor_token {
+        form.put("actor_token", &token(actor)?);
+        form.put("actor_token_type", kind);
+    }
+    if let Some(kind) = &exchange.requested_token_type {
+        form.put("requested_token_type", kind);
+    }
+    Ok(())
+}
+
+/// A secret, as it is now.
+pub(super) fn reveal(secret: &Secret) -> Result<crate::config::Revealed, SourceError> {
+    secret.reveal().map_err(|error| SourceError::passing(error.to_string()))
+}

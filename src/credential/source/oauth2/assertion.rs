@@ -1,0 +1,111 @@
+//! JWTs that are signed here (RFC 7515, RFC 7519, RFC 7523 §3): a client's proof of itself, or a grant.
+//!
+//! 1. Each is made for one request: `jti` is 128 random bits.
+//! 2. Each lives for five minutes: long enough for a clock that is a little slow, and no longer.
+//! 3. The key is read at each signature, so that a changed file counts at once.
+
+use std::time::Duration;
+
+use aws_lc_rs::{
+    rand::{self, SystemRandom},
+    signature::{
+        RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512,
+    },
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::super::SourceError;
+use crate::{
+    clock::Now,
+    config::{Algorithm, KeyError, KeyPair, Signer},
+};
+
+/// How long an assertion is good for.
+const LIFE: Duration = Duration::from_secs(5 * 60);
+
+/// What an assertion says.
+#[derive(Clone, Copy)]
+pub(super) struct Claims<'a> {
+    pub(super) issuer: &'a str,
+    pub(super) subject: &'a str,
+    pub(super) audience: &'a str,
+}
+
+#[derive(Serialize)]
+struct Head<'a> {
+    typ: &'static str,
+    alg: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kid: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    iss: &'a str,
+    sub: &'a str,
+    aud: &'a str,
+    jti: String,
+    iat: u64,
+    exp: u64,
+}
+
+/// A JWT that begins now.
+pub(super) fn signed(
+    signer: &Signer,
+    claims: Claims<'_>,
+    now: Now,
+) -> Result<Zeroizing<String>, SourceError> {
+    let (pair, algorithm) = signer.key.read().map_err(|error| match error {
+        KeyError::Secret(error) => SourceError::passing(error.to_string()),
+        KeyError::Encrypted(_) | KeyError::NotPem(_) | KeyError::Unusable(_) | KeyError::Mismatch { .. } => {
+            SourceError::terminal(error.to_string())
+        }
+    })?;
+    let iat = now.wall.as_secs();
+    let Claims { issuer: iss, subject: sub, audience: aud } = claims;
+    let body = Body { iss, sub, aud, jti: jti()?, iat, exp: iat.saturating_add(LIFE.as_secs()) };
+    let head = Head { typ: "JWT", alg: algorithm.as_str(), kid: signer.key_id.as_deref() };
+    let mut text = Zeroizing::new(format!("{}.{}", part(&head)?, part(&body)?));
+    let signature = sign(&pair, algorithm, text.as_bytes()).ok_or_else(cannot_sign)?;
+    text.push('.');
+    text.push_str(&URL_SAFE_NO_PAD.encode(signature));
+    Ok(text)
+}
+
+fn part(part: &impl Serialize) -> Result<String, SourceError> {
+    serde_json::to_vec(part).map(|json| URL_SAFE_NO_PAD.encode(json)).map_err(|_| cannot_sign())
+}
+
+fn jti() -> Result<String, SourceError> {
+    let mut random = [0; 16];
+    rand::fill(&mut random).map_err(|_| SourceError::passing("the system has no random numbers"))?;
+    Ok(URL_SAFE_NO_PAD.encode(random))
+}
+
+fn sign(pair: &KeyPair, algorithm: Algorithm, text: &[u8]) -> Option<Vec<u8>> {
+    let random = SystemRandom::new();
+    match pair {
+        KeyPair::Rsa(pair) => {
+            let padding = match algorithm {
+                Algorithm::Rs256 => &RSA_PKCS1_SHA256,
+                Algorithm::Rs384 => &RSA_PKCS1_SHA384,
+                Algorithm::Rs512 => &RSA_PKCS1_SHA512,
+                Algorithm::Ps256 => &RSA_PSS_SHA256,
+                Algorithm::Ps384 => &RSA_PSS_SHA384,
+                Algorithm::Ps512 => &RSA_PSS_SHA512,
+                Algorithm::Es256 | Algorithm::Es384 | Algorithm::EdDsa => return None,
+            };
+            let mut signature = vec![0; pair.public_modulus_len()];
+            pair.sign(padding, &random, text, &mut signature).ok()?;
+            Some(signature)
+        }
+        KeyPair::P256(pair) | KeyPair::P384(pair) => Some(pair.sign(&random, text).ok()?.as_ref().to_vec()),
+        KeyPair::Ed25519(pair) => Some(pair.sign(text).as_ref().to_vec()),
+    }
+}
+
+fn cannot_sign() -> SourceError {
+    SourceError::terminal("the private key cannot sign")
+}

@@ -1,0 +1,90 @@
+//! How the client proves who it is (RFC 6749 §2.3, RFC 7523 §2.2).
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{HeaderMap, HeaderValue, header};
+use url::form_urlencoded::byte_serialize;
+use zeroize::Zeroizing;
+
+use super::{
+    super::SourceError,
+    asked::{Form, reveal},
+    assertion::{self, Claims},
+};
+use crate::{
+    clock::Now,
+    config::{AuthorizationServer, ClientAuth, OAuth2Source},
+};
+
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// Puts the proof where it belongs. `url` is the token endpoint's.
+pub(super) fn prove(
+    source: &OAuth2Source,
+    url: &str,
+    now: Now,
+    headers: &mut HeaderMap,
+    form: &mut Form,
+) -> Result<(), SourceError> {
+    // Without an id there is nobody to prove to be, which the configuration allows for `None` alone.
+    let Some(id) = source.client_id.as_deref() else { return Ok(()) };
+    match &source.client_auth {
+        ClientAuth::None => form.put("client_id", id),
+        ClientAuth::Basic(secret) => {
+            headers.insert(header::AUTHORIZATION, basic(id, &reveal(secret)?)?);
+        }
+        ClientAuth::Post(secret) => {
+            form.put("client_id", id);
+            form.put("client_secret", &reveal(secret)?);
+        }
+        ClientAuth::PrivateKeyJwt(signer) => {
+            let usual = match &source.server {
+                AuthorizationServer::Issuer(issuer) => &issuer.text,
+                AuthorizationServer::TokenUrl(_) => url,
+            };
+            let audience = signer.audience.as_deref().unwrap_or(usual);
+            let claims = Claims { issuer: id, subject: id, audience };
+            form.put("client_id", id);
+            form.put("client_assertion_type", ASSERTION_TYPE);
+            form.put("client_assertion", &assertion::signed(signer, claims, now)?);
+        }
+    }
+    Ok(())
+}
+
+/// Both are form-encoded before they are put together: RFC 6749 §2.3.1, and what a colon in one of them needs.
+fn basic(id: &str, secret: &str) -> Result<HeaderValue, SourceError> {
+    let encode = |text: &str| Zeroizing::new(byte_serialize(text.as_bytes()).collect::<String>());
+    let pair = Zeroizing::new(format!("{}:{}", *encode(id), *encode(secret)));
+    let text = Zeroizing::new(format!("Basic {}", STANDARD.encode(&*pair)));
+    let mut value = HeaderValue::from_str(&text)
+        .map_err(|_| SourceError::terminal("client_id and client_secret cannot stand in a header"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(id: &str, secret: &str) -> String {
+        let value = basic(id, secret).unwrap();
+        assert!(value.is_sensitive());
+        value.to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn it_is_the_example_of_rfc_6749() {
+        assert_eq!(
+            said("s6BhdRkqt3", "7Fjfp0ZBr1KtDRbnfVdmIw"),
+            "Basic czZCaGRSa3F0Mzo3RmpmcDBaQnIxS3REUmJuZlZkbUl3"
+        );
+        assert_eq!(said("s6BhdRkqt3", "gX1fBat3bV"), "Basic czZCaGRSa3F0MzpnWDFmQmF0M2JW");
+    }
+
+    #[test]
+    fn what_is_special_is_encoded_first() {
+        let said = said("a:b c", "p%&+é ü");
+        let pair = STANDARD.decode(said.strip_prefix("Basic ").unwrap()).unwrap();
+        assert_eq!(String::from_utf8(pair).unwrap(), "a%3Ab+c:p%25%26%2B%C3%A9+%C3%BC");
+    }
+}

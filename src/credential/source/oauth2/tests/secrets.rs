@@ -1,0 +1,128 @@
+//! Nothing shows a secret, and a changed one is seen.
+
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::config::{PrivateKey, Signer};
+
+#[tokio::test]
+async fn no_debug_and_no_error_has_a_secret_in_it() {
+    let echo = r#"{"error":"invalid_grant","error_description":"CANARY CANARY-1 CANARY-2 CANARY-3"}"#;
+    let asking =
+        Asking { refresh_token: Some(Arc::new(Zeroizing::new("CANARY-3".to_owned()))), ..Asking::default() };
+    let (said, seen) = beside(&[status("400 Bad Request", echo)], async |port| {
+        let mut source = source(port);
+        source.server =
+            AuthorizationServer::TokenUrl(address(&format!("http://127.0.0.1:{port}/token?key=CANARY")));
+        source.grant = Grant::RefreshToken(Secret::literal("CANARY-1"));
+        source.client_auth = ClientAuth::Basic(Secret::literal("CANARY-2"));
+        source.parameters = vec![("p".to_owned(), Template::parse("CANARY"))];
+        let tokens = OAuth2Tokens::new(&source).unwrap();
+        let error = ask(&tokens, &asking).await.unwrap_err();
+        format!("{tokens:?} {source:?} {error} {error:?}")
+    })
+    .await;
+    assert!(seen[0].contains("CANARY-3"), "it was shown to the server");
+    assert!(!said.contains("CANARY"), "{said}");
+}
+
+#[test]
+fn a_token_that_was_issued_shows_nothing() {
+    let grant = Grant::RefreshToken(Secret::literal("x"));
+    let body = r#"{"access_token":"CANARY","refresh_token":"CANARY"}"#;
+    let granted = answer::understood(None, body.as_bytes(), &grant).unwrap();
+    assert!(!format!("{granted:?}").contains("CANARY"));
+}
+
+/// What a source like that is asked with.
+fn asked_with(change: impl FnOnce(&mut OAuth2Source)) -> Option<Vec<u8>> {
+    let mut source = source(1);
+    change(&mut source);
+    OAuth2Tokens::new(&source).unwrap().asked_with()
+}
+
+#[test]
+fn every_part_of_what_is_asked_with_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("key");
+    let pem = || rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
+    std::fs::write(&path, pem()).unwrap();
+    let key = PrivateKey { secret: Secret::file(&path), algorithm: None };
+    let signer = Signer { key, key_id: None, audience: None };
+    let proof = || ClientAuth::PrivateKeyJwt(Box::new(signer.clone()));
+    let scope = |texts: &[&str]| texts.iter().map(|text| Template::parse(text)).collect();
+    let all = [
+        asked_with(|_| {}),
+        asked_with(|source| source.client_id = Some("you".to_owned())),
+        asked_with(|source| source.server = AuthorizationServer::TokenUrl(address("http://h"))),
+        asked_with(|source| source.client_auth = ClientAuth::Basic(Secret::literal("x"))),
+        asked_with(|source| source.client_auth = ClientAuth::Basic(Secret::literal("y"))),
+        asked_with(|source| source.client_auth = ClientAuth::Post(Secret::literal("x"))),
+        asked_with(|source| source.client_auth = proof()),
+        asked_with(rotates),
+        asked_with(|source| source.grant = Grant::RefreshToken(Secret::literal("second"))),
+        asked_with(|source| source.grant = Grant::Assertion(Secret::literal("second"))),
+        asked_with(|source| source.grant = Grant::TokenExchange(Box::new(exchange()))),
+        asked_with(|source| source.scope = scope(&["a", "b"])),
+        asked_with(|source| source.scope = scope(&["ab"])),
+        asked_with(|source| source.audience = scope(&["ab"])),
+        asked_with(|source| source.resource = scope(&["ab"])),
+        asked_with(|source| source.parameters = vec![("ab".to_owned(), Template::parse(""))]),
+        asked_with(|source| source.parameters = vec![("a".to_owned(), Template::parse("b"))]),
+    ];
+    for (nth, one) in all.iter().enumerate() {
+        assert!(one.is_some());
+        assert_eq!(all.iter().filter(|other| *other == one).count(), 1, "{nth}");
+    }
+    let before = asked_with(|source| source.client_auth = proof());
+    assert_eq!(before, all[6], "a signature is no part of it");
+    std::fs::write(&path, pem()).unwrap();
+    assert_ne!(asked_with(|source| source.client_auth = proof()), before);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(asked_with(|source| source.client_auth = proof()), None);
+}
+
+#[test]
+fn a_lineage_is_where_whose_and_the_first() {
+    let lineage = |change: fn(&mut OAuth2Source)| {
+        let mut source = source(1);
+        rotates(&mut source);
+        change(&mut source);
+        OAuth2Tokens::new(&source).unwrap().lineage()
+    };
+    let usual = lineage(|_| {});
+    assert!(usual.is_some());
+    assert_eq!(usual, lineage(|source| source.scope = vec![Template::parse("a")]));
+    let others: [fn(&mut OAuth2Source); 3] = [
+        |source| source.client_id = Some("you".to_owned()),
+        |source| source.server = AuthorizationServer::TokenUrl(address("http://h")),
+        |source| source.grant = Grant::RefreshToken(Secret::literal("another")),
+    ];
+    for other in others {
+        let other = lineage(other);
+        assert!(other.is_some() && other != usual);
+    }
+    assert_eq!(lineage(|source| source.grant = Grant::ClientCredentials), None);
+    assert_eq!(lineage(|source| source.grant = Grant::RefreshToken(Secret::file("/nonexistent"))), None);
+}
+
+#[tokio::test]
+async fn less_scope_than_was_asked_for_is_news_once() {
+    let granted = |scope: &str| ok(&format!(r#"{{"access_token":"abc","scope":"{scope}"}}"#));
+    let replies = [granted("a b"), granted("b c"), granted("b"), granted("b a")];
+    let (news, _) = beside(&replies, async |port| {
+        let mut source = source(port);
+        source.scope = vec![Template::parse("a b")];
+        let tokens = OAuth2Tokens::new(&source).unwrap();
+        let mut left = Vec::new();
+        for _ in 0..4 {
+            ask(&tokens, &Asking::default()).await.unwrap();
+            left.push(tokens.scope_said.last());
+        }
+        left
+    })
+    .await;
+    assert_eq!(news, ["", "a", "a", ""]);
+}

@@ -1,0 +1,73 @@
+//! What the sources that ask over HTTP share: a request as it is built, and what a head tells of the answer.
+//!
+//! 1. An answer is at most 64 KiB long, and not compressed.
+//! 2. A name without a value passes: a value may come.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+
+use super::SourceError;
+use crate::{
+    clock::Now,
+    config::{Name, Place, Template},
+};
+
+/// The largest answer that is read.
+pub(super) const MAX_ANSWER: usize = 64 * 1024;
+
+/// What names stand for.
+pub(super) type Values<'f, 'v> = &'f dyn Fn(&Name) -> Option<&'v str>;
+
+pub(super) fn expand(
+    template: &Template,
+    place: Place,
+    values: Values<'_, '_>,
+) -> Result<String, SourceError> {
+    template.expand(place, values).map_err(|error| SourceError::passing(error.to_string()))
+}
+
+/// The headers of every request; `accept` is what can be understood.
+pub(super) fn usual_headers(accept: &'static str) -> HeaderMap {
+    let usual: [(HeaderName, HeaderValue); 3] = [
+        (header::ACCEPT, HeaderValue::from_static(accept)),
+        // Nothing here would unpack it.
+        (header::ACCEPT_ENCODING, HeaderValue::from_static("identity")),
+        (header::USER_AGENT, HeaderValue::from_static(concat!("perennial/", env!("CARGO_PKG_VERSION")))),
+    ];
+    usual.into_iter().collect()
+}
+
+pub(super) fn request(
+    method: Method,
+    path: &str,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Request<Bytes>, SourceError> {
+    let built = Request::builder().method(method).uri(path).body(body);
+    let mut request =
+        built.map_err(|_| SourceError::terminal("the path of the token request is not valid"))?;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// The `Content-Type` of an answer that can be read; the error is a reason.
+pub(super) fn content_type(response: &Response<Bytes>) -> Result<Option<&str>, &'static str> {
+    if let Some(coding) = response.headers().get(header::CONTENT_ENCODING)
+        && coding.as_bytes() != b"identity"
+    {
+        return Err("the answer is compressed, which was not asked for");
+    }
+    Ok(response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()))
+}
+
+/// When to come again (RFC 9110 §10.2.3): seconds, or a date.
+pub(super) fn retry_after(headers: &HeaderMap, now: Now) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+    Some(Duration::from_millis(u64::try_from(at.as_millisecond()).ok()?).saturating_sub(now.wall))
+}
