@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     provider::{Front, Provider},
-    ready, refreshes, rotating, said,
+    ready, refreshes, rotating,
     sidecar::Sidecar,
 };
 
@@ -41,7 +41,6 @@ async fn kills_around_rotations_cost_no_chain_whose_answer_had_come() {
         let killed = Instant::now();
         let (log, next) = sidecar.killed_and_run_again().await;
         sidecar = next;
-        assert!(!log.contains("invalid_grant") || said(&log, "token refreshed") > 0, "{log}");
         // Nothing is under way now but what the new process asks.
         let last = front.passed().into_iter().filter(|passed| passed.asked <= killed).next_back();
         let near = last.filter(|passed| killed - passed.asked < WRITTEN);
