@@ -6,6 +6,7 @@
 //!   { token | access_token | accessToken,
 //!     expires_in | expiresIn,  expires | expires_at | expiresAt,  else `exp` } ─► a token
 //!   { keyName, mac | nonce, ... } ──► Ably's TokenRequest, which is yet to be exchanged
+//!   { kind: ExecCredential, ... } ──► what plugins of kubectl print: `exec_credential`
 //! ```
 //!
 //! A time that is relative wins over an absolute one: it holds whatever our clock says.
@@ -17,6 +18,8 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use crate::credential::keeper::Life;
+
+mod exec_credential;
 
 /// No token is longer (the limit of Ably's own clients).
 pub const MAX_TOKEN: usize = 128 * 1024;
@@ -75,6 +78,15 @@ pub enum BadAnswer {
     NotObject,
     #[error("the answer names no token (`token`, `access_token` or `accessToken`)")]
     NoToken,
+    #[error("the ExecCredential is of none of the versions v1 and v1beta1 of client.authentication.k8s.io")]
+    CredentialVersion,
+    #[error("the ExecCredential has no token in its `status`")]
+    NoCredential,
+    #[error(
+        "the ExecCredential has a client certificate and no token, and only a token can be used; have the \
+         command ask for one"
+    )]
+    OnlyCertificate,
     #[error("`{0}` has the wrong type")]
     WrongType(&'static str),
     #[error("`{0}` is negative")]
@@ -154,6 +166,9 @@ pub fn error_code(body: &[u8]) -> Option<String> {
 }
 
 fn object(fields: &Map<String, Value>) -> Result<Answer, BadAnswer> {
+    if exec_credential::is_one(fields) {
+        return exec_credential::read(fields).map(Answer::Token);
+    }
     let Some((name, value)) = first(fields, ["token", "access_token", "accessToken"]) else {
         if fields.contains_key("keyName") {
             return token_request(fields);
