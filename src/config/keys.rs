@@ -62,9 +62,11 @@ pub(super) const TOKEN: Keys = Keys {
         "client_id",
         "token",
         "path",
+        "command",
+        "env",
+        "directory",
     ],
     later: &[
-        "command",
         "token_url",
         "issuer",
         "grant",
@@ -82,6 +84,7 @@ pub(super) const SOURCES: &[(&str, &[&str])] = &[
     ("ably-key", &["key", "ttl", "capability", "client_id"]),
     ("static", &["token"]),
     ("file", &["path"]),
+    ("exec", &["command", "env", "directory"]),
 ];
 
 pub(super) const CLIENT: Keys =

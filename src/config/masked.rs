@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    AblyKeySource, Config, DialectKind, HttpBody, HttpRoute, HttpSource, Listen, Overlap, Route,
+    AblyKeySource, Config, DialectKind, ExecSource, HttpBody, HttpRoute, HttpSource, Listen, Overlap, Route,
     SessionPolicy, Share, SourceConfig, StateConfig, Swap, TokenConfig, UpstreamTls, endpoint::Schemes,
     value::UNITS,
 };
@@ -174,6 +174,7 @@ impl Page {
             SourceConfig::AblyKey(key) => ("ably-key", &|page| page.ably_key(key)),
             SourceConfig::Static { token } => ("static", &|page| page.raw("token", token.masked())),
             SourceConfig::File { path } => ("file", &|page| page.path("path", path)),
+            SourceConfig::Exec(exec) => ("exec", &|page| page.exec(exec)),
         };
         self.text("source", source);
         if let Some(before) = token.refresh.refresh_before {
@@ -202,6 +203,20 @@ impl Page {
         self.text("ttl", time(source.ttl));
         self.text("capability", &source.capability);
         self.text("client_id", source.client_id.as_deref().unwrap_or_default());
+    }
+
+    fn exec(&mut self, source: &ExecSource) {
+        let words = std::iter::once(&source.program).chain(&source.arguments);
+        let words: Vec<_> = words.map(|word| quoted(word)).collect();
+        self.raw("command", format_args!("[{}]", words.join(", ")));
+        if !source.env.is_empty() {
+            let entry = |(name, value): &(String, super::Secret)| format!("{name} = {}", value.masked());
+            let entries: Vec<_> = source.env.iter().map(entry).collect();
+            self.raw("env", format_args!("{{ {} }}", entries.join(", ")));
+        }
+        if let Some(directory) = &source.directory {
+            self.path("directory", directory);
+        }
     }
 
     fn http(&mut self, source: &HttpSource) {

@@ -11,6 +11,7 @@
 mod client;
 mod endpoint;
 mod error;
+mod exec;
 mod general;
 mod keys;
 mod masked;

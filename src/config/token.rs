@@ -10,7 +10,7 @@ use super::{
     UpstreamTls,
     client::{self, Names},
     endpoint::Schemes,
-    keys,
+    exec, keys,
     raw::{Section, kind},
     route::{header_name, header_value, leg, url},
     template::{Place, is_token_byte},
@@ -35,12 +35,13 @@ pub(super) fn token(route: &Section<'_>, client_token: bool) -> Option<Option<To
     let share = if each { Share::Client { identity } } else { Share::Route };
     let refresh = refresh(&table);
     let words: Vec<&str> = keys::SOURCES.iter().map(|(name, _)| *name).collect();
-    let hint = "source = \"http\", \"ably-key\", \"static\" or \"file\"";
-    let source = table.required("source", hint, |value| one_of(value, &words, &["oauth2", "exec"]))?.value;
+    let hint = "source = \"http\", \"ably-key\", \"static\", \"file\" or \"exec\"";
+    let source = table.required("source", hint, |value| one_of(value, &words, &["oauth2"]))?.value;
     only_its_own(&table, source);
     let source = match source {
         "http" => SourceConfig::Http(Box::new(http(&table, names)?)),
         "ably-key" => SourceConfig::AblyKey(Box::new(ably_key(&table, &refresh)?)),
+        "exec" => SourceConfig::Exec(Box::new(exec::exec(&table)?)),
         "static" => {
             let hint = "token = { env = \"NAME\" } or { file = \"PATH\" }";
             SourceConfig::Static { token: table.required("token", hint, secret)?.value }
@@ -206,7 +207,7 @@ fn source_template(value: &DeValue<'_>, names: Names) -> Result<Template, String
 }
 
 /// The entries of a table.
-fn pairs<T>(
+pub(super) fn pairs<T>(
     value: &DeValue<'_>,
     what: &str,
     read: impl Fn(&str, &DeValue<'_>) -> Result<T, String>,

@@ -4,6 +4,7 @@
 //!   http ──► answer ──► a token
 //!     ▲         └─────► an Ably TokenRequest, exchanged over http
 //!   file ──► answer        ably_key: minted here        static_token: as it stands
+//!   exec ──► answer
 //! ```
 //!
 //! 1. A fetch ends by its deadline.
@@ -14,6 +15,7 @@
 mod ably_key;
 pub mod answer;
 mod asking;
+mod exec;
 mod file;
 mod http;
 mod static_token;
@@ -23,6 +25,7 @@ use std::time::Duration;
 pub use ably_key::{AblyKey, KeyError, token_request_mac};
 pub use answer::{BadAnswer, Issued};
 pub use asking::{Asking, ClientValues};
+pub use exec::ExecTokens;
 pub use file::FileToken;
 pub use http::HttpTokens;
 pub use static_token::StaticToken;
@@ -41,6 +44,7 @@ pub enum Source {
     AblyKey(AblyKey),
     File(FileToken),
     Static(StaticToken),
+    Exec(ExecTokens),
 }
 
 /// Why there is no token.
@@ -61,6 +65,7 @@ impl Source {
             SourceConfig::AblyKey(key) => Self::AblyKey(AblyKey::new(key)),
             SourceConfig::Static { token } => Self::Static(StaticToken::new(token)),
             SourceConfig::File { path } => Self::File(FileToken::new(path)),
+            SourceConfig::Exec(exec) => Self::Exec(ExecTokens::new(exec)),
         })
     }
 
@@ -71,6 +76,7 @@ impl Source {
             Self::AblyKey(key) => key.mint(now),
             Self::File(file) => file.fetch().await,
             Self::Static(token) => token.fetch(),
+            Self::Exec(exec) => exec.fetch(asking, deadline).await,
         }
     }
 
@@ -78,7 +84,7 @@ impl Source {
     pub fn look_every(&self) -> Duration {
         match self {
             Self::File(_) => Duration::from_secs(1),
-            Self::Http(_) | Self::AblyKey(_) | Self::Static(_) => Duration::from_secs(5),
+            Self::Http(_) | Self::AblyKey(_) | Self::Static(_) | Self::Exec(_) => Duration::from_secs(5),
         }
     }
 
@@ -88,7 +94,7 @@ impl Source {
     /// It is a secret.
     pub fn lineage(&self) -> Option<Vec<u8>> {
         match self {
-            Self::Http(_) | Self::AblyKey(_) | Self::File(_) | Self::Static(_) => None,
+            Self::Http(_) | Self::AblyKey(_) | Self::File(_) | Self::Static(_) | Self::Exec(_) => None,
         }
     }
 
@@ -101,6 +107,7 @@ impl Source {
             Self::AblyKey(key) => key.asked_with(),
             Self::File(file) => file.read().await.ok(),
             Self::Static(token) => token.asked_with(),
+            Self::Exec(exec) => exec.asked_with(),
         }
     }
 }
