@@ -132,7 +132,7 @@ impl Credential {
         let task = Task {
             credential: credential.clone(),
             timeout: spec.policy.timeout,
-            keeper: Keeper::new(spec.policy, spec.seed),
+            keeper: Keeper::new(spec.policy, spec.seed).kept_elsewhere(spec.source.is_kept_elsewhere()),
             begin: Some(spec.begin),
             source: spec.source,
             observer: spec.observer,

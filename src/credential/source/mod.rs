@@ -74,7 +74,7 @@ impl Source {
         match self {
             Self::Http(http) => http.fetch(asking, now, deadline).await,
             Self::AblyKey(key) => key.mint(now),
-            Self::File(file) => file.fetch().await,
+            Self::File(file) => file.fetch(deadline).await,
             Self::Static(token) => token.fetch(),
             Self::Exec(exec) => exec.fetch(asking, deadline).await,
         }
@@ -83,8 +83,16 @@ impl Source {
     /// How often to look whether what the source is asked with has changed.
     pub fn look_every(&self) -> Duration {
         match self {
-            Self::File(_) => Duration::from_secs(1),
+            Self::File(_) => file::LOOK_EVERY,
             Self::Http(_) | Self::AblyKey(_) | Self::Static(_) | Self::Exec(_) => Duration::from_secs(5),
+        }
+    }
+
+    /// Does somebody else keep the token fresh? That it is still the same when it is due is no failure then.
+    pub fn is_kept_elsewhere(&self) -> bool {
+        match self {
+            Self::File(_) | Self::Static(_) => true,
+            Self::Http(_) | Self::AblyKey(_) | Self::Exec(_) => false,
         }
     }
 
@@ -105,7 +113,7 @@ impl Source {
         match self {
             Self::Http(http) => http.asked_with(),
             Self::AblyKey(key) => key.asked_with(),
-            Self::File(file) => file.read().await.ok(),
+            Self::File(file) => file.contents().await,
             Self::Static(token) => token.asked_with(),
             Self::Exec(exec) => exec.asked_with(),
         }
