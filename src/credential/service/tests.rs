@@ -6,6 +6,7 @@ use super::*;
 use crate::config::{AblyKeySource, Secret, SourceConfig};
 
 mod files;
+mod hostile;
 
 #[derive(Default)]
 struct Count {
