@@ -22,8 +22,8 @@ impl Config {
         out.table("[limits]");
         out.raw("sessions", self.limits.sessions);
         out.text("message", size(self.limits.message));
-        out.text("handshake", time(self.limits.handshake));
-        out.text("drain", time(self.limits.drain));
+        out.text("handshake", duration(self.limits.handshake));
+        out.text("drain", duration(self.limits.drain));
         out.text("history", size(self.limits.history));
         out.table("[state]");
         match &self.state {
@@ -110,7 +110,7 @@ impl Page {
     fn plain_http(&mut self, http: &HttpRoute) {
         self.table("[route.http]");
         self.text("upstream", http.upstream.endpoint.shown(Schemes::HttpService));
-        self.text("timeout", time(http.timeout));
+        self.text("timeout", duration(http.timeout));
         if let Some((name, value)) = &http.placement.header {
             self.text("header", format!("{name}: {}", value.shown(true)));
         }
@@ -120,11 +120,11 @@ impl Page {
     fn session(&mut self, session: &SessionPolicy, swaps: bool) {
         self.table("[route.session]");
         self.text("queue", size(session.queue));
-        self.text("hold", time(session.hold));
-        self.text("reconnect", time(session.reconnect));
-        self.text("keepalive", time(session.keepalive));
+        self.text("hold", duration(session.hold));
+        self.text("reconnect", duration(session.reconnect));
+        self.text("keepalive", duration(session.keepalive));
         if swaps {
-            self.text("park", time(session.park));
+            self.text("park", duration(session.park));
             self.text("overlap", if session.overlap == Overlap::Keep { "keep" } else { "discard" });
             self.text("swap", if session.swap == Swap::Make { "make" } else { "break" });
         }
@@ -134,8 +134,8 @@ impl Page {
     fn client_token(&mut self, route: &Route) {
         let Some(places) = &route.client.token else { return };
         if matches!(&route.token, Some(TokenConfig { share: Share::Client { .. }, .. })) {
-            self.text("grace", time(route.client.grace));
-            self.text("revoke_for", time(route.client.revoke_for));
+            self.text("grace", duration(route.client.grace));
+            self.text("revoke_for", duration(route.client.revoke_for));
         }
         self.table("[route.client.token]");
         let header = places.header.as_ref().map(|(name, before)| format!("{name}: {before}{{token}}"));
@@ -178,13 +178,13 @@ impl Page {
         };
         self.text("source", source);
         if let Some(before) = token.refresh.refresh_before {
-            self.text("refresh_before", time(before));
+            self.text("refresh_before", duration(before));
         }
-        self.text("check_every", time(token.refresh.check_every));
+        self.text("check_every", duration(token.refresh.check_every));
         if let Some(lifetime) = token.refresh.lifetime {
-            self.text("lifetime", time(lifetime));
+            self.text("lifetime", duration(lifetime));
         }
-        self.text("timeout", time(token.refresh.timeout));
+        self.text("timeout", duration(token.refresh.timeout));
         match &token.share {
             Share::Route => self.text("share", "route"),
             Share::Client { identity } => {
@@ -200,7 +200,7 @@ impl Page {
 
     fn ably_key(&mut self, source: &AblyKeySource) {
         self.raw("key", source.key.masked());
-        self.text("ttl", time(source.ttl));
+        self.text("ttl", duration(source.ttl));
         self.text("capability", &source.capability);
         self.text("client_id", source.client_id.as_deref().unwrap_or_default());
     }
@@ -280,7 +280,8 @@ pub(super) fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
-fn time(duration: Duration) -> String {
+/// A duration as the configuration writes it: `1h30m`.
+pub fn duration(duration: Duration) -> String {
     let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let mut out = String::new();
     for (unit, length) in UNITS {

@@ -19,6 +19,7 @@ mod model;
 mod raw;
 mod route;
 mod secret;
+mod source;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ mod value;
 use std::path::Path;
 
 pub use error::{ConfigErrors, Problem};
+pub use masked::duration;
 pub use model::*;
 pub use secret::{MAX_SECRET, Revealed, Secret, SecretError};
 pub use template::{ExpandError, Name, Place, Template};

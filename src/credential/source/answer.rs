@@ -13,10 +13,10 @@
 
 use std::{fmt, time::Duration};
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+use super::jwt::claims;
 use crate::credential::keeper::Life;
 
 mod exec_credential;
@@ -272,7 +272,7 @@ fn sound(text: &str) -> Result<(), BadAnswer> {
 }
 
 /// What a JWT says of its own end. Its signature is the service's to verify.
-fn jwt_life(token: &str) -> Life {
+pub fn jwt_life(token: &str) -> Life {
     let Some(claims) = claims(token) else { return Life::Unknown };
     let at = |name| claims.get(name).and_then(|v| number("exp", v).ok()).and_then(|n| seconds("exp", n).ok());
     match (at("exp"), at("iat")) {
@@ -281,16 +281,6 @@ fn jwt_life(token: &str) -> Life {
         }
         (None, _) => Life::Unknown,
     }
-}
-
-/// The claims of a signed JWT.
-fn claims(token: &str) -> Option<Map<String, Value>> {
-    let mut parts = token.split('.');
-    let (_, claims, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else {
-        return None;
-    };
-    let claims = URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?;
-    serde_json::from_slice(&claims).ok()
 }
 
 /// A code and nothing that could be a secret: OAuth's word, or Ably's number.

@@ -18,6 +18,7 @@ mod asking;
 mod exec;
 mod file;
 mod http;
+pub mod jwt;
 mod static_token;
 
 use std::time::Duration;
