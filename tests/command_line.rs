@@ -211,7 +211,7 @@ fn token_fails_with_one_and_a_wrong_route_is_64() {
 
 #[test]
 fn token_leaves_no_command_behind_when_it_is_interrupted() {
-    let directory = printing("echo $$ >own; sleep 1000");
+    let directory = printing("sleep 1000 & echo $! >child; wait");
     let text = std::fs::read_to_string(directory.path().join("perennial.toml")).unwrap();
     let text = text.replace("timeout = \"2s\"", "timeout = \"1h\"");
     std::fs::write(directory.path().join("perennial.toml"), text).unwrap();
@@ -222,28 +222,30 @@ fn token_leaves_no_command_behind_when_it_is_interrupted() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    let own =
-        || std::fs::read_to_string(directory.path().join("own")).ok()?.strip_suffix('\n').map(str::to_owned);
-    let pause = || std::thread::sleep(std::time::Duration::from_millis(5));
-    let script = loop {
-        match own() {
-            Some(own) => break own,
-            None => pause(),
-        }
+    let written = || {
+        std::fs::read_to_string(directory.path().join("child")).ok()?.strip_suffix('\n').map(str::to_owned)
     };
+    soon(|| written().is_some());
     let kill = Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap();
     assert!(kill.success());
     assert_eq!(child.wait().unwrap().code(), Some(1));
+    let left_behind = written().unwrap();
     // Who reaps it now is not for us to say: a zombie runs no more.
-    let runs = || {
-        let stat = std::fs::read_to_string(format!("/proc/{script}/stat")).unwrap_or_default();
-        stat.rsplit(')')
-            .next()
-            .is_some_and(|rest| !rest.trim().is_empty() && !rest.trim_start().starts_with('Z'))
-    };
-    while runs() {
-        pause();
+    soon(|| match std::fs::read_to_string(format!("/proc/{left_behind}/stat")) {
+        Ok(stat) => stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')),
+        Err(_) => true,
+    });
+}
+
+/// Waits until it is so.
+fn soon(is_so: impl Fn() -> bool) {
+    for _ in 0..4000 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
     }
+    panic!("it did not become so in 20 s");
 }
 
 #[test]

@@ -127,15 +127,20 @@ async fn who_told_of_the_end_is_said() {
 async fn what_a_client_would_have_is_asked_for_by_its_option() {
     let text = format!(
         "[[route]]\n{}[route.token]\nsource = \"http\"\nurl = \"http://127.0.0.1:9/{{query.user}}\"\n\
-         form = {{ a = \"{{query.user}}\", b = \"{{client.token}}\", c = \"{{header.X-Who}}\", d = \"{{token}}\" }}\n\
+         form = {{ a = \"{{query.kind}}\", e = \"{{query.kind}}\", b = \"{{client.token}}\", c = \"{{header.X-Who}}\", d = \"{{token}}\" }}\n\
          share = \"client\"\nidentity = \"{{query.tab}}\"\n[route.client]\ntoken = {{ query = \"t\" }}\n\
          [route.handshake]\nquery = \"t\"\n",
         LOW.replace("ably", "none")
     );
     let config = config(&text);
     let said = usage(&config, asking(None)).await;
-    for way_out in ["{query.user}", "--query user=VALUE", "--client-token-file FILE", "--header x-who=VALUE"]
-    {
+    for way_out in [
+        "{query.user}",
+        "--query user=VALUE",
+        "--query kind=VALUE",
+        "--client-token-file FILE",
+        "--header x-who=VALUE",
+    ] {
         assert_eq!(said.matches(way_out).count(), 1, "{way_out} in {said}");
     }
     assert!(!said.contains("{token}") && !said.contains("tab"), "{said}");
