@@ -27,6 +27,8 @@ use crate::{
     telemetry::{self, CredentialState, Metrics, Phase, RouteMetrics},
 };
 
+pub mod token;
+
 /// How often the store forgets what is to be forgotten.
 const SWEEP: Duration = Duration::from_secs(60);
 

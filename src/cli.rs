@@ -16,7 +16,10 @@ use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    app::App,
+    app::{
+        App,
+        token::{self, TokenError, Wanted},
+    },
     config::Config,
     demo,
     telemetry::{LogFormat, logs},
@@ -44,6 +47,8 @@ enum Command {
     Run(ConfigFile),
     /// Validate the configuration and print what it means, secrets masked.
     Check(ConfigFile),
+    /// Fetch one token as the sidecar would, and say what it is without showing it.
+    Token(TokenArguments),
     /// See it work: an embedded service whose tokens live for seconds, and a legacy client, with and without the sidecar.
     Demo(demo::Arguments),
 }
@@ -53,6 +58,34 @@ struct ConfigFile {
     /// The configuration [default: ./perennial.toml, then /etc/perennial/perennial.toml].
     #[arg(long, env = "PERENNIAL_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct TokenArguments {
+    /// The route whose source is asked; it may be left out where only one route has a token.
+    route: Option<String>,
+    #[command(flatten)]
+    config: ConfigFile,
+    /// A parameter of the query that a client would have, where the source is asked with it.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    query: Vec<(String, String)>,
+    /// A header that a client would send, where the source is asked with it.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    header: Vec<(String, String)>,
+    /// A file with a client's own token, where the source is asked with it: process lists show arguments.
+    #[arg(long, value_name = "FILE")]
+    client_token_file: Option<PathBuf>,
+    /// How it is said.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Format {
+    /// A table, for people.
+    Text,
+    /// One object, for machines.
+    Json,
 }
 
 /// Runs the command that the process was started with.
@@ -74,6 +107,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Run(file) => with_config(&file, run),
         Command::Check(file) => with_config(&file, |config| say(&config.masked())),
+        Command::Token(arguments) => with_config(&arguments.config, |config| show_token(&config, &arguments)),
         Command::Demo(arguments) => in_runtime(demo::run(arguments)),
     }
 }
@@ -119,6 +153,49 @@ fn run(config: Config) -> ExitCode {
             () = stop.came() => fail("ended at once", 1),
         }
     })
+}
+
+fn show_token(config: &Config, arguments: &TokenArguments) -> ExitCode {
+    let wanted = Wanted {
+        route: arguments.route.as_deref(),
+        query: &arguments.query,
+        headers: &arguments.header,
+        client_token: arguments.client_token_file.as_deref(),
+    };
+    in_runtime(async {
+        let mut stop = match StopSignal::listen() {
+            Ok(stop) => stop,
+            Err(error) => return fail(&format!("signals cannot be listened for: {error}"), 1),
+        };
+        let page = tokio::select! {
+            page = token::fetch(config, wanted) => page,
+            // A command that is being asked is killed with its children, and not left behind.
+            () = stop.came() => return fail("ended at once", 1),
+        };
+        let page = match page {
+            Ok(page) => page,
+            Err(TokenError::Usage(message)) => return fail(&message, USAGE),
+            Err(TokenError::Failed(message)) => return fail(&message, 1),
+        };
+        let said = say(&match arguments.format {
+            Format::Text => page.table(),
+            Format::Json => page.json(),
+        });
+        if page.is_expired() {
+            let message =
+                "the source gave a token that has already expired: `perennial run` would not take it";
+            return fail(message, 1);
+        }
+        said
+    })
+}
+
+/// `NAME=VALUE`.
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        Some(_) | None => Err("expected NAME=VALUE".to_owned()),
+    }
 }
 
 /// SIGTERM and SIGINT.

@@ -1,6 +1,6 @@
 //! The commands from outside: what they exit with, and what they say.
 
-#![allow(clippy::unwrap_used, reason = "a test's helpers fail the test")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail the test")]
 
 use std::{
     net::TcpListener,
@@ -126,7 +126,8 @@ fn without_a_configuration_the_way_out_is_said() {
 fn what_is_not_understood_is_64_and_help_is_not_an_error() {
     let here = written(ROUTE);
     for arguments in [
-        &["run", "--no-such-flag"][..],
+        &["token", "r", "--query", "no-pair"][..],
+        &["run", "--no-such-flag"],
         &["no-such-command"],
         &[],
         &["check", "--log-level", "=,="],
@@ -140,12 +141,111 @@ fn what_is_not_understood_is_64_and_help_is_not_an_error() {
         (&["--help"][..], "Usage: perennial"),
         (&["run", "--help"], "--config <FILE>"),
         (&["check", "--help"], "secrets masked"),
+        (&["token", "--help"], "--client-token-file <FILE>"),
         (&["--version"], concat!("perennial ", env!("CARGO_PKG_VERSION"))),
     ] {
         let (status, stdout, stderr) = said(perennial(here.path(), arguments));
         assert_eq!((status, &*stderr), (Some(0), ""), "{arguments:?}");
         assert!(stdout.contains(word), "{arguments:?}: {stdout}");
     }
+}
+
+/// A configuration of one route whose token a script prints.
+fn printing(script: &str) -> TempDir {
+    let directory = written(&format!(
+        "{ROUTE}[route.token]\nsource = \"exec\"\ncommand = [\"sh\", \"script\"]\ntimeout = \"2s\"\n\
+         [route.handshake]\nquery = \"token\"\n\
+         [[route]]\nname = \"bare\"\npath = \"/bare\"\nupstream = \"ws://127.0.0.1:9\"\ndialect = \"none\"\n"
+    ));
+    std::fs::write(directory.path().join("script"), script).unwrap();
+    directory
+}
+
+#[test]
+fn token_says_what_a_source_gives_and_shows_nothing_of_it() {
+    let script = "echo \"got s3cret-token\" >&2; echo '{\"token\":\"s3cret-token\",\"expires_in\":3600}'";
+    let directory = printing(script);
+    for arguments in [&["token"][..], &["token", "r"], &["token", "r", "--log-level", "trace"]] {
+        let (status, stdout, stderr) = said(perennial(directory.path(), arguments));
+        assert_eq!(status, Some(0), "{stderr}");
+        for row in [
+            "route          r\n",
+            "source         exec sh\n",
+            "kind           opaque\n",
+            "length         12 bytes\n",
+        ] {
+            assert!(stdout.contains(row), "{row} in\n{stdout}");
+        }
+        assert!(stdout.contains("told by the answer"), "{stdout}");
+        assert!(stderr.contains("got ***"), "{stderr}");
+        assert!(!format!("{stdout}{stderr}").contains("s3cret"), "{stdout}{stderr}");
+    }
+    let (status, stdout, _) =
+        said(perennial(directory.path(), &["token", "--format", "json", "--log-level", "off"]));
+    let json: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((status, &json["length"], &json["source"]), (Some(0), &12.into(), &"exec".into()));
+}
+
+#[test]
+fn token_fails_with_one_and_a_wrong_route_is_64() {
+    let failing = printing("echo s3cret-token; exit 9");
+    let (status, stdout, stderr) = said(perennial(failing.path(), &["token"]));
+    assert_eq!((status, &*stdout), (Some(1), ""), "{stderr}");
+    assert!(
+        stderr.contains("route \"r\": sh ended with status 9") && stderr.contains("ask again"),
+        "{stderr}"
+    );
+    assert!(!stderr.contains("s3cret"), "{stderr}");
+    for (route, way_out) in [("nowhere", "those with a token: r"), ("bare", "those with one: r")] {
+        let (status, stdout, stderr) = said(perennial(failing.path(), &["token", route]));
+        assert_eq!((status, &*stdout), (Some(64), ""), "{stderr}");
+        assert!(stderr.contains(way_out), "{stderr}");
+    }
+    let expired = printing("echo '{\"token\":\"s3cret-token\",\"expires_at\":1000000000}'");
+    let (status, stdout, stderr) = said(perennial(expired.path(), &["token"]));
+    assert!(
+        status == Some(1) && stdout.contains(" ago, 2001-09-09") && stderr.contains("already expired"),
+        "{stdout}{stderr}"
+    );
+}
+
+#[test]
+fn token_leaves_no_command_behind_when_it_is_interrupted() {
+    let directory = printing("sleep 1000 & echo $! >child; wait");
+    let text = std::fs::read_to_string(directory.path().join("perennial.toml")).unwrap();
+    let text = text.replace("timeout = \"2s\"", "timeout = \"1h\"");
+    std::fs::write(directory.path().join("perennial.toml"), text).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_perennial"))
+        .arg("token")
+        .current_dir(directory.path())
+        .env_remove("PERENNIAL_CONFIG")
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let written = || {
+        std::fs::read_to_string(directory.path().join("child")).ok()?.strip_suffix('\n').map(str::to_owned)
+    };
+    soon(|| written().is_some());
+    let kill = Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let left_behind = written().unwrap();
+    // Who reaps it now is not for us to say: a zombie runs no more.
+    soon(|| match std::fs::read_to_string(format!("/proc/{left_behind}/stat")) {
+        Ok(stat) => stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')),
+        Err(_) => true,
+    });
+}
+
+/// Waits until it is so.
+fn soon(is_so: impl Fn() -> bool) {
+    for _ in 0..4000 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    panic!("it did not become so in 20 s");
 }
 
 #[test]

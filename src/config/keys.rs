@@ -62,6 +62,9 @@ pub(super) const TOKEN: Keys = Keys {
         "client_id",
         "token",
         "path",
+        "command",
+        "env",
+        "directory",
         "token_url",
         "issuer",
         "grant",
@@ -123,6 +126,7 @@ pub(super) const SOURCES: &[(&str, &[&str])] = &[
     ("ably-key", &["key", "ttl", "capability", "client_id"]),
     ("static", &["token"]),
     ("file", &["path"]),
+    ("exec", &["command", "env", "directory"]),
 ];
 
 pub(super) const CLIENT: Keys =

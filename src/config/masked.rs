@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    AblyKeySource, Config, DialectKind, HttpBody, HttpRoute, HttpSource, Listen, Overlap, Route,
+    AblyKeySource, Config, DialectKind, ExecSource, HttpBody, HttpRoute, HttpSource, Listen, Overlap, Route,
     SessionPolicy, Share, SourceConfig, StateConfig, Swap, TokenConfig, UpstreamTls, endpoint::Schemes,
     value::UNITS,
 };
@@ -24,8 +24,8 @@ impl Config {
         out.table("[limits]");
         out.raw("sessions", self.limits.sessions);
         out.text("message", size(self.limits.message));
-        out.text("handshake", time(self.limits.handshake));
-        out.text("drain", time(self.limits.drain));
+        out.text("handshake", duration(self.limits.handshake));
+        out.text("drain", duration(self.limits.drain));
         out.text("history", size(self.limits.history));
         out.table("[state]");
         match &self.state {
@@ -112,7 +112,7 @@ impl Page {
     fn plain_http(&mut self, http: &HttpRoute) {
         self.table("[route.http]");
         self.text("upstream", http.upstream.endpoint.shown(Schemes::HttpService));
-        self.text("timeout", time(http.timeout));
+        self.text("timeout", duration(http.timeout));
         if let Some((name, value)) = &http.placement.header {
             self.text("header", format!("{name}: {}", value.shown(true)));
         }
@@ -122,11 +122,11 @@ impl Page {
     fn session(&mut self, session: &SessionPolicy, swaps: bool) {
         self.table("[route.session]");
         self.text("queue", size(session.queue));
-        self.text("hold", time(session.hold));
-        self.text("reconnect", time(session.reconnect));
-        self.text("keepalive", time(session.keepalive));
+        self.text("hold", duration(session.hold));
+        self.text("reconnect", duration(session.reconnect));
+        self.text("keepalive", duration(session.keepalive));
         if swaps {
-            self.text("park", time(session.park));
+            self.text("park", duration(session.park));
             self.text("overlap", if session.overlap == Overlap::Keep { "keep" } else { "discard" });
             self.text("swap", if session.swap == Swap::Make { "make" } else { "break" });
         }
@@ -136,8 +136,8 @@ impl Page {
     fn client_token(&mut self, route: &Route) {
         let Some(places) = &route.client.token else { return };
         if matches!(&route.token, Some(TokenConfig { share: Share::Client { .. }, .. })) {
-            self.text("grace", time(route.client.grace));
-            self.text("revoke_for", time(route.client.revoke_for));
+            self.text("grace", duration(route.client.grace));
+            self.text("revoke_for", duration(route.client.revoke_for));
         }
         self.table("[route.client.token]");
         let header = places.header.as_ref().map(|(name, before)| format!("{name}: {before}{{token}}"));
@@ -177,16 +177,17 @@ impl Page {
             SourceConfig::AblyKey(key) => ("ably-key", &|page| page.ably_key(key)),
             SourceConfig::Static { token } => ("static", &|page| page.raw("token", token.masked())),
             SourceConfig::File { path } => ("file", &|page| page.path("path", path)),
+            SourceConfig::Exec(exec) => ("exec", &|page| page.exec(exec)),
         };
         self.text("source", source);
         if let Some(before) = token.refresh.refresh_before {
-            self.text("refresh_before", time(before));
+            self.text("refresh_before", duration(before));
         }
-        self.text("check_every", time(token.refresh.check_every));
+        self.text("check_every", duration(token.refresh.check_every));
         if let Some(lifetime) = token.refresh.lifetime {
-            self.text("lifetime", time(lifetime));
+            self.text("lifetime", duration(lifetime));
         }
-        self.text("timeout", time(token.refresh.timeout));
+        self.text("timeout", duration(token.refresh.timeout));
         match &token.share {
             Share::Route => self.text("share", "route"),
             Share::Client { identity } => {
@@ -202,9 +203,23 @@ impl Page {
 
     fn ably_key(&mut self, source: &AblyKeySource) {
         self.raw("key", source.key.masked());
-        self.text("ttl", time(source.ttl));
+        self.text("ttl", duration(source.ttl));
         self.text("capability", &source.capability);
         self.text("client_id", source.client_id.as_deref().unwrap_or_default());
+    }
+
+    fn exec(&mut self, source: &ExecSource) {
+        let words = std::iter::once(&source.program).chain(&source.arguments);
+        let words: Vec<_> = words.map(|word| quoted(word)).collect();
+        self.raw("command", format_args!("[{}]", words.join(", ")));
+        if !source.env.is_empty() {
+            let entry = |(name, value): &(String, super::Secret)| format!("{name} = {}", value.masked());
+            let entries: Vec<_> = source.env.iter().map(entry).collect();
+            self.raw("env", format_args!("{{ {} }}", entries.join(", ")));
+        }
+        if let Some(directory) = &source.directory {
+            self.path("directory", directory);
+        }
     }
 
     fn http(&mut self, source: &HttpSource) {
@@ -268,7 +283,8 @@ pub(super) fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
-fn time(duration: Duration) -> String {
+/// A duration as the configuration writes it: `1h30m`.
+pub fn duration(duration: Duration) -> String {
     let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let mut out = String::new();
     for (unit, length) in UNITS {

@@ -11,6 +11,7 @@
 mod client;
 mod endpoint;
 mod error;
+mod exec;
 mod general;
 mod keys;
 mod masked;
@@ -20,6 +21,7 @@ mod private_key;
 mod raw;
 mod route;
 mod secret;
+mod source;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -29,6 +31,7 @@ mod value;
 use std::path::Path;
 
 pub use error::{ConfigErrors, Problem};
+pub use masked::duration;
 pub use model::*;
 pub use oauth2::{
     Address, AuthorizationServer, ClientAuth, Grant, OAuth2Source, SignedAssertion, Signer, TokenExchange,

@@ -213,6 +213,21 @@ pub enum SourceConfig {
         /// The file.
         path: PathBuf,
     },
+    /// A command that prints a token.
+    Exec(Box<ExecSource>),
+}
+
+/// `source = "exec"`: run as it stands, without a shell.
+#[derive(Debug, Clone)]
+pub struct ExecSource {
+    /// A path, or a name that is looked for on the `PATH`.
+    pub program: String,
+    /// No secrets: process lists show them.
+    pub arguments: Vec<String>,
+    /// Added to the environment that Perennial itself has.
+    pub env: Vec<(String, Secret)>,
+    /// Where it runs; `None`: where Perennial does.
+    pub directory: Option<PathBuf>,
 }
 
 /// `source = "http"`.

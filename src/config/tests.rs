@@ -1,6 +1,6 @@
 //! The room as a whole: what suffices, what is refused and how, and that no secret is ever shown.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use proptest::prelude::*;
 
@@ -102,6 +102,12 @@ dialect = "ably"
 token = { source = "file", path = "/run/token" }
 
 [[route]]
+path = "/exec"
+upstream = "wss://main.realtime.ably.net"
+dialect = "ably"
+token = { source = "exec", command = ["tool", "print token"], env = { SECRET = "CANARY", OTHER = { env = "CARGO_PKG_NAME" } }, directory = "/srv" }
+
+[[route]]
 path = "/plain"
 upstream = "ws://localhost"
 dialect = "none"
@@ -147,13 +153,13 @@ fn six_lines_suffice() {
 fn everything_is_understood() {
     let config = parse(EVERYTHING);
     let paths: Vec<_> = config.routes.iter().map(|route| route.path.as_str()).collect();
-    assert_eq!(paths, ["/a/longer", "/static", "/plain", "/form", "/body", "/file", "/a"]);
+    assert_eq!(paths, ["/a/longer", "/static", "/plain", "/form", "/body", "/file", "/exec", "/a"]);
     let names: Vec<_> = config.routes.iter().map(|route| route.name.as_str()).collect();
-    assert_eq!(names, ["ably", "route5", "route7", "route3", "route4", "route6", "short"]);
+    assert_eq!(names, ["ably", "route5", "route8", "route3", "route4", "route6", "route7", "short"]);
     assert_eq!(config.limits.handshake, Duration::from_millis(1500));
     assert_eq!(config.limits.history, 1 << 20);
     assert_eq!(config.state, StateConfig::Disk { path: "/tmp/state".into() });
-    let route = &config.routes[6];
+    let route = &config.routes[7];
     assert_eq!(route.client.origins, ["https://app.example.com"]);
     assert_eq!(route.upstream.endpoint.authority(), "localhost:9000");
     assert_eq!(route.upstream.endpoint.path_and_query, "/base");
@@ -172,6 +178,12 @@ fn everything_is_understood() {
     let want =
         serde_json::json!({ "user": "u-\"old", "list": [1, 2.5, true], "inner": inner, "of": "perennial" });
     assert_eq!(body, want);
+    let Some(TokenConfig { source: SourceConfig::Exec(exec), .. }) = &config.routes[6].token else {
+        panic!("no command")
+    };
+    assert_eq!((&*exec.program, &*exec.arguments), ("tool", &["print token".to_owned()][..]));
+    let names: Vec<&str> = exec.env.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!((names, exec.directory.as_deref()), (vec!["OTHER", "SECRET"], Some(Path::new("/srv"))));
     let form = http_of(&config.routes[3]);
     assert_eq!(form.exchange.host, "main.realtime.ably.net");
     assert_eq!(form.body.render(&|_| None).unwrap().unwrap().1, "pass=CANARY");

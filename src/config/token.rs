@@ -10,7 +10,7 @@ use super::{
     UpstreamTls,
     client::{self, Names},
     endpoint::Schemes,
-    keys, oauth2,
+    exec, keys, oauth2,
     raw::{Section, kind},
     route::{header_name, header_value, leg, url},
     template::{Place, is_token_byte},
@@ -35,13 +35,14 @@ pub(super) fn token(route: &Section<'_>, client_token: bool) -> Option<Option<To
     let share = if each { Share::Client { identity } } else { Share::Route };
     let refresh = refresh(&table);
     let words: Vec<&str> = keys::SOURCES.iter().map(|(name, _)| *name).collect();
-    let hint = "source = \"http\", \"oauth2\", \"ably-key\", \"static\" or \"file\"";
-    let source = table.required("source", hint, |value| one_of(value, &words, &["exec"]))?.value;
+    let hint = "source = \"http\", \"oauth2\", \"ably-key\", \"static\", \"file\" or \"exec\"";
+    let source = table.required("source", hint, |value| one_of(value, &words, &[]))?.value;
     only_its_own(&table, source);
     let source = match source {
         "http" => SourceConfig::Http(Box::new(http(&table, names)?)),
         "oauth2" => SourceConfig::OAuth2(Box::new(oauth2::read::oauth2(&table, names, each)?)),
         "ably-key" => SourceConfig::AblyKey(Box::new(ably_key(&table, &refresh)?)),
+        "exec" => SourceConfig::Exec(Box::new(exec::exec(&table)?)),
         "static" => {
             let hint = "token = { env = \"NAME\" } or { file = \"PATH\" }";
             SourceConfig::Static { token: table.required("token", hint, secret)?.value }

@@ -170,7 +170,8 @@ fn kept_elsewhere(table: &DeTable<'_>) -> Read<Secret> {
     }
 }
 
-fn is_variable(name: &str) -> bool {
+/// May a variable of the environment be called so?
+pub(super) fn is_variable(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with(|c: char| c.is_ascii_digit())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')

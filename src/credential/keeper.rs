@@ -24,7 +24,9 @@
 //!    and an operator, end either wait.
 //! 6. An answer that is empty, already expired, or a token that was rejected, is a failure. The current
 //!    token once more is none where it is not yet due; it is not published again, unless it now lives
-//!    longer, and then under its old generation: there is nothing to exchange.
+//!    longer, and then under its old generation: there is nothing to exchange. Where somebody else keeps the
+//!    token fresh, it is due again, and then none, when a tenth of its lifetime is left: who rotates at four fifths,
+//!    as the kubelet does, is not late.
 //! 7. A demand because of a rejected token runs only where that token is still the current one. One that is
 //!    rejected again and again while fresh is fetched anew with growing waits.
 //! 8. Nothing is fetched in a busy loop: scheduled and demanded fetches are half a second apart at least,
@@ -64,6 +66,8 @@ const SHORTEST_STEP: Duration = Duration::from_millis(20);
 const UNANSWERED: Duration = Duration::from_secs(5);
 /// Longer than this no token lives; keeps the arithmetic far from its ends.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// Of the lifetime, the part that is left when somebody who keeps the token fresh is late.
+const LATE: u32 = 10;
 /// The same token with its end this much later is worth telling.
 const LONGER: Duration = Duration::from_secs(1);
 
@@ -77,6 +81,8 @@ pub struct Keeper {
     /// From the current token's issue to its refresh; `None` where it has no known end.
     due_after: Option<Duration>,
     rejected: Rejected,
+    /// Somebody else keeps the token fresh: the source only looks at it.
+    kept_elsewhere: bool,
     /// Failures in a row.
     failures: u32,
     /// Young tokens rejected in a row.
@@ -129,6 +135,7 @@ impl Keeper {
             current: None,
             due_after: None,
             rejected: Rejected::default(),
+            kept_elsewhere: false,
             failures: 0,
             early: 0,
             ticket: 0,
@@ -142,6 +149,12 @@ impl Keeper {
             lost: None,
             elsewhere: None,
         }
+    }
+
+    /// Says whether somebody else keeps the token fresh, in a file for example.
+    #[must_use]
+    pub fn kept_elsewhere(self, kept_elsewhere: bool) -> Self {
+        Self { kept_elsewhere, ..self }
     }
 
     /// Takes an event and says what follows from it. When it returns, nothing is pending before the
@@ -369,6 +382,9 @@ impl Keeper {
 
     /// The source still has the token that is in use.
     fn unchanged(&mut self, trigger: Trigger, sent: Now, now: Now, out: &mut Vec<Action>) {
+        if self.is_due(now) && self.kept_elsewhere {
+            self.due_after = self.due_after.max(self.late_after());
+        }
         if self.is_due(now) {
             let failure = FetchFailure::passing("the source gave the current token again, which is due");
             return self.fail(failure, trigger, sent, now, out);
@@ -442,6 +458,13 @@ impl Keeper {
         self.early = self.early.saturating_add(1);
         // The first time it may be chance, and a client is waiting.
         if self.early == 1 { Duration::ZERO } else { wait::backoff(self.early - 1, None, &mut self.rng) }
+    }
+
+    /// From the current token's issue to when somebody who keeps it fresh is late.
+    fn late_after(&self) -> Option<Duration> {
+        let token = self.current.as_ref()?;
+        let lifetime = token.expires?.saturating_duration_since(token.issued.mono);
+        Some(lifetime.saturating_sub(lifetime / LATE))
     }
 
     fn due(&self) -> Option<Instant> {

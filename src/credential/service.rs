@@ -133,7 +133,8 @@ impl Credential {
         let task = Task {
             credential: credential.clone(),
             timeout: spec.policy.timeout,
-            keeper: Keeper::new(spec.policy, spec.seed),
+            keeper: Keeper::new(spec.policy, spec.seed)
+                .kept_elsewhere(spec.supply.source().is_kept_elsewhere()),
             begin: Some(spec.begin),
             supply: spec.supply,
             observer: spec.observer,

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     clock::{Instant, Now},
-    config::{HttpBody, Name, Share, SourceConfig, Template, TokenConfig},
+    config::{Name, Share, Template, TokenConfig},
     credential::{ClientValues, Lease, NotServed, Token, Visitor},
     dialect::{Presented, Request as Asked, Unclear},
 };
@@ -103,22 +103,12 @@ fn identity(token: &TokenConfig, values: &ClientValues) -> Result<String, Refusa
 
 /// What the templates of the source and the identity name, as this request has it.
 fn values(token: &TokenConfig, asked: &Asked, presented: Option<&Presented>) -> ClientValues {
-    let mut templates: Vec<&Template> = Vec::new();
-    if let SourceConfig::Http(http) = &token.source {
-        templates.push(&http.target);
-        templates.extend(http.headers.iter().map(|(_, template)| template));
-        match &http.body {
-            HttpBody::None => {}
-            HttpBody::Json(template) | HttpBody::Text(template, _) => templates.push(template),
-            HttpBody::Form(fields) => templates.extend(fields.iter().map(|(_, template)| template)),
-        }
-    } else if let SourceConfig::OAuth2(source) = &token.source {
-        templates.extend(source.templates());
-    }
-    if let Share::Client { identity: Some(template) } = &token.share {
-        templates.push(template);
-    }
-    ClientValues::of(templates.into_iter().flat_map(Template::names), |name| match name {
+    let identity = match &token.share {
+        Share::Client { identity } => identity.as_ref(),
+        Share::Route => None,
+    };
+    let names = token.source.names().chain(identity.into_iter().flat_map(Template::names));
+    ClientValues::of(names, |name| match name {
         Name::Token => None,
         Name::ClientToken => presented.map(|presented| presented.token.to_string()),
         Name::Query(query) => asked.parameter(query),

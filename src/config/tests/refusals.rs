@@ -288,11 +288,11 @@ fn of_a_token() {
     check(&[
         (
             token(""),
-            "p:4:1: route.token.source: missing; add source = \"http\", \"oauth2\", \"ably-key\", \"static\" or \"file\"",
+            "p:4:1: route.token.source: missing; add source = \"http\", \"oauth2\", \"ably-key\", \"static\", \"file\" or \"exec\"",
         ),
         (
-            token("source = \"exec\""),
-            "p:5:10: route.token.source: \"exec\" is not available in this version; expected one of \"http\", \"oauth2\", \"ably-key\", \"static\", \"file\"",
+            token("source = \"vault\""),
+            "p:5:10: route.token.source: expected one of \"http\", \"oauth2\", \"ably-key\", \"static\", \"file\", \"exec\", found \"vault\"",
         ),
         (
             key("share = \"client\""),
@@ -369,6 +369,57 @@ fn of_a_secret() {
         (
             token("source = \"static\"\ntoken = 5"),
             "p:6:9: route.token.token: expected a string, { env = \"NAME\" } or { file = \"PATH\" }, found an integer",
+        ),
+    ]);
+}
+
+#[test]
+fn of_a_command() {
+    let exec = |lines: &str| token(&format!("source = \"exec\"\n{lines}"));
+    let with = |lines: &str| exec(&format!("command = [\"true\"]\n{lines}"));
+    check(&[
+        (exec(""), "p:4:1: route.token.command: missing; add command = [\"program\", \"argument\"]"),
+        (
+            exec("command = \"gcloud auth\""),
+            "p:6:11: route.token.command: expected an array, such as [\"program\", \"argument\"], found a string; there is no shell that would take it apart",
+        ),
+        (
+            exec("command = []"),
+            "p:6:11: route.token.command: names no program; write [\"program\", \"argument\"]",
+        ),
+        (
+            exec("command = [\"\"]"),
+            "p:6:11: route.token.command: names no program; write [\"program\", \"argument\"]",
+        ),
+        (
+            exec("command = [\"a\", 5]"),
+            "p:6:11: route.token.command: expected strings only, found an integer",
+        ),
+        (
+            exec("command = [\"a\", { env = \"CANARY\" }]"),
+            "p:6:11: route.token.command: a secret cannot stand in an argument: process lists show it to everybody; put it in env, where the command finds it in its environment",
+        ),
+        (exec("command = [\"a\\u0000\"]"), "p:6:11: route.token.command: an argument cannot hold a NUL"),
+        (
+            with("env = \"A=b\""),
+            "p:7:7: route.token.env: expected a table, such as env = { name = \"value\" }, found a string",
+        ),
+        (
+            with("env = { \"A=b\" = \"CANARY\" }"),
+            "p:7:7: route.token.env: expected the name of a variable: A-Z, a-z, 0-9 and _",
+        ),
+        (
+            with("env = { A = { env = \"PERENNIAL_NOT_SET\" } }"),
+            "p:7:7: route.token.env: \"A\": the environment variable PERENNIAL_NOT_SET is not set",
+        ),
+        (with("directory = \"\""), "p:7:13: route.token.directory: must not be empty"),
+        (
+            with("path = \"/x\""),
+            "p:7:1: route.token.path: belongs to source = \"file\", and this one is \"exec\"; remove one of the two",
+        ),
+        (
+            with("share = \"client\"\nidentity = \"{query.id}\""),
+            "p:4:1: route.token.share: \"client\" needs a source that can tell clients apart: \"http\" or \"ably-key\"",
         ),
     ]);
 }

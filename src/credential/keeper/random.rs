@@ -92,7 +92,7 @@ struct Witness {
 }
 
 impl Witness {
-    fn new(seed: u64, margin: Option<u64>, check_every: u64) -> Self {
+    fn new(seed: u64, margin: Option<u64>, check_every: u64, kept: bool) -> Self {
         let check_every = Duration::from_secs(check_every);
         let policy = RefreshPolicy {
             refresh_before: margin.map(Duration::from_secs),
@@ -101,7 +101,7 @@ impl Witness {
             timeout: Duration::from_secs(10),
         };
         Self {
-            keeper: Keeper::new(policy, seed),
+            keeper: Keeper::new(policy, seed).kept_elsewhere(kept),
             now: Now { mono: clock::now(), wall: Duration::from_secs(1_800_000_000) },
             open: None,
             last_sent: None,
@@ -296,9 +296,10 @@ proptest! {
         seed in any::<u64>(),
         margin in proptest::option::of(1..600_u64),
         check_every in 1..2000_u64,
+        kept in any::<bool>(),
         steps in proptest::collection::vec(step(), 1..120),
     ) {
-        let mut witness = Witness::new(seed, margin, check_every);
+        let mut witness = Witness::new(seed, margin, check_every, kept);
         witness.on(Event::Started, false)?;
         for step in steps {
             witness.take(step)?;

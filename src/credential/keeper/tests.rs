@@ -26,6 +26,14 @@ impl Rig {
         rig
     }
 
+    /// Of a source that somebody else keeps fresh.
+    fn kept(change: impl FnOnce(&mut RefreshPolicy)) -> Self {
+        let rig = Self::unstarted(change);
+        let mut rig = Self { keeper: rig.keeper.kept_elsewhere(true), ..rig };
+        rig.on(Event::Started);
+        rig
+    }
+
     fn unstarted(change: impl FnOnce(&mut RefreshPolicy)) -> Self {
         let mut policy = RefreshPolicy {
             refresh_before: None,
@@ -268,6 +276,48 @@ fn the_same_token_again_is_not_published_again() {
     rig.on(Event::Timer);
     rig.give("a", Life::Unknown);
     assert!(rig.failure().unwrap().0.contains("again"), "it is due, and there is no other");
+}
+
+#[test]
+fn who_keeps_a_token_fresh_is_late_when_a_tenth_is_left() {
+    let mut rig = Rig::kept(|_| {});
+    rig.give("a", Life::For(HOUR));
+    let mut unchanged = 0;
+    while rig.failure().is_none() {
+        rig.until_deadline();
+        if !rig.fetches().is_empty() {
+            rig.give("a", Life::Unknown);
+            assert_eq!(rig.published(), None);
+            unchanged += 1;
+        }
+    }
+    let left = rig.keeper.current().unwrap().remaining(rig.now).unwrap();
+    assert_eq!((unchanged, left), (2, HOUR / 10), "once when it was due, and once when it was late");
+    rig.until_deadline();
+    rig.give("b", Life::For(HOUR));
+    assert_eq!(rig.published(), Some(2));
+    let waited = std::iter::from_fn(|| Some(rig.until_deadline()).filter(|_| rig.fetches().is_empty()));
+    assert!(waited.sum::<Duration>() < HOUR * 3 / 4, "the next one is due as usual");
+}
+
+#[test]
+fn a_margin_that_is_later_than_late_is_kept() {
+    let mut rig = Rig::kept(|policy| {
+        policy.refresh_before = Some(SECOND * 30);
+        policy.check_every = HOUR;
+    });
+    rig.give("a", Life::For(HOUR));
+    while rig.fetches().is_empty() {
+        rig.until_deadline();
+    }
+    rig.give("a", Life::Unknown);
+    assert!(rig.failure().is_some(), "little is left");
+    let mut other = Rig::new(|_| {});
+    other.give("a", Life::For(HOUR));
+    other.pass(HOUR * 4 / 5);
+    other.on(Event::Timer);
+    other.give("a", Life::Unknown);
+    assert!(other.failure().is_some(), "who is asked for a token has to have one");
 }
 
 #[test]

@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::*;
 use crate::config::{AblyKeySource, Secret, SourceConfig};
 
+mod files;
+mod hostile;
+
 #[derive(Default)]
 struct Count {
     ok: AtomicU64,
@@ -36,13 +39,18 @@ struct Rig {
 
 impl Rig {
     fn new(source: &SourceConfig) -> Self {
+        Self::with(source, |_| {})
+    }
+
+    fn with(source: &SourceConfig, change: impl FnOnce(&mut RefreshPolicy)) -> Self {
         let (tasks, stop, count) = (TaskTracker::new(), CancellationToken::new(), Arc::new(Count::default()));
-        let policy = RefreshPolicy {
+        let mut policy = RefreshPolicy {
             refresh_before: None,
             check_every: Duration::from_secs(900),
             lifetime: None,
             timeout: Duration::from_secs(10),
         };
+        change(&mut policy);
         let spec = Spec {
             route: "ably".to_owned(),
             identity: String::new(),
@@ -67,6 +75,24 @@ impl Rig {
 
     async fn token(&self) -> Arc<Token> {
         self.credential.usable(within(60)).await.expect("a token")
+    }
+
+    /// Waits until the last fetch is known to have failed so, or not to have failed.
+    async fn said(&self, error: Option<&str>) {
+        let fits = |said: Option<&str>| match (said, error) {
+            (Some(said), Some(error)) => said.contains(error),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        let deadline = within(30);
+        loop {
+            let status = self.credential.status();
+            if fits(status.last_error.as_deref()) {
+                return;
+            }
+            assert!(clock::now() < deadline, "{error:?} was not said: {status:?}");
+            time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     async fn end(self) {

@@ -6,17 +6,20 @@
 //!   { token | access_token | accessToken,
 //!     expires_in | expiresIn,  expires | expires_at | expiresAt,  else `exp` } ─► a token
 //!   { keyName, mac | nonce, ... } ──► Ably's TokenRequest, which is yet to be exchanged
+//!   { kind: ExecCredential, ... } ──► what plugins of kubectl print: `exec_credential`
 //! ```
 //!
 //! A time that is relative wins over an absolute one: it holds whatever our clock says.
 
 use std::{fmt, time::Duration};
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+use super::jwt::claims;
 use crate::credential::keeper::Life;
+
+mod exec_credential;
 
 /// No token is longer (the limit of Ably's own clients).
 pub const MAX_TOKEN: usize = 128 * 1024;
@@ -75,6 +78,15 @@ pub enum BadAnswer {
     NotObject,
     #[error("the answer names no token (`token`, `access_token` or `accessToken`)")]
     NoToken,
+    #[error("the ExecCredential is of none of the versions v1 and v1beta1 of client.authentication.k8s.io")]
+    CredentialVersion,
+    #[error("the ExecCredential has no token in its `status`")]
+    NoCredential,
+    #[error(
+        "the ExecCredential has a client certificate and no token, and only a token can be used; have the \
+         command ask for one"
+    )]
+    OnlyCertificate,
     #[error("`{0}` has the wrong type")]
     WrongType(&'static str),
     #[error("`{0}` is negative")]
@@ -165,6 +177,9 @@ pub fn error_code(body: &[u8]) -> Option<String> {
 
 /// Understands the members of an answer that is a JSON object.
 pub(super) fn object(fields: &Map<String, Value>) -> Result<Answer, BadAnswer> {
+    if exec_credential::is_one(fields) {
+        return exec_credential::read(fields).map(Answer::Token);
+    }
     let Some((name, value)) = first(fields, ["token", "access_token", "accessToken"]) else {
         if fields.contains_key("keyName") {
             return token_request(fields);
@@ -268,7 +283,7 @@ fn sound(text: &str) -> Result<(), BadAnswer> {
 }
 
 /// What a JWT says of its own end. Its signature is the service's to verify.
-fn jwt_life(token: &str) -> Life {
+pub fn jwt_life(token: &str) -> Life {
     let Some(claims) = claims(token) else { return Life::Unknown };
     let at = |name| claims.get(name).and_then(|v| number("exp", v).ok()).and_then(|n| seconds("exp", n).ok());
     match (at("exp"), at("iat")) {
@@ -277,16 +292,6 @@ fn jwt_life(token: &str) -> Life {
         }
         (None, _) => Life::Unknown,
     }
-}
-
-/// The claims of a signed JWT.
-fn claims(token: &str) -> Option<Map<String, Value>> {
-    let mut parts = token.split('.');
-    let (_, claims, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else {
-        return None;
-    };
-    let claims = URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?;
-    serde_json::from_slice(&claims).ok()
 }
 
 /// A code and nothing that could be a secret: OAuth's word, or Ably's number.

@@ -1,26 +1,43 @@
 //! A token that another program keeps in a file.
 //!
-//! The file is opened anew each time, so that an atomic rename and a swapped symbolic link are seen. One
-//! that is half-written is no token, and is looked at again a second later.
+//! ```text
+//!   looked at 5 times a second ──► it has changed ──► nobody has written to it for half a second ──► answer
+//! ```
+//!
+//! 1. The file is opened anew each time, so that an atomic rename and a swapped symbolic link are seen, as the
+//!    kubelet swaps `..data` of a projected token.
+//! 2. Half a bare token looks like a whole one. What was written to less than half a second ago, by its own
+//!    date or as far as can be seen, may be half of it, and is waited for.
+//! 3. Only a regular file is opened: nothing waits for somebody to write to a FIFO.
 
 use std::{
+    fs::{File, Metadata, OpenOptions},
+    io::{self, Read},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::{Duration, UNIX_EPOCH},
 };
 
-use tokio::io::AsyncReadExt;
+use rustix::fs::OFlags;
+use tokio::{task, time};
 
 use super::{
     Issued, SourceError,
     answer::{self, Answer},
 };
-use crate::credential::keeper::Life;
+use crate::{
+    clock::{self, Instant, Now},
+    credential::keeper::Life,
+};
 
 /// A file with a token and what surrounds it in JSON is not larger.
 const MAX_FILE: u64 = 192 * 1024;
 
-/// A file that did not change for so long is not being written.
-const SETTLED: Duration = Duration::from_millis(50);
+/// A file that nobody wrote to for so long is whole.
+const SETTLED: Duration = Duration::from_millis(500);
+
+/// How often to look. Together with what a file is left to settle it is less than a second.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// `source = "file"`.
 #[derive(Debug)]
@@ -28,48 +45,74 @@ pub struct FileToken {
     path: PathBuf,
 }
 
+/// The file at one moment. It holds a secret.
+#[derive(PartialEq, Eq)]
+struct Seen {
+    body: Vec<u8>,
+    /// When it was written, since the Unix epoch, by the clock of its file system.
+    written: Option<Duration>,
+    /// Which file it is, and when anything about it changed: device, inode, seconds, nanoseconds.
+    which: [i64; 4],
+}
+
+/// Why it cannot be read.
+#[derive(Debug, thiserror::Error)]
+enum Unread {
+    #[error("is a directory")]
+    Directory,
+    #[error("is a device, a pipe or a socket, and no file")]
+    NoFile,
+    #[error("is larger than {} KiB", MAX_FILE / 1024)]
+    TooLarge,
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
 impl FileToken {
     pub(super) fn new(path: &Path) -> Self {
         Self { path: path.to_owned() }
     }
 
-    pub(super) async fn fetch(&self) -> Result<Issued, SourceError> {
-        let body = self.read().await?;
-        // Half a bare token looks like a whole one. What is still being written will have changed.
-        tokio::time::sleep(SETTLED).await;
-        if self.read().await? != body {
-            return Err(self.wrong(&"is being written"));
-        }
+    pub(super) async fn fetch(&self, deadline: Instant) -> Result<Issued, SourceError> {
+        let Seen { body, written, .. } = self.settled(deadline).await?;
         let issued = match answer::parse(None, &body).map_err(|bad| self.wrong(&bad))? {
             Answer::Token(issued) => issued,
             Answer::TokenRequest { .. } => return Err(self.wrong(&"a TokenRequest cannot be kept in a file")),
         };
-        Ok(Issued { life: self.since_written(issued.life).await, ..issued })
+        Ok(Issued { life: since(written, issued.life), ..issued })
     }
 
-    /// What the file holds now.
-    pub(super) async fn read(&self) -> Result<Vec<u8>, SourceError> {
-        let read = async {
-            let file = tokio::fs::File::open(&self.path).await?;
-            let mut body = Vec::new();
-            file.take(MAX_FILE + 1).read_to_end(&mut body).await?;
-            Ok::<_, std::io::Error>(body)
-        };
-        let body = read.await.map_err(|error| self.wrong(&error))?;
-        if body.len() as u64 > MAX_FILE { Err(self.wrong(&"too large")) } else { Ok(body) }
+    /// What the file holds now, half-written or not.
+    pub(super) async fn contents(&self) -> Option<Vec<u8>> {
+        self.read().await.ok().map(|seen| seen.body)
     }
 
-    /// A lifetime in a file began when it was written, not when it is read.
-    async fn since_written(&self, life: Life) -> Life {
-        let Life::For(lifetime) = life else { return life };
-        let written = tokio::fs::metadata(&self.path).await.and_then(|meta| meta.modified()).ok();
-        match written.and_then(|at| at.duration_since(UNIX_EPOCH).ok()) {
-            Some(at) => {
-                let wall = at.saturating_add(lifetime.min(Duration::from_secs(u64::from(u32::MAX))));
-                Life::Until { wall, at_most: Some(lifetime) }
+    /// The file when nobody writes to it.
+    async fn settled(&self, deadline: Instant) -> Result<Seen, SourceError> {
+        let mut seen = self.read().await?;
+        loop {
+            // A date in the future tells nothing: the file system has another clock.
+            let age = seen.written.and_then(|written| Now::read().wall.checked_sub(written));
+            let settled = clock::now() + SETTLED.saturating_sub(age.unwrap_or_default());
+            if settled >= deadline {
+                return Err(self.wrong(
+                    &"is being written to all the time; have its writer rename a whole file over it",
+                ));
             }
-            None => life,
+            time::sleep_until(settled).await;
+            let again = self.read().await?;
+            if again == seen {
+                return Ok(seen);
+            }
+            seen = again;
         }
+    }
+
+    async fn read(&self) -> Result<Seen, SourceError> {
+        let path = self.path.clone();
+        let read = task::spawn_blocking(move || read(&path)).await;
+        read.unwrap_or_else(|_| Err(io::Error::other("it was not read").into()))
+            .map_err(|error| self.wrong(&error))
     }
 
     fn wrong(&self, what: &dyn std::fmt::Display) -> SourceError {
@@ -77,56 +120,46 @@ impl FileToken {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn it_is_read_as_it_is_now() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("token");
-        let file = FileToken::new(&path);
-        assert!(file.fetch().await.unwrap_err().to_string().contains("token: No such file"));
-        fs::write(&path, "").unwrap();
-        assert!(file.fetch().await.unwrap_err().to_string().ends_with("the answer is empty"));
-        fs::write(&path, "{\"token\":\"on").unwrap();
-        assert!(file.fetch().await.is_err(), "half-written");
-        fs::write(&path, "one\n").unwrap();
-        assert_eq!(file.fetch().await.unwrap().text, "one");
-        let new = dir.path().join("new");
-        fs::write(&new, "two\n").unwrap();
-        fs::rename(&new, &path).unwrap();
-        assert_eq!(file.fetch().await.unwrap().text, "two");
-        fs::write(&path, "x".repeat(300_000)).unwrap();
-        assert!(file.fetch().await.unwrap_err().to_string().ends_with("too large"));
+/// Reads what is there at this moment.
+fn read(path: &Path) -> Result<Seen, Unread> {
+    // Looked at first: with some devices, to open them is to do something.
+    regular(&path.metadata()?)?;
+    // It may be something else a moment later.
+    let patient = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let flags = i32::try_from(patient.bits()).unwrap_or_default();
+    let file: File = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let meta = file.metadata()?;
+    regular(&meta)?;
+    let mut body = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut body)?;
+    if body.len() as u64 > MAX_FILE {
+        return Err(Unread::TooLarge);
     }
+    let written = meta.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    let number = |number: u64| i64::from_ne_bytes(number.to_ne_bytes());
+    let which = [number(meta.dev()), number(meta.ino()), meta.ctime(), meta.ctime_nsec()];
+    Ok(Seen { body, written, which })
+}
 
-    #[cfg(unix)]
-    #[tokio::test]
-    async fn a_swapped_link_is_followed() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name);
-        fs::write(at("v1"), "one").unwrap();
-        fs::write(at("v2"), "two").unwrap();
-        std::os::unix::fs::symlink(at("v1"), at("token")).unwrap();
-        let file = FileToken::new(&at("token"));
-        assert_eq!(file.fetch().await.unwrap().text, "one");
-        std::os::unix::fs::symlink(at("v2"), at("swap")).unwrap();
-        fs::rename(at("swap"), at("token")).unwrap();
-        assert_eq!(file.fetch().await.unwrap().text, "two");
-    }
-
-    #[tokio::test]
-    async fn a_lifetime_counts_from_the_writing() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("token");
-        fs::write(&path, r#"{"token":"abc","expires_in":60}"#).unwrap();
-        let written = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-        fs::File::options().write(true).open(&path).unwrap().set_modified(written).unwrap();
-        let life = FileToken::new(&path).fetch().await.unwrap().life;
-        let wall = Duration::from_secs(1_000_000_060);
-        assert_eq!(life, Life::Until { wall, at_most: Some(Duration::from_secs(60)) });
+fn regular(meta: &Metadata) -> Result<(), Unread> {
+    match (meta.is_file(), meta.is_dir()) {
+        (true, _) if meta.len() > MAX_FILE => Err(Unread::TooLarge),
+        (true, _) => Ok(()),
+        (false, true) => Err(Unread::Directory),
+        (false, false) => Err(Unread::NoFile),
     }
 }
+
+/// A lifetime in a file began when it was written, not when it is read.
+fn since(written: Option<Duration>, life: Life) -> Life {
+    match (life, written) {
+        (Life::For(lifetime), Some(written)) => {
+            let wall = written.saturating_add(lifetime.min(Duration::from_secs(u64::from(u32::MAX))));
+            Life::Until { wall, at_most: Some(lifetime) }
+        }
+        (Life::For(_) | Life::Unknown | Life::Until { .. }, _) => life,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 //! ```text
 //!   http ──► answer ──► a token
 //!     ▲         └─────► an Ably TokenRequest, exchanged over http
-//!   oauth2 ──┘  file ──► answer        ably_key: minted here        static_token: as it stands
+//!   oauth2 ──┘  file, exec ──► answer        ably_key: minted here        static_token: as it stands
 //! ```
 //!
 //! 1. A fetch ends by its deadline.
@@ -14,8 +14,10 @@
 mod ably_key;
 pub mod answer;
 mod asking;
+mod exec;
 mod file;
 mod http;
+pub mod jwt;
 mod oauth2;
 #[cfg(test)]
 mod played;
@@ -27,6 +29,7 @@ use std::time::Duration;
 pub use ably_key::{AblyKey, KeyError, token_request_mac};
 pub use answer::{BadAnswer, Issued};
 pub use asking::{Asking, ClientValues};
+pub use exec::ExecTokens;
 pub use file::FileToken;
 pub use http::HttpTokens;
 pub use oauth2::OAuth2Tokens;
@@ -49,6 +52,7 @@ pub enum Source {
     AblyKey(AblyKey),
     File(FileToken),
     Static(StaticToken),
+    Exec(ExecTokens),
     #[cfg(test)]
     Played(Played),
 }
@@ -72,6 +76,7 @@ impl Source {
             SourceConfig::AblyKey(key) => Self::AblyKey(AblyKey::new(key)),
             SourceConfig::Static { token } => Self::Static(StaticToken::new(token)),
             SourceConfig::File { path } => Self::File(FileToken::new(path)),
+            SourceConfig::Exec(exec) => Self::Exec(ExecTokens::new(exec)),
         })
     }
 
@@ -81,8 +86,9 @@ impl Source {
             Self::Http(http) => http.fetch(asking, now, deadline).await,
             Self::OAuth2(oauth2) => Box::pin(oauth2.fetch(asking, now, deadline)).await,
             Self::AblyKey(key) => key.mint(now),
-            Self::File(file) => file.fetch().await,
+            Self::File(file) => file.fetch(deadline).await,
             Self::Static(token) => token.fetch(),
+            Self::Exec(exec) => exec.fetch(asking, deadline).await,
             #[cfg(test)]
             Self::Played(server) => server.fetch(asking).await,
         }
@@ -91,10 +97,22 @@ impl Source {
     /// How often to look whether what the source is asked with has changed.
     pub fn look_every(&self) -> Duration {
         match self {
-            Self::File(_) => Duration::from_secs(1),
-            Self::Http(_) | Self::OAuth2(_) | Self::AblyKey(_) | Self::Static(_) => Duration::from_secs(5),
+            Self::File(_) => file::LOOK_EVERY,
+            Self::Http(_) | Self::OAuth2(_) | Self::AblyKey(_) | Self::Static(_) | Self::Exec(_) => {
+                Duration::from_secs(5)
+            }
             #[cfg(test)]
             Self::Played(_) => Duration::from_secs(5),
+        }
+    }
+
+    /// Does somebody else keep the token fresh? That it is still the same when it is due is no failure then.
+    pub fn is_kept_elsewhere(&self) -> bool {
+        match self {
+            Self::File(_) | Self::Static(_) => true,
+            Self::Http(_) | Self::OAuth2(_) | Self::AblyKey(_) | Self::Exec(_) => false,
+            #[cfg(test)]
+            Self::Played(_) => false,
         }
     }
 
@@ -102,7 +120,7 @@ impl Source {
     pub fn rotates(&self) -> bool {
         match self {
             Self::OAuth2(oauth2) => oauth2.rotates(),
-            Self::Http(_) | Self::AblyKey(_) | Self::File(_) | Self::Static(_) => false,
+            Self::Http(_) | Self::AblyKey(_) | Self::File(_) | Self::Static(_) | Self::Exec(_) => false,
             #[cfg(test)]
             Self::Played(_) => true,
         }
@@ -112,7 +130,7 @@ impl Source {
     /// this machine costs nobody anything.
     pub fn is_worth_sharing(&self) -> bool {
         match self {
-            Self::Http(_) | Self::OAuth2(_) => true,
+            Self::Http(_) | Self::OAuth2(_) | Self::Exec(_) => true,
             Self::AblyKey(_) | Self::File(_) | Self::Static(_) => false,
             #[cfg(test)]
             Self::Played(_) => true,
@@ -126,7 +144,7 @@ impl Source {
     pub fn lineage(&self) -> Option<Vec<u8>> {
         match self {
             Self::OAuth2(oauth2) => oauth2.lineage(),
-            Self::Http(_) | Self::AblyKey(_) | Self::File(_) | Self::Static(_) => None,
+            Self::Http(_) | Self::AblyKey(_) | Self::File(_) | Self::Static(_) | Self::Exec(_) => None,
             #[cfg(test)]
             Self::Played(server) => Some(server.lineage()),
         }
@@ -140,8 +158,9 @@ impl Source {
             Self::Http(http) => http.asked_with(),
             Self::OAuth2(oauth2) => oauth2.asked_with(),
             Self::AblyKey(key) => key.asked_with(),
-            Self::File(file) => file.read().await.ok(),
+            Self::File(file) => file.contents().await,
             Self::Static(token) => token.asked_with(),
+            Self::Exec(exec) => exec.asked_with(),
             #[cfg(test)]
             Self::Played(server) => Some(server.asked_with()),
         }

@@ -1,5 +1,6 @@
 //! One line for each shape that is understood, and for each that is not.
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use proptest::prelude::*;
 use serde_json::json;
 

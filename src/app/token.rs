@@ -1,0 +1,182 @@
+//! `perennial token ROUTE`: one token, fetched as the sidecar would, and what can be said of it without showing it.
+//!
+//! ```text
+//!   configuration ─► the route ─► what its templates name ─► its source, asked once ─► page
+//! ```
+//!
+//! 1. Nothing of a running sidecar is touched. Where asking would use something up that it needs, nothing is asked.
+//! 2. What a client would have comes from the command line, its token from a file: process lists show arguments.
+//! 3. The token is not shown, nor any part of it but claims that are no secret.
+
+use std::path::Path;
+
+use crate::{
+    clock::{self, Now},
+    config::{Config, Name, Route, Secret, Share, Template, TokenConfig},
+    credential::{
+        ClientValues, Source,
+        keeper::FailureKind,
+        source::{Asking, SourceError},
+    },
+};
+
+mod page;
+
+pub use page::Page;
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The name of the route; it may be left out where only one has a token.
+    pub route: Option<&'a str>,
+    /// Parameters that a client would have in its query.
+    pub query: &'a [(String, String)],
+    /// Headers that it would send.
+    pub headers: &'a [(String, String)],
+    /// Where its own token is kept.
+    pub client_token: Option<&'a Path>,
+}
+
+/// Why there is nothing to show. It says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// The command line does not fit the configuration; nothing was asked.
+    #[error("{0}")]
+    Usage(String),
+    /// There is no token.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Fetches one token.
+pub async fn fetch(config: &Config, wanted: Wanted<'_>) -> Result<Page, TokenError> {
+    let (route, token) = route(config, wanted.route)?;
+    let values = values(route, token, wanted)?;
+    let source = Source::new(&token.source)
+        .map_err(|error| TokenError::Failed(format!("route \"{}\": [route.token]: {error}", route.name)))?;
+    if let Some(reason) = used_up(&source) {
+        return Err(TokenError::Usage(format!("route \"{}\": {reason}", route.name)));
+    }
+    let asking = Asking { client: values.into(), ..Asking::default() };
+    let sent = Now::read();
+    let deadline = sent.mono + token.refresh.timeout;
+    let answer = tokio::time::timeout_at(deadline, source.fetch(&asking, sent, deadline)).await;
+    let took = clock::now() - sent.mono;
+    match answer.unwrap_or_else(|_| Err(SourceError::passing("no answer in time"))) {
+        Ok(issued) => Ok(Page::new(route, token, &issued, sent, took)),
+        Err(error) => {
+            Err(TokenError::Failed(format!("route \"{}\": {error}{}", route.name, way_out(&error))))
+        }
+    }
+}
+
+/// The route that is meant, and what it says of its token.
+fn route<'c>(config: &'c Config, name: Option<&str>) -> Result<(&'c Route, &'c TokenConfig), TokenError> {
+    let with_token = || config.routes.iter().filter_map(|route| Some((&**route, route.token.as_ref()?)));
+    let mut names: Vec<&str> = with_token().map(|(route, _)| route.name.as_str()).collect();
+    names.sort_unstable();
+    let names = if names.is_empty() { "none has one".to_owned() } else { names.join(", ") };
+    let usage = |message: String| Err(TokenError::Usage(message));
+    let Some(name) = name else {
+        let mut all = with_token();
+        return match (all.next(), all.next()) {
+            (Some(only), None) => Ok(only),
+            (Some(_), Some(_)) => usage(format!("which route? Those with a token are: {names}")),
+            (None, _) => usage("no route has a token; add [route.token] to one".to_owned()),
+        };
+    };
+    match config.routes.iter().find(|route| route.name == name) {
+        Some(route) => match &route.token {
+            Some(token) => Ok((route, token)),
+            None => usage(format!(
+                "route \"{name}\" has no token: it has no [route.token]; those with one: {names}"
+            )),
+        },
+        None => usage(format!("there is no route \"{}\"; those with a token: {names}", name.escape_debug())),
+    }
+}
+
+/// What a client would have, from the command line.
+fn values(route: &Route, token: &TokenConfig, wanted: Wanted<'_>) -> Result<ClientValues, TokenError> {
+    let Wanted { query, headers, client_token, .. } = wanted;
+    let identity = match &token.share {
+        Share::Client { identity: Some(template) } => Some(template),
+        Share::Client { identity: None } | Share::Route => None,
+    };
+    let needed: Vec<&Name> = token.source.names().collect();
+    let known = |name: &Name| {
+        needed.contains(&name)
+            || identity.is_some_and(|template| Template::names(template).any(|one| one == name))
+    };
+    let mut wrong = Vec::new();
+    let given = query.iter().map(|(name, _)| ("--query", Name::Query(name.clone())));
+    let given =
+        given.chain(headers.iter().map(|(name, _)| ("--header", Name::Header(name.to_ascii_lowercase()))));
+    let given = given.chain(client_token.map(|_| ("--client-token-file", Name::ClientToken)));
+    for (option, name) in given.filter(|(_, name)| !known(name)) {
+        wrong.push(format!("{option}: nothing in [route.token] names {name}; leave it out"));
+    }
+    let client_token = match client_token.map(|path| Secret::file(path).reveal()).transpose() {
+        Ok(text) => text,
+        Err(error) => return Err(TokenError::Usage(format!("--client-token-file: {error}"))),
+    };
+    let find = |pairs: &[(String, String)], wanted: &str, same: fn(&str, &str) -> bool| {
+        pairs.iter().find(|(name, _)| same(name, wanted)).map(|(_, value)| value.clone())
+    };
+    let read = |name: &Name| match name {
+        Name::Token => None,
+        Name::ClientToken => client_token.as_ref().map(|text| text.to_string()),
+        Name::Query(name) => find(query, name, |one, other| one == other),
+        Name::Header(name) => find(headers, name, str::eq_ignore_ascii_case),
+    };
+    let values = ClientValues::of(needed.iter().copied(), read);
+    for (nth, name) in needed.iter().enumerate().filter(|(nth, name)| !needed[..*nth].contains(name)) {
+        let option = match name {
+            // The first token is asked for without one, here as in the sidecar.
+            Name::Token => continue,
+            Name::ClientToken => "--client-token-file FILE".to_owned(),
+            Name::Query(name) => format!("--query {name}=VALUE"),
+            Name::Header(name) => format!("--header {name}=VALUE"),
+        };
+        if values.get(name).is_none() {
+            let also = if nth == 0 { "" } else { "also " };
+            wrong.push(format!(
+                "its source is {also}asked with {name}, which a client would have; add {option}"
+            ));
+        }
+    }
+    if wrong.is_empty() {
+        Ok(values)
+    } else {
+        Err(TokenError::Usage(format!("route \"{}\": {}", route.name, wrong.join("\n           "))))
+    }
+}
+
+/// Why the source must not be asked beside a running sidecar, where that is so.
+fn used_up(source: &Source) -> Option<&'static str> {
+    source.lineage().map(|_| {
+        "asking would use up its refresh token, which can be used once and is the running sidecar's; see \"token \
+         refreshed\" in its log and perennial_token_expiration_timestamp_seconds in its /metrics"
+    })
+}
+
+/// What to do about a failure.
+fn way_out(error: &SourceError) -> String {
+    let kind = match error.kind {
+        FailureKind::Terminal => {
+            "asking again does not mend it: look at [route.token] and at the secrets it names"
+        }
+        FailureKind::Passing | FailureKind::Lost | FailureKind::Elsewhere => {
+            "it may mend itself: `perennial run` would ask again, and keep a token that is still valid"
+        }
+    };
+    match error.retry_after {
+        Some(wait) => {
+            format!("\n           {kind}; the source wants to be left alone for {} s", wait.as_secs())
+        }
+        None => format!("\n           {kind}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

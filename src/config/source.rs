@@ -1,0 +1,46 @@
+//! What can be said of a source without asking it: what it is called, where it is, and what its templates name.
+
+use super::{HttpBody, Name, SourceConfig, Template, endpoint::Schemes};
+
+impl SourceConfig {
+    /// As it is written in the configuration.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::AblyKey(_) => "ably-key",
+            Self::Static { .. } => "static",
+            Self::File { .. } => "file",
+            Self::Exec(_) => "exec",
+            Self::OAuth2(_) => "oauth2",
+        }
+    }
+
+    /// Where tokens come from: a URL without its query, a path, a program. `None` where there is no such place.
+    pub fn place(&self) -> Option<String> {
+        match self {
+            Self::Http(http) => Some(http.endpoint.shown(Schemes::Http)),
+            Self::AblyKey(_) => None,
+            Self::Static { token } => token.path().map(|path| path.display().to_string()),
+            Self::File { path } => Some(path.display().to_string()),
+            Self::Exec(exec) => Some(exec.program.clone()),
+            Self::OAuth2(oauth2) => Some(oauth2.server.address().endpoint.shown(Schemes::Http)),
+        }
+    }
+
+    /// What it is asked with that differs from client to client, in order; a name may come more than once.
+    pub fn names(&self) -> impl Iterator<Item = &Name> {
+        let mut templates: Vec<&Template> = Vec::new();
+        if let Self::OAuth2(oauth2) = self {
+            templates.extend(oauth2.templates());
+        } else if let Self::Http(http) = self {
+            templates.push(&http.target);
+            templates.extend(http.headers.iter().map(|(_, template)| template));
+            match &http.body {
+                HttpBody::None => {}
+                HttpBody::Json(template) | HttpBody::Text(template, _) => templates.push(template),
+                HttpBody::Form(fields) => templates.extend(fields.iter().map(|(_, template)| template)),
+            }
+        }
+        templates.into_iter().flat_map(Template::names)
+    }
+}
