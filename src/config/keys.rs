@@ -88,7 +88,7 @@ pub(super) const TOKEN: Keys = Keys {
         "resource",
         "parameters",
     ],
-    later: &["command"],
+    later: &[],
 };
 
 /// What each source has of its own, beside the keys that all sources share. Some keys have several owners.
