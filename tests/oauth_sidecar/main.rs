@@ -28,7 +28,7 @@ mod grants;
 mod killed;
 mod lost;
 mod outage;
-// mod replicas;
+mod replicas;
 
 use std::{path::Path, time::Duration};
 
