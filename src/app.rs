@@ -79,7 +79,8 @@ impl App {
                 http.transpose().with_context(|| format!("route \"{}\": [route.http.tls]", route.name))?;
             built.push((Arc::clone(route), dialer, http, source));
         }
-        let store = Arc::new(Store::open(&config.state, config.limits.history).context("[state]")?);
+        let store =
+            Arc::new(Store::open(&config.state, config.limits.history, &tasks, &stop).context("[state]")?);
         let listener = bind(config.listen.address, "listen.address").await?;
         let admin_listener = bind(config.admin.address, "admin.address").await?;
         let (address, admin) = (listener.local_addr()?, admin_listener.local_addr()?);

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     StoreError,
-    index::{Index, new_key},
+    index::{Index, StoreKey, new_key},
 };
 use crate::{
     clock::Now,
@@ -48,8 +48,13 @@ impl Grants {
 
 impl Memory {
     pub(super) fn new(history_bytes: usize) -> Result<Self, StoreError> {
+        Ok(Self::with_key(&new_key()?, history_bytes))
+    }
+
+    /// One whose keys others make too.
+    pub(super) fn with_key(key: &StoreKey, history_bytes: usize) -> Self {
         let history = History::new(history_bytes, Now::read());
-        Ok(Self { index: Index::new(&new_key()?, history), turn: Mutex::new(()), grants: Grants::default() })
+        Self { index: Index::new(key, history), turn: Mutex::new(()), grants: Grants::default() }
     }
 
     pub(super) fn index(&self) -> &Index {

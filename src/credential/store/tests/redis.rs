@@ -1,0 +1,3 @@
+//! The store in a real Redis.
+
+mod grants;
