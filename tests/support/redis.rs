@@ -62,6 +62,11 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// Where it writes things down.
+    pub fn directory(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();

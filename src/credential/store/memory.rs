@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     clock::Now,
-    credential::history::{Change, Changes, History, TokenKey},
+    credential::history::{Change, Changes, History, Record, TokenKey},
 };
 
 /// So much is swept at once.
@@ -67,6 +67,17 @@ impl Memory {
 
     pub(super) fn take(&self, change: &Change) {
         self.change(change.now(), || (self.index.draw_up(std::slice::from_ref(change)), ()));
+    }
+
+    /// Takes in what others wrote down.
+    pub(super) fn learn<'r>(
+        &self,
+        records: impl Iterator<Item = (&'r TokenKey, &'r [u8])>,
+        read: impl Fn(&[u8], &History, Now) -> Option<Record>,
+        now: Now,
+    ) {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.index.learn(records, read, now);
     }
 
     pub(super) fn sweep(&self, now: Now) {

@@ -64,7 +64,7 @@ enum Kept {
     /// Over its end as well.
     Disk(Disk),
     /// For several processes.
-    Redis(Box<Redis>),
+    Redis(Arc<Redis>),
 }
 
 /// `new` takes the place of `old`.
@@ -96,9 +96,7 @@ impl Store {
         let kept = match config {
             StateConfig::Memory => Kept::Memory(Box::new(Memory::new(history_bytes)?)),
             StateConfig::Disk { path } => Kept::Disk(Disk::open(path, history_bytes)?),
-            StateConfig::Redis(redis) => {
-                Kept::Redis(Box::new(Redis::open(redis, history_bytes, tasks, stop)?))
-            }
+            StateConfig::Redis(redis) => Kept::Redis(Redis::open(redis, history_bytes, tasks, stop)?),
         };
         Ok(Self { kept, local: Arc::default() })
     }
@@ -121,7 +119,6 @@ impl Store {
     }
 
     /// How the token stands that a client presents; `presented` is its text, which `key` was made of.
-    #[expect(clippy::unused_async, reason = "a store that processes share will ask over the network")]
     pub async fn standing(
         &self,
         key: &TokenKey,
@@ -131,7 +128,7 @@ impl Store {
         Ok(match &self.kept {
             Kept::Memory(memory) => memory.index().standing(key, presented, now),
             Kept::Disk(disk) => disk.index().standing(key, presented, now),
-            Kept::Redis(redis) => redis.index().standing(key, presented, now),
+            Kept::Redis(redis) => redis.standing(key, presented, now).await,
         })
     }
 
@@ -160,10 +157,7 @@ impl Store {
                 Ok(())
             }
             Kept::Disk(disk) => disk.take(change).await,
-            Kept::Redis(redis) => {
-                redis.take(&change);
-                Ok(())
-            }
+            Kept::Redis(redis) => redis.take(change).await,
         }
     }
 

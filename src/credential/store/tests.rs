@@ -60,12 +60,20 @@ impl Rig {
     }
 
     async fn supersede(&self, name: &str, generation: u64) -> Result<(), StoreError> {
-        let (old_text, new_text) = (token(name, generation - 1), token(name, generation));
+        self.supersede_text(&token(name, generation - 1), &token(name, generation), generation).await
+    }
+
+    async fn supersede_text(
+        &self,
+        old_text: &str,
+        new_text: &str,
+        generation: u64,
+    ) -> Result<(), StoreError> {
         let change = Supersede {
-            old: self.key(&old_text),
-            old_text: &old_text,
-            new: self.key(&new_text),
-            new_text: &new_text,
+            old: self.key(old_text),
+            old_text,
+            new: self.key(new_text),
+            new_text,
             generation: Generation(generation),
             expires_wall: Some(self.now.wall + 60 * MINUTE),
             grace: self.grace,

@@ -116,6 +116,11 @@ impl Connection {
         self.shared.nonsense("another kind of answer")
     }
 
+    /// What is kept there is not of this version.
+    pub(super) fn unreadable(&self) -> StoreError {
+        self.shared.nonsense("a record that this version cannot read")
+    }
+
     /// By when a call that begins now must have its answers.
     pub(super) fn deadline(&self) -> Instant {
         clock::now() + self.shared.timeout
@@ -158,6 +163,7 @@ impl Connection {
 impl Shared {
     async fn ask(&self, live: &Live, command: &Cmd, deadline: Instant) -> Result<Value, StoreError> {
         let mut redis = live.redis.clone();
+        live.seen.asks();
         let error = match time::timeout_at(deadline, redis.send_packed_command(command)).await {
             Ok(Ok(value)) => match answer::refusal(&value) {
                 None => return Ok(value),

@@ -32,6 +32,8 @@ pub(super) struct Shape {
     /// Answers that are still to come, of each array that is open.
     open: Vec<i64>,
     at: At,
+    /// Answers that are whole, since the beginning.
+    answers: u64,
 }
 
 #[derive(Debug, Default)]
@@ -67,6 +69,11 @@ impl Shape {
             self.byte(byte)?;
         }
         Ok(())
+    }
+
+    /// How many were whole.
+    pub(super) fn answers(&self) -> u64 {
+        self.answers
     }
 
     /// Is an answer begun and not ended?
@@ -136,6 +143,7 @@ impl Shape {
             }
             self.open.pop();
         }
+        self.answers += 1;
     }
 }
 
@@ -154,6 +162,7 @@ mod tests {
             shape.take(&ANSWERS[..at]).unwrap();
             shape.take(&ANSWERS[at..]).unwrap();
             assert!(!shape.is_within());
+            assert_eq!(shape.answers(), 9);
         }
         let mut whole = Shape::default();
         for (nth, byte) in ANSWERS.iter().enumerate() {

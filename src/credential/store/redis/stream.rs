@@ -1,14 +1,15 @@
 //! The stream that the crate reads from: ours, and bounded.
 //!
 //! 1. What does not have the shape of an answer ends the stream before the parser sees it.
-//! 2. So does more than [`LIMIT`] bytes that nothing was written for: the parser would collect them.
+//! 2. So does an answer of more than [`LIMIT`] bytes, which the parser would collect, and an answer that nothing
+//!    was asked for.
 
 use std::{
     io,
     pin::Pin,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
 };
@@ -17,17 +18,26 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::shape::{Misshapen, Shape};
 
-/// So many bytes may come since something was written last.
+/// The longest answer, in bytes.
 const LIMIT: usize = 1 << 20;
+
+/// So many commands the crate sends by itself: who we are, and which database it is.
+const OWN: u64 = 8;
 
 /// What is known of the bytes that came.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     wrong: OnceLock<Misshapen>,
     within: AtomicBool,
+    asked: AtomicU64,
 }
 
 impl Seen {
+    /// One more answer may come.
+    pub(super) fn asks(&self) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// What was wrong with them, where something was.
     pub(super) fn wrong(&self) -> Option<Misshapen> {
         self.wrong.get().copied()
@@ -43,21 +53,28 @@ impl Seen {
 pub(super) struct Watched<S> {
     inner: S,
     shape: Shape,
-    unasked: usize,
+    /// Bytes of the answer that is begun.
+    bytes: usize,
     seen: Arc<Seen>,
 }
 
 impl<S> Watched<S> {
     pub(super) fn new(inner: S, seen: Arc<Seen>) -> Self {
-        Self { inner, shape: Shape::default(), unasked: 0, seen }
+        Self { inner, shape: Shape::default(), bytes: 0, seen }
     }
 
     fn look(&mut self, bytes: &[u8]) -> Result<(), Misshapen> {
-        self.unasked = self.unasked.saturating_add(bytes.len());
-        if self.unasked > LIMIT {
+        let answers = self.shape.answers();
+        self.shape.take(bytes)?;
+        // The last answer of these bytes begins somewhere among them.
+        let before = if self.shape.answers() == answers { self.bytes } else { 0 };
+        self.bytes = if self.shape.is_within() { before.saturating_add(bytes.len()) } else { 0 };
+        if self.bytes > LIMIT {
+            return Err("an answer beyond all bounds");
+        }
+        if self.shape.answers() > self.seen.asked.load(Ordering::Relaxed).saturating_add(OWN) {
             return Err("it says more than it was asked for");
         }
-        self.shape.take(bytes)?;
         self.seen.within.store(self.shape.is_within(), Ordering::Relaxed);
         Ok(())
     }
@@ -83,7 +100,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.unasked = 0;
         Pin::new(&mut self.inner).poll_write(cx, buf)
     }
 
@@ -103,26 +119,39 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_comes_without_end_is_cut_off_and_a_command_begins_anew() {
+    async fn what_comes_without_end_is_cut_off() {
         let (near, mut far) = tokio::io::duplex(LIMIT);
         let seen = Arc::new(Seen::default());
         let mut near = Watched::new(near, Arc::clone(&seen));
-        let answer = b"$1000\r\n".iter().copied().chain(std::iter::repeat_n(b'x', 1000)).chain(*b"\r\n");
-        let answer: Vec<u8> = answer.collect();
-        let mut read = vec![0; answer.len()];
-        for round in 0..2 {
-            for _ in 0..LIMIT / answer.len() {
-                far.write_all(&answer).await.unwrap();
-                near.read_exact(&mut read).await.unwrap();
+        let mut read = [0; 4];
+        for nth in 0..1000 {
+            if nth >= OWN {
+                seen.asks();
             }
-            assert_eq!(seen.wrong(), None);
-            if round == 0 {
-                near.write_all(b"PING").await.unwrap();
-            }
+            far.write_all(b":1\r\n").await.unwrap();
+            near.read_exact(&mut read).await.unwrap();
         }
-        far.write_all(&answer).await.unwrap();
+        far.write_all(b":1\r\n").await.unwrap();
         let error = near.read_exact(&mut read).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert_eq!(seen.wrong(), Some("it says more than it was asked for"));
+    }
+
+    #[tokio::test]
+    async fn no_answer_is_longer_than_the_limit() {
+        let (near, mut far) = tokio::io::duplex(4 * LIMIT);
+        let seen = Arc::new(Seen::default());
+        let mut near = Watched::new(near, Arc::clone(&seen));
+        let half = [format!("${}\r\n", LIMIT / 2).as_bytes(), &vec![b'x'; LIMIT / 2], b"\r\n"].concat();
+        let mut read = vec![0; half.len()];
+        for _ in 0..4 {
+            far.write_all(&half).await.unwrap();
+            near.read_exact(&mut read).await.unwrap();
+        }
+        far.write_all(&[b"*3\r\n", &half[..], &half, &half].concat()).await.unwrap();
+        let mut all = Vec::new();
+        near.read_to_end(&mut all).await.unwrap_err();
+        assert!(all.len() <= LIMIT, "{}", all.len());
+        assert_eq!(seen.wrong(), Some("an answer beyond all bounds"));
     }
 }

@@ -1,10 +1,13 @@
 //! Grants that sidecars share: one lease, and nothing from who comes late.
 
-use super::super::{
-    grants::{grant, keep, kept, lease},
-    nonsense::{config, open},
-    server::{Doing, Front, RedisServer},
-    *,
+use super::{
+    super::{
+        grants::{grant, keep, kept, lease},
+        nonsense::{config, open},
+        server::{Doing, Front, RedisServer},
+        *,
+    },
+    PATIENCE, at, keys, until,
 };
 use crate::{
     clock,
@@ -13,13 +16,6 @@ use crate::{
 };
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-fn at(server: &RedisServer) -> Store {
-    open(config(&server.url()))
-}
 
 fn lineage(store: &Store) -> Lineage {
     store.lineage("jobs", b"first")
@@ -45,16 +41,6 @@ async fn leased(store: &Store) -> Duration {
     began.elapsed()
 }
 
-/// Asks until it is as it should be.
-async fn until(what: &str, good: impl AsyncFn() -> bool) {
-    let asked = async {
-        while !good().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| panic!("this never came: {what}"));
-}
-
 #[tokio::test]
 #[ignore = "needs redis-server, which tests/all installs"]
 async fn a_grant_is_found_by_all_and_no_earlier_one_replaces_it() {
@@ -74,10 +60,6 @@ async fn a_grant_is_found_by_all_and_no_earlier_one_replaces_it() {
     assert_eq!(kept(&fleet, &lineage(&fleet)).await, None, "another fleet has its own");
     let left: i64 = server.ask(&format!("PTTL {}", keys(&server, "*:grant")[0]));
     assert!(left > 399 * 24 * 3_600_000, "{left}");
-}
-
-fn keys(server: &RedisServer, pattern: &str) -> Vec<String> {
-    server.ask(&format!("KEYS {pattern}"))
 }
 
 #[tokio::test]
