@@ -49,6 +49,7 @@ pub struct App {
 /// What the admin server shows.
 struct State {
     metrics: Metrics,
+    store: Arc<Store>,
     routes: Vec<Arc<RouteContext>>,
     closing: CancellationToken,
     started: std::sync::atomic::AtomicBool,
@@ -101,6 +102,7 @@ impl App {
         let subscriptions = routes.iter().filter_map(|context| watch_tokens(context)).collect();
         let state = Arc::new(State {
             metrics,
+            store: Arc::clone(&store),
             routes: routes.clone(),
             closing: closing.clone(),
             started: std::sync::atomic::AtomicBool::new(false),
@@ -303,6 +305,7 @@ fn state(credential: &Credential) -> CredentialState {
 
 impl State {
     fn look(&self) {
+        self.metrics.set_store_up(self.store.is_up());
         for context in &self.routes {
             context.look();
             let credentials = match (context.credential(), context.clients()) {

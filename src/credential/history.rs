@@ -176,7 +176,11 @@ impl History {
     /// both have come as far, theirs counts, and grace ends at the sooner of the two.
     pub(super) fn learn(&mut self, key: TokenKey, record: Record, now: Now) {
         let known = self.records.get(&key).filter(|known| !known.forget.is_surely_over(self.moment(now)));
-        if let Some(record) = known.map_or(Some(record.clone()), |known| known.learned(&record)) {
+        let learned = match known {
+            None => Some(record),
+            Some(known) => known.learned(record),
+        };
+        if let Some(record) = learned {
             self.load(key, record, now);
         }
     }

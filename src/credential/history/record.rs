@@ -128,20 +128,21 @@ impl Record {
     }
 
     /// What comes of another's record of the same token; `None`: nothing.
-    pub(super) fn learned(&self, other: &Self) -> Option<Self> {
+    pub(super) fn learned(&self, other: Self) -> Option<Self> {
         let forget = self.forget.or_later(other.forget);
         match (&self.state, &other.state) {
             (State::Superseded(_) | State::Revoked, State::Current { .. })
             | (State::Revoked, State::Superseded(_)) => None,
-            (State::Superseded(known), State::Superseded(other)) => {
-                let until = known.until.or_sooner(other.until);
-                let state = State::Superseded(Arc::new(Superseded { until, ..other.as_ref().clone() }));
+            (State::Superseded(known), State::Superseded(theirs)) => {
+                let until = known.until.or_sooner(theirs.until);
+                let state = State::Superseded(Arc::new(Superseded { until, ..theirs.as_ref().clone() }));
                 Some(Self { forget, state })
             }
-            (State::Current { .. }, State::Current { .. }) | (_, State::Revoked) => {
-                Some(Self { forget, state: other.state.clone() })
+            (State::Current { .. }, State::Superseded(_)) => Some(other),
+            (State::Current { .. }, State::Current { .. })
+            | (State::Current { .. } | State::Superseded(_) | State::Revoked, State::Revoked) => {
+                Some(Self { forget, ..other })
             }
-            (State::Current { .. }, State::Superseded(_)) => Some(other.clone()),
         }
     }
 

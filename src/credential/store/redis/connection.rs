@@ -305,6 +305,10 @@ impl Keeper {
         let live = Live { redis, seen, end: end.clone() };
         // Whatever goes wrong from here on, the driver ends.
         let guard = end.drop_guard();
+        if address.database != 0 {
+            // The crate would do it too, and not say why it was refused.
+            shared.ask(&live, redis::cmd("SELECT").arg(address.database), deadline).await?;
+        }
         let info = shared.ask(&live, redis::cmd("INFO").arg("server"), deadline).await?;
         let run = answer::run_id(&info).ok_or_else(|| shared.nonsense("no INFO"))?;
         // A Redis that is still loading says so here.
@@ -372,10 +376,8 @@ fn dialer(config: &RedisConfig, endpoint: &Endpoint) -> Result<Dialer, StoreErro
 
 /// Who we are there.
 fn info(address: &RedisAddress) -> RedisConnectionInfo {
-    let mut info = RedisConnectionInfo::default()
-        .set_protocol(ProtocolVersion::RESP2)
-        .set_skip_set_lib_name()
-        .set_db(address.database);
+    let mut info =
+        RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP2).set_skip_set_lib_name();
     if let Some(user) = &address.user {
         info = info.set_username(user);
     }
