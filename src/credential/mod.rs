@@ -6,7 +6,7 @@
 //!      └────────── after each publish ───────┘  └── Issued ── source
 //!
 //!   a client's token ──► clients ── standing ──► store ── Change ──► history (pure)
-//!                          │ ▲                     └── memory, or disk
+//!                          │ ▲                     └── memory, disk or Redis
 //!           its credential ◄┘ └── supersede, seen ── its service
 //! ```
 //!

@@ -9,7 +9,8 @@
 //!
 //! 1. Nothing reaches the parser that does not have the shape: an HTTP server is told by its first byte.
 //! 2. No length is believed beyond a bound, so that none makes anybody allocate.
-//! 3. Nothing is kept but where in an answer the bytes end.
+//! 3. No answer is longer than a bound, whatever it is made of.
+//! 4. Nothing is kept but where in an answer the bytes end.
 
 /// The longest line; a refusal by a script quotes a part of it.
 const LINE: usize = 4096;
@@ -18,7 +19,10 @@ const LINE: usize = 4096;
 const DIGITS: usize = 20;
 
 /// The longest string.
-pub(super) const STRING: i64 = 1 << 20;
+const STRING: i64 = 1 << 20;
+
+/// The longest answer, in bytes, with all that lies in it.
+pub(super) const ANSWER: usize = 1 << 20;
 
 /// The most answers in one array: a record and all that it names are far less.
 const ANSWERS: i64 = 1024;
@@ -32,6 +36,8 @@ pub(super) struct Shape {
     /// Answers that are still to come, of each array that is open.
     open: Vec<i64>,
     at: At,
+    /// Bytes of the answer that is begun.
+    length: usize,
     /// Answers that are whole, since the beginning.
     answers: u64,
 }
@@ -60,12 +66,15 @@ impl Shape {
                 let here = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
                 *left = left.saturating_sub(i64::try_from(here).unwrap_or(i64::MAX));
                 bytes = &bytes[here..];
-                if *left == 0 {
+                let last = *left == 0;
+                self.longer(here)?;
+                if last {
                     self.whole();
                 }
                 continue;
             }
             bytes = rest;
+            self.longer(1)?;
             self.byte(byte)?;
         }
         Ok(())
@@ -79,6 +88,11 @@ impl Shape {
     /// Is an answer begun and not ended?
     pub(super) fn is_within(&self) -> bool {
         !self.open.is_empty() || !matches!(self.at, At::Start)
+    }
+
+    fn longer(&mut self, by: usize) -> Result<(), Misshapen> {
+        self.length = self.length.saturating_add(by);
+        if self.length > ANSWER { Err("an answer beyond all bounds") } else { Ok(()) }
     }
 
     fn byte(&mut self, byte: u8) -> Result<(), Misshapen> {
@@ -143,6 +157,7 @@ impl Shape {
             }
             self.open.pop();
         }
+        self.length = 0;
         self.answers += 1;
     }
 }

@@ -1,8 +1,8 @@
 //! The stream that the crate reads from: ours, and bounded.
 //!
-//! 1. What does not have the shape of an answer ends the stream before the parser sees it.
-//! 2. So does an answer of more than [`LIMIT`] bytes, which the parser would collect, and an answer that nothing
-//!    was asked for.
+//! 1. What does not have the shape of an answer ends the stream before the parser sees it, and so does an answer
+//!    that is too long: the parser would collect it.
+//! 2. So does an answer that nothing was asked for.
 
 use std::{
     io,
@@ -17,9 +17,6 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::shape::{Misshapen, Shape};
-
-/// The longest answer, in bytes.
-const LIMIT: usize = 1 << 20;
 
 /// So many commands the crate sends by itself: who we are, and which database it is.
 const OWN: u64 = 8;
@@ -53,25 +50,16 @@ impl Seen {
 pub(super) struct Watched<S> {
     inner: S,
     shape: Shape,
-    /// Bytes of the answer that is begun.
-    bytes: usize,
     seen: Arc<Seen>,
 }
 
 impl<S> Watched<S> {
     pub(super) fn new(inner: S, seen: Arc<Seen>) -> Self {
-        Self { inner, shape: Shape::default(), bytes: 0, seen }
+        Self { inner, shape: Shape::default(), seen }
     }
 
     fn look(&mut self, bytes: &[u8]) -> Result<(), Misshapen> {
-        let answers = self.shape.answers();
         self.shape.take(bytes)?;
-        // The last answer of these bytes begins somewhere among them.
-        let before = if self.shape.answers() == answers { self.bytes } else { 0 };
-        self.bytes = if self.shape.is_within() { before.saturating_add(bytes.len()) } else { 0 };
-        if self.bytes > LIMIT {
-            return Err("an answer beyond all bounds");
-        }
         if self.shape.answers() > self.seen.asked.load(Ordering::Relaxed).saturating_add(OWN) {
             return Err("it says more than it was asked for");
         }
@@ -116,11 +104,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    use super::*;
+    use super::{super::shape::ANSWER, *};
 
     #[tokio::test]
     async fn what_comes_without_end_is_cut_off() {
-        let (near, mut far) = tokio::io::duplex(LIMIT);
+        let (near, mut far) = tokio::io::duplex(ANSWER);
         let seen = Arc::new(Seen::default());
         let mut near = Watched::new(near, Arc::clone(&seen));
         let mut read = [0; 4];
@@ -139,10 +127,10 @@ mod tests {
 
     #[tokio::test]
     async fn no_answer_is_longer_than_the_limit() {
-        let (near, mut far) = tokio::io::duplex(4 * LIMIT);
+        let (near, mut far) = tokio::io::duplex(4 * ANSWER);
         let seen = Arc::new(Seen::default());
         let mut near = Watched::new(near, Arc::clone(&seen));
-        let half = [format!("${}\r\n", LIMIT / 2).as_bytes(), &vec![b'x'; LIMIT / 2], b"\r\n"].concat();
+        let half = [format!("${}\r\n", ANSWER / 2).as_bytes(), &vec![b'x'; ANSWER / 2], b"\r\n"].concat();
         let mut read = vec![0; half.len()];
         for _ in 0..4 {
             far.write_all(&half).await.unwrap();
@@ -151,7 +139,7 @@ mod tests {
         far.write_all(&[b"*3\r\n", &half[..], &half, &half].concat()).await.unwrap();
         let mut all = Vec::new();
         near.read_to_end(&mut all).await.unwrap_err();
-        assert!(all.len() <= LIMIT, "{}", all.len());
+        assert!(all.len() <= ANSWER, "{}", all.len());
         assert_eq!(seen.wrong(), Some("an answer beyond all bounds"));
     }
 }

@@ -155,6 +155,13 @@ async fn a_redis_that_forgot_everything_takes_the_holders_answer_but_no_earlier_
     let refused = one.keep(&lineage(&one), &held, &grant(5), Now::read()).await;
     assert_eq!(refused, Err(StoreError::Overtaken), "numbers do not begin anew");
     assert_eq!(kept(&other, &lineage(&other)).await, None);
+    // Whoever has the lease says so again; one who had it before is late all the same.
+    let _: i64 = server.ask(&format!("DEL {}", keys(&server, "*:lease")[0]));
+    let newer = lease(&other, &lineage(&other)).await;
+    let _: () = server.ask("FLUSHALL");
+    other.renew(&lineage(&other), &newer).await.unwrap();
+    let refused = one.keep(&lineage(&one), &held, &grant(5), Now::read()).await;
+    assert_eq!(refused, Err(StoreError::Overtaken));
 }
 
 #[tokio::test]

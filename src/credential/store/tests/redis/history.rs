@@ -211,3 +211,15 @@ async fn what_this_version_cannot_read_is_not_written_over() {
     let error = one.supersede("a", 2).await.unwrap_err().to_string();
     assert!(!error.contains("CANARY"), "{error}");
 }
+
+#[tokio::test]
+#[ignore = "needs redis-server, which tests/all installs"]
+async fn a_record_that_was_lost_revives_nobody() {
+    let server = RedisServer::start().await;
+    let [one, other, late] = rigs(&server);
+    one.supersede("a", 1).await.unwrap();
+    let record = format!("{{test}}:t:{}", hex(&one.key(&token("a", 1)).0));
+    assert_eq!(server.ask::<i64>(&format!("DEL {record}")), 1);
+    other.supersede("a", 2).await.unwrap();
+    assert_eq!(late.standing("a", 0).await, "revoked", "although nothing named it as a predecessor");
+}
