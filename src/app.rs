@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   start:  TLS and sources are read ─► credentials ─► listeners bound ─► `listening`
-//!   stop:   no new clients ─► sessions end, spread over `limits.drain` ─► credentials ─► admin
+//!   stop:   no new clients ─► sessions end, spread over `limits.drain` ─► credentials, admin ─► the store
 //! ```
 //!
 //! Rules: nothing listens before all of the configuration has been understood; every task is on a
@@ -47,6 +47,8 @@ pub struct App {
     stop: CancellationToken,
     proxy_tasks: TaskTracker,
     tasks: TaskTracker,
+    /// The store's, which ends last: what was asked for is yet to be written down.
+    last: (TaskTracker, CancellationToken),
     #[expect(dead_code, reason = "held for its Drop: it ends with the app")]
     subscriptions: Vec<Subscription>,
 }
@@ -54,6 +56,7 @@ pub struct App {
 /// What the admin server shows.
 struct State {
     metrics: Metrics,
+    store: Arc<Store>,
     routes: Vec<Arc<RouteContext>>,
     closing: CancellationToken,
     started: std::sync::atomic::AtomicBool,
@@ -64,6 +67,7 @@ impl App {
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let (tasks, proxy_tasks) = (TaskTracker::new(), TaskTracker::new());
         let (closing, stop) = (CancellationToken::new(), CancellationToken::new());
+        let last = (TaskTracker::new(), CancellationToken::new());
         let names: Vec<String> = config.routes.iter().map(|route| route.name.clone()).collect();
         let metrics = Metrics::new(&names);
         let tls = match &config.listen.tls {
@@ -84,7 +88,8 @@ impl App {
                 http.transpose().with_context(|| format!("route \"{}\": [route.http.tls]", route.name))?;
             built.push((Arc::clone(route), dialer, http, source));
         }
-        let store = Arc::new(Store::open(&config.state, config.limits.history).context("[state]")?);
+        let store =
+            Arc::new(Store::open(&config.state, config.limits.history, &last.0, &last.1).context("[state]")?);
         let listener = bind(config.listen.address, "listen.address").await?;
         let admin_listener = bind(config.admin.address, "admin.address").await?;
         let (address, admin) = (listener.local_addr()?, admin_listener.local_addr()?);
@@ -105,6 +110,7 @@ impl App {
         let subscriptions = routes.iter().filter_map(|context| watch_tokens(context)).collect();
         let state = Arc::new(State {
             metrics,
+            store: Arc::clone(&store),
             routes: routes.clone(),
             closing: closing.clone(),
             started: std::sync::atomic::AtomicBool::new(false),
@@ -131,6 +137,7 @@ impl App {
             stop,
             proxy_tasks,
             tasks,
+            last,
             subscriptions,
         })
     }
@@ -174,6 +181,10 @@ impl App {
         if tokio::time::timeout(LAST_ANSWERS, self.tasks.wait()).await.is_err() {
             tracing::warn!("tasks were left that would not end");
         }
+        self.last.1.cancel();
+        self.last.0.close();
+        // It only lets go of a connection.
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.last.0.wait()).await;
         tracing::info!("stopped");
     }
 }
@@ -330,6 +341,7 @@ fn state(credential: &Credential) -> CredentialState {
 
 impl State {
     fn look(&self) {
+        self.metrics.set_store_up(self.store.is_up());
         for context in &self.routes {
             context.look();
             let credentials = match (context.credential(), context.clients()) {

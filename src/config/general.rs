@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use super::{
     Admin, Limits, Listen, ListenTls, Route, Share, StateConfig, keys,
     raw::{Found, Section},
+    redis,
     value::{address, boolean, count, duration, file, one_of, readable, size, span_of_time},
 };
 
@@ -73,17 +74,31 @@ fn history(value: &toml::de::DeValue<'_>) -> Result<usize, String> {
 /// `[state]`.
 pub(super) fn state(root: &Section<'_>) -> StateConfig {
     let Some(table) = root.table("state", &keys::STATE) else { return StateConfig::Memory };
-    let store = table.value("store", |value| one_of(value, &["memory", "disk"], &["redis"]));
-    let path = table.value("path", file);
+    let store = table.value("store", |value| one_of(value, &["memory", "disk", "redis"], &[]));
     // What is wrong with the store has been said already.
-    let memory = store == Some("memory") || !table.has("store");
-    if memory && table.has("path") {
-        let message = "belongs to store = \"disk\"; write that, or remove it";
-        table.problem_at(&table.span_of("path"), "path", message);
+    if !table.has("store") || store.is_some() {
+        let store = store.unwrap_or("memory");
+        only_its_own(&table, store, "disk", &["path"]);
+        only_its_own(&table, store, "redis", &redis::OWN);
     }
     match store {
-        Some("disk") => StateConfig::Disk { path: path.unwrap_or_else(|| PathBuf::from(STATE)) },
+        Some("disk") => {
+            let path = table.value("path", file);
+            StateConfig::Disk { path: path.unwrap_or_else(|| PathBuf::from(STATE)) }
+        }
+        // Without its configuration there is a problem, and nobody uses the answer.
+        Some("redis") => {
+            redis::redis(&table).map_or(StateConfig::Memory, |redis| StateConfig::Redis(Box::new(redis)))
+        }
         _ => StateConfig::Memory,
+    }
+}
+
+/// A key of another store would do nothing, and is refused.
+fn only_its_own(table: &Section<'_>, store: &str, owner: &str, keys: &[&str]) {
+    for key in keys.iter().filter(|key| owner != store && table.has(key)) {
+        let message = format!("belongs to store = \"{owner}\"; write that, or remove it");
+        table.problem_at(&table.span_of(key), key, message);
     }
 }
 

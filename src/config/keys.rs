@@ -24,7 +24,11 @@ pub(super) const ADMIN: Keys = Keys { table: "admin", now: &["address"], later: 
 pub(super) const LIMITS: Keys =
     Keys { table: "limits", now: &["sessions", "message", "handshake", "drain", "history"], later: &[] };
 
-pub(super) const STATE: Keys = Keys { table: "state", now: &["store", "path"], later: &["url"] };
+/// Of every store together; which key is whose is told where they are read.
+pub(super) const STATE: Keys =
+    Keys { table: "state", now: &["store", "path", "url", "prefix", "timeout", "tls"], later: &[] };
+
+pub(super) const STATE_TLS: Keys = Keys { table: "state.tls", ..ROUTE_TLS };
 
 pub(super) const ROUTE: Keys = Keys {
     table: "route",

@@ -34,6 +34,13 @@ impl Config {
                 out.text("store", "disk");
                 out.path("path", path);
             }
+            StateConfig::Redis(redis) => {
+                out.text("store", "redis");
+                out.raw("url", redis.url.masked());
+                out.text("prefix", &redis.prefix);
+                out.text("timeout", duration(redis.timeout));
+                out.tls("[state.tls]", &redis.tls);
+            }
         }
         for route in &self.routes {
             out.route(route);

@@ -1,7 +1,7 @@
 //! The configuration: the file as written, and as meant.
 //!
 //! - `raw`, `keys`, `value` read the file: every key is listed, every value has its place.
-//! - `general`, `route`, `token`, `oauth2` make of it what [`model`](Config) can hold: types that cannot be
+//! - `general`, `redis`, `route`, `token`, `oauth2` make of it what [`model`](Config) can hold: types that cannot be
 //!   wrong, so that nobody checks again.
 //! - [`ConfigErrors`] names all that is wrong at once, with line, column, key and the way out.
 //! - [`Secret`] and [`Template`] are read and expanded when they are used; nothing shows a secret.
@@ -19,6 +19,7 @@ mod model;
 mod oauth2;
 mod private_key;
 mod raw;
+mod redis;
 mod route;
 mod secret;
 mod source;

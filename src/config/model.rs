@@ -5,6 +5,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use zeroize::Zeroizing;
+
 use super::{ExpandError, Name, OAuth2Source, Place, Secret, Template};
 
 /// The whole configuration.
@@ -67,7 +69,7 @@ pub struct Limits {
 }
 
 /// Where the history of the clients' tokens is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum StateConfig {
     /// For as long as the process lives.
     Memory,
@@ -76,6 +78,34 @@ pub enum StateConfig {
         /// The directory.
         path: PathBuf,
     },
+    /// For all sidecars that share it.
+    Redis(Box<RedisConfig>),
+}
+
+/// `store = "redis"`.
+#[derive(Debug, Clone)]
+pub struct RedisConfig {
+    /// `redis://[user:password@]host[:port][/database]`, or `rediss://`; it was understood once already.
+    pub url: Secret,
+    /// What all keys begin with: 1 to 64 of `[A-Za-z0-9_.:-]`.
+    pub prefix: String,
+    /// Of one command; at most 2 s.
+    pub timeout: Duration,
+    /// Of the leg to it: `[state.tls]`.
+    pub tls: UpstreamTls,
+}
+
+/// What the URL of a Redis says. `Debug` shows neither user nor password.
+#[derive(Clone)]
+pub struct RedisAddress {
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// `None`: the default user.
+    pub user: Option<String>,
+    /// `None`: it asks for none.
+    pub password: Option<Zeroizing<String>>,
+    /// The number of the database.
+    pub database: i64,
 }
 
 /// A path prefix on the listener, with its upstream, its dialect and its token.

@@ -175,6 +175,11 @@ pub(super) fn leg(section: &Section<'_>, keys: &'static Keys, endpoint: &Endpoin
     if !endpoint.tls {
         table.problem("has no effect: the URL is not wss:// or https://; change it, or remove this table");
     }
+    leg_files(&table)
+}
+
+/// What such a table says.
+pub(super) fn leg_files(table: &Section<'_>) -> UpstreamTls {
     let certificate = table.value("certificate", readable);
     let key = table.value("key", readable);
     for (one, other) in [("certificate", "key"), ("key", "certificate")] {

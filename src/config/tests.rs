@@ -136,7 +136,8 @@ fn six_lines_suffice() {
     let Limits { sessions, message, handshake, drain, history } = config.limits;
     let ten = Duration::from_secs(10);
     assert_eq!((sessions, message, handshake, drain), (10_000, 1 << 20, ten, ten));
-    assert_eq!((history, config.state), (64 << 20, StateConfig::Memory));
+    assert_eq!(history, 64 << 20);
+    assert!(matches!(config.state, StateConfig::Memory));
     let route = &config.routes[0];
     assert_eq!((route.name.as_str(), route.path.as_str()), ("ably", "/"));
     let SessionPolicy { queue, hold, reconnect, keepalive, park, overlap, swap } = route.session;
@@ -158,7 +159,7 @@ fn everything_is_understood() {
     assert_eq!(names, ["ably", "route5", "route8", "route3", "route4", "route6", "route7", "short"]);
     assert_eq!(config.limits.handshake, Duration::from_millis(1500));
     assert_eq!(config.limits.history, 1 << 20);
-    assert_eq!(config.state, StateConfig::Disk { path: "/tmp/state".into() });
+    assert!(matches!(&config.state, StateConfig::Disk { path } if path == Path::new("/tmp/state")));
     let route = &config.routes[7];
     assert_eq!(route.client.origins, ["https://app.example.com"]);
     assert_eq!(route.upstream.endpoint.authority(), "localhost:9000");
@@ -247,9 +248,37 @@ fn the_masked_configuration_is_toml_with_the_defaults_in_it() {
 #[test]
 fn a_store_on_disk_has_a_directory_of_its_own() {
     let state = |lines: &str| parse(&format!("[state]\n{lines}\n{SMALLEST}")).state;
-    assert_eq!(state("store = \"memory\""), StateConfig::Memory);
-    assert_eq!(state(""), StateConfig::Memory);
-    assert_eq!(state("store = \"disk\""), StateConfig::Disk { path: "/var/lib/perennial".into() });
+    assert!(matches!(state("store = \"memory\""), StateConfig::Memory));
+    assert!(matches!(state(""), StateConfig::Memory));
+    let StateConfig::Disk { path } = state("store = \"disk\"") else { panic!("not on disk") };
+    assert_eq!(path, Path::new("/var/lib/perennial"));
+}
+
+#[test]
+fn a_store_in_redis_has_an_address_and_defaults() {
+    let config = |lines: &str| parse(&format!("[state]\nstore = \"redis\"\n{lines}\n{SMALLEST}"));
+    let redis = |config: &Config| match &config.state {
+        StateConfig::Redis(redis) => redis.clone(),
+        StateConfig::Memory | StateConfig::Disk { .. } => panic!("{config:?}"),
+    };
+    let few = redis(&config("url = \"redis://h\""));
+    assert_eq!((few.prefix.as_str(), few.timeout), ("perennial", Duration::from_secs(1)));
+    assert_eq!(few.tls, UpstreamTls::default());
+    let all = config(
+        "url = \"rediss://u:CANARY@h:7000/3\"\nprefix = \"a:b\"\ntimeout = \"250ms\"\n[state.tls]\nserver_name = \"r\"",
+    );
+    let shown = format!("{} {all:?}", all.masked());
+    assert!(!shown.contains("CANARY"), "{shown}");
+    let written = "store = \"redis\"\nurl = \"***\"\nprefix = \"a:b\"\ntimeout = \"250ms\"\n\n[state.tls]\nserver_name = \"r\"\n";
+    assert!(all.masked().contains(written), "{}", all.masked());
+    let address = redis(&all).address().unwrap();
+    assert_eq!((address.endpoint.port, address.database), (7000, 3));
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("url");
+    std::fs::write(&file, "redis://:old@h\n").unwrap();
+    let kept = redis(&config(&format!("url = {{ file = '{}' }}", file.display())));
+    std::fs::write(&file, "redis://:new@h\n").unwrap();
+    assert_eq!(kept.address().unwrap().password.unwrap().as_str(), "new", "it is read anew");
 }
 
 #[test]

@@ -172,6 +172,19 @@ impl History {
         }
     }
 
+    /// Takes in a record that another one wrote down. What is known here stays, where it has come further; where
+    /// both have come as far, theirs counts, and grace ends at the sooner of the two.
+    pub(super) fn learn(&mut self, key: TokenKey, record: Record, now: Now) {
+        let known = self.records.get(&key).filter(|known| !known.forget.is_surely_over(self.moment(now)));
+        let learned = match known {
+            None => Some(record),
+            Some(known) => known.learned(record),
+        };
+        if let Some(record) = learned {
+            self.load(key, record, now);
+        }
+    }
+
     /// The moment that was written down as `wall`.
     pub(super) fn told(&self, wall: u64, now: Now) -> Moment {
         self.moment(now).when(wall)

@@ -7,7 +7,7 @@
 //!                                                               └ chain ── grants ── store
 //!
 //!   a client's token ──► clients ── standing ──► store ── Change ──► history (pure)
-//!                          │ ▲                     └── memory, or disk
+//!                          │ ▲                     └── memory, disk or Redis
 //!           its credential ◄┘ └── supersede, seen ── its service
 //! ```
 //!

@@ -52,6 +52,15 @@ impl Dialer {
         Ok(Self { host: endpoint.host.as_str().into(), port: endpoint.port, tls })
     }
 
+    /// The same for a peer that does not speak HTTP: the TLS handshake proposes no protocol (ALPN, RFC 7301).
+    #[must_use]
+    pub fn without_http(mut self) -> Self {
+        if let Some((_, config)) = &mut self.tls {
+            Arc::make_mut(config).alpn_protocols.clear();
+        }
+        self
+    }
+
     /// What `Host` says: with brackets around an IPv6 address, without the scheme's own port.
     pub fn authority(&self) -> String {
         let usual = if self.tls.is_some() { 443 } else { 80 };

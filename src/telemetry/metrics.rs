@@ -31,6 +31,7 @@ pub struct Metrics {
     registry: Registry,
     families: Families,
     reload: IntGauge,
+    store: IntGauge,
     routes: Mutex<BTreeMap<String, Arc<RouteMetrics>>>,
 }
 
@@ -44,12 +45,20 @@ impl Metrics {
             IntGauge::with_opts(opts("config_last_reload_successful", "1: the last reload took effect.")),
         );
         reload.set(1);
+        let store = add(
+            &registry,
+            IntGauge::with_opts(opts(
+                "store_up",
+                "1: the store of [state] can be asked; memory and disk always can.",
+            )),
+        );
+        store.set(1);
         let build =
             IntGaugeVec::new(opts("build_info", "Always 1; the label says the version."), &["version"]);
         add(&registry, build).with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         #[cfg(target_os = "linux")]
         process(&registry);
-        let metrics = Self { registry, families, reload, routes: Mutex::default() };
+        let metrics = Self { registry, families, reload, store, routes: Mutex::default() };
         for name in route_names {
             metrics.route(name);
         }
@@ -70,6 +79,11 @@ impl Metrics {
     /// Did the last reload take effect? True from the start.
     pub fn set_reload_successful(&self, successful: bool) {
         self.reload.set(successful.into());
+    }
+
+    /// Can the store be asked? True from the start.
+    pub fn set_store_up(&self, up: bool) {
+        self.store.set(up.into());
     }
 
     /// Every series in the text format 0.0.4.
@@ -253,6 +267,7 @@ mod tests {
             "perennial_session_seconds_total{route=\"a\",state=\"live\"} 0",
             "perennial_oldest_live_token_expiration_timestamp_seconds{route=\"a\"} 0",
             "perennial_config_last_reload_successful 1",
+            "perennial_store_up 1",
             concat!("perennial_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
             "# TYPE perennial_upstream_gap_seconds histogram",
         ] {
@@ -281,6 +296,7 @@ mod tests {
         route.set_credentials(CredentialState::Valid, 1);
         [200, 204, 299, 301, 404, 502].into_iter().for_each(|status| route.http_answered(status));
         metrics.set_reload_successful(false);
+        metrics.set_store_up(false);
         let text = metrics.render();
         for line in [
             "perennial_token_refreshes_total{outcome=\"ok\",route=\"a\",trigger=\"start\"} 1",
@@ -306,6 +322,7 @@ mod tests {
             "perennial_http_requests_total{code=\"4xx\",route=\"a\"} 1",
             "perennial_http_requests_total{code=\"5xx\",route=\"a\"} 1",
             "perennial_config_last_reload_successful 0",
+            "perennial_store_up 0",
         ] {
             assert!(has(&text, line), "{line} is not in\n{text}");
         }

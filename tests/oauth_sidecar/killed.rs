@@ -5,9 +5,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    provider::{Front, Provider},
-    ready, refreshes, rotating,
+    provider::{Front, Provider, Way},
+    ready, refreshes, rotating, shared,
     sidecar::Sidecar,
+    support::redis::RedisServer,
 };
 
 /// An answer that came so long before the end of the process has reached the disk.
@@ -96,4 +97,34 @@ async fn is_served(sidecar: &Sidecar) -> bool {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     panic!("neither a token nor a refusal within 20 s");
+}
+
+/// SIGTERM is no kill: what has been asked for is written down before the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs npm's oidc-provider and redis-server, which tests/all installs"]
+async fn a_stop_waits_for_an_answer_that_cannot_be_asked_for_twice() {
+    let provider = Provider::start(2).await;
+    let redis = RedisServer::durable().await;
+    for shares in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let (state, file) = (directory.path().join("state"), directory.path().join("refresh"));
+        let front = Front::start(provider.port).await;
+        std::fs::write(&file, provider.seed("basic").await).unwrap();
+        let configuration = match shares {
+            false => rotating(front.port, &state, &file),
+            true => shared(front.port, redis.port, &file),
+        };
+        let sidecar = Sidecar::start(&configuration).await;
+        ready(&sidecar).await;
+        let asked = front.passed().len();
+        front.next(Way::After(Duration::from_millis(700)));
+        front.asked(asked + 1).await;
+        sidecar.stop().await;
+        let sidecar = Sidecar::start(&configuration).await;
+        front.asked(asked + 2).await;
+        ready(&sidecar).await;
+        sidecar.stop().await;
+        let ledger = provider.ledger().await;
+        assert_eq!((ledger.refused.len(), ledger.revoked), (0, 0), "shared: {shares}: {ledger:?}");
+    }
 }

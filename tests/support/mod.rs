@@ -10,6 +10,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers fail the test")]
 
 pub mod http;
+pub mod redis;
 pub mod service;
 pub mod tls;
 pub mod ws;

@@ -53,12 +53,8 @@ fn of_the_file() {
         ),
         (plain("[admin]\nwombat = 1"), "p:5:1: admin.wombat: unknown key; known here are: address"),
         (
-            plain("[state]\nstore = \"redis\""),
-            "p:5:9: state.store: \"redis\" is not available in this version; expected one of \"memory\", \"disk\"",
-        ),
-        (
             plain("[state]\nstore = \"dsk\"\npath = \"/x\""),
-            "p:5:9: state.store: expected one of \"memory\", \"disk\"; did you mean \"disk\"?",
+            "p:5:9: state.store: expected one of \"memory\", \"disk\", \"redis\"; did you mean \"disk\"?",
         ),
         (
             plain("[state]\npath = \"/x\""),
@@ -67,7 +63,57 @@ fn of_the_file() {
         (plain("[state]\nstore = \"disk\"\npath = \"\""), "p:6:8: state.path: must not be empty"),
         (
             plain("[state]\nstore = \"disk\"\nurl = \"redis://h\""),
-            "p:6:1: state.url: not available in this version; remove it",
+            "p:6:7: state.url: belongs to store = \"redis\"; write that, or remove it",
+        ),
+    ]);
+}
+
+#[test]
+fn of_a_store_in_redis() {
+    let of = |lines: &str| plain(&format!("[state]\nstore = \"redis\"\n{lines}"));
+    let url = |text: &str| of(&format!("url = \"{text}\""));
+    check(&[
+        (of(""), "p:4:1: state.url: missing; add url = { file = \"PATH\" } or \"redis://…\""),
+        (
+            of("url = \"redis://h\"\npath = \"/x\""),
+            "p:7:8: state.path: belongs to store = \"disk\"; write that, or remove it",
+        ),
+        (
+            plain("[state]\nprefix = \"a\""),
+            "p:5:10: state.prefix: belongs to store = \"redis\"; write that, or remove it",
+        ),
+        (
+            url("CANARY"),
+            "p:6:7: state.url: expected a URL such as redis://user:password@host:6379/0, or rediss:// for TLS",
+        ),
+        (
+            url("unix:///CANARY"),
+            "p:6:7: state.url: a Unix socket is not dialled; expected a URL such as redis://user:password@host:6379/0, or rediss:// for TLS",
+        ),
+        (url("redis://h?CANARY=1"), "p:6:7: state.url: the URL has no options: remove \"?…\" and \"#…\""),
+        (
+            url("redis://h/CANARY"),
+            "p:6:7: state.url: expected the number of a database behind the host, such as redis://host/0, or nothing",
+        ),
+        (
+            url("redis://CANARY@h"),
+            "p:6:7: state.url: has a user without a password: write user:password@, or :password@",
+        ),
+        (
+            of("url = \"redis://h\"\nprefix = \"{a}\""),
+            "p:7:10: state.prefix: expected 1 to 64 of A-Z, a-z, 0-9, _, -, . and :, with which all keys begin",
+        ),
+        (
+            of("url = \"redis://h\"\ntimeout = \"3s\""),
+            "p:7:11: state.timeout: must be at most \"2s\": a lease is renewed that often",
+        ),
+        (
+            of("url = \"redis://h\"\n[state.tls]\nserver_name = \"a\""),
+            "p:7:1: state.tls: has no effect: the URL is not rediss://; change it, or remove this table",
+        ),
+        (
+            of("url = \"rediss://h\"\n[state.tls]\nkey = \"Cargo.toml\""),
+            "p:8:7: state.tls.key: needs certificate beside it; add certificate = \"PATH\"",
         ),
     ]);
 }

@@ -3,6 +3,8 @@
 //! Each of these bugs was planted, one at a time, and was seen to be caught:
 //! TO BE FILLED IN.
 
+use tokio_util::sync::CancellationToken;
+
 use super::*;
 use crate::{
     config::StateConfig,
@@ -73,7 +75,9 @@ impl Rig {
 }
 
 fn memory() -> Arc<Store> {
-    Arc::new(Store::open(&StateConfig::Memory, 1 << 20).unwrap())
+    Arc::new(
+        Store::open(&StateConfig::Memory, 1 << 20, &TaskTracker::new(), &CancellationToken::new()).unwrap(),
+    )
 }
 
 fn current(life: Duration) -> Token {

@@ -40,7 +40,10 @@ impl Rig {
             source: Arc::new(Source::new(&source).unwrap()),
             policy,
             observer: Arc::new(Deaf),
-            store: Arc::new(Store::open(&StateConfig::Memory, 1 << 20).unwrap()),
+            store: Arc::new(
+                Store::open(&StateConfig::Memory, 1 << 20, &TaskTracker::new(), &CancellationToken::new())
+                    .unwrap(),
+            ),
             grace: 5 * MINUTE,
             revoke_for: 150 * MINUTE,
             tasks: tasks.clone(),

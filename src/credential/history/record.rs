@@ -80,7 +80,7 @@ pub(in crate::credential) enum State {
     Revoked,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in crate::credential) struct Superseded {
     /// When its grace ends.
     pub(in crate::credential) until: Moment,
@@ -124,6 +124,25 @@ impl Record {
         match &self.state {
             State::Superseded(superseded) => Some(superseded.until.mono),
             State::Current { .. } | State::Revoked => None,
+        }
+    }
+
+    /// What comes of another's record of the same token; `None`: nothing.
+    pub(super) fn learned(&self, other: Self) -> Option<Self> {
+        let forget = self.forget.or_later(other.forget);
+        match (&self.state, &other.state) {
+            (State::Superseded(_) | State::Revoked, State::Current { .. })
+            | (State::Revoked, State::Superseded(_)) => None,
+            (State::Superseded(known), State::Superseded(theirs)) => {
+                let until = known.until.or_sooner(theirs.until);
+                let state = State::Superseded(Arc::new(Superseded { until, ..theirs.as_ref().clone() }));
+                Some(Self { forget, state })
+            }
+            (State::Current { .. }, State::Superseded(_)) => Some(other),
+            (State::Current { .. }, State::Current { .. })
+            | (State::Current { .. } | State::Superseded(_) | State::Revoked, State::Revoked) => {
+                Some(Self { forget, ..other })
+            }
         }
     }
 

@@ -364,3 +364,34 @@ fn loading_keeps_to_the_bound_and_to_what_is_to_be_remembered() {
     let oldest = loaded.by_forget.first().unwrap().1;
     assert_eq!(oldest, key(1001 - loaded.len() as u64), "the youngest stayed, without a gap");
 }
+
+#[test]
+fn what_another_wrote_down_takes_nothing_back_and_lengthens_no_grace() {
+    let taken = |history: &History, token: u64, now| {
+        let Record { forget, state } = history.record(&key(token)).unwrap().clone();
+        (key(token), Record { forget: history.told(forget.wall, now), state })
+    };
+    let mut ours = Rig::new();
+    let mut theirs = Rig { history: History::new(usize::MAX, ours.now), now: ours.now, ..Rig::new() };
+    theirs.supersede(10, 11);
+    for token in 10..=11 {
+        let (key, record) = taken(&theirs.history, token, ours.now);
+        ours.history.learn(key, record, ours.now);
+    }
+    assert_eq!(ours.standings(10..=11), "grace 11, current 11");
+    let stale = [taken(&theirs.history, 10, ours.now), taken(&theirs.history, 11, ours.now)];
+    ours.supersede(11, 12);
+    for (key, record) in stale {
+        ours.history.learn(key, record, ours.now);
+    }
+    assert_eq!(ours.standings(10..=12), "revoked, grace 12, current 12", "what is known is further on");
+    theirs.supersede(11, 13);
+    let later = Moment { mono: u64::MAX, wall: u64::MAX };
+    let (key, Record { state, forget }) = taken(&theirs.history, 11, ours.now);
+    let State::Superseded(superseded) = state else { panic!("{state:?}") };
+    let state = State::Superseded(Arc::new(Superseded { until: later, ..superseded.as_ref().clone() }));
+    ours.history.learn(key, Record { forget, state }, ours.now);
+    assert_eq!(ours.standing(11), "grace 13", "theirs is served");
+    ours.pass(ours.grace);
+    assert_eq!(ours.standing(11), "revoked", "and for no longer");
+}

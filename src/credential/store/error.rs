@@ -38,9 +38,24 @@ pub enum StoreError {
     /// A change could not be made durable.
     #[error("the file {} takes no change: {what}", file.display())]
     Unwritten { file: PathBuf, what: String },
-    /// Another sidecar has taken the lease meanwhile.
-    #[error("another sidecar has taken over")]
+    /// A Redis that cannot be reached, or does not answer in time; it is tried again.
+    #[error("the Redis at {host} is away: {why}")]
+    Away { host: String, why: String },
+    /// What listens there is no Redis, or what is kept there is not ours.
+    #[error("the Redis at {host} answers nonsense ({what}); look whether url in [state] names a Redis")]
+    Nonsense { host: String, what: &'static str },
+    /// A Redis that does not do what it was asked.
+    #[error("the Redis at {host} refuses ({code}): {hint}")]
+    Refused { host: String, code: String, hint: &'static str },
+    /// The URL of the Redis, or a file of its TLS, cannot be used.
+    #[error("the Redis cannot be dialled: {what}")]
+    Undialled { what: String },
+    /// Another sidecar has the lease now, or had one since.
+    #[error("another sidecar has taken over: what came late is not written down")]
     Overtaken,
+    /// Others changed the same records again and again in between.
+    #[error("the Redis at {host} has too many changes of the same tokens at once; they are tried again")]
+    Contended { host: String },
     /// The change was given up before it was made.
     #[error("the store stopped before the change was made")]
     Stopped,

@@ -21,7 +21,7 @@ use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{StoreError, local::Held, seal};
+use super::{StoreError, hex, local::Held, redis::Fence, seal};
 use crate::credential::history::TokenKey;
 
 /// How long a lease holds unless it is renewed: so long it takes at most until another goes on for one that died.
@@ -77,12 +77,23 @@ pub enum Leased {
 pub struct RefreshLease {
     /// Keeps the others of this process away.
     _held: Held,
+    /// Keeps other processes away, where they share the store.
+    fence: Option<Fence>,
 }
 
 impl RefreshLease {
     /// One that only others of this process could dispute.
     pub(super) fn local(held: Held) -> Self {
-        Self { _held: held }
+        Self { _held: held, fence: None }
+    }
+
+    /// The same, which holds among processes too.
+    pub(super) fn shared(self, fence: Fence) -> Self {
+        Self { fence: Some(fence), ..self }
+    }
+
+    pub(super) fn fence(&self) -> Option<&Fence> {
+        self.fence.as_ref()
     }
 }
 
@@ -90,8 +101,7 @@ impl Lineage {
     /// `key` is what the store makes of `secret`.
     pub(super) fn new(key: TokenKey, secret: &[u8]) -> Self {
         let digest = digest::digest(&digest::SHA256, secret);
-        let seal = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        Self { key, seal: Zeroizing::new(seal) }
+        Self { key, seal: Zeroizing::new(hex(digest.as_ref())) }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     clock::{Instant, Now},
     credential::{
         hash::hashed,
-        history::{Change, Changes, History, Standing, TokenKey},
+        history::{Change, Changes, History, Record, Standing, TokenKey},
     },
 };
 
@@ -35,13 +35,13 @@ pub(super) fn new_key() -> Result<StoreKey, StoreError> {
 pub(crate) struct Index {
     key: hmac::Key,
     history: RwLock<History>,
-    crowded: Mutex<Crowded>,
+    crowded: Mutex<Spaced>,
 }
 
-/// What went for want of room, since it was last said.
+/// How many there were since it was last said.
 #[derive(Default)]
-struct Crowded {
-    evicted: usize,
+pub(super) struct Spaced {
+    count: usize,
     said: Option<Instant>,
 }
 
@@ -107,6 +107,21 @@ impl Index {
         self.history.write().unwrap_or_else(PoisonError::into_inner).apply(changes);
     }
 
+    /// Takes in records that others wrote down; each is made by `read`, which knows how they did.
+    pub(super) fn learn<'r>(
+        &self,
+        records: impl Iterator<Item = (&'r TokenKey, &'r [u8])>,
+        read: impl Fn(&[u8], &History, Now) -> Option<Record>,
+        now: Now,
+    ) {
+        let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
+        for (key, raw) in records {
+            if let Some(record) = read(raw, &history, now) {
+                history.learn(*key, record, now);
+            }
+        }
+    }
+
     pub(super) fn history(&self) -> RwLockReadGuard<'_, History> {
         self.history.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -123,16 +138,16 @@ impl Index {
     }
 }
 
-impl Crowded {
+impl Spaced {
     /// How many there were since it was last said, where it is time to say so again.
-    fn due(&mut self, evicted: usize, now: Instant) -> Option<usize> {
-        self.evicted += evicted;
+    pub(super) fn due(&mut self, more: usize, now: Instant) -> Option<usize> {
+        self.count += more;
         let soon = self.said.is_some_and(|said| now.saturating_duration_since(said) < BETWEEN_WARNINGS);
-        if evicted == 0 || soon {
+        if more == 0 || soon {
             return None;
         }
         self.said = Some(now);
-        Some(std::mem::take(&mut self.evicted))
+        Some(std::mem::take(&mut self.count))
     }
 }
 
@@ -143,7 +158,7 @@ mod tests {
 
     #[test]
     fn what_goes_for_want_of_room_is_said_once_a_minute_and_in_full() {
-        let (mut crowded, now) = (Crowded::default(), clock::now());
+        let (mut crowded, now) = (Spaced::default(), clock::now());
         assert_eq!(crowded.due(0, now), None);
         assert_eq!(crowded.due(3, now), Some(3));
         assert_eq!(crowded.due(4, now + BETWEEN_WARNINGS / 2), None);

@@ -7,11 +7,11 @@ use std::{
 
 use super::{
     StoreError,
-    index::{Index, new_key},
+    index::{Index, StoreKey, new_key},
 };
 use crate::{
     clock::Now,
-    credential::history::{Change, Changes, History, TokenKey},
+    credential::history::{Change, Changes, History, Record, TokenKey},
 };
 
 /// So much is swept at once.
@@ -51,14 +51,19 @@ impl Grants {
 
 impl Memory {
     pub(super) fn new(history_bytes: usize) -> Result<Self, StoreError> {
+        Ok(Self::with_key(&new_key()?, history_bytes))
+    }
+
+    /// One whose keys others make too.
+    pub(super) fn with_key(key: &StoreKey, history_bytes: usize) -> Self {
         let history = History::new(history_bytes, Now::read());
-        Ok(Self {
-            index: Index::new(&new_key()?, history),
+        Self {
+            index: Index::new(key, history),
             turn: Mutex::new(()),
             grants: Grants::default(),
             #[cfg(test)]
             refuses: Default::default(),
-        })
+        }
     }
 
     pub(super) fn index(&self) -> &Index {
@@ -71,6 +76,17 @@ impl Memory {
 
     pub(super) fn take(&self, change: &Change) {
         self.change(change.now(), || (self.index.draw_up(std::slice::from_ref(change)), ()));
+    }
+
+    /// Takes in what others wrote down.
+    pub(super) fn learn<'r>(
+        &self,
+        records: impl Iterator<Item = (&'r TokenKey, &'r [u8])>,
+        read: impl Fn(&[u8], &History, Now) -> Option<Record>,
+        now: Now,
+    ) {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.index.learn(records, read, now);
     }
 
     pub(super) fn sweep(&self, now: Now) {

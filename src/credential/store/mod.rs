@@ -1,4 +1,4 @@
-//! The store: what the next process has to know. In memory alone, or on disk as well.
+//! The store: what the next process has to know. In memory alone, on disk as well, or shared in Redis.
 //!
 //! ```text
 //!   the history of the clients' tokens                  the grants of sources that give each answer once
@@ -6,8 +6,10 @@
 //!   key ───────────────► a keyed hash                   lineage ──► a keyed hash, and a seal
 //!   standing ──────────► index ──► history (pure)       lease ────► who asks now
 //!   supersede, sweep ──► memory: index                  grant ────► the newest
-//!                        disk:   turn ──► draft         keep ─────► memory, or disk, durable
+//!                        disk:   turn ──► draft         keep ─────► memory, disk or Redis, durable
 //!                        ──► database ──► index
+//!                        redis:  draft ──► compare
+//!                        and set ──► memory: index
 //! ```
 //!
 //! 1. No usable token is at rest, in memory or on disk: a token is a keyed hash, its successor's text is sealed
@@ -15,8 +17,12 @@
 //! 2. [`Store::supersede`] and [`Store::keep`] return when the change is durable; nobody sees it before. After an
 //!    error nothing has changed.
 //! 3. Every method is async: a store that several processes share has to ask over the network.
+//! 4. In Redis the same holds, with one exception: while it is away, a supersession counts in this process at once,
+//!    and [`Store::supersede`] is an error although it will be written down (`redis`).
 
 use std::{fmt, sync::Arc, time::Duration};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     history::{Change, Seen, Standing, Supersession, TokenKey},
@@ -34,12 +40,14 @@ mod grant;
 mod index;
 mod local;
 mod memory;
+mod redis;
 mod row;
 mod seal;
 mod table;
 #[cfg(test)]
 mod tests;
 
+use self::redis::{Answer, Fence, Redis};
 use disk::Disk;
 pub use error::StoreError;
 pub use grant::{Grant, Granted, LEASE, Leased, Lineage, RefreshLease};
@@ -58,6 +66,8 @@ enum Kept {
     Memory(Box<Memory>),
     /// Over its end as well.
     Disk(Disk),
+    /// For several processes.
+    Redis(Arc<Redis>),
 }
 
 /// `new` takes the place of `old`.
@@ -79,10 +89,17 @@ pub struct Supersede<'t> {
 
 impl Store {
     /// Opens the store, and loads what it remembers; at most `history_bytes` of it. Blocks: it is for the start.
-    pub fn open(config: &StateConfig, history_bytes: usize) -> Result<Self, StoreError> {
+    /// A store that needs a task has it on `tasks`, until `stop`.
+    pub fn open(
+        config: &StateConfig,
+        history_bytes: usize,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Result<Self, StoreError> {
         let kept = match config {
             StateConfig::Memory => Kept::Memory(Box::new(Memory::new(history_bytes)?)),
             StateConfig::Disk { path } => Kept::Disk(Disk::open(path, history_bytes)?),
+            StateConfig::Redis(redis) => Kept::Redis(Redis::open(redis, history_bytes, tasks, stop)?),
         };
         Ok(Self { kept, local: Arc::default() })
     }
@@ -92,11 +109,19 @@ impl Store {
         match &self.kept {
             Kept::Memory(memory) => memory.index().key(scope, identity, token),
             Kept::Disk(disk) => disk.index().key(scope, identity, token),
+            Kept::Redis(redis) => redis.index().key(scope, identity, token),
+        }
+    }
+
+    /// Can it be asked? Always so, where nobody else has to be.
+    pub fn is_up(&self) -> bool {
+        match &self.kept {
+            Kept::Memory(_) | Kept::Disk(_) => true,
+            Kept::Redis(redis) => redis.is_up(),
         }
     }
 
     /// How the token stands that a client presents; `presented` is its text, which `key` was made of.
-    #[expect(clippy::unused_async, reason = "a store that processes share will ask over the network")]
     pub async fn standing(
         &self,
         key: &TokenKey,
@@ -106,6 +131,7 @@ impl Store {
         Ok(match &self.kept {
             Kept::Memory(memory) => memory.index().standing(key, presented, now),
             Kept::Disk(disk) => disk.index().standing(key, presented, now),
+            Kept::Redis(redis) => redis.standing(key, presented, now).await,
         })
     }
 
@@ -134,6 +160,7 @@ impl Store {
                 Ok(())
             }
             Kept::Disk(disk) => disk.take(change).await,
+            Kept::Redis(redis) => redis.take(change).await,
         }
     }
 
@@ -146,6 +173,11 @@ impl Store {
                 Ok(())
             }
             Kept::Disk(disk) => disk.sweep(now).await,
+            // What is over there ends by itself.
+            Kept::Redis(redis) => {
+                redis.sweep(now);
+                Ok(())
+            }
         }
     }
 }
@@ -166,7 +198,7 @@ impl Store {
     fn disk(&self) -> Option<&Disk> {
         match &self.kept {
             Kept::Disk(disk) => Some(disk),
-            Kept::Memory(_) => None,
+            Kept::Memory(_) | Kept::Redis(_) => None,
         }
     }
 }
@@ -178,6 +210,7 @@ impl Store {
         let key = match &self.kept {
             Kept::Memory(memory) => memory.index().lineage(scope, secret),
             Kept::Disk(disk) => disk.index().lineage(scope, secret),
+            Kept::Redis(redis) => redis.index().lineage(scope, secret),
         };
         Lineage::new(key, secret)
     }
@@ -186,7 +219,7 @@ impl Store {
     pub fn is_durable(&self) -> bool {
         match self.kept {
             Kept::Memory(_) => false,
-            Kept::Disk(_) => true,
+            Kept::Disk(_) | Kept::Redis(_) => true,
         }
     }
 
@@ -194,19 +227,32 @@ impl Store {
     pub fn is_shared(&self) -> bool {
         match self.kept {
             Kept::Memory(_) | Kept::Disk(_) => false,
+            Kept::Redis(_) => true,
         }
     }
 
     /// Asks for the right to ask.
-    #[expect(clippy::unused_async, reason = "a store that processes share will ask over the network")]
     pub async fn lease(&self, lineage: &Lineage) -> Result<Leased, StoreError> {
-        Ok(self.local.lease(lineage))
+        let ours = match self.local.lease(lineage) {
+            theirs @ Leased::Theirs { .. } => return Ok(theirs),
+            Leased::Ours(lease) => lease,
+        };
+        Ok(match &self.kept {
+            Kept::Memory(_) | Kept::Disk(_) => Leased::Ours(ours),
+            Kept::Redis(redis) => match redis.lease(&lineage.key).await? {
+                Answer::Ours(fence) => Leased::Ours(ours.shared(fence)),
+                Answer::Theirs { left } => Leased::Theirs { left },
+            },
+        })
     }
 
-    /// Says that whoever has the lease is alive: to be done every third of [`LEASE`].
-    #[expect(clippy::unused_async, reason = "a store that processes share will ask over the network")]
-    pub async fn renew(&self, _lineage: &Lineage, _lease: &RefreshLease) -> Result<(), StoreError> {
-        Ok(())
+    /// Says that whoever has the lease is alive: to be done every third of [`LEASE`]. One that ran out, and that
+    /// nobody else had since, is taken again; else it is [`StoreError::Overtaken`].
+    pub async fn renew(&self, lineage: &Lineage, lease: &RefreshLease) -> Result<(), StoreError> {
+        match self.shared(lease) {
+            None => Ok(()),
+            Some((redis, fence)) => redis.renew(&lineage.key, fence).await,
+        }
     }
 
     /// Waits for `answer`, and renews the lease for as long as it takes.
@@ -234,9 +280,19 @@ impl Store {
     }
 
     /// Gives the lease back, so that nobody waits for its end.
-    #[expect(clippy::unused_async, reason = "a store that processes share will ask over the network")]
-    pub async fn release(&self, _lineage: &Lineage, lease: RefreshLease) {
+    pub async fn release(&self, lineage: &Lineage, lease: RefreshLease) {
+        if let Some((redis, fence)) = self.shared(&lease) {
+            redis.release(&lineage.key, fence).await;
+        }
         drop(lease);
+    }
+
+    /// What a lease is among processes, where they share the store.
+    fn shared<'l>(&'l self, lease: &'l RefreshLease) -> Option<(&'l Redis, &'l Fence)> {
+        match &self.kept {
+            Kept::Memory(_) | Kept::Disk(_) => None,
+            Kept::Redis(redis) => lease.fence().map(|fence| (&**redis, fence)),
+        }
     }
 
     /// The newest grant; `None` where there is none yet.
@@ -244,16 +300,18 @@ impl Store {
         let sealed = match &self.kept {
             Kept::Memory(memory) => memory.grants().get(&lineage.key),
             Kept::Disk(disk) => disk.grant(lineage.key).await?,
+            Kept::Redis(redis) => redis.grant(&lineage.key).await?,
         };
         // What does not unseal is nobody's: a bit of it was changed.
         Ok(sealed.and_then(|sealed| Grant::unsealed(lineage, &sealed)))
     }
 
     /// Keeps a grant; durable when it returns. One with an earlier number is not taken, and that is no error.
+    /// One whose lease another had since is [`StoreError::Overtaken`].
     pub async fn keep(
         &self,
         lineage: &Lineage,
-        _lease: &RefreshLease,
+        lease: &RefreshLease,
         grant: &Grant,
         now: Now,
     ) -> Result<(), StoreError> {
@@ -268,6 +326,11 @@ impl Store {
                 Ok(())
             }
             Kept::Disk(disk) => disk.keep(lineage.key, grant.number, sealed, now).await,
+            Kept::Redis(_) => match self.shared(lease) {
+                Some((redis, fence)) => redis.keep(&lineage.key, fence, grant.number, &sealed).await,
+                // A lease of another store.
+                None => Err(StoreError::Overtaken),
+            },
         }
     }
 }
@@ -277,6 +340,7 @@ impl fmt::Debug for Store {
         f.write_str(match &self.kept {
             Kept::Memory(_) => "Store(memory)",
             Kept::Disk(_) => "Store(disk)",
+            Kept::Redis(_) => "Store(redis)",
         })
     }
 }
@@ -288,4 +352,9 @@ impl Supersede<'_> {
         let sealed = seal::seal(&old, old_text, &new, new_text)?;
         Ok(Supersession { old, new, sealed, generation, expires_wall, grace, revoke_for, now })
     }
+}
+
+/// Bytes as people and keys have them.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -24,7 +24,13 @@ mod broken;
 mod files;
 mod grants;
 mod killed;
+mod nonsense;
+mod redis;
 mod seen;
+
+/// The same as other test binaries have.
+#[path = "../../../tests/support/redis.rs"]
+mod server;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HISTORY: usize = 16 << 20;
@@ -42,7 +48,7 @@ impl Rig {
     }
 
     fn memory() -> Self {
-        Self::of(Store::open(&StateConfig::Memory, HISTORY).unwrap())
+        Self::of(opened(&StateConfig::Memory, HISTORY).unwrap())
     }
 
     fn disk(directory: &Path) -> Self {
@@ -54,12 +60,20 @@ impl Rig {
     }
 
     async fn supersede(&self, name: &str, generation: u64) -> Result<(), StoreError> {
-        let (old_text, new_text) = (token(name, generation - 1), token(name, generation));
+        self.supersede_text(&token(name, generation - 1), &token(name, generation), generation).await
+    }
+
+    async fn supersede_text(
+        &self,
+        old_text: &str,
+        new_text: &str,
+        generation: u64,
+    ) -> Result<(), StoreError> {
         let change = Supersede {
-            old: self.key(&old_text),
-            old_text: &old_text,
-            new: self.key(&new_text),
-            new_text: &new_text,
+            old: self.key(old_text),
+            old_text,
+            new: self.key(new_text),
+            new_text,
             generation: Generation(generation),
             expires_wall: Some(self.now.wall + 60 * MINUTE),
             grace: self.grace,
@@ -106,7 +120,12 @@ fn token(name: &str, generation: u64) -> String {
 }
 
 fn disk(directory: &Path) -> Result<Store, StoreError> {
-    Store::open(&StateConfig::Disk { path: directory.to_owned() }, HISTORY)
+    opened(&StateConfig::Disk { path: directory.to_owned() }, HISTORY)
+}
+
+/// Its tasks end with the test's runtime.
+fn opened(config: &StateConfig, history_bytes: usize) -> Result<Store, StoreError> {
+    Store::open(config, history_bytes, &TaskTracker::new(), &CancellationToken::new())
 }
 
 fn file_in(directory: &TempDir) -> PathBuf {
@@ -243,7 +262,7 @@ async fn what_there_is_no_room_for_leaves_the_disk() {
     }
     drop(rig);
     assert_eq!(rows(&directory), 404);
-    drop(Store::open(&StateConfig::Disk { path }, 64 << 10).unwrap());
+    drop(opened(&StateConfig::Disk { path }, 64 << 10).unwrap());
     let left = rows(&directory);
     assert!((100..400).contains(&left), "{left}");
 }
@@ -260,7 +279,7 @@ async fn changes_that_wait_together_share_a_commit() {
     const MANY: u64 = 600;
     let directory = tempfile::tempdir().unwrap();
     let rig = Arc::new(Rig::disk(directory.path()));
-    let tasks = tokio_util::task::TaskTracker::new();
+    let tasks = TaskTracker::new();
     let all: Vec<_> = (0..MANY)
         .map(|client| {
             let rig = rig.clone();

@@ -5,25 +5,25 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::credential::store::{Grant, Leased, Lineage, RefreshLease};
 
-fn grant(number: u64) -> Grant {
+pub(super) fn grant(number: u64) -> Grant {
     let refresh_token = Some(Zeroizing::new(format!("refresh-{number}")));
     Grant { number, refresh_token, ..Grant::default() }
 }
 
-async fn lease(store: &Store, lineage: &Lineage) -> RefreshLease {
+pub(super) async fn lease(store: &Store, lineage: &Lineage) -> RefreshLease {
     match store.lease(lineage).await.unwrap() {
         Leased::Ours(lease) => lease,
         Leased::Theirs { .. } => panic!("somebody else has it"),
     }
 }
 
-async fn keep(store: &Store, lineage: &Lineage, number: u64) {
+pub(super) async fn keep(store: &Store, lineage: &Lineage, number: u64) {
     let held = lease(store, lineage).await;
     store.keep(lineage, &held, &grant(number), Now::read()).await.unwrap();
     store.release(lineage, held).await;
 }
 
-async fn kept(store: &Store, lineage: &Lineage) -> Option<u64> {
+pub(super) async fn kept(store: &Store, lineage: &Lineage) -> Option<u64> {
     store.grant(lineage).await.unwrap().map(|grant| grant.number)
 }
 

@@ -96,7 +96,7 @@ async fn newest(rig: &Rig, client: usize, durable: u64) -> u64 {
 /// What is killed: clients whose tokens are superseded without end, each said aloud when it is durable.
 async fn work(directory: &Path) {
     let rig = Arc::new(Rig::disk(directory));
-    let tasks = tokio_util::task::TaskTracker::new();
+    let tasks = TaskTracker::new();
     for client in 0..CLIENTS {
         let rig = rig.clone();
         tasks.spawn(async move {

@@ -1,0 +1,174 @@
+//! `[state]` with `store = "redis"`: where the Redis is, and who we are there.
+//!
+//! The URL is a secret, since it may hold a password; it is read anew at each connect, so that a password that
+//! was changed in its file counts. No error quotes any of it.
+
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+use toml::de::DeValue;
+use url::{Host, Url};
+use zeroize::Zeroizing;
+
+use super::{
+    Endpoint, RedisAddress, RedisConfig, UpstreamTls, keys,
+    raw::Section,
+    route::leg_files,
+    value::{secret, span_of_time, string},
+};
+
+/// Redis' own, with TLS and without.
+const PORT: u16 = 6379;
+
+/// A lease is renewed every few seconds, and a renewal must not take longer than that.
+const LONGEST: Duration = Duration::from_secs(2);
+
+const EXPECTED: &str = "expected a URL such as redis://user:password@host:6379/0, or rediss:// for TLS";
+
+/// The keys of `[state]` that only this store has.
+pub(super) const OWN: [&str; 4] = ["url", "prefix", "timeout", "tls"];
+
+/// `None` where there is a problem, which has been noted.
+pub(super) fn redis(table: &Section<'_>) -> Option<RedisConfig> {
+    let url = table.required("url", "url = { file = \"PATH\" } or \"redis://…\"", |value| {
+        let url = secret(value)?;
+        let text = url.reveal().map_err(|error| error.to_string())?;
+        RedisAddress::parse(&text).map(|address| (url, address.endpoint.tls))
+    });
+    let prefix = table.value("prefix", prefix).unwrap_or_else(|| "perennial".to_owned());
+    let timeout = table.value("timeout", |value| match span_of_time(value)? {
+        long if long > LONGEST => Err("must be at most \"2s\": a lease is renewed that often".to_owned()),
+        timeout => Ok(timeout),
+    });
+    let files = table.table("tls", &keys::STATE_TLS);
+    let tls = files.map_or_else(UpstreamTls::default, |files| {
+        if let Some(found) = &url
+            && !found.value.1
+        {
+            files.problem("has no effect: the URL is not rediss://; change it, or remove this table");
+        }
+        leg_files(&files)
+    });
+    let (url, _) = url?.value;
+    Some(RedisConfig { url, prefix, timeout: timeout.unwrap_or(Duration::from_secs(1)), tls })
+}
+
+/// What all keys begin with: nothing that has a meaning in a key, a pattern or a cluster.
+fn prefix(value: &DeValue<'_>) -> Result<String, String> {
+    let text = string(value)?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte);
+    if text.len() <= 64 && text.bytes().all(plain) {
+        return Ok(text);
+    }
+    Err("expected 1 to 64 of A-Z, a-z, 0-9, _, -, . and :, with which all keys begin".to_owned())
+}
+
+impl RedisConfig {
+    /// Where the Redis is and who we are there, as the URL says now.
+    pub fn address(&self) -> Result<RedisAddress, String> {
+        let text = self.url.reveal().map_err(|error| error.to_string())?;
+        RedisAddress::parse(&text)
+    }
+}
+
+impl RedisAddress {
+    /// Reads a URL. An error never quotes it.
+    fn parse(text: &str) -> Result<Self, String> {
+        let url = Url::parse(text).map_err(|_| EXPECTED.to_owned())?;
+        let tls = match url.scheme() {
+            "redis" => false,
+            "rediss" => true,
+            "unix" | "redis+unix" | "redis-socket" => {
+                return Err(format!("a Unix socket is not dialled; {EXPECTED}"));
+            }
+            _ => return Err(EXPECTED.to_owned()),
+        };
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err("the URL has no options: remove \"?…\" and \"#…\"".to_owned());
+        }
+        // The parser leaves the host of a scheme that it does not know as it is.
+        let host = match url.host_str().map(Host::parse) {
+            Some(Ok(Host::Domain(name))) if !name.is_empty() => name,
+            Some(Ok(Host::Ipv4(ip))) => ip.to_string(),
+            Some(Ok(Host::Ipv6(ip))) => ip.to_string(),
+            Some(Ok(Host::Domain(_)) | Err(_)) | None => return Err(EXPECTED.to_owned()),
+        };
+        let port = url.port().unwrap_or(PORT);
+        if port == 0 {
+            return Err("port 0 cannot be dialled".to_owned());
+        }
+        let database = match url.path().trim_start_matches('/') {
+            "" => 0,
+            number => number.parse().ok().filter(|number| (0..=i64::from(u16::MAX)).contains(number)).ok_or(
+                "expected the number of a database behind the host, such as redis://host/0, or nothing",
+            )?,
+        };
+        let user = decoded(url.username())?;
+        let password = url.password().map(decoded).transpose()?.filter(|password| !password.is_empty());
+        if !user.is_empty() && password.is_none() {
+            return Err("has a user without a password: write user:password@, or :password@".to_owned());
+        }
+        let user = Some(user.as_str()).filter(|user| !user.is_empty()).map(str::to_owned);
+        let endpoint = Endpoint { tls, host, port, path_and_query: "/".to_owned() };
+        Ok(Self { endpoint, user, password, database })
+    }
+}
+
+fn decoded(text: &str) -> Result<Zeroizing<String>, String> {
+    let text = percent_decode_str(text).decode_utf8();
+    text.map(|text| Zeroizing::new(text.into_owned()))
+        .map_err(|_| "the user or the password is not UTF-8 text".to_owned())
+}
+
+impl std::fmt::Debug for RedisAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RedisAddress({}:{}, tls: {})", self.endpoint.host, self.endpoint.port, self.endpoint.tls)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_becomes_an_address() {
+        let of = |text| RedisAddress::parse(text).unwrap();
+        let plain = of("redis://h");
+        assert_eq!(
+            (plain.endpoint.host.as_str(), plain.endpoint.port, plain.endpoint.tls),
+            ("h", 6379, false)
+        );
+        assert_eq!((plain.user, plain.password, plain.database), (None, None, 0));
+        let full = of("rediss://a%40b:p%3Aw@[::1]:443/15");
+        assert_eq!((full.endpoint.host.as_str(), full.endpoint.port, full.endpoint.tls), ("::1", 443, true));
+        assert_eq!((full.user.as_deref(), full.database), (Some("a@b"), 15));
+        assert_eq!(full.password.unwrap().as_str(), "p:w");
+        let old = of("redis://:CANARY@127.0.0.1:7000/");
+        assert_eq!((old.user.as_deref(), old.password.as_ref().unwrap().as_str()), (None, "CANARY"));
+        assert!(!format!("{old:?}").contains("CANARY"));
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_without_quoting_it() {
+        for wrong in [
+            "CANARY",
+            "http://CANARY",
+            "redis://",
+            "redis:///0",
+            "redis:CANARY",
+            "redis://CANARY@h",
+            "redis://:CANARY@h:0",
+            "redis://:CANARY@h:99999",
+            "redis://:CANARY@h/CANARY",
+            "redis://:CANARY@h/-1",
+            "redis://h/0?CANARY=1",
+            "redis://h#CANARY",
+            "redis://:%ffCANARY@h",
+            "unix:///CANARY.sock",
+            "redis://a b/",
+        ] {
+            let said = RedisAddress::parse(wrong).unwrap_err();
+            assert!(!said.contains("CANARY"), "{said}");
+        }
+    }
+}
