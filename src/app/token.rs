@@ -4,19 +4,22 @@
 //!   configuration ─► the route ─► what its templates name ─► its source, asked once ─► page
 //! ```
 //!
-//! 1. Nothing of a running sidecar is touched. Where asking would use something up that it needs, nothing is asked.
+//! 1. Nothing of a running sidecar is touched. What can be asked for once is asked for by way of its store, so that it
+//!    goes on from there.
 //! 2. What a client would have comes from the command line, its token from a file: process lists show arguments.
 //! 3. The token is not shown, nor any part of it but claims that are no secret.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    clock::{self, Now},
+    clock::{self, Instant, Now},
     config::{Config, Name, Route, Secret, Share, Template, TokenConfig},
     credential::{
-        ClientValues, Source,
+        Chain, ClientValues, Links, Source, Store, Supply,
         keeper::FailureKind,
-        source::{Asking, SourceError},
+        source::{Asking, Issued, SourceError},
     },
 };
 
@@ -54,15 +57,16 @@ pub async fn fetch(config: &Config, wanted: Wanted<'_>) -> Result<Page, TokenErr
     let values = values(route, token, wanted)?;
     let source = Source::new(&token.source)
         .map_err(|error| TokenError::Failed(format!("route \"{}\": [route.token]: {error}", route.name)))?;
-    if let Some(reason) = used_up(&source) {
-        return Err(TokenError::Usage(format!("route \"{}\": {reason}", route.name)));
-    }
     let asking = Asking { client: values.into(), ..Asking::default() };
     let sent = Now::read();
     let deadline = sent.mono + token.refresh.timeout;
-    let answer = tokio::time::timeout_at(deadline, source.fetch(&asking, sent, deadline)).await;
+    let answer = if source.rotates() {
+        rotated(config, route, token, source, (asking, sent, deadline)).await?
+    } else {
+        Supply::Source(Arc::new(source)).fetch(asking, sent, deadline).await
+    };
     let took = clock::now() - sent.mono;
-    match answer.unwrap_or_else(|_| Err(SourceError::passing("no answer in time"))) {
+    match answer {
         Ok(issued) => Ok(Page::new(route, token, &issued, sent, took)),
         Err(error) => {
             Err(TokenError::Failed(format!("route \"{}\": {error}{}", route.name, way_out(&error))))
@@ -152,12 +156,36 @@ fn values(route: &Route, token: &TokenConfig, wanted: Wanted<'_>) -> Result<Clie
     }
 }
 
-/// Why the source must not be asked beside a running sidecar, where that is so.
-fn used_up(source: &Source) -> Option<&'static str> {
-    source.lineage().map(|_| {
-        "asking would use up its refresh token, which can be used once and is the running sidecar's; see \"token \
-         refreshed\" in its log and perennial_token_expiration_timestamp_seconds in its /metrics"
-    })
+/// A refresh token is asked with only where what comes of it is kept for the sidecar: in its own store. So a sidecar
+/// that runs is not disturbed: it owns its store on disk, and takes turns in Redis.
+async fn rotated(
+    config: &Config,
+    route: &Route,
+    token: &TokenConfig,
+    source: Source,
+    (asking, sent, deadline): (Asking, Now, Instant),
+) -> Result<Result<Issued, SourceError>, TokenError> {
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let store = Store::open(&config.state, config.limits.history, &tasks, &stop)
+        .map_err(|error| TokenError::Failed(format!("[state]: {error}")))?;
+    if !store.is_durable() {
+        return Err(TokenError::Usage(format!(
+            "route \"{}\": asking would use up its refresh token, and nothing would keep what comes for it: set \
+             store = \"disk\" in [state]",
+            route.name
+        )));
+    }
+    let source = Arc::new(source);
+    let links = Links {
+        scope: route.name.clone(),
+        source,
+        store: Arc::new(store),
+        lifetime: token.refresh.lifetime,
+        tasks: TaskTracker::new(),
+    };
+    let answer = Supply::Chain(Chain::new(links)).fetch(asking, sent, deadline).await;
+    stop.cancel();
+    Ok(answer)
 }
 
 /// What to do about a failure.

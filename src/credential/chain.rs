@@ -283,7 +283,7 @@ impl Chain {
             }
         }
         state.handed = state.known.number;
-        Ok(Issued { refresh_token: None, ..issued })
+        Ok(issued)
     }
 
     async fn write_down(

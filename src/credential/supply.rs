@@ -37,12 +37,7 @@ impl Supply {
     }
 
     /// One token, by `deadline`; a chain may take a little longer, to write down what came.
-    pub(super) async fn fetch(
-        &self,
-        asking: Asking,
-        now: Now,
-        deadline: Instant,
-    ) -> Result<Issued, SourceError> {
+    pub async fn fetch(&self, asking: Asking, now: Now, deadline: Instant) -> Result<Issued, SourceError> {
         match self {
             // A source keeps to its deadline; this holds even where one does not.
             Self::Source(source) => {

@@ -78,3 +78,42 @@ async fn a_refresh_token_is_rotated_and_outlives_a_restart() {
         serves(&provider, &configuration).await;
     }
 }
+
+/// `perennial token` takes part in the chain: it asks where nothing that lives is kept, and the sidecar goes on from
+/// there. Beside a sidecar that owns the store it says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs npm's oidc-provider, which tests/all installs"]
+async fn the_token_command_does_not_disturb_the_chain() {
+    let provider = Provider::start(60).await;
+    let directory = tempfile::tempdir().unwrap();
+    let (state, seed) = (directory.path().join("state"), directory.path().join("refresh"));
+    std::fs::write(&seed, provider.seed("basic").await).unwrap();
+    let configuration = rotating(provider.port, &state, &seed);
+    let file = directory.path().join("perennial.toml");
+    std::fs::write(&file, &configuration).unwrap();
+    let token = || {
+        let binary =
+            std::env::var("PERENNIAL_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_perennial").into());
+        let said =
+            std::process::Command::new(binary).args(["token", "--config"]).arg(&file).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        (said.status.code(), text(&said.stdout), text(&said.stderr))
+    };
+    let (status, page, log) = token();
+    assert_eq!(status, Some(0), "{log}");
+    assert!(
+        page.contains("refresh token  came with it (not shown)") && page.contains("JWT, alg RS256"),
+        "{page}"
+    );
+    let (status, page, log) = token();
+    assert_eq!(status, Some(0), "{log}");
+    assert!(page.contains("the store had a token that lives"), "{page}");
+    assert_eq!(provider.ledger().await.granted, 1);
+    let sidecar = Sidecar::start(&configuration).await;
+    ready(&sidecar).await;
+    assert_eq!(provider.ledger().await.granted, 1, "it goes on with the one that is kept");
+    let (status, _, log) = token();
+    assert_eq!(status, Some(1));
+    assert!(log.contains("has an owner already"), "{log}");
+    sidecar.stop().await;
+}

@@ -35,6 +35,8 @@ pub struct Page {
     now: Duration,
     claims: Vec<(&'static str, Value)>,
     refresh_token: bool,
+    /// The store had it: the source was not asked.
+    kept: bool,
     fingerprint: String,
 }
 
@@ -101,6 +103,7 @@ impl Page {
             now: sent.wall.saturating_add(took),
             claims: claims.unwrap_or_default(),
             refresh_token: issued.refresh_token.is_some(),
+            kept: issued.taken_over,
             fingerprint: hash.as_ref()[..4].iter().map(|byte| format!("{byte:02x}")).collect(),
         }
     }
@@ -126,7 +129,11 @@ impl Page {
         for (name, value) in &self.claims {
             rows.push((name, claim(name, value)));
         }
-        let refresh = if self.refresh_token { "came with it (not shown)" } else { "none came with it" };
+        let refresh = match (self.kept, self.refresh_token) {
+            (true, _) => "not used: the store had a token that lives, and the source was not asked",
+            (false, true) => "came with it (not shown)",
+            (false, false) => "none came with it",
+        };
         rows.push(("refresh token", refresh.to_owned()));
         let hint = "the first digits of its SHA-256: they tell tokens apart, and do not lead back to one";
         rows.push(("fingerprint", format!("{} ({hint})", self.fingerprint)));

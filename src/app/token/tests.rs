@@ -154,10 +154,11 @@ async fn what_a_client_would_have_is_asked_for_by_its_option() {
     assert!(said.contains("--client-token-file: the file /nonexistent/token cannot be read"), "{said}");
 }
 
-#[test]
-fn a_source_without_a_chain_of_refresh_tokens_may_be_asked() {
-    let config = several();
-    for route in config.routes.iter().filter_map(|route| route.token.as_ref()) {
-        assert_eq!(used_up(&Source::new(&route.source).unwrap()), None);
-    }
+#[tokio::test]
+async fn a_refresh_token_is_not_asked_with_where_nothing_keeps_what_comes_of_it() {
+    let rotating = "source = \"oauth2\"\ntoken_url = \"http://127.0.0.1:9/token\"\ngrant = \"refresh_token\"\n\
+                    client_id = \"sidecar\"\nrefresh_token = \"CANARY\"\n";
+    let rotating = config(&format!("[[route]]\nname = \"one\"\n{LOW}[route.token]\n{rotating}"));
+    let said = usage(&rotating, asking(None)).await;
+    assert!(said.contains("would use up its refresh token") && said.contains("store = \"disk\""), "{said}");
 }
