@@ -17,6 +17,7 @@ mod quiet;
 mod readme;
 #[path = "../sidecar/mod.rs"]
 mod sidecar;
+mod sources;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;
