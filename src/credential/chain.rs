@@ -31,18 +31,15 @@ use zeroize::Zeroizing;
 use super::{
     keeper::{FailureKind, Life},
     source::{Asking, Issued, Source, SourceError},
-    store::{Grant, Granted, Leased, Lineage, RefreshLease, Store, StoreError},
+    store::{Grant, Leased, Lineage, RefreshLease, Store, StoreError},
 };
-use crate::clock::{self, Instant, Now};
-
-/// A grant that cannot be written down is tried to be for so long before the fetch ends.
-const WRITING: Duration = Duration::from_secs(3);
-/// In steps of this.
-const AGAIN: Duration = Duration::from_millis(100);
+use crate::clock::{Instant, Now};
 
 /// One asker has the state from the lease to the grant, and everything between is a wait.
 #[expect(clippy::disallowed_types, reason = "held across awaits on purpose: one asks at a time")]
 type Held<T> = tokio::sync::Mutex<T>;
+
+mod answer;
 
 /// What a chain is made of.
 pub struct Links {
@@ -218,129 +215,6 @@ impl Chain {
         }
         state.unwritten = false;
         Ok(state.known.clone())
-    }
-
-    /// An answer: written down, then handed out.
-    async fn answered(
-        &self,
-        state: &mut State,
-        lineage: &Lineage,
-        lease: &RefreshLease,
-        issued: Issued,
-        newest: &Grant,
-        fetch: &Fetch,
-    ) -> Result<Issued, SourceError> {
-        let assumed = || self.links.lifetime.map(|life| fetch.now.wall.saturating_add(life));
-        let token = Granted {
-            text: Zeroizing::new(issued.text.clone()),
-            asked_with: fetch.asked_with,
-            issued: fetch.now.wall,
-            expires: issued
-                .life
-                .from(fetch.now)
-                .map(|life| fetch.now.wall.saturating_add(life))
-                .or_else(assumed),
-        };
-        let next = Grant {
-            number: newest.number + 1,
-            refresh_token: issued.refresh_token.clone().or_else(|| newest.refresh_token.clone()),
-            token: Some(token),
-            asked: None,
-        };
-        if issued.refresh_token.is_some() && !self.links.store.is_durable() {
-            tracing::warn!(
-                scope = self.links.scope,
-                "the source rotates its refresh token, and a restart of this process will lose the new one: set \
-                 store = \"disk\" in [state]"
-            );
-        }
-        state.known = next;
-        state.unwritten = true;
-        match self.write_down(state, lineage, lease).await {
-            Ok(()) => {}
-            Err(StoreError::Overtaken) => {
-                // Whoever took over goes on from what the store has.
-                (state.known, state.unwritten) = (Grant::default(), false);
-                return Err(elsewhere());
-            }
-            Err(error) if !self.rotates() => {
-                state.unwritten = false;
-                tracing::warn!(%error, "the other sidecars cannot be told of the new token");
-            }
-            Err(error) if fetch.has_time() => {
-                return Err(SourceError::passing(format!(
-                    "the new refresh token cannot be written down, so the token that came with it is not used \
-                     yet: {error}"
-                )));
-            }
-            Err(error) => {
-                tracing::error!(
-                    scope = self.links.scope,
-                    %error,
-                    "the new refresh token cannot be written down; the token that came with it is used all the \
-                     same, since the current one has ended. A restart now would lose it"
-                );
-            }
-        }
-        state.handed = state.known.number;
-        Ok(issued)
-    }
-
-    async fn write_down(
-        &self,
-        state: &mut State,
-        lineage: &Lineage,
-        lease: &RefreshLease,
-    ) -> Result<(), StoreError> {
-        let until = clock::now() + WRITING;
-        loop {
-            let error = match self.links.store.keep(lineage, lease, &state.known, Now::read()).await {
-                Ok(()) => {
-                    state.unwritten = false;
-                    return Ok(());
-                }
-                Err(StoreError::Overtaken) => return Err(StoreError::Overtaken),
-                Err(error) => error,
-            };
-            if clock::now() >= until {
-                return Err(error);
-            }
-            tokio::time::sleep_until(clock::now() + AGAIN).await;
-        }
-    }
-
-    /// No answer. Where it is certain that there was none, the mark goes.
-    async fn refused(
-        &self,
-        state: &mut State,
-        lineage: &Lineage,
-        lease: &RefreshLease,
-        error: SourceError,
-        doubted: bool,
-    ) -> SourceError {
-        if !self.rotates() {
-            return error;
-        }
-        let certain = match error.kind {
-            FailureKind::Lost => false,
-            FailureKind::Passing => !doubted,
-            FailureKind::Terminal | FailureKind::Elsewhere => true,
-        };
-        if certain {
-            state.known.asked = None;
-            if let Err(error) = self.links.store.keep(lineage, lease, &state.known, Now::read()).await {
-                tracing::debug!(%error, "that the source was asked stays written down");
-            }
-        }
-        if doubted && error.kind == FailureKind::Terminal {
-            let reason = format!(
-                "{}; an answer was lost before, and the next refresh token with it: the source needs to issue a \
-                 new one",
-                error.reason
-            );
-            return SourceError { reason, ..error };
-        }
-        error
     }
 
     /// Names the chain as the configuration has it now; a new secret begins a new one.

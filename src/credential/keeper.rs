@@ -50,6 +50,7 @@ use crate::{
 
 mod event;
 mod fail;
+mod judge;
 mod rejected;
 mod wait;
 
@@ -105,6 +106,8 @@ pub struct Keeper {
     lost: Option<(u32, Instant)>,
     /// Since when another process has been asking.
     elsewhere: Option<Instant>,
+    /// The wait is as long as it is because the current token lives on.
+    patient: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -148,6 +151,7 @@ impl Keeper {
             refused: false,
             lost: None,
             elsewhere: None,
+            patient: false,
         }
     }
 
@@ -251,23 +255,12 @@ impl Keeper {
                 }
             }
             Phase::Waiting { trigger, until } => {
+                let until = self.hurried(trigger, until, now);
                 if until <= now.mono {
                     self.fetch_or_postpone(trigger, now, out);
                 }
             }
         }
-    }
-
-    /// The first token is a client's own: it was not fetched, and is not to be told of.
-    fn adopt(&mut self, fetched: &Fetched, generation: Generation, now: Now, out: &mut Vec<Action>) {
-        let Phase::Idle = self.phase else { return };
-        let lifetime = fetched.life.from(now).map(|life| life.min(LONGEST)).or(self.policy.lifetime);
-        let token = Token::new(&fetched.text, generation, now, lifetime);
-        self.due_after =
-            lifetime.map(|life| wait::until_refresh(life, self.policy.refresh_before, &mut self.rng));
-        self.current = Some(token.clone());
-        self.rest(now);
-        out.push(Action::Publish(token));
     }
 
     fn fetch_or_postpone(&mut self, trigger: Trigger, now: Now, out: &mut Vec<Action>) {
@@ -286,6 +279,7 @@ impl Keeper {
         self.last_sent = Some(now.mono);
         self.again = false;
         self.postponed = false;
+        self.patient = false;
         let gives_up = now.mono + self.policy.timeout + UNANSWERED;
         self.phase = Phase::Fetching { trigger, sent: now, gives_up };
         out.push(Action::Fetch { ticket: self.ticket, trigger });
@@ -297,111 +291,6 @@ impl Keeper {
             Phase::Fetching { trigger, sent, .. } if ticket == self.ticket => Some((trigger, sent)),
             Phase::Fetching { .. } | Phase::Idle | Phase::Resting | Phase::Waiting { .. } => None,
         }
-    }
-
-    fn judge(&mut self, fetched: &Fetched, trigger: Trigger, sent: Now, now: Now, out: &mut Vec<Action>) {
-        let told = fetched.life.from(sent).map(|life| life.min(LONGEST));
-        let lifetime = told.or(self.policy.lifetime);
-        let same = self.current.as_ref().filter(|token| token.expose() == fetched.text);
-        let generation = match (same, &self.current) {
-            (Some(token), _) => token.generation,
-            (None, Some(token)) => token.generation.next(),
-            (None, None) => Generation::default().next(),
-        };
-        let token = Token::new(&fetched.text, generation, sent, lifetime);
-        let wrong = if fetched.text.is_empty() {
-            Some("the source gave an empty token")
-        } else if self.rejected.has(&fetched.text) {
-            Some("the source gave a token again that the service has rejected")
-        } else if token.is_expired(now) {
-            Some("the source gave a token that has already expired")
-        } else {
-            None
-        };
-        if let Some(reason) = wrong {
-            return self.fail(FetchFailure::passing(reason), trigger, sent, now, out);
-        }
-        if let Some(same) = same {
-            // An assumed lifetime counts from first sight, so only one that was told can be longer.
-            let longer = told.is_some()
-                && match (token.remaining(now), same.remaining(now)) {
-                    (Some(new), Some(old)) => new > old + LONGER,
-                    (Some(_) | None, None) | (None, Some(_)) => false,
-                };
-            if !longer {
-                return self.unchanged(trigger, sent, now, out);
-            }
-        }
-        let report = |token: &Token, next_refresh_in| {
-            let (generation, expires_in) = (token.generation, token.remaining(now));
-            if fetched.taken_over {
-                return Report::TakenOver { generation, expires_in, next_refresh_in };
-            }
-            let took = now.mono.saturating_duration_since(sent.mono);
-            Report::Refreshed { generation, trigger, took, expires_in, next_refresh_in }
-        };
-        self.publish(token, lifetime, now, report, out);
-    }
-
-    /// Takes a token that another process has fetched; what would not do is no failure of anybody here.
-    fn take_over(&mut self, fetched: &Fetched, now: Now, out: &mut Vec<Action>) {
-        let lifetime = fetched.life.from(now).map(|life| life.min(LONGEST)).or(self.policy.lifetime);
-        let generation = self.current.as_ref().map_or_else(Generation::default, |token| token.generation);
-        let token = Token::new(&fetched.text, generation.next(), now, lifetime);
-        let same = self.current.as_ref().is_some_and(|current| current.expose() == token.expose());
-        if same || fetched.text.is_empty() || self.rejected.has(&fetched.text) || token.is_expired(now) {
-            return;
-        }
-        let report = |token: &Token, next_refresh_in| Report::TakenOver {
-            generation: token.generation,
-            expires_in: token.remaining(now),
-            next_refresh_in,
-        };
-        self.publish(token, lifetime, now, report, out);
-    }
-
-    /// From now on this is the token; `report` is told when the next fetch is.
-    fn publish(
-        &mut self,
-        token: Token,
-        lifetime: Option<Duration>,
-        now: Now,
-        report: impl Fn(&Token, Option<Duration>) -> Report,
-        out: &mut Vec<Action>,
-    ) {
-        self.due_after =
-            lifetime.map(|life| wait::until_refresh(life, self.policy.refresh_before, &mut self.rng));
-        self.mended();
-        self.current = Some(token.clone());
-        self.rest(now);
-        let next_refresh_in = self.next_fetch().map(|at| at.saturating_duration_since(now.mono));
-        let report = Action::Report(report(&token, next_refresh_in));
-        // The token goes first: what is reported has happened.
-        out.extend([Action::Publish(token), report]);
-    }
-
-    /// The source still has the token that is in use.
-    fn unchanged(&mut self, trigger: Trigger, sent: Now, now: Now, out: &mut Vec<Action>) {
-        if self.is_due(now) && self.kept_elsewhere {
-            self.due_after = self.due_after.max(self.late_after());
-        }
-        if self.is_due(now) {
-            let failure = FetchFailure::passing("the source gave the current token again, which is due");
-            return self.fail(failure, trigger, sent, now, out);
-        }
-        self.mended();
-        self.rest(now);
-        out.push(Action::Report(Report::Unchanged { trigger }));
-    }
-
-    /// Nothing to do until the token is due, unless the last fetch may have missed a new secret.
-    fn rest(&mut self, now: Now) {
-        self.next_check = Some(now.mono + self.policy.check_every.max(SPACING));
-        self.phase = if std::mem::take(&mut self.again) {
-            Phase::Waiting { trigger: Trigger::Operator, until: now.mono + SPACING }
-        } else {
-            Phase::Resting
-        };
     }
 
     fn demand(&mut self, rejected: Option<Generation>, trigger: Trigger, now: Now, out: &mut Vec<Action>) {
@@ -426,6 +315,7 @@ impl Keeper {
                 if trigger == Trigger::Operator {
                     self.fetch(trigger, now, out);
                 } else {
+                    // What it was waited for in patience may be of no use now: the look at the end sees to that.
                     self.despair(now, out);
                 }
             }
@@ -458,13 +348,6 @@ impl Keeper {
         self.early = self.early.saturating_add(1);
         // The first time it may be chance, and a client is waiting.
         if self.early == 1 { Duration::ZERO } else { wait::backoff(self.early - 1, None, &mut self.rng) }
-    }
-
-    /// From the current token's issue to when somebody who keeps it fresh is late.
-    fn late_after(&self) -> Option<Duration> {
-        let token = self.current.as_ref()?;
-        let lifetime = token.expires?.saturating_duration_since(token.issued.mono);
-        Some(lifetime.saturating_sub(lifetime / LATE))
     }
 
     fn due(&self) -> Option<Instant> {

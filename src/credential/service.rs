@@ -14,7 +14,6 @@
 
 use std::{
     fmt,
-    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -23,24 +22,25 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use slab::Slab;
 use tokio::{sync::watch, time};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::field::DebugValue;
 
 use super::{
     clients::Journal,
-    keeper::{Action, Event, Fetched, Keeper, Outcome, Report, Trigger},
-    source::{Asking, ClientValues, Issued, Source, SourceError},
+    keeper::{Outcome, Trigger},
+    source::{ClientValues, Issued},
     supply::Supply,
     token::{Generation, Token},
 };
 use crate::{
-    clock::{self, Instant, Now},
+    clock::{Instant, Now},
     config::RefreshPolicy,
 };
 
 pub(super) mod name;
+mod task;
 mod wanted;
 
 use name::short_name;
+use task::Task;
 use wanted::Mailbox;
 
 /// What counts the refreshes of a route.
@@ -121,7 +121,7 @@ impl Credential {
     pub fn spawn(spec: Spec, tasks: &TaskTracker, stop: CancellationToken) -> Arc<Self> {
         let credential = Arc::new(Self {
             name: short_name(&spec.route, &spec.identity),
-            route: spec.route,
+            route: spec.route.clone(),
             current: ArcSwapOption::empty(),
             status: ArcSwap::from_pointee(Status::default()),
             newest: watch::Sender::new(Generation::default()),
@@ -130,18 +130,7 @@ impl Credential {
             values: ArcSwap::default(),
             busy: Mutex::default(),
         });
-        let task = Task {
-            credential: credential.clone(),
-            timeout: spec.policy.timeout,
-            keeper: Keeper::new(spec.policy, spec.seed)
-                .kept_elsewhere(spec.supply.source().is_kept_elsewhere()),
-            begin: Some(spec.begin),
-            supply: spec.supply,
-            observer: spec.observer,
-            journal: spec.journal,
-            fetch: None,
-            asked_with: None,
-        };
+        let task = Task::new(credential.clone(), spec);
         tasks.spawn(async move {
             stop.run_until_cancelled(Box::pin(task.run())).await;
         });
@@ -285,205 +274,6 @@ impl Drop for Showing {
         if *busy == 0 {
             self.0.mailbox.put_busy(false);
         }
-    }
-}
-
-/// The one that owns the keeper.
-struct Task {
-    credential: Arc<Credential>,
-    keeper: Keeper,
-    timeout: Duration,
-    begin: Option<Begin>,
-    supply: Supply,
-    observer: Arc<dyn Observer>,
-    journal: Option<Journal>,
-    fetch: Option<Fetching>,
-    /// What the source was asked with when it was last looked at, hashed.
-    asked_with: Option<[u8; 32]>,
-}
-
-struct Fetching {
-    ticket: u64,
-    answer: Pin<Box<dyn Future<Output = Result<Issued, SourceError>> + Send>>,
-}
-
-/// Why the task woke up.
-enum Woken {
-    Answer(Result<Issued, SourceError>),
-    Mail,
-    Deadline,
-    Look,
-}
-
-impl From<Issued> for Fetched {
-    fn from(issued: Issued) -> Self {
-        Self { text: issued.text, life: issued.life, taken_over: issued.taken_over }
-    }
-}
-
-impl Task {
-    async fn run(mut self) {
-        self.asked_with = look(self.supply.source()).await;
-        let begin = match self.begin.take() {
-            Some(Begin::Adopt { issued, generation }) => {
-                Event::Adopted { fetched: issued.into(), generation }
-            }
-            Some(Begin::Fetch) | None => Event::Started,
-        };
-        self.tell(begin).await;
-        let mut next_look = clock::now() + self.supply.look_every();
-        while !self.is_over() {
-            let deadline = self.keeper.deadline().unwrap_or(next_look);
-            let credential = self.credential.clone();
-            let woken = tokio::select! {
-                biased;
-                answer = answer(self.fetch.as_mut()) => Woken::Answer(answer),
-                () = credential.mailbox.filled() => Woken::Mail,
-                () = time::sleep_until(deadline) => Woken::Deadline,
-                () = time::sleep_until(next_look) => Woken::Look,
-            };
-            match woken {
-                Woken::Answer(answer) => self.answered(answer).await,
-                Woken::Mail => {
-                    for event in credential.mailbox.take() {
-                        self.tell(event).await;
-                    }
-                }
-                Woken::Deadline => self.tell(Event::Timer).await,
-                Woken::Look => {
-                    next_look = clock::now() + self.supply.look_every();
-                    let seen = look(self.supply.source()).await;
-                    // What cannot be read now was not changed: it will be looked at again.
-                    if seen.is_some() && seen != self.asked_with {
-                        self.asked_with = seen;
-                        self.tell(Event::SecretChanged).await;
-                    }
-                    if self.fetch.is_none()
-                        && let Some(issued) =
-                            self.supply.offered(self.credential.current().as_deref(), Now::read()).await
-                    {
-                        self.tell(Event::Offered(issued.into())).await;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Has the last client of the credential gone, and everything under way come to its end?
-    fn is_over(&self) -> bool {
-        self.fetch.is_none() && self.journal.as_ref().is_some_and(|journal| journal.retire(&self.credential))
-    }
-
-    async fn answered(&mut self, answer: Result<Issued, SourceError>) {
-        let Some(Fetching { ticket, .. }) = self.fetch.take() else { return };
-        let event = match answer {
-            Ok(issued) => Event::Fetched { ticket, fetched: issued.into() },
-            Err(error) => Event::Failed { ticket, failure: error.into() },
-        };
-        self.tell(event).await;
-        self.supply.settled().await;
-    }
-
-    async fn tell(&mut self, event: Event) {
-        let mut actions = Vec::new();
-        let now = Now::read();
-        self.keeper.on_event(event, now, &mut actions);
-        for action in actions {
-            match action {
-                Action::Fetch { ticket, .. } => self.start(ticket, now),
-                Action::Publish(token) => {
-                    // What cannot be asked for twice is durable before it is used.
-                    if let (Some(journal), Some(old)) = (&self.journal, self.credential.current()) {
-                        journal.superseded(&self.credential, &old, &token, now).await;
-                    }
-                    self.observer.current(token.issued.wall, token.expires_wall);
-                    self.credential.publish(token);
-                }
-                Action::Hopeless => self.credential.tell_all(News::Hopeless),
-                Action::Report(report) => self.report(&report),
-            }
-        }
-        let old = self.credential.status();
-        self.credential.status.store(Arc::new(Status {
-            next_fetch: self.keeper.next_fetch(),
-            fetching: self.fetch.is_some(),
-            ..Status::clone(&old)
-        }));
-    }
-
-    fn start(&mut self, ticket: u64, now: Now) {
-        let supply = self.supply.clone();
-        let client = self.credential.values.load_full();
-        let asking = Asking { current: self.credential.current(), client, refresh_token: None };
-        let deadline = now.mono + self.timeout;
-        let answer = Box::pin(async move { supply.fetch(asking, now, deadline).await });
-        self.fetch = Some(Fetching { ticket, answer });
-    }
-
-    fn report(&mut self, report: &Report) {
-        let (route, credential) = (self.credential.route(), self.credential.name());
-        let mut status = Status::clone(&self.credential.status());
-        match report {
-            Report::Refreshed { generation, trigger, took, expires_in, next_refresh_in } => {
-                tracing::info!(
-                    route,
-                    credential,
-                    %generation,
-                    trigger = trigger.as_str(),
-                    took = short(*took),
-                    expires_in = expires_in.map(short),
-                    next_refresh_in = next_refresh_in.map(short),
-                    "token refreshed"
-                );
-                self.observer.refreshed(*trigger, Outcome::Ok, *took);
-                status.refreshes += 1;
-                status.last_error = None;
-            }
-            Report::TakenOver { generation, expires_in, next_refresh_in } => {
-                let (expires_in, next_refresh_in) = (expires_in.map(short), next_refresh_in.map(short));
-                tracing::info!(route, credential, %generation, expires_in, next_refresh_in, "token taken over");
-                status.last_error = None;
-            }
-            Report::Unchanged { trigger } => {
-                let trigger = trigger.as_str();
-                tracing::debug!(route, credential, trigger, "the source still has the current token");
-                status.last_error = None;
-            }
-            Report::Failed { trigger, terminal, reason, took, retry_in, still_valid_for } => {
-                let (trigger_name, retry_in) = (trigger.as_str(), short(*retry_in));
-                let still_valid_for = still_valid_for.map(short);
-                if *terminal {
-                    tracing::error!(route, credential, trigger = trigger_name, error = %reason,
-                        retry_in, still_valid_for, terminal, "token refresh failed");
-                } else {
-                    tracing::warn!(route, credential, trigger = trigger_name, error = %reason,
-                        retry_in, still_valid_for, "token refresh failed");
-                }
-                let outcome = if *terminal { Outcome::Rejected } else { Outcome::Failed };
-                self.observer.refreshed(*trigger, outcome, *took);
-                status.failures += 1;
-                status.last_error = Some(reason.clone());
-            }
-        }
-        self.credential.status.store(Arc::new(status));
-    }
-}
-
-/// A duration as people read it: nobody needs its nanoseconds.
-fn short(duration: Duration) -> DebugValue<Duration> {
-    tracing::field::debug(Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
-}
-
-/// What the source would be asked with now.
-async fn look(source: &Source) -> Option<[u8; 32]> {
-    source.asked_with().await.map(|secret| name::hashed(&[&secret]))
-}
-
-/// The answer to the fetch under way; never, where there is none.
-async fn answer(fetch: Option<&mut Fetching>) -> Result<Issued, SourceError> {
-    match fetch {
-        Some(fetching) => fetching.answer.as_mut().await,
-        None => std::future::pending().await,
     }
 }
 

@@ -49,7 +49,7 @@ async fn kills_around_rotations_cost_no_chain_whose_answer_had_come() {
         sidecar = next;
         assert!(!log.contains("panicked"), "{log}");
         taken_over += usize::from(log.contains("token taken over"));
-        let last = front.passed().into_iter().filter(|passed| passed.asked <= killed).next_back();
+        let last = front.passed().into_iter().rfind(|passed| passed.asked <= killed);
         let near = last.filter(|passed| passed.delivered.is_none_or(|at| at + WRITTEN > killed));
         if let Some(passed) = near {
             around += 1;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    clock,
     config::{SourceConfig, StateConfig},
     credential::keeper::{Outcome, Trigger},
 };

@@ -35,7 +35,7 @@ impl Keeper {
         let left = valid.map(|token| token.remaining(now));
         // A token that the service does not take leaves as little time as none.
         let usable = valid.filter(|token| !self.rejected.has(token.expose()));
-        let usable_for = usable.and_then(|token| token.remaining(now));
+        let (is_usable, usable_for) = (usable.is_some(), usable.and_then(|token| token.remaining(now)));
         let again = self.asks_again(failure.kind, now.mono);
         let terminal = match failure.kind {
             FailureKind::Terminal => true,
@@ -51,6 +51,7 @@ impl Keeper {
             wait = wait.max(wait::asked(asked, &mut self.rng));
         }
         let wait = self.sooner(wait);
+        self.patient = is_usable && !terminal && again.is_none() && failure.retry_after.is_none();
         self.phase = Phase::Waiting { trigger, until: now.mono + wait };
         self.refused = terminal;
         out.push(Action::Report(Report::Failed {
@@ -97,6 +98,19 @@ impl Keeper {
     fn is_patient(&mut self, now: Instant) -> bool {
         let since = *self.elsewhere.get_or_insert(now);
         now.saturating_duration_since(since) < ELSEWHERE_FOR
+    }
+
+    /// When a wait is over. One that was long because the current token lived on is cut short when that will not do
+    /// any more: it was rejected, or the wall clock says that it has ended.
+    pub(super) fn hurried(&mut self, trigger: Trigger, until: Instant, now: Now) -> Instant {
+        let usable = |token: &Token| !token.is_expired(now) && !self.rejected.has(token.expose());
+        if !self.patient || self.current.as_ref().is_some_and(usable) {
+            return until;
+        }
+        self.patient = false;
+        let until = until.min(now.mono + wait::backoff(self.failures, None, &mut self.rng));
+        self.phase = Phase::Waiting { trigger, until };
+        until
     }
 
     /// A secret that changed while the fetch was under way cuts the wait.

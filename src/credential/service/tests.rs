@@ -3,7 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::config::{AblyKeySource, Secret, SourceConfig};
+use crate::{
+    clock,
+    config::{AblyKeySource, Secret, SourceConfig},
+    credential::source::Source,
+};
 
 mod files;
 mod hostile;

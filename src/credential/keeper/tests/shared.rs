@@ -89,3 +89,26 @@ fn a_token_that_another_fetched_is_taken_over_and_not_counted_as_a_refresh() {
     rig.on(offer("d", Life::For(HOUR)));
     assert_eq!(rig.published(), None, "the service has rejected that one");
 }
+
+#[test]
+fn patience_ends_when_the_current_token_will_not_do_any_more() {
+    for rejected in [true, false] {
+        let mut rig = Rig::new(|policy| policy.check_every = HOUR * 24);
+        rig.give("a", Life::For(HOUR));
+        rig.until_deadline();
+        // A draw that is patient indeed.
+        while wait_after(&mut rig, FailureKind::Passing) < SECOND * 100 {
+            rig.until_deadline();
+        }
+        if rejected {
+            rig.demand(Some(1), Trigger::Expiry);
+        } else {
+            rig.now.wall += HOUR;
+            rig.on(Event::Timer);
+        }
+        let wait = rig.keeper.deadline().expect("a deadline").saturating_duration_since(rig.now.mono);
+        assert!(wait <= SECOND * 30, "rejected: {rejected}, {wait:?}");
+        rig.until_deadline();
+        assert_eq!(rig.fetches().len(), 1);
+    }
+}

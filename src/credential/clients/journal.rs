@@ -1,0 +1,90 @@
+//! What a client's credential writes down when it has a new token, and where it is found from then on.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering};
+use std::time::Duration;
+
+use super::{Clients, Common, Tenancy};
+use crate::{
+    clock::{self, Now},
+    credential::{history::TokenKey, service::Credential, store::Supersede, token::Token},
+};
+
+/// A new token that cannot be written down is tried to be for so many times, a second apart.
+const ATTEMPTS: u32 = 5;
+
+/// What a client's credential writes down, and where it is found.
+pub struct Journal {
+    pub(super) tenancy: Arc<Tenancy>,
+    pub(super) clients: Weak<Clients>,
+    pub(super) identity: Box<str>,
+    /// Of its current token, or of its identity.
+    pub(super) key: Mutex<TokenKey>,
+    /// Is it found by its token? Else by its identity alone, and nothing is to be written down.
+    pub(super) follows_tokens: bool,
+}
+
+impl Journal {
+    /// A token has taken the place of another: written down, and the credential is found by it.
+    pub(in crate::credential) async fn superseded(
+        &self,
+        credential: &Arc<Credential>,
+        old: &Token,
+        new: &Token,
+        now: Now,
+    ) {
+        let Some(clients) = self.clients.upgrade().filter(|_| self.follows_tokens) else { return };
+        if old.generation == new.generation {
+            return;
+        }
+        self.tenancy.proven.store(true, Ordering::Relaxed);
+        let Common { store, route, grace, revoke_for, .. } = &clients.common;
+        let new_key = store.key(route, &self.identity, new.expose());
+        let old_key = std::mem::replace(&mut *self.key(), new_key);
+        {
+            // By both keys, so that whoever comes now finds it, whichever standing is read.
+            let mut live = clients.live();
+            if let Some(tenant) = live.tenants.get(&old_key).cloned() {
+                live.tenants.entry(new_key).or_insert(tenant);
+            }
+        }
+        let change = || Supersede {
+            old: old_key,
+            old_text: old.expose(),
+            new: new_key,
+            new_text: new.expose(),
+            generation: new.generation,
+            expires_wall: new.expires_wall,
+            grace: *grace,
+            revoke_for: *revoke_for,
+            now,
+        };
+        for attempt in 1..=ATTEMPTS {
+            let Err(error) = store.supersede(change()).await else { break };
+            let (name, last) = (credential.name(), attempt == ATTEMPTS);
+            tracing::error!(route, credential = name, %error, last, "a new token could not be written down");
+            if !last {
+                tokio::time::sleep_until(clock::now() + Duration::from_secs(1)).await;
+            }
+        }
+        let (name, generation) = (credential.name(), old.generation);
+        tracing::info!(route, credential = name, %generation, served_for = ?grace, "token revoked");
+        if new_key != old_key {
+            clients.live().take_out(&old_key, credential);
+        }
+    }
+
+    /// Ends the credential where nobody is on it any more; is that so?
+    pub(in crate::credential) fn retire(&self, credential: &Arc<Credential>) -> bool {
+        let Some(clients) = self.clients.upgrade() else { return true };
+        let mut live = clients.live();
+        let empty = self.tenancy.leases.load(Ordering::Acquire) == 0;
+        if empty {
+            live.take_out(&self.key(), credential);
+        }
+        empty
+    }
+
+    fn key(&self) -> MutexGuard<'_, TokenKey> {
+        self.key.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
