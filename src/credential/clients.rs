@@ -13,7 +13,7 @@
 //! 2. A token that was never seen is the service's to judge: nothing is remembered of it before a refresh.
 //! 3. A credential ends when the last session has left it and no answer is under way. What is to outlive it
 //!    is in the store.
-//! 4. A new token is durable before it is used.
+//! 4. A new token is durable before it is used; but it is not kept back until the one before it is of no use.
 
 use std::{
     collections::HashMap,
@@ -44,7 +44,7 @@ mod shared;
 
 pub use shared::SharedClient;
 
-/// A new token that cannot be written down is tried to be for so many times, a second apart.
+/// A new token that cannot be written down is tried to be for so many times at the most, a second apart.
 const ATTEMPTS: u32 = 5;
 
 /// What the clients of one route have in common.
@@ -289,6 +289,12 @@ fn restored(text: &Successor, generation: Generation, expires_wall: Option<Durat
     Begin::Adopt { issued: Issued::new(text.expose().to_owned(), life), generation }
 }
 
+/// How long a new token that cannot be written down is kept back at the most: a quarter of the time that the old one
+/// is still good for, by its own end and by the grace that a service has for it, which is about ours.
+fn kept_back(old: &Token, grace: Duration, now: Now) -> Duration {
+    old.remaining(now).map_or(grace, |left| left.min(grace)) / 4
+}
+
 impl Lease {
     /// A part in a credential that all clients of a route share.
     pub fn shared(credential: Arc<Credential>) -> Self {
@@ -371,13 +377,16 @@ impl Journal {
             revoke_for: *revoke_for,
             now,
         };
+        let until = now.mono + kept_back(old, *grace, now);
         for attempt in 1..=ATTEMPTS {
             let Err(error) = store.supersede(change()).await else { break };
-            let (name, last) = (credential.name(), attempt == ATTEMPTS);
+            let again = clock::now() + Duration::from_secs(1);
+            let (name, last) = (credential.name(), attempt == ATTEMPTS || again > until);
             tracing::error!(route, credential = name, %error, last, "a new token could not be written down");
-            if !last {
-                tokio::time::sleep_until(clock::now() + Duration::from_secs(1)).await;
+            if last {
+                break;
             }
+            tokio::time::sleep_until(again).await;
         }
         let (name, generation) = (credential.name(), old.generation);
         tracing::info!(route, credential = name, %generation, served_for = ?grace, "token revoked");
