@@ -13,7 +13,7 @@
 //! 2. A token that was never seen is the service's to judge: nothing is remembered of it before a refresh.
 //! 3. A credential ends when the last session has left it and no answer is under way. What is to outlive it
 //!    is in the store.
-//! 4. A new token is durable before it is used.
+//! 4. A new token is durable before it is used; but it is not kept back until the one before it is of no use.
 
 use std::{
     collections::HashMap,

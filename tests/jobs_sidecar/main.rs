@@ -25,7 +25,10 @@ mod killed;
 mod long;
 mod others;
 mod overlap;
+mod replicas;
 #[path = "../sidecar/mod.rs"]
 mod sidecar;
 mod stage;
+#[path = "../support/mod.rs"]
+mod support;
 mod swaps;

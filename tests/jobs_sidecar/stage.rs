@@ -25,8 +25,13 @@ pub struct Stage {
 }
 
 /// What a stage is made with.
+#[derive(Clone)]
 pub struct Plan {
     pub options: Options,
+    /// What is left of a token that is renewed; `None`: a part of the service's window.
+    pub margin: Option<Duration>,
+    /// Where tokens are renewed, where that is not the service's own port.
+    pub renewed_at: Option<u16>,
     /// How long the sidecar takes a superseded token; the service has a grace of its own.
     pub grace: Duration,
     /// Keys of `[route.session]`.
@@ -40,16 +45,26 @@ pub struct Plan {
 impl Default for Plan {
     fn default() -> Self {
         let options = Options { lifetime: LIFETIME, ..Options::default() };
-        Self { options, grace: options.grace, session: "", before: String::new(), more: "" }
+        let (margin, renewed_at) = (None, None);
+        Self {
+            options,
+            margin,
+            renewed_at,
+            grace: options.grace,
+            session: "",
+            before: String::new(),
+            more: "",
+        }
     }
 }
 
 impl Plan {
-    fn configuration(&self, port: u16) -> String {
-        let Self { options, grace, session, before, more } = self;
+    pub fn configuration(&self, port: u16) -> String {
+        let Self { options, margin, renewed_at, grace, session, before, more } = self;
         // The service renews nothing that has more left than its window. It began to count a moment later than the
         // sidecar, which reckons from its request: a part of the window is for that.
-        let margin = (options.window * 4 / 5).as_millis();
+        let margin = margin.unwrap_or(options.window * 4 / 5).as_millis();
+        let renewed_at = renewed_at.unwrap_or(port);
         let (lifetime, grace) = (options.lifetime.as_millis(), grace.as_millis());
         format!(
             r#"{before}
@@ -59,7 +74,7 @@ impl Plan {
             dialect = "handshake"
             [route.token]
             source = "http"
-            url = "http://127.0.0.1:{port}/token/refresh"
+            url = "http://127.0.0.1:{renewed_at}/token/refresh"
             json = {{ jobId = "{{query.jobId}}", oldToken = "{{token}}" }}
             share = "client"
             lifetime = "{lifetime}ms"

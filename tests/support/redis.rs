@@ -10,7 +10,7 @@
 use std::{
     io::ErrorKind,
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -18,7 +18,7 @@ use redis::{Connection, FromRedisValue};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy_bidirectional},
     net::{TcpListener, TcpStream},
     sync::watch,
 };
@@ -152,6 +152,43 @@ fn spawn(port: u16, arguments: &[String], directory: &TempDir) -> Child {
             panic!("redis-server is not installed; tests/all installs it")
         }
         other => other.unwrap(),
+    }
+}
+
+/// The commands that a Redis carries out, those of scripts among them, in their order.
+pub struct Monitor {
+    lines: Arc<Mutex<Vec<String>>>,
+    stop: CancellationToken,
+}
+
+impl Monitor {
+    /// From now on, until it is dropped.
+    pub async fn of(server: &RedisServer) -> Self {
+        let mut tcp = BufReader::new(TcpStream::connect(("127.0.0.1", server.port)).await.unwrap());
+        tcp.write_all(b"MONITOR\r\n").await.unwrap();
+        let mut line = String::new();
+        tcp.read_line(&mut line).await.unwrap();
+        assert_eq!(line, "+OK\r\n");
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&lines);
+        let stop = CancellationToken::new();
+        TaskTracker::new().spawn(stop.clone().run_until_cancelled_owned(async move {
+            let mut read = tcp.lines();
+            while let Ok(Some(line)) = read.next_line().await {
+                seen.lock().unwrap().push(line);
+            }
+        }));
+        Self { lines, stop }
+    }
+
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     credential::{history::TokenKey, service::Credential, store::Supersede, token::Token},
 };
 
-/// A new token that cannot be written down is tried to be for so many times, a second apart.
+/// A new token that cannot be written down is tried to be for so many times at the most, a second apart.
 const ATTEMPTS: u32 = 5;
 
 /// What a client's credential writes down, and where it is found.
@@ -58,13 +58,16 @@ impl Journal {
             revoke_for: *revoke_for,
             now,
         };
+        let until = now.mono + kept_back(old, *grace, now);
         for attempt in 1..=ATTEMPTS {
             let Err(error) = store.supersede(change()).await else { break };
-            let (name, last) = (credential.name(), attempt == ATTEMPTS);
+            let again = clock::now() + Duration::from_secs(1);
+            let (name, last) = (credential.name(), attempt == ATTEMPTS || again > until);
             tracing::error!(route, credential = name, %error, last, "a new token could not be written down");
-            if !last {
-                tokio::time::sleep_until(clock::now() + Duration::from_secs(1)).await;
+            if last {
+                break;
             }
+            tokio::time::sleep_until(again).await;
         }
         let (name, generation) = (credential.name(), old.generation);
         tracing::info!(route, credential = name, %generation, served_for = ?grace, "token revoked");
@@ -87,4 +90,10 @@ impl Journal {
     fn key(&self) -> MutexGuard<'_, TokenKey> {
         self.key.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How long a new token that cannot be written down is kept back at the most: a quarter of the time that the old one
+/// is still good for, by its own end and by the grace that a service has for it, which is about ours.
+pub(super) fn kept_back(old: &Token, grace: Duration, now: Now) -> Duration {
+    old.remaining(now).map_or(grace, |left| left.min(grace)) / 4
 }

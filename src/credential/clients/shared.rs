@@ -3,10 +3,14 @@
 //! The result needs no place of its own: it stands in the history, as the successor of the token that all of them
 //! have, sealed with that token. So whoever is to refresh looks there first, and holds the lease until its own result
 //! stands there.
+//!
+//! A live client counts more than that one asks alone: where the store is away, or where another has the lease until
+//! the token is about to end, each asks for itself.
 
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use super::restored;
@@ -21,6 +25,12 @@ use crate::{
         token::Token,
     },
 };
+
+/// A token that ends sooner is renewed whoever has the lease: a little longer than the longest wait until it is looked
+/// again what came of that.
+const LAST_MOMENT: Duration = Duration::from_millis(1500);
+/// Of a short-lived token's life, the part that is its last moment.
+const LAST_PART: u32 = 6;
 
 /// One client's.
 pub struct SharedClient {
@@ -50,10 +60,15 @@ impl SharedClient {
         let lease = match self.store.lease(&lineage).await {
             Ok(Leased::Ours(lease)) => lease,
             Ok(Leased::Theirs { .. }) => {
-                let found = self.successor(&current, now).await.ok().flatten();
-                return found.ok_or_else(elsewhere);
+                if let Some(found) = self.successor(&current, now).await.ok().flatten() {
+                    return Ok(found);
+                }
+                if !is_about_to_end(&current, now) {
+                    return Err(elsewhere());
+                }
+                tracing::warn!("asking beside another sidecar: the token is about to end");
+                return self.source.fetch(&asking, now, deadline).await;
             }
-            // A live client counts more than that nobody else asks.
             Err(error) => {
                 tracing::warn!(%error, "asking without the others: the store cannot be reached");
                 return self.source.fetch(&asking, now, deadline).await;
@@ -102,8 +117,41 @@ impl SharedClient {
     }
 }
 
+/// Is there no time left to wait for another?
+fn is_about_to_end(current: &Token, now: Now) -> bool {
+    let (Some(ends), Some(left)) = (current.expires, current.remaining(now)) else { return false };
+    let life = ends.saturating_duration_since(current.issued.mono);
+    left <= LAST_MOMENT.min(life / LAST_PART)
+}
+
 impl fmt::Debug for SharedClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SharedClient({})", self.scope)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credential::token::Generation;
+
+    #[tokio::test(start_paused = true)]
+    async fn another_is_waited_for_until_the_token_is_about_to_end() {
+        let then = Now::read();
+        let after = |millis| {
+            let passed = Duration::from_millis(millis);
+            Now { mono: then.mono + passed, wall: then.wall + passed }
+        };
+        let token = |life| Token::new("t", Generation(1), then, life);
+        for (life, waits, asks) in [(7_200_000, 7_198_499, 7_198_500), (3000, 2499, 2500)] {
+            let token = token(Some(Duration::from_millis(life)));
+            assert!(!is_about_to_end(&token, after(waits)), "{life}");
+            for moment in [asks, life, life + 1000] {
+                assert!(is_about_to_end(&token, after(moment)), "{life} {moment}");
+            }
+            let stepped = Now { wall: after(asks).wall, ..then };
+            assert!(is_about_to_end(&token, stepped), "by the wall clock");
+        }
+        assert!(!is_about_to_end(&token(None), after(7_200_000)), "nobody told when it ends");
     }
 }

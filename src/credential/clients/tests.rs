@@ -1,6 +1,6 @@
 //! Clients over a source that needs no network, in paused time: the next token is what the test puts there.
 
-use super::*;
+use super::{journal::kept_back, *};
 use crate::{
     clock,
     config::{SourceConfig, StateConfig},
@@ -209,4 +209,19 @@ async fn clients_that_come_and_go_while_a_token_changes_are_on_one_credential() 
         shown = newer.expose().into();
     }
     rig.stop.cancel();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_token_is_not_kept_back_until_the_old_one_is_of_no_use() {
+    let (now, grace) = (Now::read(), 5 * MINUTE);
+    let old = |life| Token::new("T0", Generation(1), now, life);
+    for (life, grace, longest) in [
+        (Some(60 * MINUTE), grace, grace / 4),
+        (None, grace, grace / 4),
+        (Some(Duration::from_secs(4)), grace, Duration::from_secs(1)),
+        (Some(60 * MINUTE), Duration::ZERO, Duration::ZERO),
+        (Some(Duration::ZERO), grace, Duration::ZERO),
+    ] {
+        assert_eq!(kept_back(&old(life), grace, now), longest, "{life:?} {grace:?}");
+    }
 }
