@@ -320,47 +320,8 @@ impl Driver {
         true
     }
 
-    /// Writes what is owed; a leg that cannot be written to has ended.
-    ///
-    /// A leg that took something may have made room: the other one, which was not read for the lack of
-    /// it, is to be looked at again, for nobody else will wake the session for it.
-    fn write(&mut self, cx: &mut Context<'_>, actions: &mut Vec<Action>, now: Instant) -> bool {
-        let mut moved = false;
-        if !self.dropped {
-            let owed = self.client.owed();
-            if let Poll::Ready(Err(_)) = self.client.poll_flush(cx, now) {
-                self.client_gone(actions, now);
-                moved = true;
-            }
-            moved |= self.client.owed() < owed;
-        }
-        if let Some(upstream) = &mut self.upstream {
-            let owed = upstream.owed();
-            if let Poll::Ready(Err(_)) = upstream.poll_flush(cx, now) {
-                let epoch = self.session.epoch();
-                self.upstream = None;
-                self.event(Event::UpstreamClosed(epoch, None, "it cannot be written to"), now, actions);
-                moved = true;
-            } else {
-                moved |= upstream.owed() < owed;
-            }
-        }
-        if let Some(next) = &mut self.next
-            && let Poll::Ready(Err(_)) = next.poll_flush(cx, now)
-        {
-            let epoch = self.epoch(Leg::Next);
-            self.next = None;
-            self.event(Event::UpstreamClosed(epoch, None, "it cannot be written to"), now, actions);
-            moved = true;
-        }
-        // A leg that takes nothing has a deadline of its own from now on.
-        self.rearm |= self.client.blocked.is_some() && !self.dropped
-            || self.upstream.as_ref().is_some_and(|up| up.blocked.is_some());
-        moved | self.part(cx, now)
-    }
-
     /// Gives the upstream of a session that is over what it is owed, and lets it go.
-    fn part(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    pub(super) fn part(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let Some(parting) = &mut self.parting else { return false };
         let (upstream, until) = &mut **parting;
         let done = upstream.poll_flush(cx, now).is_ready();

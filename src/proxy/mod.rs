@@ -8,7 +8,11 @@
 //!           │      └──► upstream         the service is dialled before the client is answered
 //!           │  parking ◄─► driver        or was kept for a client that went away
 //!           ▼
-//!               driver ─► pump           bytes become messages, messages become bytes
+//!               driver
+//!                  │  ├─► reading        a leg is read, while the other has room
+//!                  │  ├─► pump           bytes become messages, messages become bytes
+//!                  │  │     ├─► control  Ping, Pong and Close
+//!                  │  │     └─► writing  runs at once, the rest in each round
 //!                  │  ├─► perform        actions become IO
 //!                  │  └─► watch          deadlines of the core and of the legs
 //!                  ▼
@@ -22,6 +26,7 @@ mod admission;
 mod answer;
 mod body;
 mod census;
+mod control;
 mod driver;
 mod gate;
 mod goodbye;
@@ -32,12 +37,14 @@ mod pace;
 mod parking;
 mod perform;
 mod pump;
+mod reading;
 mod report;
 mod route;
 mod sessions;
 mod upgrade;
 mod upstream;
 mod watch;
+mod writing;
 
 pub use listener::{Proxy, serve};
 pub use route::{RouteContext, Tokens};

@@ -5,138 +5,39 @@
 //!                                  └─ partial, until the rest comes
 //! ```
 //!
-//! A run is a stretch of the buffer that goes on unchanged. It is broken by what does not pass (a control
-//! frame, a swallowed or rewritten message) and by what is put between; most reads are one run.
+//! Rules:
+//! 1. Where nobody looks inside, frames pass in whatever pieces they come (`stream`).
+//! 2. Where the dialect looks inside, messages are shown whole (`inspect`), save those that the core lets
+//!    pass unseen. What goes on unchanged goes as the bytes it came in.
+//! 3. What came from a connection that no longer counts goes nowhere; after the end only the client's Close
+//!    is looked for.
 
-use std::task::{Context, Poll};
+use std::task::Context;
 
 use super::{
-    driver::{Driver, Polled, Scratch},
+    control::unmasked,
+    driver::{Driver, Scratch},
     leg::Leg,
-    perform::FENCE,
+    writing::Run,
 };
 use crate::{
     clock::Instant,
     net::link::SOFT_LIMIT,
     session::{Action, Event},
-    wire::{Close, Kind, Message, Opcode, Step, Violation, apply_mask},
+    wire::{Kind, Message, Opcode, Step, apply_mask},
 };
 
 /// What one buffer came to.
-struct Done {
+pub(super) struct Done {
     /// Bytes used up.
-    used: usize,
+    pub(super) used: usize,
     /// Nobody wants the rest for now.
-    paused: bool,
+    pub(super) paused: bool,
 }
 
 impl Driver {
-    /// Reads one leg once, where it may be read, and uses up what came.
-    pub(super) fn poll_side(
-        &mut self,
-        cx: &mut Context<'_>,
-        leg: Leg,
-        scratch: &mut Scratch,
-        now: Instant,
-    ) -> Polled {
-        if !self.may_read(leg, &mut scratch.actions, now) {
-            return Polled::Blocked;
-        }
-        let Some(link) = self.link(leg) else { return Polled::Idle };
-        if link.paused {
-            link.paused = false;
-            let bytes = std::mem::take(&mut link.partial);
-            let done = self.consume(cx, leg, &bytes, scratch, now);
-            self.keep(leg, bytes, &done);
-            // Where the rest is only a part of a frame, the socket is to be asked for what follows.
-            return if done.used > 0 || !done.paused { Polled::Moved } else { Polled::Blocked };
-        }
-        let mut read = std::mem::take(&mut scratch.read);
-        let polled = match link.poll_read(cx, &mut read) {
-            Poll::Pending => Polled::Idle,
-            Poll::Ready(Ok(n)) if n > 0 => {
-                self.took(cx, leg, &read[..n], scratch, now);
-                Polled::Moved
-            }
-            Poll::Ready(_) => {
-                self.ended(leg, &mut scratch.actions, now);
-                Polled::Moved
-            }
-        };
-        scratch.read = read;
-        polled
-    }
-
-    /// Back-pressure: a leg is read while the other takes what it sends.
-    fn may_read(&mut self, leg: Leg, actions: &mut Vec<Action>, now: Instant) -> bool {
-        if self.finished.is_some() {
-            return leg == Leg::Client && !self.dropped;
-        }
-        match leg {
-            Leg::Client if self.dropped => false,
-            Leg::Next => self.session.wants_next(),
-            Leg::Upstream if self.dropped => {
-                let may = self.session.wants_upstream();
-                if let (false, Some(upstream)) = (may, &mut self.upstream) {
-                    // Nothing can be heard of a side that is not read.
-                    upstream.heard = now;
-                }
-                may
-            }
-            Leg::Client => {
-                let room = match &self.upstream {
-                    Some(upstream) => upstream.owed() < SOFT_LIMIT,
-                    None => !self.session.streams(),
-                };
-                room && self.session.wants_client() && !self.client.close_received
-            }
-            Leg::Upstream => {
-                let owed = self.client.owed();
-                let hard = self.route.route.session.queue + SOFT_LIMIT;
-                let may = owed < SOFT_LIMIT || (self.session.awaits_answer() && owed < hard);
-                if !may {
-                    if self.session.awaits_answer() {
-                        self.event(Event::ClientStalled, now, actions);
-                    } else if let Some(upstream) = &mut self.upstream {
-                        // Nothing can be heard of a leg that is not read.
-                        upstream.heard = now;
-                    }
-                }
-                may
-            }
-        }
-    }
-
-    fn took(&mut self, cx: &mut Context<'_>, leg: Leg, bytes: &[u8], scratch: &mut Scratch, now: Instant) {
-        let Some(link) = self.link(leg) else { return };
-        link.heard = now;
-        self.report.bytes(leg.direction(), bytes.len());
-        let Some(link) = self.link(leg) else { return };
-        if link.partial.is_empty() {
-            let done = self.consume(cx, leg, bytes, scratch, now);
-            if done.used < bytes.len() {
-                self.keep(leg, bytes[done.used..].to_vec(), &Done { used: 0, ..done });
-            }
-        } else {
-            let mut all = std::mem::take(&mut link.partial);
-            all.extend_from_slice(bytes);
-            let done = self.consume(cx, leg, &all, scratch, now);
-            self.keep(leg, all, &done);
-        }
-    }
-
-    /// What was not used up stays with its leg.
-    fn keep(&mut self, leg: Leg, mut bytes: Vec<u8>, done: &Done) {
-        let Some(link) = self.link(leg) else { return };
-        if done.used == bytes.len() {
-            return;
-        }
-        bytes.drain(..done.used);
-        link.partial = bytes;
-        link.paused = done.paused;
-    }
-
-    fn consume(
+    /// Uses up what can be of what a leg said.
+    pub(super) fn consume(
         &mut self,
         cx: &mut Context<'_>,
         leg: Leg,
@@ -159,15 +60,6 @@ impl Driver {
         done
     }
 
-    /// Sends a run; what cannot be written will be noticed when the leg is flushed.
-    fn send(&mut self, cx: &mut Context<'_>, leg: Leg, run: &[u8]) {
-        if let Some(target) = self.other(leg)
-            && target.send_raw(cx, run).is_err()
-        {
-            target.queue_raw(run);
-        }
-    }
-
     /// Nobody looks inside: frames pass in whatever pieces they come.
     fn stream(
         &mut self,
@@ -177,7 +69,7 @@ impl Driver {
         actions: &mut Vec<Action>,
         now: Instant,
     ) -> Done {
-        let mut run = Run { bytes, from: 0, at: 0 };
+        let mut run = Run::new(bytes);
         let mut messages = 0;
         while run.at < bytes.len() && self.finished.is_none() {
             let Some(link) = self.link(leg) else { break };
@@ -208,17 +100,6 @@ impl Driver {
         Done { used, paused: false }
     }
 
-    /// Control frames that waited for the end of a frame go before the next one begins.
-    fn between_frames(&mut self, cx: &mut Context<'_>, leg: Leg, run: &mut Run<'_>) {
-        let inside = self.link(leg).is_some_and(|link| link.inbound.mid_frame());
-        if !inside && self.other(leg).is_some_and(|target| target.has_waiting()) {
-            run.flush(self, cx, leg);
-            if let Some(target) = self.other(leg) {
-                target.frame_ended();
-            }
-        }
-    }
-
     /// The dialect looks inside: messages are shown whole.
     fn inspect(
         &mut self,
@@ -228,7 +109,7 @@ impl Driver {
         scratch: &mut Scratch,
         now: Instant,
     ) -> Done {
-        let mut run = Run { bytes, from: 0, at: 0 };
+        let mut run = Run::new(bytes);
         let epoch = self.epoch(leg);
         let mut messages = 0;
         while run.at < bytes.len() && self.finished.is_none() {
@@ -343,71 +224,6 @@ impl Driver {
         self.session.on_event(event, now, actions);
     }
 
-    /// Ping and Pong are a leg's own business; a Close is the core's.
-    fn control(&mut self, leg: Leg, opcode: Opcode, body: &[u8], actions: &mut Vec<Action>, now: Instant) {
-        let inside = self.other(leg).is_some_and(|other| other.inbound.mid_frame());
-        let epoch = self.epoch(leg);
-        let (link, random) = match leg {
-            Leg::Client => (Some(&mut self.client), &mut self.random),
-            Leg::Upstream => (self.upstream.as_mut(), &mut self.random),
-            Leg::Next => (self.next.as_deref_mut(), &mut self.random),
-        };
-        let Some(link) = link else { return };
-        match opcode {
-            Opcode::Ping => link.control(Opcode::Pong, body, inside, random),
-            Opcode::Close => match Close::parse(body) {
-                Ok(close) => {
-                    link.close_received = true;
-                    let event = match leg {
-                        Leg::Client => Event::ClientClosed(Some(close)),
-                        Leg::Upstream | Leg::Next => {
-                            link.close(&close, inside, random);
-                            Event::UpstreamClosed(epoch, Some(close), "the service closed it")
-                        }
-                    };
-                    self.event(event, now, actions);
-                }
-                Err(violation) => self.broke(leg, violation, actions, now),
-            },
-            Opcode::Pong if leg == Leg::Upstream && body == FENCE => {
-                self.event(Event::Fenced(epoch), now, actions);
-            }
-            Opcode::Pong if leg == Leg::Upstream => self.report.ponged(),
-            Opcode::Pong | Opcode::Continuation | Opcode::Text | Opcode::Binary => {}
-        }
-    }
-
-    /// What a peer sends behind its Close is for nobody (RFC 6455 §5.5.1).
-    fn nothing_behind_a_close(&mut self, leg: Leg, run: &mut Run<'_>) {
-        if self.link(leg).is_some_and(|link| link.close_received) {
-            run.skip(run.rest().len());
-        }
-    }
-
-    fn broke(&mut self, leg: Leg, violation: Violation, actions: &mut Vec<Action>, now: Instant) {
-        self.deaf |= leg == Leg::Client;
-        let event = match leg {
-            Leg::Client => Event::ClientBroke(violation),
-            Leg::Upstream | Leg::Next => Event::UpstreamBroke(self.epoch(leg), violation),
-        };
-        self.event(event, now, actions);
-    }
-
-    /// A leg's stream has ended.
-    fn ended(&mut self, leg: Leg, actions: &mut Vec<Action>, now: Instant) {
-        match leg {
-            Leg::Client => self.client_gone(actions, now),
-            Leg::Upstream | Leg::Next => {
-                let epoch = self.epoch(leg);
-                match leg {
-                    Leg::Next => self.next = None,
-                    Leg::Client | Leg::Upstream => self.upstream = None,
-                }
-                self.event(Event::UpstreamClosed(epoch, None, "its connection ended"), now, actions);
-            }
-        }
-    }
-
     /// Is there anybody for what a leg says next?
     fn wants(&self, leg: Leg) -> bool {
         match leg {
@@ -437,43 +253,4 @@ impl Driver {
         }
         Done { used: if self.deaf { bytes.len() } else { at }, paused: false }
     }
-}
-
-/// A stretch of a buffer that goes on as it is: `from..at`, and what is left behind it.
-struct Run<'a> {
-    bytes: &'a [u8],
-    from: usize,
-    at: usize,
-}
-
-impl<'a> Run<'a> {
-    fn rest(&self) -> &'a [u8] {
-        &self.bytes[self.at..]
-    }
-
-    /// The next bytes join the run.
-    fn pass(&mut self, total: usize) {
-        self.at += total;
-    }
-
-    /// The next bytes do not go on; the run before them has been flushed.
-    fn skip(&mut self, total: usize) {
-        self.at += total;
-        self.from = self.at;
-    }
-
-    fn flush(&mut self, driver: &mut Driver, cx: &mut Context<'_>, leg: Leg) {
-        if self.from < self.at {
-            driver.send(cx, leg, &self.bytes[self.from..self.at]);
-            self.from = self.at;
-        }
-    }
-}
-
-fn unmasked(body: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
-    let mut body = body.to_vec();
-    if let Some(mask) = mask {
-        apply_mask(&mut body, mask, 0);
-    }
-    body
 }
