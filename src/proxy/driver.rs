@@ -9,8 +9,11 @@
 //!         6 what is to be written          … until nothing moves
 //! ```
 //!
-//! It is a future by hand, not an async function: what it keeps between polls is what an idle session
-//! costs, and all of it can be seen in the struct.
+//! Rules:
+//! 1. It is a future by hand, not an async function: what it keeps between polls is what an idle session
+//!    costs, and all of it can be seen in the struct.
+//! 2. It decides nothing: what happened is said to the core, and what the core wants is performed.
+//! 3. One poll has an end, ROUNDS: other sessions have their turn, too.
 
 use std::{
     cell::RefCell,
@@ -18,30 +21,27 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
-use tokio::{sync::OwnedSemaphorePermit, time::Sleep};
+use tokio::time::Sleep;
 
 use super::{
+    dialling::{Dialling, Turns},
     leg::Leg,
+    opening::Access,
     parking::Spot,
     report::Report,
     route::RouteContext,
     sessions::{BACK, DRAIN, HOPELESS, Place, TOKEN},
-    upstream::{Opened, Refused},
 };
 use crate::{
-    clock::{self, Instant, Now},
-    credential::{Credential, Lease, Showing, Subscription, Token},
+    clock::{self, Instant},
     net::link::Link,
-    session::{Action, Cause, DialFailure, Epoch, Event, Session, Shown},
+    session::{Action, Cause, Event, Session, Shown},
 };
 
 /// Bytes read at once; one buffer for each thread, not for each session.
 const SCRATCH: usize = 64 * 1024;
-/// How long the client may take to answer the last Close.
-const LINGER: Duration = Duration::from_secs(5);
 /// Rounds of one poll: then other sessions have their turn.
 const ROUNDS: u32 = 64;
 
@@ -61,29 +61,6 @@ thread_local! {
     });
 }
 
-type DialFuture = Pin<Box<dyn Future<Output = Result<Opened, Refused>> + Send>>;
-type TurnFuture = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
-
-/// A dial that is under way.
-pub(super) struct Dialling {
-    pub(super) epoch: Epoch,
-    pub(super) shown: Option<Shown>,
-    pub(super) future: DialFuture,
-}
-
-/// A session's place among those that may exchange.
-pub(super) enum Turns {
-    None,
-    Waiting(TurnFuture),
-    Mine {
-        #[expect(dead_code, reason = "held for its Drop")]
-        permit: OwnedSemaphorePermit,
-        /// A client's own credential is not refreshed meanwhile.
-        #[expect(dead_code, reason = "held for its Drop")]
-        showing: Option<Showing>,
-    },
-}
-
 /// What looking at a leg came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Polled {
@@ -99,24 +76,6 @@ struct Round {
     upstream: Polled,
     next: Polled,
     client: Polled,
-}
-
-/// Whose token a session uses, and how it hears of a newer one.
-pub(super) struct Access {
-    pub(super) lease: Lease,
-    #[expect(dead_code, reason = "held for its Drop: where the credential is the client's own")]
-    pub(super) news: Option<Subscription>,
-}
-
-/// What a session begins with.
-pub(super) struct Beginning {
-    pub(super) client: Link,
-    pub(super) upstream: Link,
-    pub(super) shown: Option<Shown>,
-    pub(super) session: Session,
-    pub(super) access: Option<Access>,
-    /// Where the upstream is kept when the client goes away.
-    pub(super) spot: Option<Box<Spot>>,
 }
 
 /// One session and its sockets.
@@ -156,44 +115,6 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(begin: Beginning, route: Arc<RouteContext>, place: Place, now: Instant) -> Self {
-        let Beginning { client, upstream, shown, session, access, spot } = begin;
-        let random = fastrand::Rng::new();
-        let report = Report::new(Arc::clone(&route), now);
-        let mut driver = Self {
-            client,
-            upstream: Some(upstream),
-            next: None,
-            session,
-            dial: None,
-            turn: Turns::None,
-            route,
-            access,
-            spot,
-            place,
-            report,
-            random,
-            finished: None,
-            dropped: false,
-            wordless: false,
-            deaf: false,
-            stirred: true,
-            rearm: true,
-            parting: None,
-            code: None,
-            sleep: None,
-            armed: None,
-        };
-        driver.count_early(Leg::Client);
-        driver.count_early(Leg::Upstream);
-        let mut actions = Vec::new();
-        let epoch = driver.session.epoch();
-        driver.session.on_event(Event::Opened(epoch, shown), now, &mut actions);
-        driver.perform(&mut actions, now);
-        driver.note_expiry();
-        driver
-    }
-
     /// Gives an event to the core, and does what it wants.
     pub(super) fn event(&mut self, event: Event<'_>, now: Instant, actions: &mut Vec<Action>) {
         self.session.on_event(event, now, actions);
@@ -237,6 +158,7 @@ impl Driver {
         moved | self.stirred
     }
 
+    /// Tells the core what others said meanwhile.
     fn listen(&mut self, actions: &mut Vec<Action>, now: Instant) -> bool {
         let said = self.place.handle.heard();
         if said & TOKEN != 0
@@ -254,116 +176,6 @@ impl Driver {
             self.event(Event::Drain, now, actions);
         }
         said != 0
-    }
-
-    fn poll_dial(&mut self, cx: &mut Context<'_>, actions: &mut Vec<Action>, now: Instant) -> bool {
-        let Some(dial) = &mut self.dial else { return false };
-        let Poll::Ready(result) = dial.future.as_mut().poll(cx) else { return false };
-        let (epoch, shown) = (dial.epoch, dial.shown);
-        self.dial = None;
-        match result {
-            Ok(opened) => {
-                let leg = if self.session.next_epoch() == Some(epoch) {
-                    self.next = Some(Box::new(opened.link));
-                    Leg::Next
-                } else {
-                    self.upstream = Some(opened.link);
-                    Leg::Upstream
-                };
-                self.count_early(leg);
-                self.event(Event::Opened(epoch, shown), now, actions);
-                self.note_expiry();
-            }
-            Err(refused) => {
-                let failure = self.failure(&refused, shown);
-                self.event(Event::DialFailed(epoch, failure), now, actions);
-            }
-        }
-        true
-    }
-
-    /// What came with the end of a handshake has been read as well.
-    fn count_early(&mut self, leg: Leg) {
-        let early = self.link(leg).map_or(0, |link| link.partial.len());
-        self.report.bytes(leg.direction(), early);
-    }
-
-    /// The credential whose token the session uses.
-    pub(super) fn credential(&self) -> Option<&Arc<Credential>> {
-        self.access.as_ref().map(|access| access.lease.credential())
-    }
-
-    /// The token that is current at this moment.
-    pub(super) fn token(&self) -> Option<Arc<Token>> {
-        self.credential()?.current()
-    }
-
-    fn failure(&self, refused: &Refused, shown: Option<Shown>) -> DialFailure {
-        match (refused, shown) {
-            (Refused::Status(status, _), Some(shown)) if matches!(status.as_u16(), 401 | 403) => {
-                DialFailure::Token(shown.generation)
-            }
-            _ => DialFailure::Passing(refused.to_string()),
-        }
-    }
-
-    fn poll_turn(&mut self, cx: &mut Context<'_>, actions: &mut Vec<Action>, now: Instant) -> bool {
-        let Turns::Waiting(future) = &mut self.turn else { return false };
-        let Poll::Ready(permit) = future.as_mut().poll(cx) else { return false };
-        let own = self.access.as_ref().map(|access| &access.lease).filter(|lease| lease.is_own());
-        let showing = own.map(|lease| lease.credential().showing());
-        self.turn = permit.map_or(Turns::None, |permit| Turns::Mine { permit, showing });
-        match self.token().filter(|token| !token.is_expired(Now::read())) {
-            Some(token) => self.event(Event::Turn(&token), now, actions),
-            None => self.event(Event::NoTurn, now, actions),
-        }
-        true
-    }
-
-    /// Gives the upstream of a session that is over what it is owed, and lets it go.
-    pub(super) fn part(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let Some(parting) = &mut self.parting else { return false };
-        let (upstream, until) = &mut **parting;
-        let done = upstream.poll_flush(cx, now).is_ready();
-        if done || *until <= now {
-            let _ = upstream.poll_shutdown(cx);
-            self.parting = None;
-        }
-        done
-    }
-
-    /// The client's connection is over, without a Close.
-    pub(super) fn client_gone(&mut self, actions: &mut Vec<Action>, now: Instant) {
-        self.dropped = true;
-        self.event(Event::ClientClosed(None), now, actions);
-    }
-
-    /// The client that went away has come back, on another connection.
-    fn client_back(&mut self, actions: &mut Vec<Action>, now: Instant) {
-        let Some(link) = self.place.handle.take_returned() else { return };
-        self.client = *link;
-        if let Some(spot) = &mut self.spot {
-            spot.leave();
-        }
-        self.dropped = false;
-        self.deaf = false;
-        self.count_early(Leg::Client);
-        self.event(Event::ClientBack, now, actions);
-    }
-
-    /// Has everybody heard everything?
-    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.finished.is_none() || self.parting.is_some() {
-            return false;
-        }
-        if self.dropped || self.client.owed() > 0 {
-            return self.dropped;
-        }
-        if self.wordless {
-            // The socket is not closed under what the client has yet to read: it ends its side, or is late.
-            let _ = self.client.poll_shutdown(cx);
-        }
-        !self.wordless && self.client.close_sent && self.client.close_received
     }
 
     fn run(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<()> {
@@ -408,11 +220,6 @@ impl Future for Driver {
             over
         })
     }
-}
-
-/// The deadline for the client's last word.
-pub(super) fn linger(now: Instant) -> Instant {
-    now + LINGER
 }
 
 #[cfg(test)]

@@ -8,12 +8,16 @@
 //!           │      └──► upstream         the service is dialled before the client is answered
 //!           │  parking ◄─► driver        or was kept for a client that went away
 //!           ▼
+//!               opening                  what a session begins with
+//!                  ▼
 //!               driver
 //!                  │  ├─► reading        a leg is read, while the other has room
 //!                  │  ├─► pump           bytes become messages, messages become bytes
 //!                  │  │     ├─► control  Ping, Pong and Close
 //!                  │  │     └─► writing  runs at once, the rest in each round
 //!                  │  ├─► perform        actions become IO
+//!                  │  │     ├─► dialling an upstream, a turn to exchange
+//!                  │  │     └─► ending   legs are let go, with what they are owed
 //!                  │  └─► watch          deadlines of the core and of the legs
 //!                  ▼
 //!               sessions, census, report what is known of all of them
@@ -27,12 +31,15 @@ mod answer;
 mod body;
 mod census;
 mod control;
+mod dialling;
 mod driver;
+mod ending;
 mod gate;
 mod goodbye;
 mod http;
 mod leg;
 mod listener;
+mod opening;
 mod pace;
 mod parking;
 mod perform;

@@ -1,16 +1,18 @@
 //! What the core wants done, done.
+//!
+//! Rules:
+//! 1. Actions are carried out in their order; what the core then wants is done after the rest.
+//! 2. What takes its time is begun here, and looked at in the rounds that follow (`dialling`).
+//! 3. What a leg is owed when it is let go is the business of `ending`.
 
 use std::sync::{Arc, atomic::Ordering};
 
-use super::{
-    driver::{Dialling, Driver, Turns, linger},
-    upstream,
-};
+use super::{dialling::Turns, driver::Driver, ending::linger};
 use crate::{
     clock::{Instant, Now},
     credential,
-    session::{Action, Demand, DialFailure, Epoch, Event, Phase, Shown, Trigger},
-    wire::{Close, Opcode},
+    session::{Action, Demand, Trigger},
+    wire::Opcode,
 };
 
 /// What a Ping says whose Pong is waited for.
@@ -79,87 +81,6 @@ impl Driver {
                 self.note_expiry();
             }
             Action::Finished(cause) => self.finished = Some((cause, linger(now))),
-        }
-    }
-
-    /// Dials with the token that is current now.
-    fn dial(&mut self, epoch: Epoch, again: &mut Vec<Action>, now: Instant) {
-        let token = self.token().filter(|token| !token.is_expired(Now::read()));
-        if self.access.is_some() && token.is_none() {
-            self.session.on_event(Event::DialFailed(epoch, DialFailure::NoToken), now, again);
-            return;
-        }
-        let shown = token.as_deref().map(Shown::from);
-        match self.session.handshake(token.as_deref()) {
-            Ok(outgoing) => {
-                let route = Arc::clone(&self.route);
-                let deadline = now + route.route.session.hold;
-                let future =
-                    Box::pin(
-                        async move { upstream::open(&route.dialer, outgoing, route.limit, deadline).await },
-                    );
-                self.dial = Some(Box::new(Dialling { epoch, shown, future }));
-            }
-            Err(why) => {
-                self.session.on_event(Event::DialFailed(epoch, DialFailure::Passing(why)), now, again);
-            }
-        }
-    }
-
-    /// Lets go of every upstream, and of the dial.
-    fn hang_up(&mut self, now: Instant) {
-        self.hang_up_next();
-        self.dial = None;
-        self.let_go(now);
-    }
-
-    /// Lets go of the connection that was to replace the live one; it is told so, as well as it can be at once.
-    fn hang_up_next(&mut self) {
-        if let Some(mut next) = self.next.take() {
-            let now = self.client.heard;
-            next.close(&Close::new(1000, ""), false, &mut self.random);
-            let mut nobody = std::task::Context::from_waker(std::task::Waker::noop());
-            let _ = next.poll_flush(&mut nobody, now);
-            let _ = next.poll_shutdown(&mut nobody);
-        } else if self.upstream.is_some() {
-            // The dial under way was for it.
-            self.dial = None;
-        }
-    }
-
-    /// The next connection takes the place of the old one; a dial that is under way is for that place.
-    fn switch(&mut self, now: Instant) {
-        self.let_go(now);
-        self.upstream = self.next.take().map(|next| *next);
-    }
-
-    /// Lets go of the upstream: a Close on its way out is given one try, and the last words of a session
-    /// that is over a little longer. A client that vanished said no Close, and none is said in its name.
-    fn let_go(&mut self, now: Instant) {
-        let Some(mut upstream) = self.upstream.take() else { return };
-        if !self.client.inbound.mid_frame() && !self.dropped {
-            upstream.close(&Close::new(1000, ""), false, &mut self.random);
-        }
-        let mut nobody = std::task::Context::from_waker(std::task::Waker::noop());
-        let late = upstream.poll_flush(&mut nobody, now).is_pending();
-        if late && self.session.phase() == Phase::Closing {
-            self.parting = Some(Box::new((upstream, linger(now))));
-        } else {
-            let _ = upstream.poll_shutdown(&mut nobody);
-        }
-    }
-
-    /// The client went away: its connection is let go, with an answer to its Close, and its place is kept.
-    fn park(&mut self) {
-        let mut nobody = std::task::Context::from_waker(std::task::Waker::noop());
-        if self.client.close_received {
-            self.client.close(&Close::new(Close::GOING_AWAY, ""), false, &mut self.random);
-        }
-        let _ = self.client.poll_flush(&mut nobody, self.client.heard);
-        let _ = self.client.poll_shutdown(&mut nobody);
-        self.dropped = true;
-        if let Some(spot) = &mut self.spot {
-            spot.take(&self.place.handle);
         }
     }
 

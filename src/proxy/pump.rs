@@ -24,7 +24,7 @@ use crate::{
     clock::Instant,
     net::link::SOFT_LIMIT,
     session::{Action, Event},
-    wire::{Kind, Message, Opcode, Step, apply_mask},
+    wire::{Kind, Message, Step, apply_mask},
 };
 
 /// What one buffer came to.
@@ -231,26 +231,5 @@ impl Driver {
             Leg::Upstream => self.session.wants_upstream(),
             Leg::Next => self.session.wants_next(),
         }
-    }
-
-    /// The core is done: only the client's Close is still of interest.
-    ///
-    /// What cannot be read is let run out: a socket that is closed under a peer that still sends is reset,
-    /// and the peer may never read the Close that tells it why.
-    fn discard(&mut self, leg: Leg, bytes: &[u8]) -> Done {
-        let mut at = 0;
-        while !self.deaf {
-            let Some(link) = self.link(leg) else { break };
-            match link.inbound.next_part(&bytes[at..]) {
-                Ok(Step::Control { opcode, total, .. }) => {
-                    link.close_received |= opcode == Opcode::Close;
-                    at += total;
-                }
-                Ok(Step::Part { total, .. }) => at += total,
-                Ok(Step::More | Step::Single { .. } | Step::Fragment { .. }) => break,
-                Err(_) => self.deaf = true,
-            }
-        }
-        Done { used: if self.deaf { bytes.len() } else { at }, paused: false }
     }
 }
