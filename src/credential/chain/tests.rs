@@ -1,7 +1,11 @@
 //! Chains against a server that takes no refresh token twice: what it was asked with tells everything.
 //!
 //! Each of these bugs was planted, one at a time, and was seen to be caught:
-//! TO BE FILLED IN.
+//! the token is handed out before its grant is written · the configured refresh token is used again · the request ends
+//! with who waits for it · the mark that the source is asked is not written · or never cleared · a loss is not spoken of ·
+//! what is unwritten is forgotten · a token for another scope is handed out · or a dead one · or the same a second time ·
+//! what is unwritten is used though the current token lives · or not used though it has ended · a new secret is not seen ·
+//! an answer that nobody waited for counts as handed out.
 
 use tokio_util::sync::CancellationToken;
 
