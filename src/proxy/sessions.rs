@@ -25,6 +25,21 @@ pub(super) const DRAIN: u8 = 2;
 pub(super) const BACK: u8 = 4;
 /// The source has refused for good, and no token is left.
 pub(super) const HOPELESS: u8 = 8;
+/// An operator practises: each is one of [`Practice`].
+pub(super) const REAUTHENTICATE: u8 = 16;
+pub(super) const DROP: u8 = 32;
+pub(super) const EXPIRE: u8 = 64;
+
+/// What an operator practises on sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Practice {
+    /// The current token is shown to the service once more, in the way of the dialect.
+    Reauthenticate,
+    /// The upstream connection is lost.
+    Drop,
+    /// The token that the upstream was last authenticated with will not do any more.
+    Expire,
+}
 
 /// One session's door: others may knock, nobody may enter.
 #[derive(Debug, Default)]
@@ -174,6 +189,22 @@ impl Sessions {
         let handles = self.lock();
         let part = handles.iter().filter(|(key, _)| key % parts.max(1) == index);
         part.map(|(_, handle)| handle.say(DRAIN)).count()
+    }
+
+    /// Has so many sessions practise, at random; how many were asked, and of how many.
+    pub fn practise(&self, what: Practice, how_many: impl FnOnce(usize) -> usize) -> (usize, usize) {
+        let flag = match what {
+            Practice::Reauthenticate => REAUTHENTICATE,
+            Practice::Drop => DROP,
+            Practice::Expire => EXPIRE,
+        };
+        let mut handles: Vec<Arc<Handle>> =
+            self.lock().iter().map(|(_, handle)| Arc::clone(handle)).collect();
+        let all = handles.len();
+        fastrand::shuffle(&mut handles);
+        let chosen = how_many(all).min(all);
+        handles[..chosen].iter().for_each(|handle| handle.say(flag));
+        (chosen, all)
     }
 
     /// What stands out among them.
