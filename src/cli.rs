@@ -12,18 +12,16 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
 use crate::{
     app::{
-        App,
+        lifetime::{self, Ended, Signals},
         token::{self, TokenError, Wanted},
     },
     config::Config,
     demo,
     telemetry::{Events, LogFormat, logs},
 };
+use clap::{Args, Parser, Subcommand};
 
 const USAGE: u8 = 64;
 
@@ -106,20 +104,22 @@ pub fn main() -> ExitCode {
         Err(error) => return fail(&format!("--log-level: {error}"), USAGE),
     };
     match cli.command {
-        Command::Run(file) => with_config(&file, |config| run(config, events)),
-        Command::Check(file) => with_config(&file, |config| say(&config.masked())),
-        Command::Token(arguments) => with_config(&arguments.config, |config| show_token(&config, &arguments)),
+        Command::Run(file) => with_config(&file, |path, config| run(path, config, events)),
+        Command::Check(file) => with_config(&file, |_, config| say(&config.masked())),
+        Command::Token(arguments) => {
+            with_config(&arguments.config, |_, config| show_token(&config, &arguments))
+        }
         Command::Demo(arguments) => in_runtime(demo::run(arguments)),
     }
 }
 
-fn with_config(file: &ConfigFile, then: impl FnOnce(Config) -> ExitCode) -> ExitCode {
+fn with_config(file: &ConfigFile, then: impl FnOnce(&Path, Config) -> ExitCode) -> ExitCode {
     let path = match find(file) {
         Ok(path) => path,
         Err(message) => return fail(&message, USAGE),
     };
     match Config::load(&path) {
-        Ok(config) => then(config),
+        Ok(config) => then(&path, config),
         Err(errors) => fail(&errors.to_string(), USAGE),
     }
 }
@@ -135,23 +135,18 @@ fn find(file: &ConfigFile) -> Result<PathBuf, String> {
     })
 }
 
-fn run(config: Config, events: Events) -> ExitCode {
+fn run(path: &Path, config: Config, events: Events) -> ExitCode {
     raise_file_limit();
     in_runtime(async move {
         // Listened for before anybody is let in: until then a signal ends the process as it stands.
-        let mut stop = match StopSignal::listen() {
-            Ok(stop) => stop,
+        let mut signals = match Signals::listen() {
+            Ok(signals) => signals,
             Err(error) => return fail(&format!("signals cannot be listened for: {error}"), 1),
         };
-        let app = match App::start_with(&config, events).await {
-            Ok(app) => app,
-            Err(error) => return fail(&format!("{error:#}"), 1),
-        };
-        stop.came().await;
-        tokio::select! {
-            () = app.stop() => ExitCode::SUCCESS,
-            // A second signal ends at once.
-            () = stop.came() => fail("ended at once", 1),
+        match lifetime::live(path, config, events, &mut signals).await {
+            Ended::Gracefully => ExitCode::SUCCESS,
+            Ended::AtOnce => fail("ended at once", 1),
+            Ended::Failed(error) => fail(&format!("{error:#}"), 1),
         }
     })
 }
@@ -164,14 +159,14 @@ fn show_token(config: &Config, arguments: &TokenArguments) -> ExitCode {
         client_token: arguments.client_token_file.as_deref(),
     };
     in_runtime(async {
-        let mut stop = match StopSignal::listen() {
+        let mut stop = match Signals::listen() {
             Ok(stop) => stop,
             Err(error) => return fail(&format!("signals cannot be listened for: {error}"), 1),
         };
         let page = tokio::select! {
             page = token::fetch(config, wanted) => page,
             // A command that is being asked is killed with its children, and not left behind.
-            () = stop.came() => return fail("ended at once", 1),
+            () = stop.stop() => return fail("ended at once", 1),
         };
         let page = match page {
             Ok(page) => page,
@@ -196,27 +191,6 @@ fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         Some(_) | None => Err("expected NAME=VALUE".to_owned()),
-    }
-}
-
-/// SIGTERM and SIGINT.
-struct StopSignal {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl StopSignal {
-    fn listen() -> std::io::Result<Self> {
-        let [terminate, interrupt] = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
-        Ok(Self { terminate: terminate?, interrupt: interrupt? })
-    }
-
-    /// Waits for the next of them.
-    async fn came(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
     }
 }
 
