@@ -2,9 +2,22 @@
 //!
 //! Without one (`NOTIFY_SOCKET` is not set) nothing is sent.
 
-use std::{sync::Arc, time::Duration};
+//!
+//! It is said on a socket that never blocks: a manager that does not listen loses what it is told, and nobody waits.
 
-use sd_notify::NotifyState;
+use std::{
+    io,
+    os::{
+        linux::net::SocketAddrExt,
+        unix::{
+            ffi::OsStrExt,
+            net::{SocketAddr, UnixDatagram},
+        },
+    },
+    sync::Arc,
+    time::Duration,
+};
+
 use tokio_util::sync::CancellationToken;
 
 use super::state::State;
@@ -12,22 +25,23 @@ use crate::telemetry::SessionState;
 
 /// Between two lines of status; the sign of life comes twice in the time that the manager waits for it.
 const STATUS: Duration = Duration::from_secs(10);
+const SHORTEST: Duration = Duration::from_millis(10);
 
 /// The listener accepts. That no token has come yet is not said here: what is started after Perennial may dial it,
 /// and waits for the token within its handshake.
 pub(super) fn ready() {
-    send(&[NotifyState::Ready]);
+    tell("READY=1");
 }
 
+/// A manager that knows `Type=notify-reload` compares the moment with its own.
 pub(super) fn reloading() {
-    match NotifyState::monotonic_usec_now() {
-        Ok(now) => send(&[NotifyState::Reloading, now]),
-        Err(error) => tracing::debug!(%error, "no clock for the service manager"),
-    }
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1_000;
+    tell(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
 }
 
 pub(super) fn stopping() {
-    send(&[NotifyState::Stopping, NotifyState::Status("going away: sessions are closed")]);
+    tell("STOPPING=1\nSTATUS=going away: sessions are closed");
 }
 
 /// Says how it fares, and that the loop turns, until `stop`.
@@ -35,16 +49,20 @@ pub(super) async fn keep_telling(state: Arc<State>, stop: CancellationToken) {
     if std::env::var_os("NOTIFY_SOCKET").is_none() {
         return;
     }
-    let alive = sd_notify::watchdog_enabled();
-    let every = alive.map_or(STATUS, |within| (within / 2).min(STATUS)).max(Duration::from_millis(1));
+    let alive = watchdog();
+    let every = alive.map_or(STATUS, |within| (within / 2).clamp(SHORTEST, STATUS));
     let mut tick = tokio::time::interval(every);
     while stop.run_until_cancelled(tick.tick()).await.is_some() {
-        let status = line(&state);
-        match alive {
-            Some(_) => send(&[NotifyState::Watchdog, NotifyState::Status(&status)]),
-            None => send(&[NotifyState::Status(&status)]),
-        }
+        let alive = if alive.is_some() { "WATCHDOG=1\n" } else { "" };
+        tell(&format!("{alive}STATUS={}", line(&state)));
     }
+}
+
+/// How often the manager wants a sign of life, where it wants one of this process.
+fn watchdog() -> Option<Duration> {
+    let ours = std::env::var("WATCHDOG_PID").map_or(true, |pid| pid == std::process::id().to_string());
+    let micros = std::env::var("WATCHDOG_USEC").ok()?.parse().ok()?;
+    ours.then(|| Duration::from_micros(micros))
 }
 
 /// One line, as `systemctl status` shows it.
@@ -63,8 +81,21 @@ fn line(state: &State) -> String {
     parts.join("; ")
 }
 
-fn send(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
+fn tell(what: &str) {
+    if let Some(socket) = std::env::var_os("NOTIFY_SOCKET")
+        && let Err(error) = send(socket.as_bytes(), what)
+    {
         tracing::debug!(%error, "the service manager was not told");
     }
+}
+
+/// A name that begins with `@` is of the abstract namespace.
+fn send(socket: &[u8], what: &str) -> io::Result<()> {
+    let address = match socket.strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(socket))?,
+    };
+    let out = UnixDatagram::unbound()?;
+    out.set_nonblocking(true)?;
+    out.send_to_addr(what.as_bytes(), &address).map(|_| ())
 }

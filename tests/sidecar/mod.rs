@@ -97,6 +97,11 @@ impl Sidecar {
         log
     }
 
+    /// Writes its configuration anew, which it reads when it is told to. An address of port 0 stays where it is.
+    pub fn configure(&self, whole: &str) {
+        std::fs::write(file(&self.directory), whole).unwrap();
+    }
+
     /// The process.
     pub fn id(&self) -> u32 {
         self.child.id().unwrap()

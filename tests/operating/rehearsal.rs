@@ -1,0 +1,99 @@
+//! What an operator practises happens in earnest: the client notices nothing of it, and all of it is counted.
+
+use std::net::SocketAddr;
+
+use crate::{
+    ably_client::{
+        Format,
+        world::{World, long_lived},
+    },
+    support::{
+        http::{Head, ask},
+        plain,
+        service::Service,
+        ws::session,
+    },
+};
+
+async fn rehearse(admin: SocketAddr, action: &str, more: &str) -> (Head, String) {
+    let request = format!(
+        "POST /rehearse/{action} HTTP/1.1\r\nHost: localhost\r\nPerennial-Operator: yes\r\nContent-Length: 0\r\n{more}\r\n"
+    );
+    let (head, mut wire) = ask(admin.port(), request).await;
+    (head, String::from_utf8(wire.rest().await).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_notices_nothing_of_any_of_them() {
+    for (action, resumes, generations, connects) in
+        [("reauthenticate", 0, 1, 1), ("drop", 1, 1, 2), ("expire", 1, 2, 2), ("refresh", 0, 2, 1)]
+    {
+        let world = World::start(long_lived(), "").await;
+        let client = world.client(Format::Json, "c").await;
+        client.attach("one").await;
+        client.publish("one").await;
+        let (head, said) =
+            rehearse(world.app.admin(), &format!("{action}?route=ably&sessions=100%25"), "").await;
+        assert_eq!(head.status(), 200, "{said}");
+        assert!(said.contains("\"asked\":1,\"of\":1"), "{said}");
+        let done = |counts: &perennial::demo::service::Counts| match action {
+            "drop" | "expire" => counts.resumes == resumes,
+            _ => counts.auths_accepted == 1,
+        };
+        world.talk_until(&client, "one", done).await;
+        world.whole(&client, "one").await;
+        let counts = world.counts();
+        assert_eq!((counts.connects, counts.resumes), (connects, resumes), "{action}");
+        assert_eq!((world.generation(), counts.dead_tokens), (generations, 0), "{action}");
+        assert_eq!(world.sessions_closed(), 0.0);
+        world.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_the_sessions_is_a_part() {
+    let world = World::start(long_lived(), "").await;
+    let mut clients = Vec::new();
+    for nth in 0..10 {
+        clients.push(world.client(Format::Json, &format!("c{nth}")).await);
+    }
+    let (_, said) = rehearse(world.app.admin(), "drop?sessions=30%25", "").await;
+    assert!(said.contains("\"asked\":3,\"of\":10"), "{said}");
+    world.until("three resumes", |counts| counts.resumes == 3).await;
+    world.until_metric("perennial_sessions{route=\"ably\",state=\"live\"}", 10.0).await;
+    assert_eq!(world.counts().resumes, 3, "and no more");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_makes_no_sense_is_said_to_make_none() {
+    let world = World::start(long_lived(), "").await;
+    let admin = world.app.admin();
+    for (action, status, expected) in [
+        ("dance", 404, "an action is refresh"),
+        ("drop?route=nowhere", 404, "there are: ably"),
+        ("drop?sessions=none", 400, "10%"),
+        ("drop?sessions=0", 400, "10%"),
+    ] {
+        let (head, said) = rehearse(admin, action, "").await;
+        assert_eq!(head.status(), status, "{action}");
+        assert!(said.contains(expected), "{said}");
+    }
+    let (head, _) = rehearse(admin, "drop", "Origin: http://localhost\r\n").await;
+    assert_eq!(head.status(), 403);
+    assert_eq!(world.counts().resumes, 0);
+    world.end().await;
+
+    let service = Service::start().await;
+    let off = format!(
+        "[listen]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\nrehearsal = false\n{}",
+        plain(service.port)
+    );
+    let app =
+        perennial::app::App::start(&perennial::config::Config::parse(&off, "test").unwrap()).await.unwrap();
+    let (_client, _theirs) = session(app.address().port(), &service).await;
+    let (head, said) = rehearse(app.admin(), "drop", "").await;
+    assert_eq!(head.status(), 403);
+    assert!(said.contains("rehearsal = false"), "{said}");
+    app.stop().await;
+}

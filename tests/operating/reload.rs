@@ -1,0 +1,169 @@
+//! SIGHUP: what is changed serves whoever comes; whoever is there notices nothing.
+
+use crate::{
+    sidecar::Sidecar,
+    support::{
+        http::{ask, handshake},
+        plain,
+        service::Service,
+        until,
+        ws::{CLOSE, TEXT, Wire, bare, masked, session, session_at},
+    },
+};
+
+/// Both ways, once.
+pub(crate) async fn relays(client: &mut Wire, service: &mut Wire) {
+    client.send(masked(TEXT, b"up")).await;
+    assert_eq!(service.message().await.text(), "up");
+    service.send(bare(TEXT, b"down")).await;
+    assert_eq!(client.message().await.text(), "down");
+}
+
+/// Has the sidecar read this configuration; did it take effect?
+pub(crate) async fn reload(sidecar: &Sidecar, configuration: &str) -> bool {
+    let ports = "[listen]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n";
+    reload_whole(sidecar, &format!("{ports}{configuration}")).await
+}
+
+/// The same, with tables for both addresses among it.
+pub(crate) async fn reload_whole(sidecar: &Sidecar, configuration: &str) -> bool {
+    let tried = async || {
+        let (_, status) = sidecar.ask("/status.json").await;
+        let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+        (status["reload"]["at"].as_f64(), status["reload"]["successful"].as_bool().unwrap())
+    };
+    let (before, _) = tried().await;
+    sidecar.configure(configuration);
+    sidecar.signal("HUP");
+    until("a reload", &tried, |(at, _)| *at != before).await.1
+}
+
+/// A plain route of this name and path.
+fn route(name: &str, path: &str, port: u16) -> String {
+    plain(port).replace("\"plain\"", &format!("\"{name}\"\npath = \"{path}\""))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_as_it_was_is_not_touched() {
+    let service = Service::start().await;
+    let sidecar = Sidecar::start(&plain(service.port)).await;
+    let (mut client, mut theirs) = session(sidecar.port, &service).await;
+    assert!(reload(&sidecar, &plain(service.port)).await);
+    relays(&mut client, &mut theirs).await;
+    assert!(service.is_alone().await, "no new connection was made");
+    assert_eq!(sidecar.metric("perennial_config_last_reload_successful").await, 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_route_serves_who_comes_and_who_is_there_stays() {
+    let (old, new) = (Service::start().await, Service::start().await);
+    let sidecar = Sidecar::start(&plain(old.port)).await;
+    let (mut client, mut theirs) = session(sidecar.port, &old).await;
+    assert!(reload(&sidecar, &plain(new.port)).await);
+    let (mut second, mut its) = session(sidecar.port, &new).await;
+    relays(&mut client, &mut theirs).await;
+    relays(&mut second, &mut its).await;
+    assert_eq!(
+        sidecar.metric("perennial_sessions{route=\"plain\",state=\"live\"}").await,
+        2.0,
+        "both are counted"
+    );
+    assert!(old.is_alone().await);
+    // The one that was there is drained as well.
+    sidecar.signal("TERM");
+    for wire in [&mut client, &mut second] {
+        assert_eq!(wire.ending().await.map(|(code, _)| code), Some(1001));
+        wire.send(masked(CLOSE, &1001_u16.to_be_bytes())).await;
+    }
+    assert_eq!(sidecar.ended().await.0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn routes_come_and_go() {
+    let service = Service::start().await;
+    let sidecar = Sidecar::start(&route("a", "/a", service.port)).await;
+    let (_, mut client, mut theirs) = session_at(sidecar.port, &service, "/a", "").await;
+    assert_eq!(ask(sidecar.port, handshake("/b", "")).await.0.status(), 404);
+    assert!(reload(&sidecar, &route("b", "/b", service.port)).await);
+    assert_eq!(ask(sidecar.port, handshake("/a", "")).await.0.status(), 404);
+    let (_, mut second, mut its) = session_at(sidecar.port, &service, "/b", "").await;
+    relays(&mut client, &mut theirs).await;
+    relays(&mut second, &mut its).await;
+    assert_eq!(sidecar.metric("perennial_sessions{route=\"a\",state=\"live\"}").await, 1.0);
+    client.send(masked(CLOSE, &1000_u16.to_be_bytes())).await;
+    theirs.ending().await;
+    theirs.send(bare(CLOSE, &1000_u16.to_be_bytes())).await;
+    let live = "perennial_sessions{route=\"a\",state=\"live\"}";
+    until("its end", || sidecar.metric(live), |live| *live == 0.0).await;
+    let log = sidecar.stop().await;
+    assert!(log.contains("\"added\":\"b\"") && log.contains("\"removed\":\"a\""), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_listener_moves_and_sessions_stay() {
+    let service = Service::start().await;
+    let sidecar = Sidecar::start(&plain(service.port)).await;
+    let (mut client, mut theirs) = session(sidecar.port, &service).await;
+    let free = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let moved = format!("[listen]\naddress = \"127.0.0.1:{free}\"\n[admin]\naddress = \"127.0.0.1:0\"\n");
+    let (_, before) = sidecar.ask("/status.json").await;
+    assert!(before.contains(&format!("127.0.0.1:{}", sidecar.port)));
+    sidecar.configure(&format!("{moved}{}", plain(service.port)));
+    sidecar.signal("HUP");
+    let (mut second, mut its) = {
+        let there = || async { tokio::net::TcpStream::connect(("127.0.0.1", free)).await.is_ok() };
+        until("the new listener", there, |there| *there).await;
+        session(free, &service).await
+    };
+    relays(&mut client, &mut theirs).await;
+    relays(&mut second, &mut its).await;
+    let gone = || async { tokio::net::TcpStream::connect(("127.0.0.1", sidecar.port)).await.is_err() };
+    until("the old listener's end", gone, |gone| *gone).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_counts_who_is_there_already() {
+    let service = Service::start().await;
+    let limited = |sessions: u32| format!("[limits]\nsessions = {sessions}\n{}", plain(service.port));
+    let sidecar = Sidecar::start(&limited(2)).await;
+    let (mut client, mut theirs) = session(sidecar.port, &service).await;
+    assert!(reload(&sidecar, &limited(1)).await);
+    assert_eq!(ask(sidecar.port, handshake("/", "")).await.0.status(), 503);
+    assert!(reload(&sidecar, &limited(3)).await);
+    session(sidecar.port, &service).await;
+    relays(&mut client, &mut theirs).await;
+}
+
+/// A token that cannot be had keeps a route from being ready; what puts that right reaches who is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_is_put_right_reaches_the_sessions_that_are_there() {
+    let service = Service::start().await;
+    let with = |source: &str| {
+        let route = plain(service.port).replace("none", "handshake");
+        let header = "[route.handshake]\nheader = \"Authorization: Bearer {token}\"\n";
+        format!("{route}[route.token]\n{source}\n{header}")
+    };
+    let of = |token: &str| with(&format!("source = \"static\"\ntoken = \"{token}\""));
+    let sidecar = Sidecar::start(&of("T1")).await;
+    let (head, mut client, mut theirs) = session_at(sidecar.port, &service, "/", "").await;
+    assert_eq!(head.get("authorization"), Some("Bearer T1"));
+    assert!(reload(&sidecar, &with("source = \"exec\"\ncommand = [\"false\"]")).await);
+    relays(&mut client, &mut theirs).await;
+    let failed = "perennial_token_refreshes_total{outcome=\"failed\",route=\"plain\",trigger=\"operator\"}";
+    until("a failure", || sidecar.metric(failed), |failed| *failed >= 1.0).await;
+    assert_eq!(sidecar.ask("/readyz").await.0, 200, "the token in hand is valid");
+    assert!(reload(&sidecar, &of("T2")).await);
+    let moved = service.asked().await;
+    assert_eq!(
+        moved.head.get("authorization"),
+        Some("Bearer T2"),
+        "the session that was there has the new one"
+    );
+    let mut moved = moved.accept("").await;
+    theirs.ending().await;
+    theirs.send(bare(CLOSE, &1000_u16.to_be_bytes())).await;
+    relays(&mut client, &mut moved).await;
+}
