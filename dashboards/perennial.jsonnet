@@ -1,13 +1,10 @@
-// The source of perennial-fleet.json, perennial-sidecar.json and rules.yml:
+// The source of perennial-fleet.json and perennial-sidecar.json:
 //
-//   jsonnet -S -m dashboards dashboards/perennial.jsonnet
+//   jsonnet -m dashboards dashboards/perennial.jsonnet
 //
-// With your own address of the runbook, which alerts and dashboards lead to:
-//
-//   jsonnet -S -m dashboards --tla-str runbook=https://wiki.example.com/perennial dashboards/perennial.jsonnet
+// With your own address of the runbook, to which they lead: --tla-str runbook=https://wiki.example.com/perennial
 local grafana = import 'source/grafana.libsonnet';
 local panels = import 'source/panels.libsonnet';
-local rules = import 'source/rules.libsonnet';
 
 function(runbook='deploy/RUNBOOK.md')
   local job(several) = grafana.variable('job', 'perennial_build_info', ['Job', 'The scrape job.'], several);
@@ -20,26 +17,22 @@ function(runbook='deploy/RUNBOOK.md')
     link { type: 'dashboards', title: 'Perennial', tooltip: 'The other dashboard, of the same choice.', tags: ['perennial'] },
     link { type: 'link', title: 'Runbook', tooltip: 'What to do about an alert.', url: runbook, includeVars: false, keepTime: false, targetBlank: true, icon: 'doc' },
   ];
-  local json(value) = std.manifestJsonEx(value, ' ') + '\n';
 
   {
-    'perennial-fleet.json': json(grafana.dashboard(
+    'perennial-fleet.json': grafana.dashboard(
       'perennial-fleet',
       'Perennial: fleet',
       'Are clients kept alive? All sidecars together, by route.',
       [job(true), instance(true), route],
       links,
       panels.fleet,
-    )),
-    'perennial-sidecar.json': json(grafana.dashboard(
+    ),
+    'perennial-sidecar.json': grafana.dashboard(
       'perennial-sidecar',
       'Perennial: sidecar',
       'One sidecar in its detail, by route.',
       [job(true), instance(false), route],
       links,
       panels.sidecar,
-    )),
-    'rules.yml': |||
-      # Made from dashboards/source/rules.libsonnet; how, dashboards/perennial.jsonnet says.
-    ||| + std.manifestYamlDoc(rules(runbook), quote_keys=false) + '\n',
+    ),
   }

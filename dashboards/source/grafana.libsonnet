@@ -50,13 +50,12 @@ local override(name, properties) = {
     },
   },
 
-  // Now, one row for each value of the label `by`; a column for each label and for each query, with its unit.
-  table(title, description, by, labels, columns):: panel('table', title, description, 'short') {
-    local names = labels + std.objectFields(columns),
+  // Now, one row for each value of the label `by`; columns, labels and queries alike, with their titles and units.
+  table(title, description, by, columns):: panel('table', title, description, 'short') {
     options: { frameIndex: 0, showHeader: true, cellHeight: 'sm' },
     transformations: [
       { id: 'joinByField', options: { byField: by, mode: 'outer' } },
-      { id: 'filterFieldsByName', options: { include: { pattern: '^(%s)$' % std.join('|', names) } } },
+      { id: 'filterFieldsByName', options: { include: { pattern: '^(%s)$' % std.join('|', std.objectFields(columns)) } } },
     ],
     fieldConfig+: { overrides: [
       override(column, { displayName: columns[column][0], unit: columns[column][1] })
@@ -77,8 +76,11 @@ local override(name, properties) = {
   colours(pairs):: { fieldConfig+: { defaults+: { thresholds: steps(pairs) } } },
   // The same, as lines across the panel.
   marks(pairs):: $.colours(pairs) + { fieldConfig+: { defaults+: { custom+: { thresholdsStyle: { mode: 'dashed' } } } } },
-  between(min, max):: { fieldConfig+: { defaults+: { min: min, max: max } } },
-  below_zero:: { fieldConfig+: { defaults+: { min:: null } } },
+  // What the axis shows in any case.
+  shows(low, high):: { fieldConfig+: { defaults+: { custom+: { axisSoftMin: low, axisSoftMax: high } } } },
+  up_to(max):: { fieldConfig+: { defaults+: { max: max } } },
+  // The axis begins where the values do, and not at 0.
+  no_floor:: { fieldConfig+: { defaults+: { min:: null } } },
   decimals(count):: { fieldConfig+: { defaults+: { decimals: count } } },
   // Words in the place of numbers, with their colours.
   words(of):: { fieldConfig+: { defaults+: { mappings: [{ type: 'value', options: {
@@ -99,13 +101,13 @@ local override(name, properties) = {
     label: of[0],
     description: of[1],
     datasource: datasource,
-    query: { query: 'label_values(%s, %s)' % [metric, name], refId: name },
+    // 1: values of a label.
+    query: { qryType: 1, query: 'label_values(%s, %s)' % [metric, name], refId: name },
     refresh: 2,
     sort: 1,
     multi: several,
     includeAll: several,
-    current: if several then { text: ['All'], value: ['$__all'] } else {},
-  } + if several then { allValue: '.+' } else {},
+  } + if several then { allValue: '.+', current: { text: ['All'], value: ['$__all'] } } else {},
 
   // Rows of panels: { title, height, panels: [[width, panel], …] }; a line is 24 wide.
   dashboard(uid, title, description, variables, links, rows):: {
@@ -136,7 +138,7 @@ local override(name, properties) = {
       enable: true,
       hide: false,
       iconColor: 'red',
-      expr: 'ALERTS{alertname=~"Perennial.+", alertstate="firing"}',
+      target: { refId: 'Alerts', expr: 'ALERTS{alertname=~"Perennial.+", alertstate="firing"}' },
       titleFormat: '{{alertname}}',
       textFormat: '{{job}} {{instance}} {{route}}',
       step: '60s',
@@ -147,7 +149,6 @@ local override(name, properties) = {
       label: 'Prometheus',
       description: 'The Prometheus that scrapes the sidecars.',
       query: 'prometheus',
-      current: {},
     }] + variables },
     // Panels are numbered, and the queries of each have letters.
     panels: std.mapWithIndex(function(index, one) one { id: index + 1 } + if std.objectHas(one, 'targets') then {

@@ -71,7 +71,7 @@ local panel = {
     + grafana.now('histogram_quantile(0.99, sum by (le) (rate(%s[$__range])))' % of('token_refresh_duration_seconds_bucket', 'phase="exchange"'))
     + grafana.colours(hundred_ms),
   left_now:
-    grafana.figure('Oldest live token ends in', |||
+    grafana.figure('Token ends in', |||
       Of all tokens that live upstreams were last authenticated with, the one that ends first.
     |||, 's')
     + grafana.now('min((%s > 0) - %s)' % [of('oldest_live_token_expiration_timestamp_seconds'), now])
@@ -91,7 +91,7 @@ local panel = {
       Share of the clients' time in which their messages passed. The line is 99.9 %.
     |||, 'percentunit')
     + grafana.query(uptime(route, '$__rate_interval', 'route'), '{{route}}')
-    + grafana.marks([['transparent', null], [watch, 0.999]]) + grafana.between(null, 1),
+    + grafana.marks([['transparent', null], [watch, 0.999]]) + grafana.up_to(1) + grafana.no_floor + grafana.shows(0.998, 1),
   sessions:
     grafana.lines('Sessions by state', |||
       Live and exchanging are served. Resuming: the upstream is lost, and the client does not know. Swapping: a new upstream takes over. Parked: the client is away.
@@ -121,14 +121,14 @@ local panel = {
       The token that ends first of those that live upstreams are on. It falls and jumps up at each refresh; at 0 the service may cut the connection.
     |||, 's')
     + grafana.query(left('route', 'oldest_live_token_expiration_timestamp_seconds'), '{{route}}')
-    + grafana.marks([[bad, null], ['transparent', 0]]) + grafana.below_zero,
+    + grafana.marks([[bad, null], ['transparent', 0]]) + grafana.no_floor + grafana.shows(0, 1),
   left_in_hand:
     grafana.lines('Time left on the tokens', |||
       In hand: what the next dial uses. Live: the oldest that an upstream is still on. They part where a refresh worked and its exchange has not been made yet.
     |||, 's')
     + grafana.query(left('route', 'token_expiration_timestamp_seconds'), '{{route}} in hand')
     + grafana.query(left('route', 'oldest_live_token_expiration_timestamp_seconds'), '{{route}} live')
-    + grafana.marks([[bad, null], ['transparent', 0]]) + grafana.below_zero,
+    + grafana.marks([[bad, null], ['transparent', 0]]) + grafana.no_floor + grafana.shows(0, 1),
   refreshes:
     grafana.lines('Refreshes by outcome', 'Fetches of a token. Failed: no answer that could be used. Rejected: the source said no.', 'cpm')
     + grafana.query(per_minute('outcome', 'token_refreshes_total'), '{{outcome}}') + grafana.bars
@@ -143,7 +143,7 @@ local panel = {
       grafana.lines('Refresh latency by phase', |||
         Fetch: the token source answers. Exchange: from the injected frame to its reply, while the client's messages wait. The line is 100 ms.
       |||, 's'), 'phase', '{{phase}}', 'token_refresh_duration_seconds', phases
-    ) + grafana.marks(line_of_100_ms),
+    ) + grafana.marks(line_of_100_ms) + grafana.shows(0, 0.12),
   ways:
     grafana.lines('Re-authentications by way', |||
       Exchange: on the live connection. Swap: by a new connection before the old one is broken. Resume: after it was lost. Rejected ones need a look.
@@ -182,12 +182,15 @@ local panel = {
     |||, 'percentunit')
     + grafana.query('max by (route) (%s / (%s > 0))' % [of('longest_hold_seconds'), of('reconnect_limit_seconds')], '{{route}} hold')
     + grafana.query('max by (route) (%s / (%s > 0))' % [of('fullest_queue_bytes'), of('queue_limit_bytes')], '{{route}} queue')
-    + grafana.marks([['transparent', null], [watch, 0.5]]) + grafana.between(0, 1),
+    + grafana.marks([['transparent', null], [watch, 0.5]]) + grafana.up_to(1),
   lost:
     grafana.lines('Messages lost, by reason', |||
       Unacknowledged: sent on a connection that was lost. Outage, overflow: held for too long, or too many. Discontinued: said by the service meanwhile. Overlap: discarded as configured. Peer gone, drain: nobody was left to hear.
     |||, 'mpm')
-    + grafana.query(per_minute('reason', 'messages_lost_total'), '{{reason}}') + grafana.bars,
+    + grafana.query(per_minute('reason', 'messages_lost_total'), '{{reason}}') + grafana.bars
+    + grafana.coloured('unacknowledged', watch) + grafana.coloured('discontinued', 'yellow')
+    + grafana.coloured('outage', bad) + grafana.coloured('overflow', 'dark-red')
+    + grafana.coloured('overlap', 'light-blue') + grafana.coloured('peer_gone', '#808080') + grafana.coloured('drain', plain),
   again:
     grafana.lines('Sent again, kept back', |||
       Replayed: sent again after a loss. Overlapped: came on a new connection, and waited for the end of the old one.
@@ -226,7 +229,7 @@ local panel = {
   files:
     grafana.lines('Open files', 'Of the limit: each client takes one, each upstream another. The sidecar that has most.', 'percentunit')
     + grafana.query('max(process_open_fds{%s} / process_max_fds{%s})' % [process, process], 'of the limit')
-    + grafana.marks([['transparent', null], [watch, 0.8]]) + grafana.between(0, 1),
+    + grafana.marks([['transparent', null], [watch, 0.8]]) + grafana.up_to(1),
   own_cpu:
     grafana.lines('CPU', 'Cores in use.', 'none')
     + grafana.query('rate(process_cpu_seconds_total{%s}[$__rate_interval])' % process, 'cores'),
@@ -234,17 +237,17 @@ local panel = {
     grafana.lines('Memory', 'Resident memory.', 'bytes')
     + grafana.query('process_resident_memory_bytes{%s}' % process, 'resident'),
   instances:
-    grafana.table(
-      'Sidecars', 'The fifty with most sessions. A click leads to the dashboard of one.', 'instance', ['instance', 'version'], {
-        'Value #B': ['Sessions', 'none'],
-        'Value #C': ['Token ends in', 's'],
-        'Value #D': ['CPU, cores', 'none'],
-        'Value #E': ['Memory', 'bytes'],
-        'Value #F': ['Runs for', 's'],
-      }
-    )
+    grafana.table('Sidecars', 'A click leads to the dashboard of one.', 'instance', {
+      instance: ['Sidecar', 'none'],
+      version: ['Version', 'none'],
+      'Value #B': ['Sessions', 'none'],
+      'Value #C': ['Token ends in', 's'],
+      'Value #D': ['CPU, cores', 'none'],
+      'Value #E': ['Memory', 'bytes'],
+      'Value #F': ['Runs for', 's'],
+    })
     + grafana.column('max by (instance, version) (perennial_build_info{%s})' % process)
-    + grafana.column('topk(50, sum by (instance) (%s))' % of('sessions'))
+    + grafana.column('sum by (instance) (%s)' % of('sessions'))
     + grafana.column(left('instance', 'oldest_live_token_expiration_timestamp_seconds'))
     + grafana.column('max by (instance) (rate(process_cpu_seconds_total{%s}[$__rate_interval]))' % process)
     + grafana.column('max by (instance) (process_resident_memory_bytes{%s})' % process)
@@ -255,27 +258,62 @@ local panel = {
 {
   fleet: [
     { title: 'At a glance', height: 4, panels: [[3, panel[name]] for name in [
-      'uptime_now', 'expired', 'lost_now', 'refreshed', 'exchange_now', 'left_now', 'sessions_now', 'firing',
+      'uptime_now',
+      'expired',
+      'lost_now',
+      'refreshed',
+      'exchange_now',
+      'left_now',
+      'sessions_now',
+      'firing',
     ]] },
     { title: 'Clients', height: 8, panels: [[8, panel.uptime], [8, panel.sessions], [8, panel.closes]] },
     { title: 'Tokens', height: 8, panels: [[12, panel.latency], [12, panel.left], [12, panel.refreshes], [12, panel.ways]] },
     { title: 'What waits, and what is lost', height: 8, panels: [
-      [8, panel.gaps], [8, panel.holds], [8, panel.limits], [12, panel.held_bytes], [12, panel.lost],
+      [8, panel.gaps],
+      [8, panel.holds],
+      [8, panel.limits],
+      [12, panel.held_bytes],
+      [12, panel.lost],
     ] },
     { title: 'Sidecars', height: 8, panels: [[8, panel.cpu], [8, panel.memory], [8, panel.files], [24, panel.instances]] },
   ],
   sidecar: [
     { title: 'At a glance', height: 4, panels: [[3, panel[name]] for name in [
-      'uptime_now', 'expired', 'lost_now', 'left_now', 'reload', 'store', 'clock', 'since',
+      'uptime_now',
+      'expired',
+      'lost_now',
+      'left_now',
+      'reload',
+      'store',
+      'clock',
+      'since',
     ]] },
     { title: 'Clients', height: 8, panels: [
-      [8, panel.uptime], [8, panel.sessions], [8, panel.closes], [8, panel.messages], [8, panel.bytes], [8, panel.http],
+      [8, panel.uptime],
+      [8, panel.sessions],
+      [8, panel.closes],
+      [8, panel.messages],
+      [8, panel.bytes],
+      [8, panel.http],
     ] },
     { title: 'Tokens', height: 8, panels: [
-      [8, panel.credentials], [8, panel.left_in_hand], [8, panel.latency], [8, panel.refreshes], [8, panel.triggers], [8, panel.ways],
+      [8, panel.credentials],
+      [8, panel.left_in_hand],
+      [8, panel.latency],
+      [8, panel.refreshes],
+      [8, panel.triggers],
+      [8, panel.ways],
     ] },
     { title: 'What waits, and what is lost', height: 8, panels: [
-      [8, panel.limits], [8, panel.holds], [8, panel.held], [8, panel.held_bytes], [8, panel.gaps], [8, panel.gap_count], [12, panel.lost], [12, panel.again],
+      [8, panel.limits],
+      [8, panel.holds],
+      [8, panel.held],
+      [8, panel.held_bytes],
+      [8, panel.gaps],
+      [8, panel.gap_count],
+      [12, panel.lost],
+      [12, panel.again],
     ] },
     { title: 'The process', height: 8, panels: [[8, panel.own_cpu], [8, panel.own_memory], [4, panel.files], [4, panel.version]] },
   ],
