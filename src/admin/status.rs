@@ -74,7 +74,7 @@ pub struct RouteStatus {
     pub sessions: BTreeMap<String, u64>,
     /// The earliest end of a token that a live upstream was last authenticated with.
     pub oldest_live_expires: Option<f64>,
-    /// Of all the time of all sessions, the part in which they relayed; `None` before the first.
+    /// Of the time of all sessions that have a client, the part in which they relayed; `None` before the first.
     pub uptime: Option<f64>,
     pub refreshes: Outcomes,
     /// By way: `exchange`, `swap`, `resume`.

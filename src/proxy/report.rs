@@ -68,8 +68,9 @@ impl Report {
                 }
                 tracing::info!(route, ?way, %generation, ?took, "re-authenticated");
             }
-            Note::ReauthenticationFailed { way, generation, why } => {
-                metrics.reauthenticated(telemetry_way(*way), Outcome::Rejected);
+            Note::ReauthenticationFailed { way, generation, refused, why } => {
+                let outcome = if *refused { Outcome::Rejected } else { Outcome::Failed };
+                metrics.reauthenticated(telemetry_way(*way), outcome);
                 let why = words(why);
                 tracing::warn!(route, ?way, %generation, why, "re-authentication rejected");
             }
@@ -134,8 +135,11 @@ impl Report {
 
     /// A service that acknowledges nothing was left without a word: what it had not been heard to take, and
     /// what it may have said meanwhile, is counted.
-    fn in_doubt(&self) {
-        let up = self.messages[wire::Direction::Up as usize].saturating_sub(self.taken);
+    fn in_doubt(&mut self) {
+        let said = self.messages[wire::Direction::Up as usize];
+        let up = said.saturating_sub(self.taken);
+        // What was counted is not counted again when the next connection is lost as well.
+        (self.taken, self.asked) = (said, said);
         self.route.metrics.lost(Direction::Up, LossReason::Unacknowledged, up);
         self.route.metrics.lost(Direction::Down, LossReason::Discontinued, 1);
         tracing::warn!(

@@ -163,7 +163,7 @@ impl Session {
     pub(super) fn step_timed_out(&mut self, now: Instant, out: &mut Vec<Action>) {
         match &self.state {
             State::Exchanging { shown, .. } => {
-                self.failed(Way::Exchange, *shown, "no answer in time", out);
+                self.failed(Way::Exchange, *shown, (false, "no answer in time"), out);
                 self.lose("the exchange had no answer", None, now, out);
             }
             State::Opening(_) | State::Resuming { .. } => {

@@ -146,6 +146,8 @@ pub enum Note {
     ReauthenticationFailed {
         way: Way,
         generation: Generation,
+        /// The service said no; else nothing came of it.
+        refused: bool,
         why: String,
     },
     UpstreamLost {

@@ -135,7 +135,7 @@ impl Session {
     /// The service refused the token of the exchange.
     pub(super) fn rejected(&mut self, why: &str, now: Instant, out: &mut Vec<Action>) {
         let State::Exchanging { shown, .. } = self.state else { return self.lapsed(why, now, out) };
-        self.failed(Way::Exchange, shown, why, out);
+        self.failed(Way::Exchange, shown, (true, why), out);
         self.refuse(shown.generation, out);
         self.lose(why, None, now, out);
     }
@@ -143,15 +143,15 @@ impl Session {
     /// The token that the connection was made with will not do, or has ended.
     pub(super) fn lapsed(&mut self, why: &str, now: Instant, out: &mut Vec<Action>) {
         if matches!(self.state, State::Opening(_) | State::Resuming { .. }) {
-            self.failed(Way::Resume, self.live, why, out);
+            self.failed(Way::Resume, self.live, (true, why), out);
         }
         self.refuse(self.live.generation, out);
         self.lose(why, None, now, out);
     }
 
-    pub(super) fn failed(&self, way: Way, shown: Shown, why: &str, out: &mut Vec<Action>) {
+    pub(super) fn failed(&self, way: Way, shown: Shown, (refused, why): (bool, &str), out: &mut Vec<Action>) {
         let (generation, why) = (shown.generation, why.to_owned());
-        out.push(Action::Note(Note::ReauthenticationFailed { way, generation, why }));
+        out.push(Action::Note(Note::ReauthenticationFailed { way, generation, refused, why }));
     }
 
     /// This generation, and what is older, will not be used again.

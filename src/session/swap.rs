@@ -143,7 +143,8 @@ impl Session {
             DialFailure::NoToken => "there is no usable token",
             DialFailure::Passing(why) => why,
         };
-        self.failed(Way::Swap, shown, why, out);
+        let refused = matches!(failure, DialFailure::Token(_));
+        self.failed(Way::Swap, shown, (refused, why), out);
         self.back_to_the_old(now, out);
         if let DialFailure::Token(generation) = failure {
             self.refuse(*generation, out);
@@ -162,7 +163,7 @@ impl Session {
     /// The next one ended while the old one was about to: a new one is made when the old one is gone.
     fn next_lost(&mut self, why: &str, out: &mut Vec<Action>) {
         if let State::Swapping { shown, .. } = self.state {
-            self.failed(Way::Swap, shown, why, out);
+            self.failed(Way::Swap, shown, (false, why), out);
             self.keep_what_it_said();
             self.give_up_next(out);
         }
@@ -262,7 +263,7 @@ impl Session {
             }
             return self.drained(now, out);
         }
-        self.failed(Way::Swap, shown, "the new connection was not there in time", out);
+        self.failed(Way::Swap, shown, (false, "the new connection was not there in time"), out);
         self.back_to_the_old(now, out);
     }
 }

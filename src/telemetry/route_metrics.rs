@@ -263,10 +263,11 @@ impl Counts<'_> {
         u64::try_from(self.0.sessions(state)).unwrap_or_default()
     }
 
-    /// Of all the time of all sessions, the part in which they relayed; `None` before the first.
+    /// Of the time of all sessions that have a client, the part in which they relayed; `None` before the first.
     pub fn uptime(&self) -> Option<f64> {
         let spent = |state: SessionState| self.0.session_seconds[state as usize].get();
-        let all: f64 = SessionState::ALL.into_iter().map(spent).sum();
+        let with_a_client = SessionState::ALL.into_iter().filter(|state| *state != SessionState::Parked);
+        let all: f64 = with_a_client.map(spent).sum();
         (all > 0.0).then(|| (spent(SessionState::Live) + spent(SessionState::Exchanging)) / all)
     }
 }

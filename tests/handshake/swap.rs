@@ -242,6 +242,9 @@ async fn a_lost_connection_is_made_anew_and_what_may_be_lost_is_counted() {
         new = stage.replaced("T0").await;
         up(&mut client, &mut new, "and on").await;
     }
+    // "three" and "and on": each message is counted once, however often a connection is lost after it.
+    assert_eq!(stage.metric(&lost("up", "unacknowledged")).await, 4.0);
+    assert_eq!(stage.metric(&lost("down", "discontinued")).await, 3.0);
 }
 
 #[tokio::test]
