@@ -47,7 +47,9 @@ export async function noViolation(stage, scheme, folded) {
 
 async function accessible(page) {
   const found = await page.evaluate(async () => {
-    const { violations } = await window.axe.run(document, { resultTypes: ['violations'] });
+    // Rows are all alike, and it takes its time over each: some of each kind do.
+    const like = ['#events tr:nth-child(n+13)', '.credentials tbody tr:nth-child(n+7)', 'article:nth-child(n+5)'].map((it) => [it]);
+    const { violations } = await window.axe.run({ include: [['html']], exclude: like }, { resultTypes: ['violations'] });
     return violations.map((it) => `${it.id}: ${it.nodes.slice(0, 3).map((node) => `${node.html.slice(0, 120)} ${node.failureSummary}`).join(' | ')}`);
   });
   equal('axe', found, []);
