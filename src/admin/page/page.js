@@ -557,11 +557,12 @@ const ICONS = {
   lost: '<circle cx="8" cy="8" r="6" fill="none" stroke="#888" stroke-width="3" stroke-dasharray="4 3"/>',
 };
 const routeViews = new Map(), glanceViews = new Map(), eventViews = new Map();
-let spokenKey = '';
+let drawnLevel = '', spokenKey = '';
 
 /** The head. What is read out changes with `key`, not with each duration in the sentence. */
 function drawHead(level, sentence, more, key) {
-  if (document.documentElement.dataset.level !== level || !document.title.includes('·')) {
+  if (drawnLevel !== level) {
+    drawnLevel = level;
     document.documentElement.dataset.level = level;
     document.title = `${capital(WORDS[level])} · ${location.host} · Perennial`;
     const icon = `<svg xmlns="${SVG}" viewBox="0 0 16 16">${ICONS[level]}</svg>`;
