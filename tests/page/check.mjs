@@ -46,12 +46,12 @@ function played() {
   for (const scenario of ['clients', 'hostile', 'failing']) all.push([scenario, 'sideways', checks.nothingSideways]);
   all.push(['quick', 'runs down', checks.runsDown], ['calm', 'stays in place', checks.staysInPlace], ['hostile', 'is text', checks.hostileIsText]);
   all.push(['calm', 'lost', lost((mock) => mock.lose(), (mock) => mock.serve())]);
-  all.push(['failing', 'silent', lost((mock) => (mock.silent = true), (mock) => (mock.silent = false))]);
+  all.push(['failing', 'silent', lost((mock) => (mock.silent = true), (mock) => (mock.silent = false), 6000)]);
   all.push(['calm', 'streams end', checks.streamsEnd]);
   return all;
 }
 
-const lost = (lose, bring) => (stage) => checks.lostAndFound({ ...stage, lose: () => lose(stage.mock), bring: () => bring(stage.mock) });
+const lost = (lose, bring, soon) => (stage) => checks.lostAndFound({ ...stage, soon, lose: () => lose(stage.mock), bring: () => bring(stage.mock) });
 
 async function tried(name, check) {
   const from = Date.now();

@@ -101,6 +101,31 @@ fn configuration(service: &ServiceHandle) -> String {
     route("ably", "/") + &route("spare", "/spare")
 }
 
+/// What needs no browser to be seen: nothing in the parts can make an element of a name, or fetch from elsewhere.
+#[test]
+fn the_page_is_small_and_has_no_way_to_markup_or_to_elsewhere() {
+    let parts = ["index.html", "page.css", "page.js"].map(|name| {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/admin/page").join(name);
+        std::fs::read_to_string(path).unwrap()
+    });
+    let bytes: usize = parts.iter().map(String::len).sum();
+    assert!(bytes < 100 * 1024, "{bytes} bytes");
+    let ways = [
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "eval(",
+        "Function(",
+        " style=",
+        "@import",
+    ];
+    let text = parts.concat().replace("http://www.w3.org/2000/svg", "");
+    for way in ways.iter().chain(&["http:", "https:", "url(", "javascript:"]) {
+        assert!(!text.contains(way), "{way}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs node and chromium: tests/all installs them"]
 async fn the_page_says_what_a_played_sidecar_says() {
