@@ -22,7 +22,7 @@ use crate::{
     },
     config::Config,
     demo,
-    telemetry::{LogFormat, logs},
+    telemetry::{Events, LogFormat, logs},
 };
 
 const USAGE: u8 = 64;
@@ -101,11 +101,12 @@ pub fn main() -> ExitCode {
     let quiet = matches!(cli.command, Command::Demo(_));
     // The demo draws on the terminal: its log would stand in the picture.
     let level = if quiet && cli.log_level == "info" { "error" } else { &cli.log_level };
-    if let Err(error) = logs::init(cli.log_format, level) {
-        return fail(&format!("--log-level: {error}"), USAGE);
-    }
+    let events = match logs::init(cli.log_format, level) {
+        Ok(events) => events,
+        Err(error) => return fail(&format!("--log-level: {error}"), USAGE),
+    };
     match cli.command {
-        Command::Run(file) => with_config(&file, run),
+        Command::Run(file) => with_config(&file, |config| run(config, events)),
         Command::Check(file) => with_config(&file, |config| say(&config.masked())),
         Command::Token(arguments) => with_config(&arguments.config, |config| show_token(&config, &arguments)),
         Command::Demo(arguments) => in_runtime(demo::run(arguments)),
@@ -134,7 +135,7 @@ fn find(file: &ConfigFile) -> Result<PathBuf, String> {
     })
 }
 
-fn run(config: Config) -> ExitCode {
+fn run(config: Config, events: Events) -> ExitCode {
     raise_file_limit();
     in_runtime(async move {
         // Listened for before anybody is let in: until then a signal ends the process as it stands.
@@ -142,7 +143,7 @@ fn run(config: Config) -> ExitCode {
             Ok(stop) => stop,
             Err(error) => return fail(&format!("signals cannot be listened for: {error}"), 1),
         };
-        let app = match App::start(&config).await {
+        let app = match App::start_with(&config, events).await {
             Ok(app) => app,
             Err(error) => return fail(&format!("{error:#}"), 1),
         };

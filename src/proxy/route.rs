@@ -5,7 +5,12 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{census::Census, http::Service, parking::Lot, sessions::Sessions};
+use super::{
+    census::Census,
+    http::Service,
+    parking::Lot,
+    sessions::{Extremes, Sessions},
+};
 use crate::{
     clock::{self, Now},
     config::Route,
@@ -19,7 +24,7 @@ use crate::{
 const TURNS: usize = 32;
 
 /// Whose tokens the sessions of a route use.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Tokens {
     /// A plain proxy has none.
     None,
@@ -37,7 +42,7 @@ pub struct RouteContext {
     pub(super) dialects: Dialects,
     /// Where plain requests go.
     pub(super) http: Option<Service>,
-    pub(super) tokens: Tokens,
+    pub tokens: Tokens,
     pub(super) metrics: Arc<RouteMetrics>,
     pub sessions: Arc<Sessions>,
     pub(super) census: Census,
@@ -72,6 +77,16 @@ impl RouteContext {
         }
     }
 
+    /// Takes the place of `before`, the same route as it was configured: clients of that one may come back to
+    /// this one, and exchanges of both take turns.
+    #[must_use]
+    pub fn in_place_of(mut self, before: &Self) -> Self {
+        self.dialects = before.dialects.with(Arc::clone(&self.route));
+        self.parking = Arc::clone(&before.parking);
+        self.turns = Arc::clone(&before.turns);
+        self
+    }
+
     /// Passes plain requests on as well, over connections of this dialer. What these do runs on `tasks`,
     /// until `stop`.
     #[must_use]
@@ -99,11 +114,14 @@ impl RouteContext {
         }
     }
 
-    /// Brings what is only counted now and then up to date, for a scrape.
+    /// Brings the seconds that its sessions spent up to date, for a scrape.
     pub fn look(&self) {
         self.census.look(clock::now());
-        let oldest = self.sessions.oldest_expiry().map(std::time::Duration::from_millis);
-        self.metrics.set_oldest_live_expiration(oldest);
+    }
+
+    /// What stands out among its sessions.
+    pub fn extremes(&self) -> Extremes {
+        self.sessions.extremes(clock::now())
     }
 
     /// Is there a token that may be used, or none needed?
