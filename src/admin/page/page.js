@@ -127,10 +127,10 @@ function list(parent, views, items, key, make, draw) {
   }
 }
 
-/** Plain items of a list. */
+/** The items of a plain list. */
 function lines(parent, said) {
   while (parent.children.length > said.length) parent.lastElementChild.remove();
-  while (parent.children.length < said.length) parent.append(document.createElement(parent.tagName === 'UL' ? 'li' : 'span'));
+  while (parent.children.length < said.length) parent.append(document.createElement('li'));
   said.forEach((line, at) => text(parent.children[at], line));
 }
 
@@ -467,7 +467,7 @@ function drawRow(part, credential, now) {
   text(part.last, credential.last_refresh === null ? 'none yet' : `${time(credential.last_refresh, now)}${credential.took === null ? '' : `, ${duration(credential.took)}`}`);
   text(part.next, credential.fetching ? 'under way' : credential.next_refresh === null ? '–' : time(credential.next_refresh, now));
   mark(part.mark, credential.state === 'valid' ? 'good' : credential.state === 'failing' ? 'watch' : 'bad');
-  const failed = credential.failures ? `, failed ${times(credential.failures)}` : '';
+  const failed = credential.failures && credential.state !== 'valid' ? `, failed ${times(credential.failures)}` : '';
   text(part.state, `${credential.state}${failed}${credential.error === null ? '' : `: ${short(credential.error, 200)}`}`);
 }
 
@@ -622,7 +622,21 @@ function drawEvent({ root, part }, event, now) {
   text(part.route, event.route ?? '');
   text(part.message, short(event.message, 400));
   text(part.times, event.count > 1 ? ` × ${number(event.count)}` : '');
-  lines(part.fields, event.fields.map(([name, value]) => ` ${short(name)} ${short(value, 200)}`));
+  drawFields(part.fields, event.fields);
+}
+
+/** Names and values, in their order; the spaces are for whoever copies or hears them. */
+function drawFields(parent, fields) {
+  while (parent.children.length > fields.length * 2) parent.lastElementChild.remove();
+  while (parent.children.length < fields.length * 2) {
+    const node = document.createElement('span');
+    node.className = parent.children.length % 2 ? 'value' : 'name';
+    parent.append(node);
+  }
+  fields.forEach(([name, value], at) => {
+    text(parent.children[at * 2], ` ${short(name)} `);
+    text(parent.children[at * 2 + 1], short(value, 200));
+  });
 }
 
 function drawFoot({ version, now, started, store, rehearsal }) {
