@@ -46,8 +46,8 @@ function played() {
   for (const scenario of ['clients', 'hostile', 'failing']) all.push([scenario, 'sideways', checks.nothingSideways]);
   all.push(['quick', 'runs down', checks.runsDown], ['calm', 'stays in place', checks.staysInPlace], ['hostile', 'is text', checks.hostileIsText]);
   all.push(['calm', 'lost', lost((mock) => mock.lose(), (mock) => mock.serve())]);
-  all.push(['failing', 'silent', lost((mock) => (mock.silent = true), (mock) => (mock.silent = false), 6000)]);
-  all.push(['calm', 'streams end', checks.streamsEnd]);
+  all.push(['failing', 'silent', lost((mock) => (mock.silent = true), (mock) => (mock.silent = false), 6)]);
+  all.push(['calm', 'streams end', checks.streamsEnd], ['calm', 'wakes up', checks.wakesUp]);
   return all;
 }
 

@@ -29,6 +29,8 @@ export class Mock {
   places = 8;
   /// A silent sidecar keeps its connections and says nothing.
   silent = false;
+  /// A mute one answers questions, and its streams say nothing.
+  mute = false;
 
   constructor(scenario, tick = 1000) {
     this.play(scenario);
@@ -76,7 +78,7 @@ export class Mock {
   }
 
   #tell(streams = this.#streams) {
-    if (this.silent) return;
+    if (this.silent || this.mute) return;
     for (const stream of streams) stream.write(`event: status\ndata: ${this.snapshot()}\n\n`);
   }
 

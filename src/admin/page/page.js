@@ -665,7 +665,7 @@ const SILENCE = 3000, DEAF = 6000;
 /** How long an answer may take, the pause between two questions, and between two tries for a refused stream (ms). */
 const PATIENCE = 2500, PAUSE = 1000, RETRY = 5000;
 let stream = null, begun = -Infinity, spoke = true;
-let snapshot = null, heard = performance.now(), refused = false, asking = false;
+let snapshot = null, heard = performance.now(), tended = heard, refused = false, asking = false;
 
 function take(json) {
   heard = performance.now();
@@ -718,7 +718,7 @@ async function ask() {
   look();
 }
 
-/** Says so where there is no word. */
+/** Says so where there is no word; the time is the one that the page has waited for it. */
 function look() {
   const silence = performance.now() - heard;
   if (!refused && silence < SILENCE) return;
@@ -727,6 +727,13 @@ function look() {
 }
 
 function tend() {
+  // Where the page itself was asleep (a closed lid, a busy machine), that is no silence of the sidecar's: it is asked.
+  const slept = performance.now() - tended - PAUSE;
+  tended += slept + PAUSE;
+  if (slept > PAUSE) {
+    heard = Math.min(heard + slept, performance.now());
+    ask();
+  }
   look();
   if (stream === null) ask();
   else if (performance.now() - Math.max(heard, begun) > DEAF) giveUp();
