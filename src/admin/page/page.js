@@ -127,10 +127,10 @@ function list(parent, views, items, key, make, draw) {
   }
 }
 
-/** Plain items of a list. */
+/** The items of a plain list. */
 function lines(parent, said) {
   while (parent.children.length > said.length) parent.lastElementChild.remove();
-  while (parent.children.length < said.length) parent.append(document.createElement(parent.tagName === 'UL' ? 'li' : 'span'));
+  while (parent.children.length < said.length) parent.append(document.createElement('li'));
   said.forEach((line, at) => text(parent.children[at], line));
 }
 
@@ -467,7 +467,7 @@ function drawRow(part, credential, now) {
   text(part.last, credential.last_refresh === null ? 'none yet' : `${time(credential.last_refresh, now)}${credential.took === null ? '' : `, ${duration(credential.took)}`}`);
   text(part.next, credential.fetching ? 'under way' : credential.next_refresh === null ? '–' : time(credential.next_refresh, now));
   mark(part.mark, credential.state === 'valid' ? 'good' : credential.state === 'failing' ? 'watch' : 'bad');
-  const failed = credential.failures ? `, failed ${times(credential.failures)}` : '';
+  const failed = credential.failures && credential.state !== 'valid' ? `, failed ${times(credential.failures)}` : '';
   text(part.state, `${credential.state}${failed}${credential.error === null ? '' : `: ${short(credential.error, 200)}`}`);
 }
 
@@ -557,11 +557,12 @@ const ICONS = {
   lost: '<circle cx="8" cy="8" r="6" fill="none" stroke="#888" stroke-width="3" stroke-dasharray="4 3"/>',
 };
 const routeViews = new Map(), glanceViews = new Map(), eventViews = new Map();
-let spokenKey = '';
+let drawnLevel = '', spokenKey = '';
 
 /** The head. What is read out changes with `key`, not with each duration in the sentence. */
 function drawHead(level, sentence, more, key) {
-  if (document.documentElement.dataset.level !== level || !document.title.includes('·')) {
+  if (drawnLevel !== level) {
+    drawnLevel = level;
     document.documentElement.dataset.level = level;
     document.title = `${capital(WORDS[level])} · ${location.host} · Perennial`;
     const icon = `<svg xmlns="${SVG}" viewBox="0 0 16 16">${ICONS[level]}</svg>`;
@@ -621,7 +622,21 @@ function drawEvent({ root, part }, event, now) {
   text(part.route, event.route ?? '');
   text(part.message, short(event.message, 400));
   text(part.times, event.count > 1 ? ` × ${number(event.count)}` : '');
-  lines(part.fields, event.fields.map(([name, value]) => ` ${short(name)} ${short(value, 200)}`));
+  drawFields(part.fields, event.fields);
+}
+
+/** Names and values, in their order; the spaces are for whoever copies or hears them. */
+function drawFields(parent, fields) {
+  while (parent.children.length > fields.length * 2) parent.lastElementChild.remove();
+  while (parent.children.length < fields.length * 2) {
+    const node = document.createElement('span');
+    node.className = parent.children.length % 2 ? 'value' : 'name';
+    parent.append(node);
+  }
+  fields.forEach(([name, value], at) => {
+    text(parent.children[at * 2], ` ${short(name)} `);
+    text(parent.children[at * 2 + 1], short(value, 200));
+  });
 }
 
 function drawFoot({ version, now, started, store, rehearsal }) {
@@ -650,7 +665,7 @@ const SILENCE = 3000, DEAF = 6000;
 /** How long an answer may take, the pause between two questions, and between two tries for a refused stream (ms). */
 const PATIENCE = 2500, PAUSE = 1000, RETRY = 5000;
 let stream = null, begun = -Infinity, spoke = true;
-let snapshot = null, heard = performance.now(), refused = false, asking = false;
+let snapshot = null, heard = performance.now(), tended = heard, refused = false, asking = false;
 
 function take(json) {
   heard = performance.now();
@@ -703,7 +718,7 @@ async function ask() {
   look();
 }
 
-/** Says so where there is no word. */
+/** Says so where there is no word; the time is the one that the page has waited for it. */
 function look() {
   const silence = performance.now() - heard;
   if (!refused && silence < SILENCE) return;
@@ -712,6 +727,13 @@ function look() {
 }
 
 function tend() {
+  // Where the page itself was asleep (a closed lid, a busy machine), that is no silence of the sidecar's: it is asked.
+  const slept = performance.now() - tended - PAUSE;
+  tended += slept + PAUSE;
+  if (slept > PAUSE) {
+    heard = Math.min(heard + slept, performance.now());
+    ask();
+  }
   look();
   if (stream === null) ask();
   else if (performance.now() - Math.max(heard, begun) > DEAF) giveUp();

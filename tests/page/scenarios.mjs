@@ -1,0 +1,188 @@
+// What a sidecar might say, for the page to be looked at and checked with: the shape of /status.json, played.
+//
+// Each scenario is a function of the time (seconds since the epoch) and of the time it began; it gives a whole
+// snapshot. A played sidecar has been up since `began`, so tokens run down and are refreshed as one looks.
+
+const HOUR = 3600;
+
+/// A number between 0 and 1 that is the same each time: what looks like chance and can be repeated.
+function chance(seed) {
+  const x = Math.sin(seed * 127.1 + 311.7) * 43758.5453;
+  return x - Math.floor(x);
+}
+
+const series = (length, each) => Array.from({ length }, (_, at) => each(at));
+const outcomes = (ok = 0, failed = 0, rejected = 0) => ({ ok, failed, rejected });
+const NO_CLOSES = {
+  client: 0, upstream: 0, token_expired: 0, outage: 0, refused: 0, discontinued: 0,
+  violation: 0, too_big: 0, slow: 0, drain: 0, internal: 0,
+};
+const NO_SESSIONS = { opening: 0, live: 0, exchanging: 0, resuming: 0, swapping: 0, parked: 0, closing: 0 };
+
+/// A credential whose token lives for `lifetime` and is replaced a quarter before its end.
+function credential(now, { name = '1a2b3c4d', lifetime = HOUR, age = 600, generation = 7, ...over } = {}) {
+  const turn = lifetime * 0.75;
+  const issued = now - (age % turn);
+  return {
+    name, state: 'valid', generation, issued, expires: issued + lifetime, last_refresh: issued, took: 0.023,
+    next_refresh: issued + turn, fetching: false, refreshes: generation - 1, failures: 0, error: null, ...over,
+  };
+}
+
+function route(now, { name = 'ably', credentials = [credential(now)], ...over } = {}) {
+  return {
+    name, path: '/', dialect: 'ably', upstream: 'wss://main.realtime.ably.net', share: 'route',
+    credentials_total: credentials.length, credentials,
+    sessions: { ...NO_SESSIONS, live: 40 }, oldest_live_expires: credentials[0]?.expires ?? null, uptime: 0.99997,
+    refreshes: outcomes(12), closed: { ...NO_CLOSES, client: 4 },
+    reauthentications: { exchange: outcomes(480), swap: outcomes(), resume: outcomes(3) },
+    messages: { up: 10412, down: 2034877 }, lost: { up: 0, down: 0 }, held_bytes: { up: 0, down: 0 },
+    longest_hold: null, fullest_queue: 0, limits: { hold: 10, reconnect: 60, queue: 1048576 },
+    refresh_latencies: series(42, (at) => 0.018 + 0.02 * chance(at) + (at === 17 ? 0.09 : 0)),
+    exchange_latencies: series(60, (at) => 0.008 + 0.009 * chance(at + 99)),
+    holds: series(60, (at) => (at % 23 === 7 ? 0.05 + 0.3 * chance(at) : 0)), ...over,
+  };
+}
+
+function event(id, at, level, message, route, fields = [], count = 1) {
+  return { id, at, level, message, route, fields, count };
+}
+
+/// Fifty everyday events, a refresh and its exchanges in turn.
+function everyday(now, routes = ['ably']) {
+  return series(50, (at) => {
+    const name = routes[at % routes.length];
+    const when = now - 14 - at * 97;
+    if (at % 9 === 5) return event(900 - at, when, 'warn', 'upstream lost', name, [['cause', 'reset by peer']], 3);
+    if (at % 2 === 0) return event(900 - at, when, 'info', 'token refreshed', name, [['generation', `${60 - at}`], ['took', '23ms']]);
+    return event(900 - at, when, 'info', 'sessions re-authenticated', name, [['way', 'exchange'], ['sessions', '40']]);
+  });
+}
+
+function snapshot(now, began, { routes = [route(now)], ...over } = {}) {
+  return {
+    version: '0.1.0', now, started: began - 4930, address: '127.0.0.1:8080', ready: true, draining: false, problems: [],
+    reload: { successful: true, at: null, error: null }, store: { kind: 'memory', up: true }, rehearsal: true, routes,
+    events: everyday(now, routes.map((it) => it.name)), ...over,
+  };
+}
+
+function calm(now, began) {
+  const one = credential(now, { age: now - began + 1980 });
+  return snapshot(now, began, { routes: [route(now, { credentials: [one] })] });
+}
+
+/// The token endpoint is down: four attempts, a token that still lives for three minutes.
+function failing(now, began) {
+  const left = Math.max(0, 190 - (now - began));
+  const expires = now + left;
+  const one = credential(now, {
+    state: left > 0 ? 'failing' : 'expired', issued: expires - HOUR, expires, last_refresh: expires - HOUR,
+    next_refresh: now + 9, failures: 4, refreshes: 6,
+    error: 'the token endpoint auth.example.com:443 cannot be reached: connection refused',
+  });
+  const failed = series(4, (at) => event(950 - at, now - 3 - 31 * at, 'warn', 'token not refreshed', 'ably',
+    [['error', 'connection refused'], ['attempt', `${4 - at}`]]));
+  const it = route(now, {
+    credentials: [one], refreshes: outcomes(6, 4), sessions: { ...NO_SESSIONS, live: 37, resuming: 3 }, uptime: 0.9912,
+    held_bytes: { up: 48211, down: 0 }, longest_hold: 22.4, fullest_queue: 31022, lost: { up: 0, down: 2 },
+    closed: { ...NO_CLOSES, client: 4, outage: 1, token_expired: 2 },
+    holds: series(60, (at) => (at > 51 ? (at - 50) * 2.1 : 0)),
+  });
+  return snapshot(now, began, { routes: [it], events: [...failed, ...everyday(now).slice(4)].sort((a, b) => b.at - a.at) });
+}
+
+function draining(now, began) {
+  const left = Math.max(0, 31 - Math.floor(now - began));
+  const it = route(now, {
+    sessions: { ...NO_SESSIONS, live: left, closing: left > 0 ? 4 : 0 }, closed: { ...NO_CLOSES, client: 4, drain: 40 - left },
+  });
+  const problems = ['going away: no new clients are accepted'];
+  const said = event(951, now - 9, 'info', 'draining', null, [['sessions', '40'], ['within', '10s']]);
+  return snapshot(now, began, { ready: false, draining: true, problems, routes: [it], events: [said, ...everyday(now).slice(1)] });
+}
+
+/// share = "client", with many.
+function clients(now, began) {
+  const many = series(50, (at) => credential(now, {
+    name: (0x10000000 + Math.floor(chance(at + 1) * 0xefffffff)).toString(16), lifetime: 2 * HOUR,
+    age: now - began + 5400 - 60 * at, generation: 1 + Math.floor(4 * chance(at + 7)),
+    ...(at === 0 ? { state: 'failing', failures: 2, error: 'the service refused the refresh: 401', issued: now - 7129, expires: now + 71, last_refresh: now - 7129, next_refresh: now + 4 } : {}),
+    ...(at === 3 ? { fetching: true } : {}),
+  })).sort((a, b) => a.expires - b.expires);
+  const jobs = route(now, {
+    name: 'jobs', path: '/jobs', dialect: 'handshake', upstream: 'wss://jobs.example.com', share: 'client',
+    credentials: many, credentials_total: 4312, sessions: { ...NO_SESSIONS, live: 4290, swapping: 14, parked: 8 },
+    reauthentications: { exchange: outcomes(), swap: outcomes(9120, 4, 1), resume: outcomes(3) },
+    refreshes: outcomes(9140, 11, 1), exchange_latencies: [], lost: { up: 2, down: 0 },
+    closed: { ...NO_CLOSES, client: 811, upstream: 12, refused: 2 },
+  });
+  return snapshot(now, began, { routes: [jobs], store: { kind: 'redis', up: true } });
+}
+
+/// Twelve routes: one fails, one is a plain proxy, one has not been used.
+function twelve(now, began) {
+  const names = ['ably', 'jobs', 'feed', 'chat', 'prices', 'presence', 'telemetry', 'orders', 'alerts', 'audit', 'plain', 'spare'];
+  const routes = names.map((name, at) => route(now, {
+    name, path: `/${name}`, upstream: `wss://${name}.example.com`, dialect: at % 3 ? 'handshake' : 'ably',
+    credentials: [credential(now, { name: `${at}f2b3c4d`.slice(-8), age: now - began + 211 * (at + 1), generation: at + 2 })],
+    sessions: { ...NO_SESSIONS, live: Math.floor(400 * chance(at)) },
+  }));
+  routes[3].credentials = [credential(now, { state: 'failing', failures: 2, age: now - began + 2400, error: 'the token endpoint answered 503' })];
+  Object.assign(routes[10], { dialect: 'none', share: 'none', credentials: [], credentials_total: 0, refresh_latencies: [],
+    exchange_latencies: [], reauthentications: { exchange: outcomes(), swap: outcomes(), resume: outcomes() }, refreshes: outcomes() });
+  Object.assign(routes[11], { sessions: NO_SESSIONS, uptime: null, exchange_latencies: [], holds: series(60, () => 0) });
+  return snapshot(now, began, { routes, reload: { successful: false, at: now - 340, error: 'perennial.toml, line 12: unknown key `upstraem`; did you mean `upstream`?' },
+    store: { kind: 'redis', up: false } });
+}
+
+/// Names and errors from outside that want to be more than text.
+function hostile(now, began) {
+  const image = '<img src=x onerror="document.title=1">';
+  const script = '"></td><script>document.body.remove()</script>';
+  const one = credential(now, { name: `${image}`, state: 'failing', failures: 1, error: `${script} \u202Etxet desrever \u0000 {{7*7}} ${'long'.repeat(120)}` });
+  const routes = [
+    route(now, { name: image, path: '/"onmouseover="alert(1)', upstream: 'javascript:alert(1)', credentials: [one] }),
+    route(now, { name: '__proto__', path: '/&amp;&lt;', credentials: [credential(now, { name: 'constructor' })] }),
+  ];
+  const events = [
+    event(3, now - 1, 'error', image, image, [[script, image], ['\u202E', '\u0007bell']]),
+    event(2, now - 2, 'warn', script, '__proto__', [['href', 'javascript:alert(1)']], 99999),
+    event(1, now - 3, 'info', 'x'.repeat(4000), null),
+  ];
+  return snapshot(now, began, { routes, events, version: '<b>0.1.0</b>', address: image, ready: false, problems: [`route "${image}": ${script}`],
+    reload: { successful: false, at: now - 1, error: script }, store: { kind: script, up: false } });
+}
+
+/// It has just begun: no token, no session, no event, nothing measured.
+function nothing(now, began) {
+  const none = credential(now, { state: 'missing', generation: 0, issued: null, expires: null, last_refresh: null, took: null,
+    next_refresh: null, fetching: true, refreshes: 0 });
+  const fresh = { sessions: NO_SESSIONS, uptime: null, oldest_live_expires: null, refreshes: outcomes(), closed: NO_CLOSES,
+    reauthentications: { exchange: outcomes(), swap: outcomes(), resume: outcomes() }, messages: { up: 0, down: 0 },
+    refresh_latencies: [], exchange_latencies: [], holds: series(60, () => 0) };
+  const routes = [
+    route(now, { ...fresh, credentials: [none] }),
+    route(now, { ...fresh, name: 'jobs', path: '/jobs', dialect: 'handshake', share: 'client', credentials: [], credentials_total: 0 }),
+  ];
+  return snapshot(now, began, { started: began, ready: false, problems: ['route "ably": its credential has no valid token'], routes, events: [] });
+}
+
+/// A token that lives for ten seconds, as in the demo, and was refreshed in time: the bar can be watched.
+function quick(now, began) {
+  const turns = Math.floor((now - began) / 7.5);
+  const one = credential(now, { lifetime: 10, age: now - began, generation: 1 + turns });
+  return snapshot(now, began, { routes: [route(now, { credentials: [one], sessions: { ...NO_SESSIONS, live: 2 } })] });
+}
+
+/// Trouble: it expired, and no refresh succeeded.
+function expired(now, began) {
+  const one = credential(now, { state: 'expired', issued: began - HOUR - 40, expires: began - 40, last_refresh: began - HOUR - 40,
+    next_refresh: now + 12, failures: 31, error: 'the token endpoint answered 403: change the secret in /run/secrets/client' });
+  const it = route(now, { credentials: [one], refreshes: outcomes(6, 30, 1), sessions: { ...NO_SESSIONS, live: 2, resuming: 36 },
+    longest_hold: 41 + Math.floor(now - began) % 15, fullest_queue: 640000, held_bytes: { up: 4048211, down: 31000 }, uptime: 0.82,
+    closed: { ...NO_CLOSES, client: 4, token_expired: 2 } });
+  return snapshot(now, began, { ready: false, problems: ['route "ably": its credential has no valid token'], routes: [it] });
+}
+
+export const SCENARIOS = { calm, failing, draining, clients, twelve, hostile, nothing, quick, expired };
