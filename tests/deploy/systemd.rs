@@ -77,7 +77,8 @@ show() { systemctl show perennial -p "$1" --value; }
 
 systemctl start perennial || said
 echo "started: $(show ActiveState), $(show NotifyAccess), $(show StatusText | grep -c .)"
-curl --silent --max-time 5 http://127.0.0.1:9464/readyz | head -1
+# It listens before its first token has come.
+for _ in {1..100}; do curl --silent --fail --max-time 5 http://127.0.0.1:9464/readyz && break; sleep 0.1; done
 pid=$(show MainPID)
 echo "user: $([ "$(stat -c %u /proc/$pid)" -gt 60000 ] && echo dynamic)"
 echo "capabilities: $(grep -E '^Cap(Eff|Prm|Bnd)' /proc/$pid/status | cut -f 2 | sort -u)"
@@ -101,7 +102,7 @@ echo "after silence: $(show ActiveState), $(show NRestarts)"
 systemctl stop perennial
 echo "stopped: $(show Result), $(show ExecMainStatus)"
 echo 'nonsense = 1' >> /etc/perennial/perennial.toml
-systemctl start perennial 2>/dev/null || echo "refused: $(said | grep -c 'unknown key'), $(show ActiveState)"
+systemctl start perennial 2>/dev/null || echo "refused: $(said | grep -c '^perennial: .*unknown key'), $(show ActiveState)"
 systemctl stop perennial
 journalctl -u perennial --no-pager -o cat | tail -100 > /out/journal
 "#;

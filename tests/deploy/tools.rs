@@ -137,3 +137,16 @@ fn every_yaml_file_is_tidy() {
         "{extends: default, ignore: [templates], rules: {line-length: {max: 120}, document-start: disable}}";
     run(tool("yamllint").args(["--strict", "-d", rules, "deploy"]), "").expected("yamllint");
 }
+
+#[test]
+#[ignore = "needs a whole checkout: tests/all"]
+fn whatever_the_readme_leads_to_is_there() {
+    let text = read("deploy/README.md");
+    let links = text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap());
+    let lost: Vec<_> = links.filter(|link| !path("deploy").join(link).exists()).collect();
+    assert_eq!(lost, Vec::<&str>::new());
+    let commands = text.split('`').filter(|word| word.contains(" deploy/"));
+    let files = commands.flat_map(str::split_whitespace).filter(|word| word.starts_with("deploy/"));
+    let lost: Vec<_> = files.filter(|file| *file != "deploy/legacy-app" && !path(file).exists()).collect();
+    assert_eq!(lost, Vec::<&str>::new());
+}
