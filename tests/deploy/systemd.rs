@@ -144,6 +144,7 @@ fn a_real_systemd_runs_it() {
     let key = file("etc/ably-key", "appId.keyId:secret\n");
     run(Command::new("chmod").args(["600", &key]), "").expected("chmod");
 
+    let machine = format!("--machine=perennial-{}", std::process::id());
     let mut command = Command::new("timeout");
     command.args([
         "60",
@@ -154,8 +155,9 @@ fn a_real_systemd_runs_it() {
         "--boot",
         "--register=no",
     ]);
-    command.args(["--keep-unit", "--private-network", "--machine=perennial-test"]);
-    command.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1");
+    command.args(["--keep-unit", "--private-network", &machine]);
+    // Another run of this test has the same root.
+    command.envs([("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1"), ("SYSTEMD_NSPAWN_LOCK", "0")]);
     let inside = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let program = fs::canonicalize(perennial()).unwrap();
     command.arg(format!("--bind-ro={}:/opt/perennial", program.display()));
