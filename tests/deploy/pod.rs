@@ -1,0 +1,159 @@
+//! What a pod with the sidecar holds, whoever wrote it: the manifests or the chart.
+
+use serde_json::{Value, json};
+
+use crate::{
+    sidecar::Sidecar,
+    tools::{AFTER_DRAIN, address, checked, drain, of_kind, secrets},
+};
+
+/// What the process takes beside its queues, at the most that was measured, twice.
+const PROCESS: u64 = 32 << 20;
+/// `session.queue` where it is not named.
+const QUEUE: u64 = 1 << 20;
+
+/// How the sidecar is started and ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Native,
+    Classic,
+}
+
+/// The Deployment among these documents, its ConfigMap, and each fact that joins them.
+pub(crate) fn holds(documents: &[Value], kind: Kind) {
+    let template = &of_kind(documents, "Deployment")["spec"]["template"];
+    let pod = &template["spec"];
+    let sidecar = sidecar(pod, kind);
+    let map = of_kind(documents, "ConfigMap");
+    let text = map["data"]["perennial.toml"].as_str().unwrap();
+    let configuration = checked(text);
+
+    began_and_ended(pod, sidecar, kind, drain(&configuration));
+    confined(sidecar);
+    let admin = address(&configuration, "admin");
+    assert!(admin.ip().is_unspecified(), "the kubelet asks from outside");
+    assert!(address(&configuration, "listen").ip().is_loopback(), "clients are in the pod");
+    assert_eq!(sidecar["ports"], json!([{ "name": "perennial-admin", "containerPort": admin.port() }]));
+    for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
+        assert_eq!(sidecar[probe]["httpGet"]["port"], "perennial-admin", "{probe}");
+    }
+    mounted(pod, sidecar, map, text);
+    let annotations = &template["metadata"]["annotations"];
+    if !annotations["prometheus.io/scrape"].is_null() {
+        assert_eq!(annotations["prometheus.io/port"], admin.port().to_string());
+        assert_eq!(annotations["prometheus.io/path"], "/metrics");
+    }
+    let sessions = u64::try_from(configuration["limits"]["sessions"].as_integer().unwrap()).unwrap();
+    assert!(sessions * QUEUE * 2 + PROCESS <= memory(sidecar), "full queues exceed the limit on memory");
+}
+
+/// The sidecar's container, where it belongs.
+fn sidecar(pod: &Value, kind: Kind) -> &Value {
+    let among =
+        |list: &str| pod[list].as_array().is_some_and(|all| all.iter().any(|c| c["name"] == "perennial"));
+    assert_eq!(among("initContainers"), kind == Kind::Native);
+    assert_eq!(among("containers"), kind == Kind::Classic);
+    let list = if kind == Kind::Native { "initContainers" } else { "containers" };
+    // Started first, either way.
+    assert_eq!(pod[list][0]["name"], "perennial");
+    &pod[list][0]
+}
+
+fn began_and_ended(pod: &Value, sidecar: &Value, kind: Kind, drain: u64) {
+    let grace = pod["terminationGracePeriodSeconds"].as_u64().unwrap();
+    let before = match kind {
+        Kind::Native => {
+            assert_eq!(sidecar["restartPolicy"], "Always");
+            assert_eq!(
+                sidecar["lifecycle"],
+                Value::Null,
+                "a preStop would run while the application still talks"
+            );
+            // The application has at least so long.
+            10
+        }
+        Kind::Classic => {
+            assert_eq!(sidecar["restartPolicy"], Value::Null);
+            sidecar["lifecycle"]["preStop"]["sleep"]["seconds"].as_u64().unwrap()
+        }
+    };
+    assert!(grace >= before + drain + AFTER_DRAIN, "{kind:?}: killed while it drains");
+}
+
+fn confined(sidecar: &Value) {
+    let wanted = json!({
+        "runAsNonRoot": true,
+        "runAsUser": 65532,
+        "runAsGroup": 65532,
+        "allowPrivilegeEscalation": false,
+        "readOnlyRootFilesystem": true,
+        "capabilities": { "drop": ["ALL"] },
+        "seccompProfile": { "type": "RuntimeDefault" },
+    });
+    assert_eq!(sidecar["securityContext"], wanted);
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(sidecar["image"], format!("perennial:{version}"));
+    assert_eq!(sidecar["args"][0], "run");
+    assert_eq!(sidecar["resources"]["limits"]["cpu"], Value::Null, "throttled, it would be late");
+}
+
+/// Each file that the configuration names is in a directory that a volume of the pod is mounted at.
+fn mounted(pod: &Value, sidecar: &Value, map: &Value, configuration: &str) {
+    let volume = |path: &str| {
+        let mounts = sidecar["volumeMounts"].as_array().unwrap();
+        let mount =
+            mounts.iter().find(|mount| mount["mountPath"] == path).unwrap_or_else(|| panic!("{path}"));
+        // A file that is mounted alone is not changed when its Secret is.
+        assert_eq!((&mount["readOnly"], &mount["subPath"]), (&json!(true), &Value::Null));
+        let volumes = pod["volumes"].as_array().unwrap();
+        volumes.iter().find(|volume| volume["name"] == mount["name"]).expect("its volume")
+    };
+    assert_eq!(volume("/etc/perennial")["configMap"]["name"], map["metadata"]["name"]);
+    for secret in secrets(configuration) {
+        let (directory, _) = secret.rsplit_once('/').unwrap();
+        assert!(volume(directory)["secret"]["secretName"].is_string(), "{secret}");
+    }
+}
+
+fn memory(sidecar: &Value) -> u64 {
+    let limit = sidecar["resources"]["limits"]["memory"].as_str().unwrap();
+    limit.strip_suffix("Mi").unwrap().parse::<u64>().unwrap() << 20
+}
+
+/// A PodMonitor that finds the pods of the Deployment, and their port.
+pub(crate) fn monitored(monitor: &Value, deployment: &Value) {
+    assert_eq!(
+        (&monitor["apiVersion"], &monitor["kind"]),
+        (&json!("monitoring.coreos.com/v1"), &json!("PodMonitor"))
+    );
+    let labels = &deployment["spec"]["template"]["metadata"]["labels"];
+    let wanted = monitor["spec"]["selector"]["matchLabels"].as_object().unwrap();
+    assert!(!wanted.is_empty());
+    for (label, value) in wanted {
+        assert_eq!(labels[label], *value, "{label}");
+    }
+    let [endpoint] = &monitor["spec"]["podMetricsEndpoints"].as_array().unwrap()[..] else {
+        panic!("{monitor}")
+    };
+    assert_eq!((&endpoint["port"], &endpoint["path"]), (&json!("perennial-admin"), &json!("/metrics")));
+}
+
+/// What the probes and Prometheus ask is answered by a sidecar that runs.
+pub(crate) async fn answered(documents: &[Value]) {
+    let running = Sidecar::start("[[route]]\nupstream = \"ws://127.0.0.1:9\"\ndialect = \"none\"\n").await;
+    let pod = &of_kind(documents, "Deployment")["spec"]["template"]["spec"];
+    let lists =
+        ["initContainers", "containers"].map(|list| pod[list].as_array().cloned().unwrap_or_default());
+    let sidecar = lists.concat().into_iter().find(|container| container["name"] == "perennial").unwrap();
+    let probes = ["startupProbe", "readinessProbe", "livenessProbe"];
+    for path in
+        probes.map(|probe| sidecar[probe]["httpGet"]["path"].as_str().unwrap()).iter().chain(&["/metrics"])
+    {
+        assert_eq!(running.ask(path).await.0, 200, "{path}");
+    }
+    assert_eq!(
+        probes.map(|probe| sidecar[probe]["httpGet"]["path"].clone()),
+        ["/startupz", "/readyz", "/livez"]
+    );
+    running.stop().await;
+}
