@@ -19,12 +19,12 @@ use crate::{
     clock::{self, Now},
     config::{Config, RefreshPolicy, Route, Share, TokenConfig},
     credential::{
-        Begin, Chain, Clients, Credential, Links, News, Observer, Outcome, Source, Spec, Store, Subscription,
-        Supply, Token, Trigger, clients::Common,
+        Begin, Chain, Clients, Credential, Fetch, Links, News, Observer, Outcome, Source, Spec, Store,
+        Subscription, Supply, Token, Trigger, clients::Common,
     },
     net::{Dialer, ServerTls},
     proxy::{self, Proxy, RouteContext, Tokens},
-    telemetry::{self, CredentialState, Metrics, Phase, RouteMetrics},
+    telemetry::{self, CredentialState, Metrics, Phase, RouteMetrics, Spans, Told},
 };
 
 pub mod token;
@@ -34,6 +34,9 @@ const SWEEP: Duration = Duration::from_secs(60);
 
 /// At the end a request for a token that cannot be asked for twice is waited for, so long at the most.
 const LAST_ANSWERS: Duration = Duration::from_secs(15);
+
+/// And then what the store and the export of spans still have to do.
+const LAST_WORDS: Duration = Duration::from_millis(2500);
 
 /// A running sidecar.
 pub struct App {
@@ -47,7 +50,7 @@ pub struct App {
     stop: CancellationToken,
     proxy_tasks: TaskTracker,
     tasks: TaskTracker,
-    /// The store's, which ends last: what was asked for is yet to be written down.
+    /// The store's, and of who exports spans, which end last: what was asked for is yet to be written down.
     last: (TaskTracker, CancellationToken),
     #[expect(dead_code, reason = "held for its Drop: it ends with the app")]
     subscriptions: Vec<Subscription>,
@@ -70,6 +73,7 @@ impl App {
         let last = (TaskTracker::new(), CancellationToken::new());
         let names: Vec<String> = config.routes.iter().map(|route| route.name.clone()).collect();
         let metrics = Metrics::new(&names);
+        let spans = Spans::from_environment(&last.0, &last.1);
         let tls = match &config.listen.tls {
             Some(files) => Some(ServerTls::load(files, clock::now()).context("[listen]")?),
             None => None,
@@ -97,10 +101,11 @@ impl App {
         let routes = built.into_iter().map(|(route, dialer, http, source)| {
             let counted = metrics.route(&route.name);
             let tokens = source.map_or(Tokens::None, |(source, policy)| {
-                tokens(&route, source, policy, &counted, &store, (&tasks, &stop))
+                let observer = Counted::of(&route, &counted, &spans);
+                tokens(&route, source, policy, Arc::new(observer), &store, (&tasks, &stop))
             });
             let limits = (config.limits.message, config.limits.sessions.saturating_mul(2));
-            let context = RouteContext::new(route, dialer, tokens, counted, limits);
+            let context = RouteContext::new(route, dialer, tokens, counted, limits).with_spans(spans.clone());
             Arc::new(match http {
                 Some(http) => context.with_http(http, tasks.clone(), stop.clone()),
                 None => context,
@@ -183,8 +188,8 @@ impl App {
         }
         self.last.1.cancel();
         self.last.0.close();
-        // It only lets go of a connection.
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.last.0.wait()).await;
+        // The store only lets go of a connection; the last spans have two seconds.
+        let _ = tokio::time::timeout(LAST_WORDS, self.last.0.wait()).await;
         tracing::info!("stopped");
     }
 }
@@ -209,7 +214,7 @@ fn tokens(
     route: &Route,
     source: Source,
     policy: RefreshPolicy,
-    metrics: &Arc<RouteMetrics>,
+    observer: Arc<dyn Observer>,
     store: &Arc<Store>,
     (tasks, stop): (&TaskTracker, &CancellationToken),
 ) -> Tokens {
@@ -218,7 +223,7 @@ fn tokens(
             route: route.name.clone(),
             source: Arc::new(source),
             policy,
-            observer: Arc::new(Counted { metrics: Arc::clone(metrics), one: false }),
+            observer,
             store: Arc::clone(store),
             grace: route.client.grace,
             revoke_for: route.client.revoke_for,
@@ -234,7 +239,7 @@ fn tokens(
         supply,
         policy,
         seed: fastrand::u64(..),
-        observer: Arc::new(Counted { metrics: Arc::clone(metrics), one: true }),
+        observer,
         journal: None,
     };
     Tokens::Route(Credential::spawn(spec, tasks, stop.clone()))
@@ -295,15 +300,25 @@ async fn drain(routes: &[Arc<RouteContext>], window: Duration) {
     });
 }
 
-/// The credential's observer: what it counts.
+/// The credential's observer: what it counts, and has traced.
 struct Counted {
+    route: String,
     metrics: Arc<RouteMetrics>,
+    spans: Spans,
     /// Is it the route's only credential? Else the one closest to its end is looked for at each scrape.
     one: bool,
 }
 
+impl Counted {
+    fn of(route: &Route, metrics: &Arc<RouteMetrics>, spans: &Spans) -> Self {
+        let one = !matches!(route.token, Some(TokenConfig { share: Share::Client { .. }, .. }));
+        Self { route: route.name.clone(), metrics: Arc::clone(metrics), spans: spans.clone(), one }
+    }
+}
+
 impl Observer for Counted {
-    fn refreshed(&self, trigger: Trigger, outcome: Outcome, took: Duration) {
+    fn refreshed(&self, fetch: &Fetch<'_>) {
+        let Fetch { credential, generation, trigger, outcome, took, error } = *fetch;
         let trigger = match trigger {
             Trigger::Schedule => telemetry::Trigger::Schedule,
             Trigger::Hint => telemetry::Trigger::Hint,
@@ -319,6 +334,8 @@ impl Observer for Counted {
         };
         self.metrics.refreshed(outcome, trigger);
         self.metrics.refresh_took(Phase::Fetch, took);
+        let (route, credential, generation) = (&*self.route, Some(credential), generation.map(|g| g.0));
+        self.spans.refreshed(trigger, Told { route, credential, generation, outcome, took, error });
     }
 
     fn current(&self, issued: Duration, expires: Option<Duration>) {

@@ -43,10 +43,24 @@ use name::short_name;
 use task::Task;
 use wanted::Mailbox;
 
+/// A fetch that ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Fetch<'a> {
+    /// The credential's name.
+    pub credential: &'a str,
+    /// Of the token that it brought; `None` where it failed.
+    pub generation: Option<Generation>,
+    pub trigger: Trigger,
+    pub outcome: Outcome,
+    pub took: Duration,
+    /// Why it failed, for people; without secrets.
+    pub error: Option<&'a str>,
+}
+
 /// What counts the refreshes of a route.
 pub trait Observer: Send + Sync {
     /// A fetch ended.
-    fn refreshed(&self, trigger: Trigger, outcome: Outcome, took: Duration);
+    fn refreshed(&self, fetch: &Fetch<'_>);
     /// From now on this token is the current one.
     fn current(&self, issued_wall: Duration, expires_wall: Option<Duration>);
 }

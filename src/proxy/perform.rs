@@ -77,7 +77,8 @@ impl Driver {
             }
             Action::EndTurn => self.turn = Turns::None,
             Action::Note(note) => {
-                self.report.note(&note);
+                let credential = self.credential().map(|credential| credential.name());
+                self.report.note(&note, credential, now);
                 self.note_expiry();
             }
             Action::Finished(cause) => self.finished = Some((cause, linger(now))),

@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 use super::route::RouteContext;
 use crate::{
     clock::Instant,
+    credential::Generation,
     session::{Cause, Note, Phase, Way},
-    telemetry::{self, CloseCause, Direction, LossReason, Outcome},
+    telemetry::{self, CloseCause, Direction, LossReason, Outcome, Told, words},
     wire,
 };
 
@@ -15,6 +16,8 @@ pub(super) struct Report {
     route: Arc<RouteContext>,
     opened: Instant,
     phase: Option<Phase>,
+    /// Since when it is in that state.
+    since: Instant,
     messages: [u64; 2],
     /// Messages of the client's that stood before the last ping, and before the last that was answered.
     asked: u64,
@@ -25,7 +28,15 @@ impl Report {
     pub(super) fn new(route: Arc<RouteContext>, now: Instant) -> Self {
         route.census.moved(None, Some(Phase::Opening), now);
         tracing::info!(route = route.route.name, "session opened");
-        Self { route, opened: now, phase: Some(Phase::Opening), messages: [0; 2], asked: 0, taken: 0 }
+        Self {
+            route,
+            opened: now,
+            phase: Some(Phase::Opening),
+            since: now,
+            messages: [0; 2],
+            asked: 0,
+            taken: 0,
+        }
     }
 
     /// The session is in this state now.
@@ -33,6 +44,7 @@ impl Report {
         if self.phase != Some(phase) {
             self.route.census.moved(self.phase, Some(phase), now);
             self.phase = Some(phase);
+            self.since = now;
         }
     }
 
@@ -49,7 +61,8 @@ impl Report {
         self.route.metrics.relayed(towards(direction), 0, bytes as u64);
     }
 
-    pub(super) fn note(&self, note: &Note) {
+    /// `credential`: the name of the one whose token the session uses.
+    pub(super) fn note(&self, note: &Note, credential: Option<&str>, now: Instant) {
         let (route, metrics) = (&*self.route.route.name, &self.route.metrics);
         match note {
             Note::Reauthenticated { way, generation, took } => {
@@ -57,10 +70,12 @@ impl Report {
                 if *way == Way::Exchange {
                     metrics.refresh_took(telemetry::Phase::Exchange, *took);
                 }
+                self.span(*way, credential, *generation, *took, None);
                 tracing::info!(route, ?way, %generation, ?took, "re-authenticated");
             }
             Note::ReauthenticationFailed { way, generation, why } => {
                 metrics.reauthenticated(telemetry_way(*way), Outcome::Rejected);
+                self.span(*way, credential, *generation, now - self.since, Some(why));
                 let why = words(why);
                 tracing::warn!(route, ?way, %generation, why, "re-authentication rejected");
             }
@@ -91,6 +106,21 @@ impl Report {
             Note::Parked => tracing::info!(route, "client away: its upstream is kept"),
             Note::Returned { after } => tracing::info!(route, after = ?seconds(*after), "client back"),
         }
+    }
+
+    /// The re-authentication that ended just now, for who traces.
+    fn span(
+        &self,
+        way: Way,
+        credential: Option<&str>,
+        generation: Generation,
+        took: Duration,
+        error: Option<&str>,
+    ) {
+        let outcome = if error.is_some() { Outcome::Rejected } else { Outcome::Ok };
+        let (route, generation) = (&*self.route.route.name, Some(generation.0));
+        let told = Told { route, credential, generation, outcome, took, error };
+        self.route.spans.reauthenticated(telemetry_way(way), told);
     }
 
     /// A service that acknowledges nothing was left without a word: what it had not been heard to take, and
@@ -143,25 +173,6 @@ impl Drop for Report {
     }
 }
 
-/// What a service said, for a log line: the beginning of it, without any word that may be a token.
-fn words(said: &str) -> String {
-    const WORD: usize = 24;
-    const LINE: usize = 200;
-    let short = said.split_whitespace().map(|word| if word.len() < WORD { word } else { "[…]" });
-    let mut line = String::new();
-    for word in short {
-        if line.len() + word.len() > LINE {
-            line.push_str(" …");
-            break;
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    line
-}
-
 /// To the millisecond, for a log line.
 fn seconds(duration: Duration) -> Duration {
     Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
@@ -206,18 +217,5 @@ fn close_cause(cause: Cause) -> CloseCause {
         Cause::TooBig => CloseCause::TooBig,
         Cause::Slow => CloseCause::Slow,
         Cause::Drain => CloseCause::Drain,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_services_words_are_few_and_none_is_a_token() {
-        assert_eq!(words("40142 Token expired"), "40142 Token expired");
-        let quoting = "token eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjB9.c2ln expired\n(key app.id)";
-        assert_eq!(words(quoting), "token […] expired (key app.id)");
-        assert!(words(&"word ".repeat(5_000)).len() < 210);
     }
 }

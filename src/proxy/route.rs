@@ -12,7 +12,7 @@ use crate::{
     credential::{Clients, Credential},
     dialect::Dialects,
     net::{Dialer, Pool},
-    telemetry::RouteMetrics,
+    telemetry::{RouteMetrics, Spans},
 };
 
 /// Sessions of one route that exchange at once: a service is not asked by all of them together.
@@ -39,6 +39,7 @@ pub struct RouteContext {
     pub(super) http: Option<Service>,
     pub(super) tokens: Tokens,
     pub(super) metrics: Arc<RouteMetrics>,
+    pub(super) spans: Spans,
     pub sessions: Arc<Sessions>,
     pub(super) census: Census,
     pub(super) turns: Arc<Semaphore>,
@@ -65,11 +66,19 @@ impl RouteContext {
             tokens,
             census: Census::new(Arc::clone(&metrics)),
             metrics,
+            spans: Spans::default(),
             sessions: Arc::default(),
             turns: Arc::new(Semaphore::new(TURNS)),
             parking: Arc::default(),
             limit,
         }
+    }
+
+    /// Has its re-authentications traced.
+    #[must_use]
+    pub fn with_spans(mut self, spans: Spans) -> Self {
+        self.spans = spans;
+        self
     }
 
     /// Passes plain requests on as well, over connections of this dialer. What these do runs on `tasks`,

@@ -1,15 +1,20 @@
-//! What an operator sees of the process: metrics and logs.
+//! What an operator sees of the process: metrics, logs, and spans for who traces.
 //!
 //! - [`labels`]: the small fixed sets that label values come from; a label is never made of what a
 //!   peer sends.
 //! - [`metrics`]: every series, at zero from the start; the hot path holds its handles and adds to an
 //!   atomic.
 //! - [`logs`]: one line for each thing an operator asks about, never a token.
+//! - [`spans`]: each refresh and each re-authentication; exported where the feature `otlp` is built in and
+//!   the environment names a collector.
 
 pub mod labels;
 pub mod logs;
 pub mod metrics;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod route_metrics;
+pub mod spans;
 
 pub use labels::{
     CloseCause, CodeClass, CredentialState, Direction, LossReason, Outcome, Phase, SessionState, Trigger, Way,
@@ -17,3 +22,4 @@ pub use labels::{
 pub use logs::{LogFormat, LogsError};
 pub use metrics::Metrics;
 pub use route_metrics::RouteMetrics;
+pub use spans::{Spans, Told, words};

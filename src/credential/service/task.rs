@@ -5,7 +5,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use tokio::time;
 use tracing::field::DebugValue;
 
-use super::{Begin, Credential, News, Observer, Spec, Status, name};
+use super::{Begin, Credential, Fetch, News, Observer, Spec, Status, name};
 use crate::{
     clock::{self, Now},
     credential::{
@@ -178,7 +178,16 @@ impl Task {
                     next_refresh_in = next_refresh_in.map(short),
                     "token refreshed"
                 );
-                self.observer.refreshed(*trigger, Outcome::Ok, *took);
+                let (trigger, outcome, took) = (*trigger, Outcome::Ok, *took);
+                let generation = Some(*generation);
+                self.observer.refreshed(&Fetch {
+                    credential,
+                    generation,
+                    trigger,
+                    outcome,
+                    took,
+                    error: None,
+                });
                 status.refreshes += 1;
                 status.last_error = None;
             }
@@ -203,7 +212,15 @@ impl Task {
                         retry_in, still_valid_for, "token refresh failed");
                 }
                 let outcome = if *terminal { Outcome::Rejected } else { Outcome::Failed };
-                self.observer.refreshed(*trigger, outcome, *took);
+                let (trigger, took, error) = (*trigger, *took, Some(reason.as_str()));
+                self.observer.refreshed(&Fetch {
+                    credential,
+                    generation: None,
+                    trigger,
+                    outcome,
+                    took,
+                    error,
+                });
                 status.failures += 1;
                 status.last_error = Some(reason.clone());
             }
