@@ -22,7 +22,7 @@ use tokio_util::{
 
 use self::{
     routes::{Ground, Life, Prepared},
-    state::State,
+    state::{State, Telling},
 };
 use crate::{
     admin::{self, AdminState},
@@ -31,7 +31,7 @@ use crate::{
     credential::{Credential, Store},
     net::ServerTls,
     proxy::{self, Proxy, RouteContext},
-    telemetry::{Events, Metrics},
+    telemetry::{Events, Metrics, Spans},
 };
 
 mod counted;
@@ -51,6 +51,8 @@ const RETIRE: Duration = Duration::from_secs(5);
 
 /// At the end a request for a token that cannot be asked for twice is waited for, so long at the most.
 const LAST_ANSWERS: Duration = Duration::from_secs(15);
+/// And then what the store and the export of spans still have to do.
+const LAST_WORDS: Duration = Duration::from_millis(2500);
 
 /// A running sidecar.
 pub struct App {
@@ -64,7 +66,7 @@ pub struct App {
     stop: CancellationToken,
     proxy_tasks: TaskTracker,
     tasks: TaskTracker,
-    /// The store's, which ends last: what was asked for is yet to be written down.
+    /// The store's, and of who exports spans, which end last: what was asked for is yet to be written down.
     last: (TaskTracker, CancellationToken),
 }
 
@@ -94,7 +96,8 @@ impl App {
         let listener = bind(config.listen.address, "listen.address").await?;
         let admin_listener = bind(config.admin.address, "admin.address").await?;
 
-        let ground = Ground { metrics: &metrics, store: &store, tasks: &tasks, stop: &stop };
+        let spans = Spans::from_environment(&last.0, &last.1);
+        let ground = Ground { metrics: &metrics, spans: &spans, store: &store, tasks: &tasks, stop: &stop };
         let lives: Vec<Life> =
             prepared.into_iter().map(|route| route.serve(None, &config.limits, &ground)).collect();
         let proxy = Proxy {
@@ -109,7 +112,8 @@ impl App {
         metrics.configured(Now::read().wall);
         let proxy = Arc::new(ArcSwap::from_pointee(proxy));
         let addresses = (listener.local_addr()?, admin_listener.local_addr()?);
-        let state = State::new(config, metrics, store, events, proxy, (lives, closing.clone(), addresses.0));
+        let told = Telling { metrics, spans, events };
+        let state = State::new(config, told, store, proxy, (lives, closing.clone(), addresses.0));
         let state = Arc::new(state);
         let mut app = Self {
             config: config.clone(),
@@ -195,8 +199,8 @@ impl App {
         }
         self.last.1.cancel();
         self.last.0.close();
-        // It only lets go of a connection.
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.last.0.wait()).await;
+        // The store only lets go of a connection; the last spans have two seconds.
+        let _ = tokio::time::timeout(LAST_WORDS, self.last.0.wait()).await;
         tracing::info!("stopped");
     }
 }

@@ -10,8 +10,8 @@
 //!      ┌────────────┼──────────────┬──────────────────┐
 //!      ▼            ▼              ▼                  ▼
 //!    admin        proxy        credential::service   telemetry      outer ring
-//!      │            │            │ clients, source, store
-//!      │            └────► net ◄─┘
+//!      │            │            │ clients, source, store  │ otlp
+//!      │            └────► net ◄─┴─────────────────────────┘
 //!      │            ▼
 //!      └──────► session ─► dialect ─► credential::{token, keeper, history} ─► wire ─► config   inner ring
 //! ```

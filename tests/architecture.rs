@@ -21,7 +21,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("demo", &["app", "clock", "config", "credential"]),
     ("admin", &["clock"]),
     ("proxy", &["clock", "config", "credential", "dialect", "net", "session", "telemetry", "wire"]),
-    ("telemetry", &["clock"]),
+    ("telemetry", &["clock", "config", "net"]),
     ("net", &["clock", "config", "wire"]),
     ("session", &["clock", "config", "credential", "dialect", "wire"]),
     ("dialect", &["clock", "config", "credential", "wire"]),

@@ -114,6 +114,7 @@ pub struct CredentialStatus {
     pub next_refresh: Option<f64>,
     pub fetching: bool,
     pub refreshes: u64,
+    /// Since the last that did not fail.
     pub failures: u64,
     /// Why the last refresh failed, where it did.
     pub error: Option<String>,

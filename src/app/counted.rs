@@ -4,25 +4,30 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     clock::Now,
-    credential::{Credential, Observer, Outcome, Trigger},
-    telemetry::{self, CredentialState, Phase, RouteMetrics},
+    config::{Route, Share, TokenConfig},
+    credential::{Credential, Fetch, Observer, Outcome, Trigger},
+    telemetry::{self, CredentialState, Phase, RouteMetrics, Spans, Told},
 };
 
-/// The credential's observer: what it counts.
+/// The credential's observer: what it counts, and has traced.
 pub(super) struct Counted {
+    route: String,
     metrics: Arc<RouteMetrics>,
+    spans: Spans,
     /// Is it the route's only credential? Else the one closest to its end is looked for at each scrape.
     one: bool,
 }
 
 impl Counted {
-    pub(super) fn new(metrics: &Arc<RouteMetrics>, one: bool) -> Self {
-        Self { metrics: Arc::clone(metrics), one }
+    pub(super) fn new(route: &Route, metrics: &Arc<RouteMetrics>, spans: &Spans) -> Self {
+        let one = !matches!(route.token, Some(TokenConfig { share: Share::Client { .. }, .. }));
+        Self { route: route.name.clone(), metrics: Arc::clone(metrics), spans: spans.clone(), one }
     }
 }
 
 impl Observer for Counted {
-    fn refreshed(&self, trigger: Trigger, outcome: Outcome, took: Duration) {
+    fn refreshed(&self, fetch: &Fetch<'_>) {
+        let Fetch { credential, generation, trigger, outcome, took, error } = *fetch;
         let trigger = match trigger {
             Trigger::Schedule => telemetry::Trigger::Schedule,
             Trigger::Hint => telemetry::Trigger::Hint,
@@ -41,6 +46,8 @@ impl Observer for Counted {
         }
         self.metrics.refreshed(outcome, trigger);
         self.metrics.refresh_took(Phase::Fetch, took);
+        let (route, credential, generation) = (&*self.route, Some(credential), generation.map(|g| g.0));
+        self.spans.refreshed(trigger, Told { route, credential, generation, outcome, took, error });
     }
 
     fn current(&self, issued: Duration, expires: Option<Duration>) {

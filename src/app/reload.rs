@@ -132,8 +132,13 @@ impl App {
     /// Rule 2.
     fn take_routes(&self, config: &Config, routes: Vec<Option<Prepared>>) -> Changes {
         let state = &self.state;
-        let ground =
-            Ground { metrics: &state.metrics, store: &state.store, tasks: &self.tasks, stop: &self.stop };
+        let ground = Ground {
+            metrics: &state.metrics,
+            spans: &state.spans,
+            store: &state.store,
+            tasks: &self.tasks,
+            stop: &self.stop,
+        };
         let mut lives = state.lives();
         let mut before: Vec<Life> = std::mem::take(&mut lives.current);
         let mut changes = Changes::default();

@@ -32,12 +32,13 @@ use crate::{
     },
     net::Dialer,
     proxy::{RouteContext, Tokens},
-    telemetry::{Metrics, RouteMetrics},
+    telemetry::{Metrics, RouteMetrics, Spans},
 };
 
 /// What routes are built with.
 pub(super) struct Ground<'a> {
     pub(super) metrics: &'a Metrics,
+    pub(super) spans: &'a Spans,
     pub(super) store: &'a Arc<Store>,
     pub(super) tasks: &'a TaskTracker,
     pub(super) stop: &'a CancellationToken,
@@ -90,7 +91,8 @@ impl Prepared {
         let held = held(&route, source, before, &counted, ground);
         let stop = ground.stop.child_token();
         let bounds = (limits.message, limits.sessions.saturating_mul(2));
-        let mut context = RouteContext::new(route, dialer, held.tokens.clone(), counted, bounds);
+        let context = RouteContext::new(route, dialer, held.tokens.clone(), counted, bounds);
+        let mut context = context.with_spans(ground.spans.clone());
         if let Some(http) = http {
             context = context.with_http(http, ground.tasks.clone(), stop.clone());
         }
@@ -180,7 +182,7 @@ fn tokens(
         return Tokens::Clients(Clients::new(Common {
             route: route.name.clone(),
             terms: ArcSwap::from_pointee(terms(route, source, policy)),
-            observer: Arc::new(Counted::new(metrics, false)),
+            observer: Arc::new(Counted::new(route, metrics, ground.spans)),
             store: Arc::clone(ground.store),
             tasks: ground.tasks.clone(),
             stop: stop.clone(),
@@ -193,7 +195,7 @@ fn tokens(
         supply: supply(route, source, policy, ground),
         policy: policy.clone(),
         seed: fastrand::u64(..),
-        observer: Arc::new(Counted::new(metrics, true)),
+        observer: Arc::new(Counted::new(route, metrics, ground.spans)),
         journal: None,
     };
     Tokens::Route(Credential::spawn(spec, ground.tasks, stop.clone()))

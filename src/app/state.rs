@@ -22,12 +22,13 @@ use crate::{
     config::{Config, StateConfig},
     credential::{Credential, Store, Token},
     proxy::{Extremes, Proxy, RouteContext},
-    telemetry::{CredentialState, Events, Metrics},
+    telemetry::{CredentialState, Events, Metrics, Spans},
 };
 
 /// A sidecar at work.
 pub(super) struct State {
     pub(super) metrics: Metrics,
+    pub(super) spans: Spans,
     pub(super) store: Arc<Store>,
     pub(super) store_kind: &'static str,
     pub(super) events: Events,
@@ -44,6 +45,13 @@ pub(super) struct State {
     lives: Mutex<Lives>,
 }
 
+/// What is said of it.
+pub(super) struct Telling {
+    pub(super) metrics: Metrics,
+    pub(super) spans: Spans,
+    pub(super) events: Events,
+}
+
 /// Routes at work.
 pub(super) struct Lives {
     pub(super) current: Vec<Life>,
@@ -54,9 +62,8 @@ pub(super) struct Lives {
 impl State {
     pub(super) fn new(
         config: &Config,
-        metrics: Metrics,
+        Telling { metrics, spans, events }: Telling,
         store: Arc<Store>,
-        events: Events,
         proxy: Arc<ArcSwap<Proxy>>,
         (current, closing, address): (Vec<Life>, CancellationToken, SocketAddr),
     ) -> Self {
@@ -67,6 +74,7 @@ impl State {
         };
         Self {
             metrics,
+            spans,
             store,
             store_kind,
             events,

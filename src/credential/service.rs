@@ -43,10 +43,24 @@ use name::short_name;
 use task::Task;
 use wanted::Mailbox;
 
+/// A fetch that ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Fetch<'a> {
+    /// The credential's name.
+    pub credential: &'a str,
+    /// Of the token that it brought; `None` where it failed.
+    pub generation: Option<Generation>,
+    pub trigger: Trigger,
+    pub outcome: Outcome,
+    pub took: Duration,
+    /// Why it failed, for people; without secrets.
+    pub error: Option<&'a str>,
+}
+
 /// What counts the refreshes of a route.
 pub trait Observer: Send + Sync {
     /// A fetch ended.
-    fn refreshed(&self, trigger: Trigger, outcome: Outcome, took: Duration);
+    fn refreshed(&self, fetch: &Fetch<'_>);
     /// From now on this token is the current one.
     fn current(&self, issued_wall: Duration, expires_wall: Option<Duration>);
 }
@@ -108,6 +122,7 @@ pub struct Credential {
 #[derive(Debug, Clone, Default)]
 pub struct Status {
     pub refreshes: u64,
+    /// Since the last fetch that did not fail.
     pub failures: u64,
     /// When the current token came, on the wall clock, and how long it took to fetch.
     pub last_refresh: Option<(Duration, Duration)>,

@@ -2,7 +2,7 @@
 //!
 //! 1. Peers are verified, always: against the system's roots, or against one authority that was named.
 //! 2. A file that cannot be used is named in the error, with what is wrong with it.
-//! 3. Files are read again when they change ([`watched`]), the listener's and those of every leg that is
+//! 3. Files are read again when they change (`watched`), the listener's and those of every leg that is
 //!    dialled: a certificate of an hour is taken without a restart, by new connections; those that live
 //!    go on. A new pair that cannot be used (half-written, key of another certificate) leaves the old one
 //!    in place, is logged once, and is tried again.

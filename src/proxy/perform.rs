@@ -78,7 +78,8 @@ impl Driver {
             }
             Action::EndTurn => self.turn = Turns::None,
             Action::Note(note) => {
-                self.report.note(&note, now);
+                let credential = self.access.as_ref().map(|access| access.lease.credential().name());
+                self.report.note(&note, credential, now);
                 self.note_total(&note);
                 self.note_expiry();
             }

@@ -8,8 +8,9 @@ use std::{
 use super::{route::RouteContext, sessions::Handle};
 use crate::{
     clock::Instant,
+    credential::Generation,
     session::{Cause, Note, Phase, Way},
-    telemetry::{self, CloseCause, Direction, LossReason, Outcome},
+    telemetry::{self, CloseCause, Direction, LossReason, Outcome, Told, words},
     wire,
 };
 
@@ -19,6 +20,8 @@ pub(super) struct Report {
     handle: Arc<Handle>,
     opened: Instant,
     phase: Option<Phase>,
+    /// Since when it is in that state.
+    since: Instant,
     messages: [u64; 2],
     /// Messages of the client's that stood before the last ping, and before the last that was answered.
     asked: u64,
@@ -32,7 +35,17 @@ impl Report {
         route.census.moved(None, Some(Phase::Opening), now);
         tracing::info!(route = route.route.name, "session opened");
         let phase = Some(Phase::Opening);
-        Self { route, handle, opened: now, phase, messages: [0; 2], asked: 0, taken: 0, waiting: 0 }
+        Self {
+            route,
+            handle,
+            opened: now,
+            phase,
+            since: now,
+            messages: [0; 2],
+            asked: 0,
+            taken: 0,
+            waiting: 0,
+        }
     }
 
     /// The session is in this state now.
@@ -40,6 +53,7 @@ impl Report {
         if self.phase != Some(phase) {
             self.route.census.moved(self.phase, Some(phase), now);
             self.phase = Some(phase);
+            self.since = now;
         }
     }
 
@@ -56,7 +70,8 @@ impl Report {
         self.route.metrics.relayed(towards(direction), 0, bytes as u64);
     }
 
-    pub(super) fn note(&mut self, note: &Note, now: Instant) {
+    /// `credential`: the name of the one whose token the session uses.
+    pub(super) fn note(&mut self, note: &Note, credential: Option<&str>, now: Instant) {
         self.weigh(note, now);
         let (route, metrics) = (&*self.route.route.name, &self.route.metrics);
         match note {
@@ -66,11 +81,13 @@ impl Report {
                     metrics.refresh_took(telemetry::Phase::Exchange, *took);
                     metrics.recent().exchanged(*took);
                 }
+                self.span((*way, Outcome::Ok), credential, *generation, *took, None);
                 tracing::info!(route, ?way, %generation, ?took, "re-authenticated");
             }
             Note::ReauthenticationFailed { way, generation, refused, why } => {
                 let outcome = if *refused { Outcome::Rejected } else { Outcome::Failed };
                 metrics.reauthenticated(telemetry_way(*way), outcome);
+                self.span((*way, outcome), credential, *generation, now - self.since, Some(why));
                 let why = words(why);
                 tracing::warn!(route, ?way, %generation, why, "re-authentication rejected");
             }
@@ -133,6 +150,20 @@ impl Report {
         }
     }
 
+    /// The re-authentication that ended just now, for who traces.
+    fn span(
+        &self,
+        (way, outcome): (Way, Outcome),
+        credential: Option<&str>,
+        generation: Generation,
+        took: Duration,
+        error: Option<&str>,
+    ) {
+        let (route, generation) = (&*self.route.route.name, Some(generation.0));
+        let told = Told { route, credential, generation, outcome, took, error };
+        self.route.spans.reauthenticated(telemetry_way(way), told);
+    }
+
     /// A service that acknowledges nothing was left without a word: what it had not been heard to take, and
     /// what it may have said meanwhile, is counted.
     fn in_doubt(&mut self) {
@@ -186,25 +217,6 @@ impl Drop for Report {
     }
 }
 
-/// What a service said, for a log line: the beginning of it, without any word that may be a token.
-fn words(said: &str) -> String {
-    const WORD: usize = 24;
-    const LINE: usize = 200;
-    let short = said.split_whitespace().map(|word| if word.len() < WORD { word } else { "[…]" });
-    let mut line = String::new();
-    for word in short {
-        if line.len() + word.len() > LINE {
-            line.push_str(" …");
-            break;
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    line
-}
-
 /// To the millisecond, for a log line.
 fn seconds(duration: Duration) -> Duration {
     Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
@@ -249,18 +261,5 @@ fn close_cause(cause: Cause) -> CloseCause {
         Cause::TooBig => CloseCause::TooBig,
         Cause::Slow => CloseCause::Slow,
         Cause::Drain => CloseCause::Drain,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_services_words_are_few_and_none_is_a_token() {
-        assert_eq!(words("40142 Token expired"), "40142 Token expired");
-        let quoting = "token eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjB9.c2ln expired\n(key app.id)";
-        assert_eq!(words(quoting), "token […] expired (key app.id)");
-        assert!(words(&"word ".repeat(5_000)).len() < 210);
     }
 }

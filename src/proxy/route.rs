@@ -17,7 +17,7 @@ use crate::{
     credential::{Clients, Credential},
     dialect::Dialects,
     net::{Dialer, Pool},
-    telemetry::RouteMetrics,
+    telemetry::{RouteMetrics, Spans},
 };
 
 /// Sessions of one route that exchange at once: a service is not asked by all of them together.
@@ -44,6 +44,7 @@ pub struct RouteContext {
     pub(super) http: Option<Service>,
     pub tokens: Tokens,
     pub(super) metrics: Arc<RouteMetrics>,
+    pub(super) spans: Spans,
     pub sessions: Arc<Sessions>,
     pub(super) census: Census,
     pub(super) turns: Arc<Semaphore>,
@@ -70,6 +71,7 @@ impl RouteContext {
             tokens,
             census: Census::new(Arc::clone(&metrics)),
             metrics,
+            spans: Spans::default(),
             sessions: Arc::default(),
             turns: Arc::new(Semaphore::new(TURNS)),
             parking: Arc::default(),
@@ -84,6 +86,13 @@ impl RouteContext {
         self.dialects = before.dialects.with(Arc::clone(&self.route));
         self.parking = Arc::clone(&before.parking);
         self.turns = Arc::clone(&before.turns);
+        self
+    }
+
+    /// Has its re-authentications traced.
+    #[must_use]
+    pub fn with_spans(mut self, spans: Spans) -> Self {
+        self.spans = spans;
         self
     }
 

@@ -1,4 +1,4 @@
-//! What an operator sees of the process: metrics and logs.
+//! What an operator sees of the process: metrics, logs, and spans for who traces.
 //!
 //! - [`labels`]: the small fixed sets that label values come from; a label is never made of what a
 //!   peer sends.
@@ -6,13 +6,18 @@
 //!   atomic.
 //! - [`logs`]: one line for each thing an operator asks about, never a token.
 //! - [`events`], [`recent`]: the last of both, for a look without Prometheus and without the log.
+//! - [`spans`]: each refresh and each re-authentication; exported where the feature `otlp` is built in and
+//!   the environment names a collector.
 
 pub mod events;
 pub mod labels;
 pub mod logs;
 pub mod metrics;
+#[cfg(feature = "otlp")]
+mod otlp;
 pub mod recent;
 mod route_metrics;
+pub mod spans;
 
 pub use events::Events;
 pub use labels::{
@@ -22,3 +27,4 @@ pub use logs::{LogFormat, LogsError};
 pub use metrics::Metrics;
 pub use recent::Recent;
 pub use route_metrics::RouteMetrics;
+pub use spans::{Spans, Told, words};

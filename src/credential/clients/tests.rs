@@ -4,7 +4,7 @@ use super::{journal::kept_back, *};
 use crate::{
     clock,
     config::{SourceConfig, StateConfig},
-    credential::keeper::{Outcome, Trigger},
+    credential::{Fetch, keeper::Trigger},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -12,7 +12,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 struct Deaf;
 
 impl Observer for Deaf {
-    fn refreshed(&self, _: Trigger, _: Outcome, _: Duration) {}
+    fn refreshed(&self, _: &Fetch<'_>) {}
     fn current(&self, _: Duration, _: Option<Duration>) {}
 }
 

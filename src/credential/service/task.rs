@@ -5,7 +5,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use tokio::time;
 use tracing::field::DebugValue;
 
-use super::{Begin, Credential, News, Observer, Spec, Status, name, wanted::Resupply};
+use super::{Begin, Credential, Fetch, News, Observer, Spec, Status, name, wanted::Resupply};
 use crate::{
     clock::{self, Now},
     credential::{
@@ -193,20 +193,29 @@ impl Task {
                     next_refresh_in = next_refresh_in.map(short),
                     "token refreshed"
                 );
-                self.observer.refreshed(*trigger, Outcome::Ok, *took);
+                let (trigger, outcome, took) = (*trigger, Outcome::Ok, *took);
+                let generation = Some(*generation);
+                self.observer.refreshed(&Fetch {
+                    credential,
+                    generation,
+                    trigger,
+                    outcome,
+                    took,
+                    error: None,
+                });
                 status.refreshes += 1;
-                status.last_refresh = Some((Now::read().wall, *took));
-                status.last_error = None;
+                status.last_refresh = Some((Now::read().wall, took));
+                (status.failures, status.last_error) = (0, None);
             }
             Report::TakenOver { generation, expires_in, next_refresh_in } => {
                 let (expires_in, next_refresh_in) = (expires_in.map(short), next_refresh_in.map(short));
                 tracing::info!(route, credential, %generation, expires_in, next_refresh_in, "token taken over");
-                status.last_error = None;
+                (status.failures, status.last_error) = (0, None);
             }
             Report::Unchanged { trigger } => {
                 let trigger = trigger.as_str();
                 tracing::debug!(route, credential, trigger, "the source still has the current token");
-                status.last_error = None;
+                (status.failures, status.last_error) = (0, None);
             }
             Report::Failed { trigger, terminal, reason, took, retry_in, still_valid_for } => {
                 let (trigger_name, retry_in) = (trigger.as_str(), short(*retry_in));
@@ -219,7 +228,15 @@ impl Task {
                         retry_in, still_valid_for, "token refresh failed");
                 }
                 let outcome = if *terminal { Outcome::Rejected } else { Outcome::Failed };
-                self.observer.refreshed(*trigger, outcome, *took);
+                let (trigger, took, error) = (*trigger, *took, Some(reason.as_str()));
+                self.observer.refreshed(&Fetch {
+                    credential,
+                    generation: None,
+                    trigger,
+                    outcome,
+                    took,
+                    error,
+                });
                 status.failures += 1;
                 status.last_error = Some(reason.clone());
             }

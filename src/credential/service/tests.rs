@@ -20,8 +20,9 @@ struct Count {
 }
 
 impl Observer for Count {
-    fn refreshed(&self, _: Trigger, outcome: Outcome, _: Duration) {
-        let count = match outcome {
+    fn refreshed(&self, fetch: &Fetch<'_>) {
+        assert_eq!(fetch.generation.is_some(), fetch.error.is_none(), "{fetch:?}");
+        let count = match fetch.outcome {
             Outcome::Ok => &self.ok,
             Outcome::Failed | Outcome::Rejected => &self.failed,
         };
