@@ -28,6 +28,8 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub mod client;
+
 /// Connections at once: a few scrapers and probes, many times over. The next waits to be accepted.
 const CONNECTIONS: usize = 64;
 /// From the accepted socket to the whole head of the request.
