@@ -70,6 +70,7 @@ impl App {
         let last = (TaskTracker::new(), CancellationToken::new());
         let names: Vec<String> = config.routes.iter().map(|route| route.name.clone()).collect();
         let metrics = Metrics::new(&names);
+        metrics.configured(Now::read().wall);
         let tls = match &config.listen.tls {
             Some(files) => Some(ServerTls::load(files, clock::now()).context("[listen]")?),
             None => None,
@@ -96,6 +97,7 @@ impl App {
 
         let routes = built.into_iter().map(|(route, dialer, http, source)| {
             let counted = metrics.route(&route.name);
+            counted.set_limits(route.session.reconnect, route.session.queue);
             let tokens = source.map_or(Tokens::None, |(source, policy)| {
                 tokens(&route, source, policy, &counted, &store, (&tasks, &stop))
             });
@@ -342,15 +344,19 @@ fn state(credential: &Credential) -> CredentialState {
 impl State {
     fn look(&self) {
         self.metrics.set_store_up(self.store.is_up());
+        self.metrics.set_clock(Now::read().wall);
         for context in &self.routes {
             context.look();
+            let counted = self.metrics.route(&context.route.name);
+            let extremes = context.extremes();
+            counted.set_oldest_live_expiration(extremes.oldest_expiry);
+            counted.set_waiting(extremes.longest_hold, extremes.fullest_queue);
             let credentials = match (context.credential(), context.clients()) {
                 (Some(credential), _) => vec![Arc::clone(credential)],
                 (None, Some(clients)) => clients.credentials(),
                 (None, None) => continue,
             };
             let states: Vec<CredentialState> = credentials.iter().map(|one| state(one)).collect();
-            let counted = self.metrics.route(&context.route.name);
             for state in CredentialState::ALL {
                 counted.set_credentials(state, states.iter().filter(|one| **one == state).count());
             }

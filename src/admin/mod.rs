@@ -29,6 +29,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub mod client;
+pub mod status;
 
 /// Connections at once: a few scrapers and probes, many times over. The next waits to be accepted.
 const CONNECTIONS: usize = 64;

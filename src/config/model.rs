@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::{ExpandError, Name, OAuth2Source, Place, Secret, Template};
 
 /// The whole configuration.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// `[listen]`.
     pub listen: Listen,
@@ -25,7 +25,7 @@ pub struct Config {
 }
 
 /// Where clients connect.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Listen {
     /// Port 0 takes a free one.
     pub address: SocketAddr,
@@ -36,7 +36,7 @@ pub struct Listen {
 }
 
 /// TLS on the listener; the files are read again when they change.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ListenTls {
     /// The chain in PEM, the listener's own certificate first.
     pub certificate: PathBuf,
@@ -47,14 +47,14 @@ pub struct ListenTls {
 }
 
 /// Where an operator looks.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Admin {
     /// Port 0 takes a free one.
     pub address: SocketAddr,
 }
 
 /// What bounds the whole process.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
     /// Sessions at once, at least 1; beyond it a handshake gets 503.
     pub sessions: usize,
@@ -69,7 +69,7 @@ pub struct Limits {
 }
 
 /// Where the history of the clients' tokens is kept.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum StateConfig {
     /// For as long as the process lives.
     Memory,
@@ -83,7 +83,7 @@ pub enum StateConfig {
 }
 
 /// `store = "redis"`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RedisConfig {
     /// `redis://[user:password@]host[:port][/database]`, or `rediss://`; it was understood once already.
     pub url: Secret,
@@ -96,7 +96,7 @@ pub struct RedisConfig {
 }
 
 /// What the URL of a Redis says. `Debug` shows neither user nor password.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct RedisAddress {
     /// Where it is.
     pub endpoint: Endpoint,
@@ -109,7 +109,7 @@ pub struct RedisAddress {
 }
 
 /// A path prefix on the listener, with its upstream, its dialect and its token.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Route {
     /// Label of metrics and logs: 1 to 64 of `[A-Za-z0-9_-]`; no other route has it.
     pub name: String,
@@ -132,7 +132,7 @@ pub struct Route {
 }
 
 /// `[route.http]`: requests that are no WebSocket.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct HttpRoute {
     /// The service; its path is put before the client's own.
     pub upstream: Upstream,
@@ -157,7 +157,7 @@ pub struct Endpoint {
 }
 
 /// The service behind a route, and how its leg is secured.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Upstream {
     /// Where it is.
     pub endpoint: Endpoint,
@@ -188,7 +188,7 @@ pub enum DialectKind {
 }
 
 /// Where tokens come from, and when they are fetched anew.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TokenConfig {
     /// Where tokens come from.
     pub source: SourceConfig,
@@ -199,7 +199,7 @@ pub struct TokenConfig {
 }
 
 /// Whose the tokens of a route are.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Share {
     /// One credential for all clients.
     Route,
@@ -212,7 +212,7 @@ pub enum Share {
 }
 
 /// When a credential is refreshed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RefreshPolicy {
     /// Margin before expiry; `None`: a quarter of the lifetime, and 30 s at least where it lives 2 min or more.
     pub refresh_before: Option<Duration>,
@@ -225,7 +225,7 @@ pub struct RefreshPolicy {
 }
 
 /// A source and what it needs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum SourceConfig {
     /// A token endpoint.
     Http(Box<HttpSource>),
@@ -248,7 +248,7 @@ pub enum SourceConfig {
 }
 
 /// `source = "exec"`: run as it stands, without a shell.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ExecSource {
     /// A path, or a name that is looked for on the `PATH`.
     pub program: String,
@@ -261,7 +261,7 @@ pub struct ExecSource {
 }
 
 /// `source = "http"`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct HttpSource {
     /// The token endpoint; of its path, names stand for one letter each.
     pub endpoint: Endpoint,
@@ -280,7 +280,7 @@ pub struct HttpSource {
 }
 
 /// The body of a token request.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum HttpBody {
     /// No body.
     None,
@@ -293,7 +293,7 @@ pub enum HttpBody {
 }
 
 /// `source = "ably-key"`: the JWT is minted here, without a network call.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AblyKeySource {
     /// `appId.keyId:secret`.
     pub key: Secret,
@@ -306,7 +306,7 @@ pub struct AblyKeySource {
 }
 
 /// Who is let in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ClientGate {
     /// Origins of browsers, as `scheme://host[:port]`; empty: same origin only.
     pub origins: Vec<String>,
@@ -333,7 +333,7 @@ impl Default for ClientGate {
 }
 
 /// Where a client shows its own token; at least one place is set.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TokenPlaces {
     /// The parameter of the query whose value it is.
     pub query: Option<String>,
@@ -346,7 +346,7 @@ pub struct TokenPlaces {
 }
 
 /// Where the upstream takes the token. All empty: where the dialect, or the client, puts it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Placement {
     /// The parameter of the query whose value is the token.
     pub query: Option<String>,
@@ -368,7 +368,7 @@ impl Placement {
 }
 
 /// What one session may hold, and for how long.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SessionPolicy {
     /// Bytes held for one session in each direction; at least 1.
     pub queue: usize,

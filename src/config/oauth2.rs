@@ -14,7 +14,7 @@ use std::fmt;
 use super::{Endpoint, PrivateKey, Secret, Template, UpstreamTls};
 
 /// `source = "oauth2"` (RFC 6749).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct OAuth2Source {
     /// Where the token endpoint is.
     pub server: AuthorizationServer,
@@ -37,7 +37,7 @@ pub struct OAuth2Source {
 }
 
 /// Where the token endpoint is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum AuthorizationServer {
     /// Here.
     TokenUrl(Address),
@@ -46,7 +46,7 @@ pub enum AuthorizationServer {
 }
 
 /// A URL as it was written, which is how it is compared and signed, and as it is dialled.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Address {
     /// As written.
     pub text: String,
@@ -55,7 +55,7 @@ pub struct Address {
 }
 
 /// With what a token is asked for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Grant {
     /// The client's own right (RFC 6749 §4.4).
     ClientCredentials,
@@ -70,7 +70,7 @@ pub enum Grant {
 }
 
 /// RFC 8693 §2.1.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TokenExchange {
     /// Whose token is to be had.
     pub subject_token: Template,
@@ -83,7 +83,7 @@ pub struct TokenExchange {
 }
 
 /// What a signed assertion says of whom.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SignedAssertion {
     /// `iss`.
     pub issuer: String,
@@ -94,7 +94,7 @@ pub struct SignedAssertion {
 }
 
 /// With what a JWT is signed, and for whom.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Signer {
     /// The key, and how it signs.
     pub key: PrivateKey,
@@ -105,7 +105,7 @@ pub struct Signer {
 }
 
 /// How the client proves who it is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum ClientAuth {
     /// It only says who it is, or shows a certificate (RFC 8705).
     None,

@@ -44,7 +44,7 @@ pub enum Algorithm {
 }
 
 /// A key, and how it signs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PrivateKey {
     /// PEM.
     pub secret: Secret,

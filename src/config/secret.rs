@@ -16,11 +16,12 @@ use std::{
 /// The longest secret taken from a file, in bytes.
 pub const MAX_SECRET: usize = 64 * 1024;
 
-/// A secret of the configuration, read when it is used.
-#[derive(Clone)]
+/// A secret of the configuration, read when it is used. Equal are two that are written alike: that compares two
+/// configurations, and is no check of what somebody presents.
+#[derive(Clone, PartialEq)]
 pub struct Secret(Kept);
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 enum Kept {
     Literal(Arc<str>),
     Env(String),

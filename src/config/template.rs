@@ -12,12 +12,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::{Secret, SecretError};
 
 /// A text with `{names}` in it. `Debug` masks its own text, which may be a password.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Template {
     pieces: Vec<Piece>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 enum Piece {
     Literal(String),
     Name(Name),

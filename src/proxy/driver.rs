@@ -32,12 +32,12 @@ use super::{
     parking::Spot,
     report::Report,
     route::RouteContext,
-    sessions::{BACK, DRAIN, HOPELESS, Place, TOKEN},
+    sessions::{BACK, DRAIN, DROP, EXPIRE, HOPELESS, Place, REAUTHENTICATE, TOKEN},
 };
 use crate::{
     clock::{self, Instant},
     net::link::Link,
-    session::{Action, Cause, Event, Session, Shown},
+    session::{Action, Cause, Event, Phase, Rehearsal, Session, Shown},
 };
 
 /// Bytes read at once; one buffer for each thread, not for each session.
@@ -172,10 +172,25 @@ impl Driver {
         if said & BACK != 0 {
             self.client_back(actions, now);
         }
+        if said & (REAUTHENTICATE | DROP | EXPIRE) != 0 {
+            self.practise(said, actions, now);
+        }
         if said & DRAIN != 0 {
             self.event(Event::Drain, now, actions);
         }
         said != 0
+    }
+
+    /// An operator practises; a session that is not live has its own troubles.
+    fn practise(&mut self, said: u8, actions: &mut Vec<Action>, now: Instant) {
+        for (flag, what) in [(REAUTHENTICATE, Rehearsal::Reauthenticate), (EXPIRE, Rehearsal::Expire)] {
+            if said & flag != 0 {
+                self.event(Event::Rehearsal(what), now, actions);
+            }
+        }
+        if said & DROP != 0 && self.session.phase() == Phase::Live {
+            self.upstream_dropped(actions, now);
+        }
     }
 
     fn run(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<()> {

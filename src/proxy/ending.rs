@@ -103,6 +103,14 @@ impl Driver {
         done
     }
 
+    /// An operator's word: the upstream connection is gone from one moment to the next, without a Close.
+    pub(super) fn upstream_dropped(&mut self, actions: &mut Vec<Action>, now: Instant) {
+        let Some(mut upstream) = self.upstream.take() else { return };
+        let _ = upstream.poll_shutdown(&mut Context::from_waker(Waker::noop()));
+        let epoch = self.session.epoch();
+        self.event(Event::UpstreamClosed(epoch, None, "an operator dropped it"), now, actions);
+    }
+
     /// The client's connection is over, without a Close.
     pub(super) fn client_gone(&mut self, actions: &mut Vec<Action>, now: Instant) {
         self.dropped = true;

@@ -55,4 +55,4 @@ mod writing;
 
 pub use listener::{Proxy, serve};
 pub use route::{RouteContext, Tokens};
-pub use sessions::Sessions;
+pub use sessions::{Extremes, Practice, Sessions};

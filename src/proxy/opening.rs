@@ -40,7 +40,7 @@ impl Driver {
     pub(super) fn new(begin: Beginning, route: Arc<RouteContext>, place: Place, now: Instant) -> Self {
         let Beginning { client, upstream, shown, session, access, spot } = begin;
         let random = fastrand::Rng::new();
-        let report = Report::new(Arc::clone(&route), now);
+        let report = Report::new(Arc::clone(&route), Arc::clone(&place.handle), now);
         let mut driver = Self {
             client,
             upstream: Some(upstream),

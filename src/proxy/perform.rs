@@ -77,7 +77,7 @@ impl Driver {
             }
             Action::EndTurn => self.turn = Turns::None,
             Action::Note(note) => {
-                self.report.note(&note);
+                self.report.note(&note, now);
                 self.note_expiry();
             }
             Action::Finished(cause) => self.finished = Some((cause, linger(now))),

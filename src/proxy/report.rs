@@ -1,8 +1,11 @@
 //! What one session has to say to the log and the metrics.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
-use super::route::RouteContext;
+use super::{route::RouteContext, sessions::Handle};
 use crate::{
     clock::Instant,
     session::{Cause, Note, Phase, Way},
@@ -13,19 +16,23 @@ use crate::{
 /// One session's counts and lines.
 pub(super) struct Report {
     route: Arc<RouteContext>,
+    handle: Arc<Handle>,
     opened: Instant,
     phase: Option<Phase>,
     messages: [u64; 2],
     /// Messages of the client's that stood before the last ping, and before the last that was answered.
     asked: u64,
     taken: u64,
+    /// Messages of the client's that are held.
+    waiting: u32,
 }
 
 impl Report {
-    pub(super) fn new(route: Arc<RouteContext>, now: Instant) -> Self {
+    pub(super) fn new(route: Arc<RouteContext>, handle: Arc<Handle>, now: Instant) -> Self {
         route.census.moved(None, Some(Phase::Opening), now);
         tracing::info!(route = route.route.name, "session opened");
-        Self { route, opened: now, phase: Some(Phase::Opening), messages: [0; 2], asked: 0, taken: 0 }
+        let phase = Some(Phase::Opening);
+        Self { route, handle, opened: now, phase, messages: [0; 2], asked: 0, taken: 0, waiting: 0 }
     }
 
     /// The session is in this state now.
@@ -49,7 +56,8 @@ impl Report {
         self.route.metrics.relayed(towards(direction), 0, bytes as u64);
     }
 
-    pub(super) fn note(&self, note: &Note) {
+    pub(super) fn note(&mut self, note: &Note, now: Instant) {
+        self.weigh(note, now);
         let (route, metrics) = (&*self.route.route.name, &self.route.metrics);
         match note {
             Note::Reauthenticated { way, generation, took } => {
@@ -90,6 +98,35 @@ impl Report {
             Note::InDoubt => self.in_doubt(),
             Note::Parked => tracing::info!(route, "client away: its upstream is kept"),
             Note::Returned { after } => tracing::info!(route, after = ?seconds(*after), "client back"),
+        }
+    }
+
+    /// Keeps what others see of what is held.
+    fn weigh(&mut self, note: &Note, now: Instant) {
+        let (direction, held) = match note {
+            Note::Held { direction, bytes } => (*direction, Ok(*bytes as u64)),
+            Note::Released { direction, bytes, .. } | Note::Lost { direction, bytes, .. } => {
+                (*direction, Err(*bytes as u64))
+            }
+            Note::Reauthenticated { .. }
+            | Note::ReauthenticationFailed { .. }
+            | Note::UpstreamLost { .. }
+            | Note::UpstreamResumed { .. }
+            | Note::Overlapped { .. }
+            | Note::InDoubt
+            | Note::Parked
+            | Note::Returned { .. } => return,
+        };
+        let bytes = self.handle.held.load(Ordering::Relaxed);
+        let bytes = held.map_or_else(|less| bytes.saturating_sub(less), |more| bytes.saturating_add(more));
+        self.handle.held.store(bytes, Ordering::Relaxed);
+        if direction == wire::Direction::Up {
+            let before = self.waiting;
+            self.waiting = if held.is_ok() { before.saturating_add(1) } else { before.saturating_sub(1) };
+            if before == 0 || self.waiting == 0 {
+                let since = if self.waiting == 0 { 0 } else { self.route.sessions.stamp(now) };
+                self.handle.holds_since.store(since, Ordering::Relaxed);
+            }
         }
     }
 

@@ -5,7 +5,12 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{census::Census, http::Service, parking::Lot, sessions::Sessions};
+use super::{
+    census::Census,
+    http::Service,
+    parking::Lot,
+    sessions::{Extremes, Sessions},
+};
 use crate::{
     clock::{self, Now},
     config::Route,
@@ -99,11 +104,14 @@ impl RouteContext {
         }
     }
 
-    /// Brings what is only counted now and then up to date, for a scrape.
+    /// Brings the seconds that its sessions spent up to date, for a scrape.
     pub fn look(&self) {
         self.census.look(clock::now());
-        let oldest = self.sessions.oldest_expiry().map(std::time::Duration::from_millis);
-        self.metrics.set_oldest_live_expiration(oldest);
+    }
+
+    /// What stands out among its sessions.
+    pub fn extremes(&self) -> Extremes {
+        self.sessions.extremes(clock::now())
     }
 
     /// Is there a token that may be used, or none needed?

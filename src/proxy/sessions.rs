@@ -1,15 +1,21 @@
 //! The sessions that live: how they are woken all at once, and what is asked of all of them.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU8, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use futures_util::task::AtomicWaker;
 use slab::Slab;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::net::link::Link;
+use crate::{
+    clock::{self, Instant},
+    net::link::Link,
+};
 
 /// A newer token is current.
 pub(super) const TOKEN: u8 = 1;
@@ -19,6 +25,21 @@ pub(super) const DRAIN: u8 = 2;
 pub(super) const BACK: u8 = 4;
 /// The source has refused for good, and no token is left.
 pub(super) const HOPELESS: u8 = 8;
+/// An operator practises: each is one of [`Practice`].
+pub(super) const REAUTHENTICATE: u8 = 16;
+pub(super) const DROP: u8 = 32;
+pub(super) const EXPIRE: u8 = 64;
+
+/// What an operator practises on sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Practice {
+    /// The current token is shown to the service once more, in the way of the dialect.
+    Reauthenticate,
+    /// The upstream connection is lost.
+    Drop,
+    /// The token that the upstream was last authenticated with will not do any more.
+    Expire,
+}
 
 /// One session's door: others may knock, nobody may enter.
 #[derive(Debug, Default)]
@@ -27,6 +48,10 @@ pub(super) struct Handle {
     flags: AtomicU8,
     /// When the token ends that the upstream was last authenticated with: ms on the wall clock, 0 unknown.
     pub(super) expires: AtomicU64,
+    /// Since when messages of its client's are held, as [`Sessions::stamp`] counts; 0: none is.
+    pub(super) holds_since: AtomicU64,
+    /// Bytes held, in both directions.
+    pub(super) held: AtomicU64,
     /// The connection on which the client came back.
     returned: Mutex<Returned>,
 }
@@ -90,9 +115,40 @@ impl Handle {
 }
 
 /// The sessions of one route.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Sessions {
     handles: Mutex<Slab<Arc<Handle>>>,
+    began: Instant,
+}
+
+/// What a look at all sessions of a route finds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Extremes {
+    /// The earliest end of a token that a live upstream was last authenticated with: wall clock.
+    pub oldest_expiry: Option<Duration>,
+    /// How long the session that waits longest has held its client's messages.
+    pub longest_hold: Option<Duration>,
+    /// Bytes held by the session that holds most.
+    pub fullest_queue: u64,
+}
+
+impl Extremes {
+    /// Of two routes, or of one before and after a reload.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let earliest = [self.oldest_expiry, other.oldest_expiry].into_iter().flatten().min();
+        Self {
+            oldest_expiry: earliest,
+            longest_hold: self.longest_hold.max(other.longest_hold),
+            fullest_queue: self.fullest_queue.max(other.fullest_queue),
+        }
+    }
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self { handles: Mutex::default(), began: clock::now() }
+    }
 }
 
 /// A place among them, given back when it is dropped.
@@ -135,11 +191,44 @@ impl Sessions {
         part.map(|(_, handle)| handle.say(DRAIN)).count()
     }
 
-    /// The earliest end of a token that a live upstream was last authenticated with: ms, wall clock.
-    pub fn oldest_expiry(&self) -> Option<u64> {
+    /// Has so many sessions practise, at random; how many were asked, and of how many.
+    pub fn practise(&self, what: Practice, how_many: impl FnOnce(usize) -> usize) -> (usize, usize) {
+        let flag = match what {
+            Practice::Reauthenticate => REAUTHENTICATE,
+            Practice::Drop => DROP,
+            Practice::Expire => EXPIRE,
+        };
+        let mut handles: Vec<Arc<Handle>> =
+            self.lock().iter().map(|(_, handle)| Arc::clone(handle)).collect();
+        let all = handles.len();
+        fastrand::shuffle(&mut handles);
+        let chosen = how_many(all).min(all);
+        handles[..chosen].iter().for_each(|handle| handle.say(flag));
+        (chosen, all)
+    }
+
+    /// What stands out among them.
+    pub fn extremes(&self, now: Instant) -> Extremes {
         let handles = self.lock();
-        let known = handles.iter().map(|(_, handle)| handle.expires.load(Ordering::Relaxed));
-        known.filter(|at| *at > 0).min()
+        let (mut oldest, mut since, mut fullest) = (u64::MAX, u64::MAX, 0);
+        for (_, handle) in handles.iter() {
+            // 0 stands for none, and becomes the largest.
+            oldest = oldest.min(handle.expires.load(Ordering::Relaxed).wrapping_sub(1));
+            since = since.min(handle.holds_since.load(Ordering::Relaxed).wrapping_sub(1));
+            fullest = fullest.max(handle.held.load(Ordering::Relaxed));
+        }
+        let known = |least: u64| least.checked_add(1);
+        Extremes {
+            oldest_expiry: known(oldest).map(Duration::from_millis),
+            longest_hold: known(since).map(|at| Duration::from_millis(self.stamp(now).saturating_sub(at))),
+            fullest_queue: fullest,
+        }
+    }
+
+    /// A moment as a number: milliseconds since the route was made, never 0.
+    pub(super) fn stamp(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.began).as_millis();
+        u64::try_from(since).unwrap_or(u64::MAX - 1).max(1)
     }
 
     fn lock(&self) -> MutexGuard<'_, Slab<Arc<Handle>>> {

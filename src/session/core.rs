@@ -194,6 +194,7 @@ impl Session {
             Event::NoTurn => self.end_turn(out),
             Event::Hopeless => self.hopeless(now, out),
             Event::Timer => self.timer(now, out),
+            Event::Rehearsal(what) => self.rehearse(what, now, out),
             Event::Drain => {
                 let close = Close::new(Close::GOING_AWAY, "the proxy is going away");
                 self.end(Cause::Drain, Some(close), now, out);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::rehearsal::Rehearsal;
 use crate::{
     clock::Instant,
     credential::{Generation, Token},
@@ -60,6 +61,8 @@ pub enum Event<'a> {
     Timer,
     /// The sidecar is going away.
     Drain,
+    /// An operator practises.
+    Rehearsal(Rehearsal),
 }
 
 /// Why a dial gave no connection.

@@ -30,6 +30,7 @@ mod event;
 mod exchange;
 mod messages;
 mod queue;
+mod rehearsal;
 mod swap;
 #[cfg(test)]
 mod tests;
@@ -38,4 +39,5 @@ mod timers;
 pub use self::{
     core::{Policy, Session},
     event::{Action, Cause, Demand, DialFailure, Epoch, Event, Note, Phase, Shown, Trigger, Way},
+    rehearsal::Rehearsal,
 };

@@ -318,6 +318,35 @@ fn a_first_connection_that_is_refused_is_tried_with_a_newer_token() {
 }
 
 #[test]
+fn a_rehearsed_expiry_takes_a_newer_token_and_a_new_connection() {
+    let mut bench = Bench::live();
+    let out = bench.tell(Event::Rehearsal(Rehearsal::Expire));
+    let demand = Demand { rejected: Some(Generation(1)), trigger: Trigger::Expiry };
+    assert!(out.contains(&Action::Demand(demand)) && out.contains(&Action::HangUp), "{out:?}");
+    assert!(!out.iter().any(|a| matches!(a, Action::Dial(_))), "not with the token that has ended: {out:?}");
+    bench.says("held");
+    let shown = bench.shown(2, 60);
+    assert_eq!(bench.tell(Event::Token(shown)), [Action::Dial(Epoch(2))]);
+    bench.tell(Event::Opened(Epoch(2), Some(shown)));
+    assert_eq!(bench.hears("ready"), [Action::ToUpstream(text("held"))]);
+}
+
+#[test]
+fn a_rehearsed_exchange_shows_the_same_token_once() {
+    let mut bench = Bench::live();
+    assert_eq!(bench.tell(Event::Rehearsal(Rehearsal::Reauthenticate)), [Action::AskTurn]);
+    assert_eq!(bench.tell(Event::Rehearsal(Rehearsal::Reauthenticate)), [], "it is about to");
+    let token = bench.token(1, 60);
+    assert_eq!(bench.tell(Event::Turn(&token)), [Action::ToUpstream(text("auth 1"))]);
+    for rehearsal in [Rehearsal::Reauthenticate, Rehearsal::Expire] {
+        assert_eq!(bench.tell(Event::Rehearsal(rehearsal)), [], "an exchange is under way");
+    }
+    assert_eq!(bench.hears("ok"), [Action::EndTurn]);
+    assert_eq!(bench.session.phase(), Phase::Live);
+    assert_eq!(bench.session.deadline(), None, "once");
+}
+
+#[test]
 fn what_nobody_will_send_is_counted() {
     let mut bench = Bench::live();
     bench.tell(Event::UpstreamClosed(Epoch(1), None, "reset"));

@@ -8,11 +8,12 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use prometheus::{
-    CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder, core::Collector,
+    CounterVec, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder, core::Collector,
 };
 
 use super::RouteMetrics;
@@ -31,7 +32,9 @@ pub struct Metrics {
     registry: Registry,
     families: Families,
     reload: IntGauge,
+    reloaded: Gauge,
     store: IntGauge,
+    clock: Gauge,
     routes: Mutex<BTreeMap<String, Arc<RouteMetrics>>>,
 }
 
@@ -45,6 +48,17 @@ impl Metrics {
             IntGauge::with_opts(opts("config_last_reload_successful", "1: the last reload took effect.")),
         );
         reload.set(1);
+        let reloaded = "config_last_reload_success_timestamp_seconds";
+        let reloaded = Gauge::with_opts(opts(
+            reloaded,
+            "When the configuration last took effect, in seconds since the Unix epoch.",
+        ));
+        let reloaded = add(&registry, reloaded);
+        let clock = Gauge::with_opts(opts(
+            "clock_time_seconds",
+            "The sidecar's clock at the scrape, in seconds since the Unix epoch.",
+        ));
+        let clock = add(&registry, clock);
         let store = add(
             &registry,
             IntGauge::with_opts(opts(
@@ -58,7 +72,7 @@ impl Metrics {
         add(&registry, build).with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         #[cfg(target_os = "linux")]
         process(&registry);
-        let metrics = Self { registry, families, reload, store, routes: Mutex::default() };
+        let metrics = Self { registry, families, reload, reloaded, store, clock, routes: Mutex::default() };
         for name in route_names {
             metrics.route(name);
         }
@@ -76,9 +90,20 @@ impl Metrics {
         route
     }
 
-    /// Did the last reload take effect? True from the start.
-    pub fn set_reload_successful(&self, successful: bool) {
-        self.reload.set(successful.into());
+    /// The configuration took effect, since the Unix epoch.
+    pub fn configured(&self, at: Duration) {
+        self.reload.set(1);
+        self.reloaded.set(at.as_secs_f64());
+    }
+
+    /// A configuration did not take effect: the one before stays.
+    pub fn not_configured(&self) {
+        self.reload.set(0);
+    }
+
+    /// What the sidecar takes for the time, since the Unix epoch.
+    pub fn set_clock(&self, now: Duration) {
+        self.clock.set(now.as_secs_f64());
     }
 
     /// Can the store be asked? True from the start.
@@ -124,6 +149,36 @@ pub(super) struct Families {
     pub(super) replayed: IntCounterVec,
     pub(super) overlapped: IntCounterVec,
     pub(super) http_requests: IntCounterVec,
+    pub(super) waiting: Waiting,
+}
+
+/// What is held at this moment, and what may be.
+pub(super) struct Waiting {
+    pub(super) longest_hold: GaugeVec,
+    pub(super) reconnect_limit: GaugeVec,
+    pub(super) fullest_queue: GaugeVec,
+    pub(super) queue_limit: GaugeVec,
+}
+
+impl Waiting {
+    fn registered(registry: &Registry) -> Self {
+        let gauge = |name, help| add(registry, GaugeVec::new(opts(name, help), &["route"]));
+        Self {
+            longest_hold: gauge(
+                "longest_hold_seconds",
+                "How long the session that waits longest has held its client's messages, now.",
+            ),
+            reconnect_limit: gauge(
+                "reconnect_limit_seconds",
+                "How long an outage is hidden: a session that holds for longer is closed.",
+            ),
+            fullest_queue: gauge("fullest_queue_bytes", "Bytes held by the session that holds most, now."),
+            queue_limit: gauge(
+                "queue_limit_bytes",
+                "Bytes that one session may hold in one direction; then its peer is made to wait.",
+            ),
+        }
+    }
 }
 
 impl Families {
@@ -131,7 +186,7 @@ impl Families {
         let counter =
             |name, help, labels: &[&str]| add(registry, IntCounterVec::new(opts(name, help), labels));
         let gauge = |name, help, labels: &[&str]| add(registry, IntGaugeVec::new(opts(name, help), labels));
-        let time = |name, help| add(registry, GaugeVec::new(opts(name, help), &["route"]));
+        let of_route = |name, help| add(registry, GaugeVec::new(opts(name, help), &["route"]));
         let histogram = |name, help: &str, labels: &[&str]| {
             let opts = HistogramOpts::new(name, help).namespace(NAMESPACE).buckets(SECONDS.to_vec());
             add(registry, HistogramVec::new(opts, labels))
@@ -149,15 +204,15 @@ impl Families {
                 "How long a refresh took, by its part.",
                 &["route", "phase"],
             ),
-            expires: time(
+            expires: of_route(
                 "token_expiration_timestamp_seconds",
                 "When the token closest to expiry ends, in seconds since the Unix epoch; 0: there is none.",
             ),
-            issued: time(
+            issued: of_route(
                 "token_issued_timestamp_seconds",
                 "When the token closest to expiry was issued, in seconds since the Unix epoch; 0: there is none.",
             ),
-            oldest_live_expires: time(
+            oldest_live_expires: of_route(
                 "oldest_live_token_expiration_timestamp_seconds",
                 "The earliest expiry of all tokens that live upstreams were last authenticated with; 0: there is none.",
             ),
@@ -200,6 +255,7 @@ impl Families {
                 "Requests that were no WebSocket and were answered, by the class of the status.",
                 &["route", "code"],
             ),
+            waiting: Waiting::registered(registry),
         }
     }
 }
@@ -229,8 +285,6 @@ fn add<C: Collector + Clone + 'static>(registry: &Registry, family: prometheus::
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::telemetry::{
         CloseCause, CodeClass, CredentialState, Direction, LossReason, Outcome, Phase, SessionState, Trigger,
@@ -258,7 +312,7 @@ mod tests {
         let directions = Direction::ALL.len() * (4 + LossReason::ALL.len());
         // A histogram has a line for each bucket, one for +Inf, a sum and a count.
         let histograms = (Phase::ALL.len() + 1 + Direction::ALL.len()) * (SECONDS.len() + 3);
-        let single = 3 + 2 + CodeClass::ALL.len();
+        let single = 3 + 2 + 4 + CodeClass::ALL.len();
         let want = ways + refreshes + states + directions + histograms + single + CloseCause::ALL.len();
         assert_eq!(of_a.len(), want, "{text}");
         for line in [
@@ -295,7 +349,10 @@ mod tests {
         route.lost(Direction::Down, LossReason::Unacknowledged, 2);
         route.set_credentials(CredentialState::Valid, 1);
         [200, 204, 299, 301, 404, 502].into_iter().for_each(|status| route.http_answered(status));
-        metrics.set_reload_successful(false);
+        metrics.not_configured();
+        metrics.set_clock(Duration::from_millis(2_500));
+        route.set_waiting(Some(Duration::from_millis(1_500)), 7);
+        route.set_limits(Duration::from_secs(60), 1 << 20);
         metrics.set_store_up(false);
         let text = metrics.render();
         for line in [
@@ -323,6 +380,11 @@ mod tests {
             "perennial_http_requests_total{code=\"5xx\",route=\"a\"} 1",
             "perennial_config_last_reload_successful 0",
             "perennial_store_up 0",
+            "perennial_clock_time_seconds 2.5",
+            "perennial_longest_hold_seconds{route=\"a\"} 1.5",
+            "perennial_fullest_queue_bytes{route=\"a\"} 7",
+            "perennial_reconnect_limit_seconds{route=\"a\"} 60",
+            "perennial_queue_limit_bytes{route=\"a\"} 1048576",
         ] {
             assert!(has(&text, line), "{line} is not in\n{text}");
         }

@@ -37,6 +37,10 @@ pub struct RouteMetrics {
     replayed: IntCounter,
     overlapped: IntCounter,
     http_requests: [IntCounter; CodeClass::ALL.len()],
+    longest_hold: Gauge,
+    reconnect_limit: Gauge,
+    fullest_queue: Gauge,
+    queue_limit: Gauge,
 }
 
 impl RouteMetrics {
@@ -81,6 +85,10 @@ impl RouteMetrics {
             overlapped: of.overlapped.with_label_values(&[route]),
             http_requests: CodeClass::ALL
                 .map(|class| of.http_requests.with_label_values(&[route, class.as_str()])),
+            longest_hold: of.waiting.longest_hold.with_label_values(&[route]),
+            reconnect_limit: of.waiting.reconnect_limit.with_label_values(&[route]),
+            fullest_queue: of.waiting.fullest_queue.with_label_values(&[route]),
+            queue_limit: of.waiting.queue_limit.with_label_values(&[route]),
         }
     }
 
@@ -105,6 +113,19 @@ impl RouteMetrics {
     /// Unix epoch. `None` stands as 0.
     pub fn set_oldest_live_expiration(&self, expires: Option<Duration>) {
         self.oldest_live_expires.set(expires.unwrap_or_default().as_secs_f64());
+    }
+
+    /// How long the session that waits longest has held its client's messages, where one does; and bytes
+    /// held by the session that holds most.
+    pub fn set_waiting(&self, longest: Option<Duration>, fullest: u64) {
+        self.longest_hold.set(longest.unwrap_or_default().as_secs_f64());
+        self.fullest_queue.set(fullest as f64);
+    }
+
+    /// What the configuration allows: how long an outage is hidden, and bytes held in one direction.
+    pub fn set_limits(&self, reconnect: Duration, queue: usize) {
+        self.reconnect_limit.set(reconnect.as_secs_f64());
+        self.queue_limit.set(queue as f64);
     }
 
     /// How many credentials are in a state.
