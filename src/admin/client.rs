@@ -167,7 +167,10 @@ impl AdminClient {
             .uri(target)
             .header(header::ACCEPT, "application/json, text/plain;q=0.5");
         let request = match method {
-            Method::POST => request.header(OPERATOR, HeaderValue::from_static("yes")),
+            // RFC 9110 §8.6: a POST says that it has no body.
+            Method::POST => request
+                .header(OPERATOR, HeaderValue::from_static("yes"))
+                .header(header::CONTENT_LENGTH, HeaderValue::from_static("0")),
             _ => request,
         };
         let request = request.body(Bytes::new()).map_err(|e| self.not_ours(e.to_string()))?;

@@ -19,7 +19,7 @@ use std::io::{self, IsTerminal};
 
 pub use line::{Line, Tone};
 pub use screen::Screen;
-pub use text::visible;
+pub use text::{is_harmful, visible};
 
 /// Is stdout a terminal that understands colours, and are they wanted (<https://no-color.org>)?
 pub fn has_colour() -> bool {

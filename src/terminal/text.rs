@@ -16,8 +16,9 @@ pub fn visible(text: &str, longest: usize) -> String {
     shown
 }
 
-/// Besides control characters, those that turn the direction of a text, and those that cannot be seen.
-fn is_harmful(c: char) -> bool {
+/// Could it drive a terminal, or deceive an eye? Besides control characters, those that turn the direction of a
+/// text, and those that cannot be seen.
+pub fn is_harmful(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
