@@ -1,46 +1,61 @@
-//! The composition root: what is started, in which order, and how all of it ends.
+//! The composition root: what is started, in which order, what a reload changes, and how all of it ends.
 //!
 //! ```text
-//!   start:  TLS and sources are read ─► credentials ─► listeners bound ─► `listening`
-//!   stop:   no new clients ─► sessions end, spread over `limits.drain` ─► credentials, admin ─► the store
+//!   start:   TLS and sources are read ─► listeners bound ─► credentials ─► `listening`
+//!   reload:  what has changed is understood, and bound ─► it takes the place of what was there, at once
+//!   stop:    no new clients ─► sessions end, spread over `limits.drain` ─► credentials, admin ─► the store
 //! ```
 //!
-//! Rules: nothing listens before all of the configuration has been understood; every task is on a
-//! tracker, and stopping waits for it, within a deadline.
+//! Rules:
+//! 1. Nothing listens before all of the configuration has been understood; a reload is all or nothing.
+//! 2. Every task is on a tracker, and stopping waits for it, within a deadline.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use tokio::{net::TcpListener, sync::Semaphore};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
+use self::{
+    routes::{Ground, Life, Prepared},
+    state::State,
+};
 use crate::{
     admin::{self, AdminState},
     clock::{self, Now},
-    config::{Config, RefreshPolicy, Route, Share, TokenConfig},
-    credential::{
-        Begin, Chain, Clients, Credential, Links, News, Observer, Outcome, Source, Spec, Store, Subscription,
-        Supply, Token, Trigger, clients::Common,
-    },
-    net::{Dialer, ServerTls},
-    proxy::{self, Proxy, RouteContext, Tokens},
-    telemetry::{self, CredentialState, Metrics, Phase, RouteMetrics},
+    config::{Config, Listen},
+    credential::{Credential, Store},
+    net::ServerTls,
+    proxy::{self, Proxy, RouteContext},
+    telemetry::{Events, Metrics},
 };
 
+mod counted;
+mod rehearsal;
+mod reload;
+mod routes;
+mod state;
+mod status;
 pub mod token;
 
 /// How often the store forgets what is to be forgotten.
 const SWEEP: Duration = Duration::from_secs(60);
+/// How often routes are looked at that a reload replaced: with the last session on them they end.
+const RETIRE: Duration = Duration::from_secs(5);
 
 /// At the end a request for a token that cannot be asked for twice is waited for, so long at the most.
 const LAST_ANSWERS: Duration = Duration::from_secs(15);
 
 /// A running sidecar.
 pub struct App {
-    address: SocketAddr,
-    admin: SocketAddr,
+    config: Config,
+    listener: Bound,
+    admin: Bound,
     state: Arc<State>,
-    drain: Duration,
     /// No new clients.
     closing: CancellationToken,
     /// Everything else ends too.
@@ -49,114 +64,101 @@ pub struct App {
     tasks: TaskTracker,
     /// The store's, which ends last: what was asked for is yet to be written down.
     last: (TaskTracker, CancellationToken),
-    #[expect(dead_code, reason = "held for its Drop: it ends with the app")]
-    subscriptions: Vec<Subscription>,
 }
 
-/// What the admin server shows.
-struct State {
-    metrics: Metrics,
-    store: Arc<Store>,
-    routes: Vec<Arc<RouteContext>>,
-    closing: CancellationToken,
-    started: std::sync::atomic::AtomicBool,
+/// A socket that is listened on until this is dropped.
+struct Bound {
+    address: SocketAddr,
+    #[expect(dead_code, reason = "held for its Drop: nobody is accepted any more")]
+    stop: DropGuard,
 }
 
 impl App {
     /// Starts everything that the configuration names.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
+        Self::start_with(config, Events::default()).await
+    }
+
+    /// The same; the status page shows these events.
+    pub async fn start_with(config: &Config, events: Events) -> anyhow::Result<Self> {
         let (tasks, proxy_tasks) = (TaskTracker::new(), TaskTracker::new());
         let (closing, stop) = (CancellationToken::new(), CancellationToken::new());
         let last = (TaskTracker::new(), CancellationToken::new());
-        let names: Vec<String> = config.routes.iter().map(|route| route.name.clone()).collect();
-        let metrics = Metrics::new(&names);
-        metrics.configured(Now::read().wall);
-        let tls = match &config.listen.tls {
-            Some(files) => Some(ServerTls::load(files, clock::now()).context("[listen]")?),
-            None => None,
-        };
-        let mut built = Vec::new();
-        for route in &config.routes {
-            let token = route.token.as_ref();
-            let source = token.map(|t| Source::new(&t.source).map(|source| (source, t.refresh.clone())));
-            let source =
-                source.transpose().with_context(|| format!("route \"{}\": [route.token]", route.name))?;
-            let dialer = Dialer::new(&route.upstream.endpoint, &route.upstream.tls)
-                .with_context(|| format!("route \"{}\": [route.tls]", route.name))?;
-            let http = route.http.as_ref().map(|http| &http.upstream);
-            let http = http.map(|http| Dialer::new(&http.endpoint, &http.tls));
-            let http =
-                http.transpose().with_context(|| format!("route \"{}\": [route.http.tls]", route.name))?;
-            built.push((Arc::clone(route), dialer, http, source));
-        }
+        let metrics = Metrics::new(&names(config));
+        let tls = server_tls(&config.listen)?;
+        let prepared = config.routes.iter().map(Prepared::new).collect::<anyhow::Result<Vec<_>>>()?;
         let store =
             Arc::new(Store::open(&config.state, config.limits.history, &last.0, &last.1).context("[state]")?);
         let listener = bind(config.listen.address, "listen.address").await?;
         let admin_listener = bind(config.admin.address, "admin.address").await?;
-        let (address, admin) = (listener.local_addr()?, admin_listener.local_addr()?);
 
-        let routes = built.into_iter().map(|(route, dialer, http, source)| {
-            let counted = metrics.route(&route.name);
-            counted.set_limits(route.session.reconnect, route.session.queue);
-            let tokens = source.map_or(Tokens::None, |(source, policy)| {
-                tokens(&route, source, policy, &counted, &store, (&tasks, &stop))
-            });
-            let limits = (config.limits.message, config.limits.sessions.saturating_mul(2));
-            let context = RouteContext::new(route, dialer, tokens, counted, limits);
-            Arc::new(match http {
-                Some(http) => context.with_http(http, tasks.clone(), stop.clone()),
-                None => context,
-            })
-        });
-        let routes: Vec<Arc<RouteContext>> = routes.collect();
-        let subscriptions = routes.iter().filter_map(|context| watch_tokens(context)).collect();
-        let state = Arc::new(State {
-            metrics,
-            store: Arc::clone(&store),
-            routes: routes.clone(),
-            closing: closing.clone(),
-            started: std::sync::atomic::AtomicBool::new(false),
-        });
-        let proxy = Arc::new(Proxy {
+        let ground = Ground { metrics: &metrics, store: &store, tasks: &tasks, stop: &stop };
+        let lives: Vec<Life> =
+            prepared.into_iter().map(|route| route.serve(None, &config.limits, &ground)).collect();
+        let proxy = Proxy {
             limits: config.limits.clone(),
-            routes,
-            open: config.listen.open || config.listen.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()),
-            sessions: Arc::new(Semaphore::new(config.limits.sessions)),
-            requests: Arc::new(Semaphore::new(config.limits.sessions)),
+            routes: lives.iter().map(|life| Arc::clone(&life.context)).collect(),
+            open: is_open(&config.listen),
+            sessions: Arc::default(),
+            requests: Arc::default(),
             tasks: proxy_tasks.clone(),
             tls,
-        });
-        tasks.spawn(admin::serve(admin_listener, Arc::clone(&state) as Arc<dyn AdminState>, stop.clone()));
-        proxy_tasks.spawn(proxy::serve(listener, proxy, closing.clone()));
-        tasks.spawn(sweep(store, stop.clone()));
-        tracing::info!(%address, %admin, routes = names.join(","), version = env!("CARGO_PKG_VERSION"), "listening");
-        Ok(Self {
-            address,
-            admin,
+        };
+        metrics.configured(Now::read().wall);
+        let proxy = Arc::new(ArcSwap::from_pointee(proxy));
+        let addresses = (listener.local_addr()?, admin_listener.local_addr()?);
+        let state = State::new(config, metrics, store, events, proxy, (lives, closing.clone(), addresses.0));
+        let state = Arc::new(state);
+        let mut app = Self {
+            config: config.clone(),
+            listener: Bound { address: addresses.0, stop: closing.child_token().drop_guard() },
+            admin: Bound { address: addresses.1, stop: stop.child_token().drop_guard() },
             state,
-            drain: config.limits.drain,
             closing,
             stop,
             proxy_tasks,
             tasks,
             last,
-            subscriptions,
-        })
+        };
+        app.listen(listener, addresses.0);
+        app.listen_admin(admin_listener, addresses.1);
+        app.tasks.spawn(sweep(Arc::clone(&app.state), app.stop.clone()));
+        app.tasks.spawn(retire(Arc::clone(&app.state), app.stop.clone()));
+        let (address, admin, routes) = (addresses.0, addresses.1, names(config).join(","));
+        tracing::info!(%address, %admin, routes, version = env!("CARGO_PKG_VERSION"), "listening");
+        Ok(app)
+    }
+
+    /// Lets clients in by this listener, in place of the one before.
+    fn listen(&mut self, listener: TcpListener, address: SocketAddr) {
+        let stop = self.closing.child_token();
+        self.proxy_tasks.spawn(proxy::serve(listener, Arc::clone(&self.state.proxy), stop.clone()));
+        self.listener = Bound { address, stop: stop.drop_guard() };
+        self.state.set_address(address);
+    }
+
+    /// Answers an operator by this listener, in place of the one before.
+    fn listen_admin(&mut self, listener: TcpListener, address: SocketAddr) {
+        let stop = self.stop.child_token();
+        let state = Arc::clone(&self.state) as Arc<dyn AdminState>;
+        self.tasks.spawn(admin::serve(listener, state, stop.clone()));
+        self.admin = Bound { address, stop: stop.drop_guard() };
     }
 
     /// Where clients connect.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.listener.address
     }
 
     /// Where an operator looks.
     pub fn admin(&self) -> SocketAddr {
-        self.admin
+        self.admin.address
     }
 
     /// The credential of a route.
     pub fn credential(&self, route: &str) -> Option<Arc<Credential>> {
-        let context = self.state.routes.iter().find(|context| context.route.name == route)?;
+        let routes = self.state.routes();
+        let context = routes.iter().find(|context| context.route.name == route)?;
         context.credential().map(Arc::clone)
     }
 
@@ -165,13 +167,19 @@ impl App {
         self.state.render_metrics()
     }
 
+    /// As `/readyz` says.
+    pub fn is_ready(&self) -> bool {
+        self.state.ready().is_ok()
+    }
+
     /// Lets sessions end over the drain window, then everything else. It takes a little longer than
     /// `limits.drain` at the most.
     pub async fn stop(self) {
         self.closing.cancel();
         self.proxy_tasks.close();
-        let window = clock::now() + self.drain;
-        drain(&self.state.routes, self.drain).await;
+        let drain_for = self.config.limits.drain;
+        let window = clock::now() + drain_for;
+        drain(&self.state.all_routes(), drain_for).await;
         // Requests under way have the whole window; a client that does not answer its Close five seconds more.
         let last = clock::now().max(window) + Duration::from_secs(6);
         let ended = tokio::time::timeout_at(last, self.proxy_tasks.wait()).await;
@@ -191,13 +199,18 @@ impl App {
     }
 }
 
-/// Has the store forget what nobody needs to know any more, until `stop`.
-async fn sweep(store: Arc<Store>, stop: CancellationToken) {
-    while stop.run_until_cancelled(tokio::time::sleep(SWEEP)).await.is_some() {
-        if let Err(error) = store.sweep(Now::read()).await {
-            tracing::warn!(%error, "the store could not be swept");
-        }
-    }
+fn names(config: &Config) -> Vec<String> {
+    config.routes.iter().map(|route| route.name.clone()).collect()
+}
+
+fn server_tls(listen: &Listen) -> anyhow::Result<Option<Arc<ServerTls>>> {
+    let tls = listen.tls.as_ref().map(|files| ServerTls::load(files, clock::now()).context("[listen]"));
+    Ok(tls.transpose()?.map(Arc::new))
+}
+
+/// May anyone who reaches the listener come in?
+fn is_open(listen: &Listen) -> bool {
+    listen.open || listen.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some())
 }
 
 async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
@@ -206,72 +219,20 @@ async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// One credential for all clients, or one for each.
-fn tokens(
-    route: &Route,
-    source: Source,
-    policy: RefreshPolicy,
-    metrics: &Arc<RouteMetrics>,
-    store: &Arc<Store>,
-    (tasks, stop): (&TaskTracker, &CancellationToken),
-) -> Tokens {
-    if let Some(TokenConfig { share: Share::Client { .. }, .. }) = &route.token {
-        return Tokens::Clients(Clients::new(Common {
-            route: route.name.clone(),
-            source: Arc::new(source),
-            policy,
-            observer: Arc::new(Counted { metrics: Arc::clone(metrics), one: false }),
-            store: Arc::clone(store),
-            grace: route.client.grace,
-            revoke_for: route.client.revoke_for,
-            tasks: tasks.clone(),
-            stop: stop.clone(),
-        }));
-    }
-    let supply = supply(route, source, &policy, store, tasks);
-    let spec = Spec {
-        route: route.name.clone(),
-        identity: String::new(),
-        begin: Begin::Fetch,
-        supply,
-        policy,
-        seed: fastrand::u64(..),
-        observer: Arc::new(Counted { metrics: Arc::clone(metrics), one: true }),
-        journal: None,
-    };
-    Tokens::Route(Credential::spawn(spec, tasks, stop.clone()))
-}
-
-/// A source that can be asked once only, or that several sidecars ask, is asked by way of the store.
-fn supply(
-    route: &Route,
-    source: Source,
-    policy: &RefreshPolicy,
-    store: &Arc<Store>,
-    tasks: &TaskTracker,
-) -> Supply {
-    let source = Arc::new(source);
-    let together = store.is_shared() && source.is_worth_sharing();
-    if !source.rotates() && !together {
-        return Supply::Source(source);
-    }
-    Supply::Chain(Chain::new(Links {
-        scope: route.name.clone(),
-        source,
-        store: Arc::clone(store),
-        lifetime: policy.lifetime,
-        tasks: tasks.clone(),
-    }))
-}
-
-/// Sessions are woken when their credential has a newer token, for as long as the subscription is kept.
-fn watch_tokens(context: &RouteContext) -> Option<Subscription> {
-    let sessions = Arc::clone(&context.sessions);
-    Some(context.credential()?.subscribe(Box::new(move |news| {
-        if let News::Token(_) = news {
-            sessions.wake_for_token();
+/// Has the store forget what nobody needs to know any more, until `stop`.
+async fn sweep(state: Arc<State>, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(SWEEP)).await.is_some() {
+        if let Err(error) = state.store.sweep(Now::read()).await {
+            tracing::warn!(%error, "the store could not be swept");
         }
-    })))
+    }
+}
+
+/// Ends what a reload replaced, as soon as nobody is on it.
+async fn retire(state: Arc<State>, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(RETIRE)).await.is_some() {
+        state.retire();
+    }
 }
 
 /// Ends sessions in equal parts, so that their clients do not come back in one wave.
@@ -295,109 +256,4 @@ async fn drain(routes: &[Arc<RouteContext>], window: Duration) {
     routes.iter().for_each(|context| {
         context.sessions.drain(0, 1);
     });
-}
-
-/// The credential's observer: what it counts.
-struct Counted {
-    metrics: Arc<RouteMetrics>,
-    /// Is it the route's only credential? Else the one closest to its end is looked for at each scrape.
-    one: bool,
-}
-
-impl Observer for Counted {
-    fn refreshed(&self, trigger: Trigger, outcome: Outcome, took: Duration) {
-        let trigger = match trigger {
-            Trigger::Schedule => telemetry::Trigger::Schedule,
-            Trigger::Hint => telemetry::Trigger::Hint,
-            Trigger::Expiry => telemetry::Trigger::Expiry,
-            Trigger::Client => telemetry::Trigger::Client,
-            Trigger::Operator => telemetry::Trigger::Operator,
-            Trigger::Start => telemetry::Trigger::Start,
-        };
-        let outcome = match outcome {
-            Outcome::Ok => telemetry::Outcome::Ok,
-            Outcome::Failed => telemetry::Outcome::Failed,
-            Outcome::Rejected => telemetry::Outcome::Rejected,
-        };
-        self.metrics.refreshed(outcome, trigger);
-        self.metrics.refresh_took(Phase::Fetch, took);
-    }
-
-    fn current(&self, issued: Duration, expires: Option<Duration>) {
-        if self.one {
-            self.metrics.set_token(Some(issued), expires);
-        }
-    }
-}
-
-/// How a credential stands.
-fn state(credential: &Credential) -> CredentialState {
-    let failing = credential.status().last_error.is_some();
-    match credential.current() {
-        None => CredentialState::Missing,
-        Some(token) if token.is_expired(Now::read()) => CredentialState::Expired,
-        Some(_) if failing => CredentialState::Failing,
-        Some(_) => CredentialState::Valid,
-    }
-}
-
-impl State {
-    fn look(&self) {
-        self.metrics.set_store_up(self.store.is_up());
-        self.metrics.set_clock(Now::read().wall);
-        for context in &self.routes {
-            context.look();
-            let counted = self.metrics.route(&context.route.name);
-            let extremes = context.extremes();
-            counted.set_oldest_live_expiration(extremes.oldest_expiry);
-            counted.set_waiting(extremes.longest_hold, extremes.fullest_queue);
-            let credentials = match (context.credential(), context.clients()) {
-                (Some(credential), _) => vec![Arc::clone(credential)],
-                (None, Some(clients)) => clients.credentials(),
-                (None, None) => continue,
-            };
-            let states: Vec<CredentialState> = credentials.iter().map(|one| state(one)).collect();
-            for state in CredentialState::ALL {
-                counted.set_credentials(state, states.iter().filter(|one| **one == state).count());
-            }
-            if context.clients().is_some() {
-                let current = credentials.iter().filter_map(|credential| credential.current());
-                let ends = |token: &Arc<Token>| token.expires_wall.unwrap_or(Duration::MAX);
-                let first = current.min_by_key(ends);
-                let issued = first.as_ref().map(|token| token.issued.wall);
-                counted.set_token(issued, first.and_then(|token| token.expires_wall));
-            }
-        }
-    }
-}
-
-impl AdminState for State {
-    fn render_metrics(&self) -> String {
-        self.look();
-        self.metrics.render()
-    }
-
-    fn ready(&self) -> Result<(), String> {
-        if self.closing.is_cancelled() {
-            return Err("going away: no new clients are accepted\n".into());
-        }
-        let missing: Vec<String> = self
-            .routes
-            .iter()
-            .filter(|context| !context.is_ready())
-            .map(|context| format!("route \"{}\": its credential has no valid token\n", context.route.name))
-            .collect();
-        if missing.is_empty() {
-            self.started.store(true, std::sync::atomic::Ordering::Relaxed);
-            Ok(())
-        } else {
-            Err(missing.concat())
-        }
-    }
-
-    fn started(&self) -> bool {
-        // Also where nobody has asked for readiness: a token that came has come.
-        self.started.load(std::sync::atomic::Ordering::Relaxed)
-            || self.routes.iter().all(|context| context.credential().is_none_or(|c| c.current().is_some()))
-    }
 }

@@ -390,3 +390,76 @@ fn rehearse_says_why_it_is_refused() {
         assert!(status == Some(0) && help.contains(words), "{words} in {help}");
     }
 }
+
+/// The demo is a whole sidecar with a session. It ends with the test.
+struct Demo {
+    child: std::process::Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Demo {
+    fn start() -> Self {
+        let mut child = command(Path::new("/"), &["demo", "--plain"]).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    fn line(&mut self, words: &str) -> String {
+        let found = self.lines.by_ref().map_while(Result::ok).find(|line| line.contains(words));
+        found.unwrap_or_else(|| panic!("it ended before {words}"))
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_real_sidecar_is_probed_shown_and_practised_on() {
+    let mut demo = Demo::start();
+    let page = demo.line("status page: ").trim().trim_start_matches("status page: ").to_owned();
+    demo.line("connected to perennial");
+    let ask = |arguments: &[&str]| {
+        let all: Vec<&str> = arguments.iter().copied().chain(["--admin", &page]).collect();
+        said(&command(Path::new("/"), &all).output().unwrap())
+    };
+    for what in ["live", "ready", "started"] {
+        let (status, out, err) = ask(&["probe", what]);
+        assert!(status == Some(0) && out.starts_with(what) && out.lines().count() == 1, "{out}{err}");
+    }
+    let (status, out, err) = ask(&["status"]);
+    assert_eq!((status, &*err), (Some(0), ""), "{out}");
+    for words in [
+        "● The one session is up. Next refresh in ",
+        "ROUTE ably  / ─► ws://",
+        "valid, generation ",
+        "listening",
+    ] {
+        assert!(out.contains(words), "{words} in\n{out}");
+    }
+    let known: Status = serde_json::from_str(&ask(&["status", "--json"]).1).unwrap();
+    assert_eq!((known.routes.len(), known.routes[0].sessions["live"]), (1, 1));
+    for (action, asked, came_to) in [
+        ("refresh", "1 of 1 credential of route \"ably\" fetches a new token now.\n", "re-authenticated  "),
+        ("reauthenticate", "1 of 1 session of route \"ably\" re-authenticates now.\n", " by exchange"),
+        ("drop", "1 of 1 session of route \"ably\" loses its upstream now.\n", " by resume"),
+        ("expire", "1 of 1 session of route \"ably\" takes its token for ended now.\n", " by resume"),
+    ] {
+        let (status, out, err) = ask(&["rehearse", action, "--sessions", "100%"]);
+        assert_eq!(status, Some(0), "{out}{err}");
+        assert!(out.starts_with(asked) && out.contains(came_to), "{out}{err}");
+        assert!(out.contains("nothing lost, nobody closed"), "{out}");
+    }
+    let (status, out, err) = ask(&["rehearse", "drop", "--route", "nowhere"]);
+    assert_eq!((status, &*out), (Some(1), ""));
+    assert!(err.contains("refuses (404)") && err.contains("ably"), "{err}");
+    let (_, out, _) = ask(&["status"]);
+    assert!(out.contains("an operator practises"), "{out}");
+    kill_process(Pid::from_child(&demo.child), Signal::INT).unwrap();
+    let summary = demo.line("with perennial: ");
+    assert!(summary.contains("never dropped"), "{summary}");
+    assert!(demo.line("acknowledged").contains(" 0 lost, 0 doubled, 0 out of order"), "the client noticed");
+}

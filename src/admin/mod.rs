@@ -1,24 +1,24 @@
-//! The operator's HTTP server: metrics and health.
+//! The operator's HTTP server: metrics, health, the status page, and rehearsals.
 //!
 //! | path | answer |
 //! |---|---|
+//! | `/` | the status page for a browser; these, as text, for anything else |
+//! | `/status.json`, `/events` | what the page shows: once, and every second |
 //! | `/metrics` | every series, for Prometheus |
 //! | `/startupz`, `/startup` | 200 when the sidecar was ready once, else 503 |
 //! | `/readyz`, `/ready` | 200 while it can serve, else 503 and what is missing |
 //! | `/livez`, `/live`, `/healthz` | 200 while this loop turns |
-//! | `/` | these, as text |
+//! | POST `/rehearse/ACTION` | an operator practises: from this machine only, and never from a web page |
 //!
-//! It only reads, and holds no secret. A connection carries one request, has a deadline, and is one of
-//! a bounded number: whoever reaches the port cannot hold more than that.
+//! Rules:
+//! 1. It holds no secret, and but for rehearsals it only reads.
+//! 2. A connection carries one request, has a deadline, and is one of a bounded number: whoever reaches the
+//!    port cannot hold more than that.
+//! 3. What changes something is asked for as no page can ask (`operator`).
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http::{
-    HeaderValue, Method, Request, Response, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
-};
-use http_body_util::Full;
+use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -28,8 +28,15 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+mod answer;
 pub mod client;
+mod operator;
+mod page;
 pub mod status;
+mod stream;
+
+use status::{Rehearsed, Status};
+use stream::Streams;
 
 /// Connections at once: a few scrapers and probes, many times over. The next waits to be accepted.
 const CONNECTIONS: usize = 64;
@@ -51,14 +58,40 @@ pub trait AdminState: Send + Sync + 'static {
     fn ready(&self) -> Result<(), String>;
     /// Was it ready once?
     fn started(&self) -> bool;
+    /// Everything that the page shows.
+    fn status(&self) -> Status;
+    /// Has sessions, or credentials, of a route (of all, where none is named) practise; `sessions` is a count or
+    /// a percentage.
+    fn rehearse(&self, action: &str, route: Option<&str>, sessions: &str) -> Result<Rehearsed, Denied>;
+}
+
+/// Why an operator's action was not done; it is shown as it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// It may not be asked for, or not so.
+    #[error("{0}")]
+    Forbidden(String),
+    /// There is no such action, or no such route.
+    #[error("{0}")]
+    Unknown(String),
+    /// It is malformed, or makes no sense here.
+    #[error("{0}")]
+    Bad(String),
+}
+
+/// What all connections share.
+struct Server {
+    state: Arc<dyn AdminState>,
+    streams: Streams,
 }
 
 /// Answers on `listener` until `shutdown`, then finishes what is under way (within a second).
 pub async fn serve(listener: TcpListener, state: Arc<dyn AdminState>, shutdown: CancellationToken) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let connections = TaskTracker::new();
-    while let Some((stream, permit)) = next(&listener, &permits, &shutdown).await {
-        connections.spawn(connection(stream, permit, Arc::clone(&state), shutdown.clone()));
+    let server = Arc::new(Server { streams: Streams::new(Arc::clone(&state), shutdown.clone()), state });
+    while let Some((accepted, permit)) = next(&listener, &permits, &shutdown).await {
+        connections.spawn(connection(accepted, permit, Arc::clone(&server), shutdown.clone()));
     }
     connections.close();
     // A connection that outlives this has a deadline of its own.
@@ -70,12 +103,12 @@ async fn next(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
     shutdown: &CancellationToken,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+) -> Option<((TcpStream, SocketAddr), OwnedSemaphorePermit)> {
     let accepted = async {
         let permit = Arc::clone(permits).acquire_owned().await.ok()?;
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => return Some((stream, permit)),
+                Ok(accepted) => return Some((accepted, permit)),
                 Err(error) => {
                     tracing::warn!(%error, "admin connection not accepted");
                     sleep(ACCEPT_PAUSE).await;
@@ -87,14 +120,19 @@ async fn next(
 }
 
 async fn connection(
-    stream: TcpStream,
+    (stream, peer): (TcpStream, SocketAddr),
     _permit: OwnedSemaphorePermit,
-    state: Arc<dyn AdminState>,
+    server: Arc<Server>,
     shutdown: CancellationToken,
 ) {
-    let answer = service_fn(move |request: Request<Incoming>| {
-        let response = respond(request.method(), request.uri().path(), &*state);
-        async move { Ok::<_, Infallible>(response) }
+    // A stream of events says so when it begins; everything else is short.
+    let lasting = CancellationToken::new();
+    let answer = service_fn({
+        let lasting = lasting.clone();
+        move |request: Request<Incoming>| {
+            let response = answer::respond(&request, peer, &server, &lasting);
+            async move { Ok::<_, Infallible>(response) }
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -110,66 +148,16 @@ async fn connection(
         }
         connection.await
     };
-    match timeout(CONNECTION_TIMEOUT, served).await {
+    let mut served = std::pin::pin!(served);
+    let mut within = timeout(CONNECTION_TIMEOUT, &mut served).await;
+    if within.is_err() && lasting.is_cancelled() {
+        within = timeout(stream::LONGEST, served).await;
+    }
+    match within {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "admin connection failed"),
         Err(_) => tracing::debug!("admin connection timed out"),
     }
-}
-
-fn respond(method: &Method, path: &str, state: &dyn AdminState) -> Response<Full<Bytes>> {
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return response;
-    }
-    match path {
-        "/" => text(StatusCode::OK, INDEX),
-        "/metrics" => {
-            let mut response = text(StatusCode::OK, state.render_metrics());
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(METRICS));
-            response
-        }
-        "/readyz" | "/ready" => match state.ready() {
-            Ok(()) => text(StatusCode::OK, format!("ready: {READY}\n")),
-            Err(missing) => {
-                let body = format!("not ready\n{}\nchecked: {READY}\n", missing.trim_end());
-                text(StatusCode::SERVICE_UNAVAILABLE, body)
-            }
-        },
-        "/startupz" | "/startup" if state.started() => text(StatusCode::OK, "started: was ready once\n"),
-        "/startupz" | "/startup" => {
-            let missing = state.ready().err().unwrap_or_default();
-            let body = format!("not started: was never ready\n{}\nchecked: {READY}\n", missing.trim_end());
-            text(StatusCode::SERVICE_UNAVAILABLE, body)
-        }
-        "/livez" | "/live" | "/healthz" => text(StatusCode::OK, "live: the loop turns\n"),
-        _ => text(StatusCode::NOT_FOUND, format!("not here\n\n{INDEX}")),
-    }
-}
-
-/// The text format of Prometheus.
-const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-const READY: &str = "the listener accepts; each route's credential has a valid token";
-
-const INDEX: &str = "\
-Perennial
-
-/metrics   every series, for Prometheus
-/readyz    200 while it can serve: the listener accepts, each route's credential has a valid token
-/startupz  200 when that was so once
-/livez     200 while the loop turns
-";
-
-fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
 }
 
 #[cfg(test)]

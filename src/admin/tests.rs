@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
 };
 
 use tokio::{
@@ -16,6 +16,7 @@ use super::*;
 struct Sidecar {
     ready: AtomicBool,
     started: AtomicBool,
+    looked: AtomicUsize,
 }
 
 impl AdminState for Sidecar {
@@ -30,25 +31,40 @@ impl AdminState for Sidecar {
     fn started(&self) -> bool {
         self.started.load(Relaxed)
     }
+
+    fn status(&self) -> Status {
+        let looked = self.looked.fetch_add(1, Relaxed);
+        Status { version: format!("look {looked}"), ..Status::default() }
+    }
+
+    fn rehearse(&self, action: &str, route: Option<&str>, sessions: &str) -> Result<Rehearsed, Denied> {
+        match action {
+            "drop" => {
+                let asked = status::Asked { route: route.unwrap_or("all").to_owned(), asked: 1, of: 2 };
+                Ok(Rehearsed { action: format!("drop {sessions}"), routes: vec![asked] })
+            }
+            _ => Err(Denied::Unknown("no such action".to_owned())),
+        }
+    }
 }
 
-struct Server {
+struct Rig {
     address: SocketAddr,
     state: Arc<Sidecar>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
-async fn server() -> Server {
+async fn server() -> Rig {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let state = Arc::new(Sidecar::default());
     let stop = CancellationToken::new();
     let task = TaskTracker::new().spawn(serve(listener, state.clone(), stop.clone()));
-    Server { address, state, stop, task }
+    Rig { address, state, stop, task }
 }
 
-impl Server {
+impl Rig {
     async fn ask(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -137,4 +153,87 @@ async fn more_than_the_cap_wait_their_turn() {
     drop(held);
     next.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_browser_gets_the_page_and_nothing_can_be_run_beside_it() {
+    let server = server().await;
+    let page = server.ask("GET / HTTP/1.1\r\nHost: x\r\nAccept: text/html,*/*;q=0.8\r\n\r\n").await;
+    assert!(page.contains("content-type: text/html; charset=utf-8\r\n"), "{page}");
+    let policy = page.lines().find(|line| line.starts_with("content-security-policy: ")).unwrap();
+    for part in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "form-action 'none'"] {
+        assert!(policy.contains(part), "{policy}");
+    }
+    assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
+    let mut bytes = page.len();
+    for (path, kind) in [("/page.css", "text/css"), ("/page.js", "text/javascript")] {
+        let part = server.ask(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        assert!(part.contains(&format!("content-type: {kind}; charset=utf-8\r\n")), "{part}");
+        assert!(page.contains(path.trim_start_matches('/')), "{path} is not used");
+        bytes += part.len();
+    }
+    assert!(bytes < 100_000, "{bytes}");
+}
+
+#[tokio::test]
+async fn the_status_comes_once_and_again_and_again() {
+    let server = server().await;
+    let (status, body) = server.get("/status.json").await;
+    assert_eq!(status, 200);
+    assert_eq!(serde_json::from_str::<Status>(&body).unwrap().version, "look 0");
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let (mut heard, mut part) = (String::new(), [0; 4096]);
+    while !heard.contains("look 2") {
+        let n = stream.read(&mut part).await.unwrap();
+        assert!(n > 0, "it ended: {heard}");
+        heard += std::str::from_utf8(&part[..n]).unwrap();
+    }
+    assert!(heard.contains("content-type: text/event-stream\r\n"), "{heard}");
+    assert!(heard.contains("event: status\ndata: {\"version\":\"look 0\""), "what is fresh will do: {heard}");
+    server.stop.cancel();
+    timeout(DRAIN * 5, server.task).await.expect("a stream cannot hold the stop").unwrap();
+}
+
+#[tokio::test]
+async fn who_looks_on_is_one_of_a_few() {
+    let server = server().await;
+    let ask = b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut streams = Vec::new();
+    for _ in 0..8 {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(ask).await.unwrap();
+        let mut first = [0; 12];
+        stream.read_exact(&mut first).await.unwrap();
+        assert_eq!(&first, b"HTTP/1.1 200");
+        streams.push(stream);
+    }
+    assert_eq!(server.get("/events").await.0, 503);
+    assert_eq!(server.get("/status.json").await.0, 200);
+}
+
+#[tokio::test]
+async fn an_operator_practises_and_a_page_does_not() {
+    let server = server().await;
+    let ask = |more: &str| {
+        format!(
+            "POST /rehearse/drop?route=a%20b&sessions=10%25 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n{more}\r\n"
+        )
+    };
+    let done = server.ask(&ask("Perennial-Operator: yes\r\n")).await;
+    assert!(done.starts_with("HTTP/1.1 200 "), "{done}");
+    let done: Rehearsed = serde_json::from_str(done.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!((&*done.action, &*done.routes[0].route), ("drop 10%", "a b"));
+    for more in [
+        "",
+        "Perennial-Operator: yes\r\nOrigin: http://localhost\r\n",
+        "Perennial-Operator: yes\r\nSec-Fetch-Site: none\r\n",
+    ] {
+        let refused = server.ask(&ask(more)).await;
+        assert!(refused.starts_with("HTTP/1.1 403 "), "{more}: {refused}");
+    }
+    let unknown = ask("Perennial-Operator: yes\r\n").replace("/drop", "/dance");
+    assert!(server.ask(&unknown).await.starts_with("HTTP/1.1 404 "));
+    let (get, _) = server.get("/rehearse/drop").await;
+    assert_eq!(get, 405);
 }

@@ -74,11 +74,12 @@ pub fn main() -> ExitCode {
     let quiet = matches!(cli.command, Command::Demo(_));
     // The demo draws on the terminal: its log would stand in the picture.
     let level = if quiet && cli.log_level == "info" { "error" } else { &cli.log_level };
-    if let Err(error) = logs::init(cli.log_format, level) {
-        return fail(&format!("--log-level: {error}"), USAGE);
-    }
+    let events = match logs::init(cli.log_format, level) {
+        Ok(events) => events,
+        Err(error) => return fail(&format!("--log-level: {error}"), USAGE),
+    };
     match cli.command {
-        Command::Run(file) => with_config(&file, running::run),
+        Command::Run(file) => with_config(&file, |config| running::run(config, events)),
         Command::Check(file) => with_config(&file, |config| say(&config.masked())),
         Command::Token(arguments) => {
             with_config(&arguments.config, |config| token::show(&config, &arguments))
@@ -86,7 +87,7 @@ pub fn main() -> ExitCode {
         Command::Probe(arguments) => probe::run(arguments),
         Command::Status(arguments) => status::run(arguments),
         Command::Rehearse(arguments) => rehearse::run(arguments),
-        Command::Demo(arguments) => in_runtime(demo::run(arguments)),
+        Command::Demo(arguments) => in_runtime(demo::run(arguments, events)),
     }
 }
 

@@ -8,10 +8,10 @@ use tokio::{
 };
 
 use super::fail;
-use crate::{app::App, config::Config};
+use crate::{app::App, config::Config, telemetry::Events};
 
 /// Runs the proxy until a signal ends it.
-pub(super) fn run(config: Config) -> ExitCode {
+pub(super) fn run(config: Config, events: Events) -> ExitCode {
     raise_file_limit();
     in_runtime(async move {
         // Listened for before anybody is let in: until then a signal ends the process as it stands.
@@ -19,7 +19,7 @@ pub(super) fn run(config: Config) -> ExitCode {
             Ok(stop) => stop,
             Err(error) => return fail(&format!("signals cannot be listened for: {error}"), 1),
         };
-        let app = match App::start(&config).await {
+        let app = match App::start_with(&config, events).await {
             Ok(app) => app,
             Err(error) => return fail(&format!("{error:#}"), 1),
         };

@@ -46,7 +46,11 @@ fn listen_tls(table: &Section<'_>) -> Option<ListenTls> {
 /// `[admin]`.
 pub(super) fn admin(root: &Section<'_>) -> Admin {
     let table = root.table("admin", &keys::ADMIN);
-    Admin { address: table.and_then(|t| t.value("address", address)).unwrap_or(ADMIN) }
+    let table = table.as_ref();
+    Admin {
+        address: table.and_then(|t| t.value("address", address)).unwrap_or(ADMIN),
+        rehearsal: table.and_then(|t| t.value("rehearsal", boolean)).unwrap_or(true),
+    }
 }
 
 /// `[limits]`.

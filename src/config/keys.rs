@@ -19,7 +19,7 @@ pub(super) const ROOT: Keys =
 pub(super) const LISTEN: Keys =
     Keys { table: "listen", now: &["address", "certificate", "key", "client_ca", "open"], later: &[] };
 
-pub(super) const ADMIN: Keys = Keys { table: "admin", now: &["address"], later: &[] };
+pub(super) const ADMIN: Keys = Keys { table: "admin", now: &["address", "rehearsal"], later: &[] };
 
 pub(super) const LIMITS: Keys =
     Keys { table: "limits", now: &["sessions", "message", "handshake", "drain", "history"], later: &[] };

@@ -21,6 +21,7 @@ impl Config {
         out.listen(&self.listen);
         out.table("[admin]");
         out.text("address", self.admin.address);
+        out.raw("rehearsal", self.admin.rehearsal);
         out.table("[limits]");
         out.raw("sessions", self.limits.sessions);
         out.text("message", size(self.limits.message));

@@ -51,6 +51,8 @@ pub struct ListenTls {
 pub struct Admin {
     /// Port 0 takes a free one.
     pub address: SocketAddr,
+    /// Are an operator's actions taken? From this machine only, in any case.
+    pub rehearsal: bool,
 }
 
 /// What bounds the whole process.

@@ -24,6 +24,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -46,14 +47,21 @@ pub use shared::SharedClient;
 /// What the clients of one route have in common.
 pub struct Common {
     pub route: String,
-    pub source: Arc<Source>,
-    pub policy: RefreshPolicy,
+    /// As the configuration has them now.
+    pub terms: ArcSwap<Terms>,
     pub observer: Arc<dyn Observer>,
     pub store: Arc<Store>,
-    pub grace: Duration,
-    pub revoke_for: Duration,
     pub tasks: TaskTracker,
     pub stop: CancellationToken,
+}
+
+/// What a reload may change.
+#[derive(Debug)]
+pub struct Terms {
+    pub source: Arc<Source>,
+    pub policy: RefreshPolicy,
+    pub grace: Duration,
+    pub revoke_for: Duration,
 }
 
 /// The credentials of one route's clients.
@@ -75,6 +83,9 @@ struct Live {
 struct Tenant {
     credential: Arc<Credential>,
     tenancy: Arc<Tenancy>,
+    identity: Box<str>,
+    /// Is it found by its token? Else by its identity alone.
+    follows_tokens: bool,
 }
 
 #[derive(Debug)]
@@ -181,30 +192,45 @@ impl Clients {
             key: Mutex::new(key),
             follows_tokens: visitor.token.is_some(),
         };
-        let supply =
-            if common.store.is_shared() && visitor.token.is_some() && common.source.is_worth_sharing() {
-                Supply::Client(Arc::new(SharedClient {
-                    scope: common.route.clone(),
-                    identity: visitor.identity.to_owned(),
-                    source: Arc::clone(&common.source),
-                    store: Arc::clone(&common.store),
-                    held: Mutex::default(),
-                }))
-            } else {
-                Supply::Source(Arc::clone(&common.source))
-            };
+        let terms = common.terms.load_full();
+        let supply = self.supply(&terms, visitor.identity, visitor.token.is_some());
         let spec = Spec {
             route: common.route.clone(),
             identity: format!("{}\n{}", visitor.identity, visitor.token.unwrap_or_default()),
             begin,
             supply,
-            policy: common.policy.clone(),
+            policy: terms.policy.clone(),
             seed: fastrand::u64(..),
             observer: Arc::clone(&common.observer),
             journal: Some(journal),
         };
         let credential = Credential::spawn(spec, &common.tasks, common.stop.clone());
-        Arc::new(Tenant { credential, tenancy })
+        let (identity, follows_tokens) = (visitor.identity.into(), visitor.token.is_some());
+        Arc::new(Tenant { credential, tenancy, identity, follows_tokens })
+    }
+
+    fn supply(&self, terms: &Terms, identity: &str, follows_tokens: bool) -> Supply {
+        let (common, source) = (&self.common, Arc::clone(&terms.source));
+        if !common.store.is_shared() || !follows_tokens || !source.is_worth_sharing() {
+            return Supply::Source(source);
+        }
+        Supply::Client(Arc::new(SharedClient {
+            scope: common.route.clone(),
+            identity: identity.to_owned(),
+            source,
+            store: Arc::clone(&common.store),
+            held: Mutex::default(),
+        }))
+    }
+
+    /// The configuration was read anew: who is here and who comes is served under these terms.
+    pub fn reconfigure(&self, terms: Terms) {
+        let terms = Arc::new(terms);
+        self.common.terms.store(Arc::clone(&terms));
+        for tenant in self.live().tenants.values() {
+            let supply = self.supply(&terms, &tenant.identity, tenant.follows_tokens);
+            tenant.credential.resupply(supply, terms.policy.clone());
+        }
     }
 
     fn lease(self: &Arc<Self>, tenant: Arc<Tenant>, _live: &MutexGuard<'_, Live>) -> Lease {

@@ -161,6 +161,12 @@ impl Keeper {
         Self { kept_elsewhere, ..self }
     }
 
+    /// From the next token on, another policy and another source: the configuration was read anew.
+    pub fn reconfigure(&mut self, policy: RefreshPolicy, kept_elsewhere: bool) {
+        self.policy = policy;
+        self.kept_elsewhere = kept_elsewhere;
+    }
+
     /// Takes an event and says what follows from it. When it returns, nothing is pending before the
     /// deadline.
     pub fn on_event(&mut self, event: Event, now: Now, out: &mut Vec<Action>) {

@@ -27,7 +27,7 @@ pub mod supply;
 pub mod token;
 
 pub use chain::{Chain, Links};
-pub use clients::{Clients, Lease, NotServed, Visitor};
+pub use clients::{Clients, Common, Lease, NotServed, Terms, Visitor};
 pub use history::{Standing, TokenKey};
 pub use keeper::{Outcome, Trigger};
 pub use service::{Begin, Credential, News, Observer, Showing, Spec, Status, Subscription};

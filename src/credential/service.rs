@@ -109,6 +109,8 @@ pub struct Credential {
 pub struct Status {
     pub refreshes: u64,
     pub failures: u64,
+    /// When the current token came, on the wall clock, and how long it took to fetch.
+    pub last_refresh: Option<(Duration, Duration)>,
     /// Why the last fetch failed; `None` where it did not.
     pub last_error: Option<String>,
     /// When the next fetch is sent; `None` while one is under way, or where none is planned.
@@ -195,6 +197,11 @@ impl Credential {
     /// Says that what the source is asked with has changed, without waiting for the next look.
     pub fn secret_changed(&self) {
         self.mailbox.put_secret_changed();
+    }
+
+    /// Has tokens come from another source henceforth, under another policy. The current token stays in use.
+    pub fn resupply(&self, supply: Supply, policy: RefreshPolicy) {
+        self.mailbox.put_supply(supply, policy);
     }
 
     /// Says whether anybody is on the credential: where not, nothing is fetched.

@@ -204,6 +204,12 @@ impl Dialects {
         Self { route, lines: Arc::new(ably::Lines::new(limit)) }
     }
 
+    /// The same for the route as it is configured now: what was remembered stays remembered.
+    #[must_use]
+    pub fn with(&self, route: Arc<Route>) -> Self {
+        Self { route, lines: Arc::clone(&self.lines) }
+    }
+
     /// The dialect of a session that begins with `request`.
     pub fn open(&self, request: Request, now: Instant) -> Box<dyn Dialect> {
         match self.route.dialect {

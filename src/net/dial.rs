@@ -8,14 +8,17 @@
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use rustls::{ClientConfig, pki_types::ServerName};
+use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{net::TcpStream, time};
 use tokio_rustls::TlsConnector;
 
-use super::{Stream, TlsError, tls};
+use super::{
+    Stream, TlsError,
+    tls::{self, ClientTls},
+};
 use crate::{
-    clock::Instant,
+    clock::{self, Instant},
     config::{Endpoint, UpstreamTls},
 };
 
@@ -35,17 +38,27 @@ const USER_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct Dialer {
     host: Arc<str>,
     port: u16,
-    tls: Option<(ServerName<'static>, Arc<ClientConfig>)>,
+    tls: Option<Tls>,
+}
+
+/// What a handshake needs. Clones of a dialer share the files, and what was made of them.
+#[derive(Clone)]
+struct Tls {
+    name: ServerName<'static>,
+    files: Arc<ClientTls>,
+    /// Is HTTP what will be spoken?
+    http: bool,
 }
 
 impl Dialer {
-    /// Reads the certificates that the endpoint needs.
+    /// Reads the certificates that the endpoint needs; they are read again when they change.
     pub fn new(endpoint: &Endpoint, tls: &UpstreamTls) -> Result<Self, TlsError> {
         let tls = if endpoint.tls {
             let name = tls.server_name.as_ref().unwrap_or(&endpoint.host);
             let name = ServerName::try_from(name.clone())
                 .map_err(|_| rustls::Error::General(format!("`{name}` is no name a certificate can have")))?;
-            Some((name, tls::client_config(tls)?))
+            let files = Arc::new(ClientTls::load(endpoint.authority(), tls, clock::now())?);
+            Some(Tls { name, files, http: true })
         } else {
             None
         };
@@ -55,8 +68,8 @@ impl Dialer {
     /// The same for a peer that does not speak HTTP: the TLS handshake proposes no protocol (ALPN, RFC 7301).
     #[must_use]
     pub fn without_http(mut self) -> Self {
-        if let Some((_, config)) = &mut self.tls {
-            Arc::make_mut(config).alpn_protocols.clear();
+        if let Some(tls) = &mut self.tls {
+            tls.http = false;
         }
         self
     }
@@ -70,7 +83,7 @@ impl Dialer {
 
     /// The name that the peer's certificate has to have; `None` without TLS.
     pub fn server_name(&self) -> Option<std::borrow::Cow<'_, str>> {
-        self.tls.as_ref().map(|(name, _)| name.to_str())
+        self.tls.as_ref().map(|tls| tls.name.to_str())
     }
 
     /// A new connection, TLS included, or why there is none by `deadline`.
@@ -84,8 +97,10 @@ impl Dialer {
         tune(&tcp).map_err(|cause| self.failed(Stage::Connect, cause))?;
         match &self.tls {
             None => Ok(Stream::Plain(tcp)),
-            Some((name, config)) => {
-                let handshake = TlsConnector::from(config.clone()).connect(name.clone(), tcp);
+            Some(Tls { name, files, http }) => {
+                let connector = TlsConnector::from(files.current(clock::now()));
+                let protocols = if *http { vec![tls::HTTP.to_vec()] } else { Vec::new() };
+                let handshake = connector.with_alpn(protocols).connect(name.clone(), tcp);
                 let tls =
                     within(deadline, handshake).await.map_err(|cause| self.failed(Stage::Tls, cause))?;
                 Ok(Stream::TlsClient(Box::new(tls)))
@@ -182,7 +197,6 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::clock;
 
     fn endpoint(host: &str, port: u16, tls: bool) -> Endpoint {
         Endpoint { tls, host: host.to_owned(), port, path_and_query: "/".to_owned() }

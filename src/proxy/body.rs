@@ -16,9 +16,9 @@ use std::{
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::Notify;
 
-use super::pace::Pace;
+use super::{pace::Pace, places::Taken};
 use crate::clock;
 
 /// What an answer to a client has behind its head.
@@ -74,7 +74,7 @@ pub(super) struct Download {
     pub(super) from: Incoming,
     pub(super) pace: Arc<Pace>,
     #[expect(dead_code, reason = "held for its Drop: one of the requests in flight")]
-    pub(super) permit: OwnedSemaphorePermit,
+    pub(super) permit: Taken,
 }
 
 impl Download {

@@ -18,7 +18,6 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::{Body, Incoming};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     admission::{self, Admitted, MISSING, Refusal},
@@ -27,6 +26,7 @@ use super::{
     gate,
     listener::Proxy,
     pace::{Pace, STILL},
+    places::Taken,
     route::RouteContext,
 };
 use crate::{
@@ -109,7 +109,7 @@ struct Template {
 impl Exchange<'_> {
     async fn answer(&self, request: Request<Incoming>) -> Result<Answer, Box<Answer>> {
         let (template, body) = self.admit(request)?;
-        let Ok(permit) = Arc::clone(&self.proxy.requests).try_acquire_owned() else {
+        let Some(permit) = self.proxy.requests.take(self.proxy.limits.sessions) else {
             return Err(Box::new(refuse(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "as many requests as limits.sessions are in flight; try again later",
@@ -138,7 +138,7 @@ impl Exchange<'_> {
         &self,
         mut template: Template,
         body: Incoming,
-        permit: OwnedSemaphorePermit,
+        permit: Taken,
     ) -> Result<Answer, Box<Answer>> {
         let deadline = self.began + self.service.route.timeout;
         let Admitted { lease, .. } = self.credential(&mut template.asked).await?;
@@ -232,12 +232,7 @@ impl Exchange<'_> {
     }
 
     /// The service's own answer.
-    fn pass_on(
-        &self,
-        response: Response<Incoming>,
-        token: Option<&Token>,
-        permit: OwnedSemaphorePermit,
-    ) -> Answer {
+    fn pass_on(&self, response: Response<Incoming>, token: Option<&Token>, permit: Taken) -> Answer {
         let (parts, from) = response.into_parts();
         if parts.status.is_informational() {
             return refuse(StatusCode::BAD_GATEWAY, "the service answered with what is no answer");

@@ -3,13 +3,11 @@
 use std::{convert::Infallible, fmt, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use ::http::{Request, header};
+use arc_swap::ArcSwap;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -17,6 +15,7 @@ use super::{
     body::AnswerBody,
     gate, http,
     pace::{Pace, Paced},
+    places::Places,
     route::RouteContext,
     upgrade,
 };
@@ -29,6 +28,8 @@ use crate::{
 /// Bytes that the head of a request may have (RFC 9110 leaves it to us), and its headers.
 const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 100;
+/// Connections that are no session's yet, beside as many as there may be sessions.
+const BESIDE: usize = 64;
 /// Characters of a path that a log line shows.
 const SHOWN: usize = 100;
 /// How long what was written to a client may stay unacknowledged by its host.
@@ -45,13 +46,13 @@ pub struct Proxy {
     pub routes: Vec<Arc<RouteContext>>,
     /// Anyone who reaches the listener may come in: the configuration says so, or TLS sees to it.
     pub open: bool,
-    /// One permit for each session.
-    pub sessions: Arc<Semaphore>,
-    /// One permit for each plain request in flight.
-    pub requests: Arc<Semaphore>,
+    /// One for each session.
+    pub sessions: Arc<Places>,
+    /// One for each plain request in flight.
+    pub requests: Arc<Places>,
     /// Every task of the proxy: shutdown waits for them.
     pub tasks: TaskTracker,
-    pub tls: Option<ServerTls>,
+    pub tls: Option<Arc<ServerTls>>,
 }
 
 impl Proxy {
@@ -78,11 +79,11 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// Accepts until `stop`; sessions outlive it.
-pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>, stop: CancellationToken) {
+/// Accepts until `stop`; sessions outlive it. Each request is served by what is current when it comes.
+pub async fn serve(listener: TcpListener, current: Arc<ArcSwap<Proxy>>, stop: CancellationToken) {
     // Connections before their session, and those of plain requests, are bounded beside sessions: who never
     // finishes a handshake must not keep the others out.
-    let connections = Arc::new(Semaphore::new(proxy.limits.sessions.saturating_add(64)));
+    let connections = Arc::new(Places::default());
     loop {
         let accepted = tokio::select! {
             biased;
@@ -91,13 +92,14 @@ pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>, stop: CancellationT
         };
         match accepted {
             Ok((tcp, peer)) => {
-                let Ok(permit) = Arc::clone(&connections).try_acquire_owned() else {
+                let proxy = current.load_full();
+                let Some(permit) = connections.take(proxy.limits.sessions.saturating_add(BESIDE)) else {
                     tracing::warn!("too many connections at once; a client was turned away");
                     continue;
                 };
-                let (tasks, proxy, stop) = (proxy.tasks.clone(), Arc::clone(&proxy), stop.clone());
-                tasks.spawn(async move {
-                    if let Err(error) = connection(tcp, peer, proxy, stop).await {
+                let (current, stop) = (Arc::clone(&current), stop.clone());
+                proxy.tasks.spawn(async move {
+                    if let Err(error) = connection(tcp, peer, current, stop).await {
                         tracing::debug!(%error, "a client's connection ended");
                     }
                     drop(permit);
@@ -115,10 +117,11 @@ pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>, stop: CancellationT
 async fn connection(
     tcp: TcpStream,
     peer: SocketAddr,
-    proxy: Arc<Proxy>,
+    current: Arc<ArcSwap<Proxy>>,
     stop: CancellationToken,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     tune(&tcp)?;
+    let proxy = current.load_full();
     let limit = proxy.limits.handshake;
     let now = clock::now();
     let stream = match &proxy.tls {
@@ -128,10 +131,12 @@ async fn connection(
     let pace = Arc::new(Pace::new(limit, clock::now()));
     let stream = Paced { stream, pace: Arc::clone(&pace) };
     let drain = proxy.limits.drain;
+    // What it was accepted under may be replaced while it lasts.
+    drop(proxy);
     let service = service_fn({
         let pace = Arc::clone(&pace);
         move |request| {
-            let (proxy, pace) = (Arc::clone(&proxy), Arc::clone(&pace));
+            let (proxy, pace) = (current.load_full(), Arc::clone(&pace));
             async move {
                 tracing::debug!(%peer, path = %Shown(request.uri().path()), "request");
                 Ok::<_, Infallible>(answer(proxy, request, &pace).await)

@@ -43,6 +43,7 @@ mod opening;
 mod pace;
 mod parking;
 mod perform;
+mod places;
 mod pump;
 mod reading;
 mod report;
@@ -54,5 +55,6 @@ mod watch;
 mod writing;
 
 pub use listener::{Proxy, serve};
+pub use places::Places;
 pub use route::{RouteContext, Tokens};
 pub use sessions::{Extremes, Practice, Sessions};

@@ -11,7 +11,8 @@ use super::{dialling::Turns, driver::Driver, ending::linger};
 use crate::{
     clock::{Instant, Now},
     credential,
-    session::{Action, Demand, Trigger},
+    session::{Action, Demand, Note, Trigger, Way},
+    telemetry::Phase,
     wire::Opcode,
 };
 
@@ -78,6 +79,7 @@ impl Driver {
             Action::EndTurn => self.turn = Turns::None,
             Action::Note(note) => {
                 self.report.note(&note, now);
+                self.note_total(&note);
                 self.note_expiry();
             }
             Action::Finished(cause) => self.finished = Some((cause, linger(now))),
@@ -92,6 +94,18 @@ impl Driver {
                 Trigger::Expiry => credential::Trigger::Expiry,
             };
             credential.demand(demand.rejected, trigger);
+        }
+    }
+
+    /// What a refresh takes on one session: the fetch and the exchange, without the wait for its turn.
+    fn note_total(&self, note: &Note) {
+        let Note::Reauthenticated { way: Way::Exchange, generation, took } = note else { return };
+        let Some(credential) = self.credential() else { return };
+        // Of an older token nobody knows any more how long its fetch took.
+        if credential.current().is_some_and(|token| token.generation == *generation)
+            && let Some((_, fetch)) = credential.status().last_refresh
+        {
+            self.route.metrics.refresh_took(Phase::Total, fetch + *took);
         }
     }
 

@@ -64,6 +64,7 @@ impl Report {
                 metrics.reauthenticated(telemetry_way(*way), Outcome::Ok);
                 if *way == Way::Exchange {
                     metrics.refresh_took(telemetry::Phase::Exchange, *took);
+                    metrics.recent().exchanged(*took);
                 }
                 tracing::info!(route, ?way, %generation, ?took, "re-authenticated");
             }
@@ -86,6 +87,7 @@ impl Report {
             Note::Held { direction, bytes } => metrics.hold(towards(*direction), *bytes),
             Note::Released { direction, bytes, waited } => {
                 metrics.release(towards(*direction), *bytes, *waited);
+                metrics.recent().released(*waited, now);
             }
             Note::Lost { direction, bytes, waited, known, cause } => {
                 metrics.release(towards(*direction), *bytes, *waited);

@@ -24,7 +24,7 @@ use crate::{
 const TURNS: usize = 32;
 
 /// Whose tokens the sessions of a route use.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Tokens {
     /// A plain proxy has none.
     None,
@@ -42,7 +42,7 @@ pub struct RouteContext {
     pub(super) dialects: Dialects,
     /// Where plain requests go.
     pub(super) http: Option<Service>,
-    pub(super) tokens: Tokens,
+    pub tokens: Tokens,
     pub(super) metrics: Arc<RouteMetrics>,
     pub sessions: Arc<Sessions>,
     pub(super) census: Census,
@@ -75,6 +75,16 @@ impl RouteContext {
             parking: Arc::default(),
             limit,
         }
+    }
+
+    /// Takes the place of `before`, the same route as it was configured: clients of that one may come back to
+    /// this one, and exchanges of both take turns.
+    #[must_use]
+    pub fn in_place_of(mut self, before: &Self) -> Self {
+        self.dialects = before.dialects.with(Arc::clone(&self.route));
+        self.parking = Arc::clone(&before.parking);
+        self.turns = Arc::clone(&before.turns);
+        self
     }
 
     /// Passes plain requests on as well, over connections of this dialer. What these do runs on `tasks`,

@@ -10,8 +10,8 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 use slab::Slab;
-use tokio::sync::OwnedSemaphorePermit;
 
+use super::places::Taken;
 use crate::{
     clock::{self, Instant},
     net::link::Link,
@@ -158,12 +158,12 @@ pub(super) struct Place {
     key: usize,
     pub(super) handle: Arc<Handle>,
     #[expect(dead_code, reason = "held for its Drop: one of `limits.sessions`")]
-    permit: OwnedSemaphorePermit,
+    permit: Taken,
 }
 
 impl Sessions {
     /// A place for one more.
-    pub(super) fn enter(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Place {
+    pub(super) fn enter(self: &Arc<Self>, permit: Taken) -> Place {
         let handle = Arc::new(Handle::default());
         let key = self.lock().insert(Arc::clone(&handle));
         Place { sessions: Arc::clone(self), key, handle, permit }

@@ -14,7 +14,6 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, upgrade};
 use hyper_util::rt::TokioIo;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_util::task::TaskTracker;
 
@@ -28,6 +27,7 @@ use super::{
     opening::{Access, Beginning},
     pace::Paced,
     parking::{Key, Spot, Waiting},
+    places::Taken,
     route::RouteContext,
     sessions::{HOPELESS, Place, TOKEN},
     upstream::{self, Opened, Refused},
@@ -70,7 +70,7 @@ enum Ready {
     /// A session whose client went away, and is back.
     Parked(Waiting, Arc<RouteContext>),
     /// The client is turned away, but is told why.
-    Goodbye(Close, Arc<RouteContext>, OwnedSemaphorePermit),
+    Goodbye(Close, Arc<RouteContext>, Taken),
 }
 
 /// A new session.
@@ -82,7 +82,7 @@ struct New {
     lease: Option<Lease>,
     spot: Option<Box<Spot>>,
     opening: Duration,
-    permit: OwnedSemaphorePermit,
+    permit: Taken,
 }
 
 /// Everything up to the 101; with the headers that it is to have.
@@ -92,7 +92,7 @@ async fn prepare(
     deadline: Instant,
 ) -> Result<(Ready, HeaderMap), Box<Answer>> {
     let (route, mut asked) = route_of(proxy, request)?;
-    let Ok(permit) = Arc::clone(&proxy.sessions).try_acquire_owned() else {
+    let Some(permit) = proxy.sessions.take(proxy.limits.sessions) else {
         let why = "limits.sessions is reached; try again later";
         return Err(Box::new(refuse(StatusCode::SERVICE_UNAVAILABLE, why)));
     };
@@ -130,7 +130,7 @@ fn turn_away(
     route: &Arc<RouteContext>,
     asked: &HeaderMap,
     refusal: Refusal,
-    permit: OwnedSemaphorePermit,
+    permit: Taken,
 ) -> Result<(Ready, HeaderMap), Box<Answer>> {
     let reason = match refusal {
         Refusal::Status(status, why) => return Err(Box::new(refuse(status, why))),
@@ -158,7 +158,7 @@ async fn open(
     route: &Arc<RouteContext>,
     mut asked: Asked,
     admitted: Admitted,
-    permit: OwnedSemaphorePermit,
+    permit: Taken,
     deadline: Instant,
 ) -> Result<(Ready, HeaderMap), Box<Answer>> {
     let Admitted { lease, presented } = admitted;

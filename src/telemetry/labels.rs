@@ -68,7 +68,7 @@ label! {
         Fetch = "fetch",
         /// From the injected frame to its reply.
         Exchange = "exchange",
-        /// From the decision to refresh to the last session on the new token.
+        /// Both together: what a refresh takes on one session, without the wait for its turn.
         Total = "total",
     }
 }

@@ -17,6 +17,8 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
+use super::events::Events;
+
 /// How an event is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum LogFormat {
@@ -40,11 +42,15 @@ pub enum LogsError {
     Twice,
 }
 
-/// Sends the events of the whole process to stderr. An empty `filter` means `info`.
-pub fn init(format: LogFormat, filter: &str) -> Result<(), LogsError> {
+/// Sends the events of the whole process to stderr; what is returned holds the last of them. An empty `filter`
+/// means `info`.
+pub fn init(format: LogFormat, filter: &str) -> Result<Events, LogsError> {
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let layer = layer(format, filter, colour, io::stderr)?;
-    tracing_subscriber::registry().with(layer).try_init().map_err(|_| LogsError::Twice)
+    let events = Events::default();
+    let last = events.clone().with_filter(filter_fn(|event| *event.level() <= Level::INFO && ours(event)));
+    tracing_subscriber::registry().with(layer).with(last).try_init().map_err(|_| LogsError::Twice)?;
+    Ok(events)
 }
 
 fn layer<S, W>(format: LogFormat, filter: &str, colour: bool, to: W) -> Result<impl Layer<S>, LogsError>
@@ -62,8 +68,12 @@ where
 }
 
 fn ours_or_loud(event: &Metadata<'_>) -> bool {
+    ours(event) || *event.level() <= Level::INFO
+}
+
+fn ours(event: &Metadata<'_>) -> bool {
     let room = event.target().strip_prefix("perennial");
-    room.is_some_and(|room| room.is_empty() || room.starts_with("::")) || *event.level() <= Level::INFO
+    room.is_some_and(|room| room.is_empty() || room.starts_with("::"))
 }
 
 /// Keeps an event on one line: it comes in one piece, and only its last line break is its own.

@@ -10,6 +10,7 @@ use super::{
         Way,
     },
     metrics::Families,
+    recent::Recent,
 };
 
 const DIRECTIONS: usize = Direction::ALL.len();
@@ -41,6 +42,7 @@ pub struct RouteMetrics {
     reconnect_limit: Gauge,
     fullest_queue: Gauge,
     queue_limit: Gauge,
+    recent: Recent,
 }
 
 impl RouteMetrics {
@@ -89,6 +91,7 @@ impl RouteMetrics {
             reconnect_limit: of.waiting.reconnect_limit.with_label_values(&[route]),
             fullest_queue: of.waiting.fullest_queue.with_label_values(&[route]),
             queue_limit: of.waiting.queue_limit.with_label_values(&[route]),
+            recent: Recent::default(),
         }
     }
 
@@ -208,10 +211,63 @@ impl RouteMetrics {
         self.overlapped.inc_by(messages);
     }
 
+    /// The last of what was measured.
+    pub fn recent(&self) -> &Recent {
+        &self.recent
+    }
+
+    /// What was counted so far, for the status page.
+    pub fn counts(&self) -> Counts<'_> {
+        Counts(self)
+    }
+
     /// A request that was no WebSocket was answered with this status.
     pub fn http_answered(&self, status: u16) {
         let class = usize::from(status / 100).saturating_sub(1).min(CodeClass::ALL.len() - 1);
         self.http_requests[class].inc();
+    }
+}
+
+/// The counters of one route, read.
+#[derive(Debug, Clone, Copy)]
+pub struct Counts<'a>(&'a RouteMetrics);
+
+impl Counts<'_> {
+    /// Tokens fetched, whatever the trigger.
+    pub fn refreshes(&self, outcome: Outcome) -> u64 {
+        self.0.refreshes[outcome as usize].iter().map(IntCounter::get).sum()
+    }
+
+    pub fn reauthentications(&self, way: Way, outcome: Outcome) -> u64 {
+        self.0.reauthentications[way as usize][outcome as usize].get()
+    }
+
+    pub fn closed(&self, cause: CloseCause) -> u64 {
+        self.0.closed[cause as usize].get()
+    }
+
+    pub fn messages(&self, direction: Direction) -> u64 {
+        self.0.messages[direction as usize].get()
+    }
+
+    /// Messages lost, whatever the reason.
+    pub fn lost(&self, direction: Direction) -> u64 {
+        self.0.lost[direction as usize].iter().map(IntCounter::get).sum()
+    }
+
+    pub fn held_bytes(&self, direction: Direction) -> u64 {
+        u64::try_from(self.0.held_bytes[direction as usize].get()).unwrap_or_default()
+    }
+
+    pub fn sessions(&self, state: SessionState) -> u64 {
+        u64::try_from(self.0.sessions(state)).unwrap_or_default()
+    }
+
+    /// Of all the time of all sessions, the part in which they relayed; `None` before the first.
+    pub fn uptime(&self) -> Option<f64> {
+        let spent = |state: SessionState| self.0.session_seconds[state as usize].get();
+        let all: f64 = SessionState::ALL.into_iter().map(spent).sum();
+        (all > 0.0).then(|| (spent(SessionState::Live) + spent(SessionState::Exchanging)) / all)
     }
 }
 

@@ -55,8 +55,8 @@ pub(super) struct Arguments {
 /// What is practised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Action {
-    /// Every credential fetches a new token now, and live connections are re-authenticated with it. Clients notice
-    /// nothing. --sessions has no meaning here.
+    /// The credential fetches a new token now, and live connections are re-authenticated with it. Clients notice
+    /// nothing. Where each client has a credential, --sessions says how many.
     Refresh,
     /// Sessions show the service their current token once more, on the live connection or on a new one, as the
     /// dialect has it. Messages may be held for a moment; clients notice nothing.
@@ -104,11 +104,14 @@ impl Action {
 
 /// A number, or a part in percent.
 fn sessions(text: &str) -> Result<String, String> {
-    let part: Option<u32> = text.strip_suffix('%').map(str::parse).transpose().unwrap_or_default();
-    let whole = text.parse::<u32>().ok();
-    match (part, whole) {
-        (Some(1..=100), _) | (None, Some(1..)) => Ok(text.to_owned()),
-        (Some(_), _) | (None, _) => Err("expected a number, such as 3, or a part, such as 10%".to_owned()),
+    let good = match text.strip_suffix('%') {
+        Some(part) => part.parse::<f64>().is_ok_and(|part| part > 0.0 && part <= 100.0),
+        None => text.parse::<u32>().is_ok_and(|count| count > 0),
+    };
+    if good {
+        Ok(text.to_owned())
+    } else {
+        Err("expected a number, such as 3, or a part, such as 10%".to_owned())
     }
 }
 
@@ -220,7 +223,7 @@ mod tests {
 
     #[test]
     fn how_many_is_a_number_or_a_part() {
-        for good in ["1", "3", "10%", "100%"] {
+        for good in ["1", "3", "10%", "0.1%", "100%"] {
             assert_eq!(sessions(good).as_deref(), Ok(good));
         }
         for bad in ["", "0", "0%", "101%", "-1", "x", "%", "1.5", "10 %"] {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   before ──► look ──► look ──► …  each of those that were asked has been counted, and nobody is on the way ──►
-//!              a second of calm ──► Verdict
+//!              two seconds of calm ──► Verdict
 //! ```
 //!
 //! It is pure: it is handed snapshots, and how long it has been.
@@ -15,8 +15,9 @@ use crate::{
     terminal::visible,
 };
 
-/// So long nothing must be on the way, for all to be over: an exchange begins a little after its token came.
-const CALM: Duration = Duration::from_secs(1);
+/// So long nothing must be on the way, for all to be over: an exchange begins a little after its token came, and a
+/// snapshot may be a second old.
+const CALM: Duration = Duration::from_secs(2);
 /// After so much calm the rest of those that were asked will not do anything any more: they were not live.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// No more of a word of the sidecar's is shown.

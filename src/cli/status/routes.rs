@@ -214,7 +214,7 @@ fn latency(latencies: &[f64]) -> Option<String> {
 /// What waits now, and the longest of the last ten minutes.
 fn held(route: &RouteStatus) -> Line {
     let limits = &route.limits;
-    let now = match route.longest_hold {
+    let now = match route.longest_hold.filter(|hold| *hold > 0.0) {
         Some(hold) => {
             let held = route.held_bytes.up.saturating_add(route.held_bytes.down);
             let tone = if hold > limits.reconnect / 2.0 { Tone::Bad } else { Tone::Warning };

@@ -51,7 +51,10 @@ fn of_the_file() {
             plain("[route.client]\nsecret = \"x\"\npath = \"/x\""),
             "p:6:1: route.client.path: unknown key here; it belongs to [[route]]",
         ),
-        (plain("[admin]\nwombat = 1"), "p:5:1: admin.wombat: unknown key; known here are: address"),
+        (
+            plain("[admin]\nwombat = 1"),
+            "p:5:1: admin.wombat: unknown key; known here are: address, rehearsal",
+        ),
         (
             plain("[state]\nstore = \"dsk\"\npath = \"/x\""),
             "p:5:9: state.store: expected one of \"memory\", \"disk\", \"redis\"; did you mean \"disk\"?",

@@ -37,7 +37,9 @@ impl Journal {
             return;
         }
         self.tenancy.proven.store(true, Ordering::Relaxed);
-        let Common { store, route, grace, revoke_for, .. } = &clients.common;
+        let Common { store, route, .. } = &clients.common;
+        let terms = clients.common.terms.load_full();
+        let (grace, revoke_for) = (terms.grace, terms.revoke_for);
         let new_key = store.key(route, &self.identity, new.expose());
         let old_key = std::mem::replace(&mut *self.key(), new_key);
         {
@@ -54,11 +56,11 @@ impl Journal {
             new_text: new.expose(),
             generation: new.generation,
             expires_wall: new.expires_wall,
-            grace: *grace,
-            revoke_for: *revoke_for,
+            grace,
+            revoke_for,
             now,
         };
-        let until = now.mono + kept_back(old, *grace, now);
+        let until = now.mono + kept_back(old, grace, now);
         for attempt in 1..=ATTEMPTS {
             let Err(error) = store.supersede(change()).await else { break };
             let again = clock::now() + Duration::from_secs(1);

@@ -38,15 +38,17 @@ impl Rig {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let clients = Clients::new(Common {
             route: "jobs".to_owned(),
-            source: Arc::new(Source::new(&source).unwrap()),
-            policy,
+            terms: ArcSwap::from_pointee(Terms {
+                source: Arc::new(Source::new(&source).unwrap()),
+                policy,
+                grace: 5 * MINUTE,
+                revoke_for: 150 * MINUTE,
+            }),
             observer: Arc::new(Deaf),
             store: Arc::new(
                 Store::open(&StateConfig::Memory, 1 << 20, &TaskTracker::new(), &CancellationToken::new())
                     .unwrap(),
             ),
-            grace: 5 * MINUTE,
-            revoke_for: 150 * MINUTE,
             tasks: tasks.clone(),
             stop: stop.clone(),
         });

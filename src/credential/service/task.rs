@@ -5,7 +5,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use tokio::time;
 use tracing::field::DebugValue;
 
-use super::{Begin, Credential, News, Observer, Spec, Status, name};
+use super::{Begin, Credential, News, Observer, Spec, Status, name, wanted::Resupply};
 use crate::{
     clock::{self, Now},
     credential::{
@@ -88,6 +88,9 @@ impl Task {
             match woken {
                 Woken::Answer(answer) => self.answered(answer).await,
                 Woken::Mail => {
+                    if let Some(change) = credential.mailbox.take_supply() {
+                        self.resupplied(change).await;
+                    }
                     for event in credential.mailbox.take() {
                         self.tell(event).await;
                     }
@@ -109,6 +112,18 @@ impl Task {
                     }
                 }
             }
+        }
+    }
+
+    /// The configuration was read anew. What it is asked with now was not refused yet, so whoever waits after a
+    /// failure, and the credential of a whole route, asks at once; thousands of clients' do when they are due.
+    async fn resupplied(&mut self, Resupply { supply, policy }: Resupply) {
+        self.timeout = policy.timeout;
+        self.keeper.reconfigure(policy, supply.source().is_kept_elsewhere());
+        self.supply = supply;
+        self.asked_with = look(self.supply.source()).await;
+        if self.journal.is_none() || self.credential.status().last_error.is_some() {
+            self.tell(Event::SecretChanged).await;
         }
     }
 
@@ -180,6 +195,7 @@ impl Task {
                 );
                 self.observer.refreshed(*trigger, Outcome::Ok, *took);
                 status.refreshes += 1;
+                status.last_refresh = Some((Now::read().wall, *took));
                 status.last_error = None;
             }
             Report::TakenOver { generation, expires_in, next_refresh_in } => {

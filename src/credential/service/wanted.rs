@@ -4,9 +4,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::credential::{
-    keeper::{Event, Trigger},
-    token::Generation,
+use crate::{
+    config::RefreshPolicy,
+    credential::{
+        keeper::{Event, Trigger},
+        supply::Supply,
+        token::Generation,
+    },
 };
 
 #[derive(Default)]
@@ -25,6 +29,14 @@ struct Wanted {
     /// Whether anybody is on the credential, where that has changed.
     active: Option<bool>,
     busy: Option<bool>,
+    /// Another source, and another policy.
+    supply: Option<Resupply>,
+}
+
+/// Where tokens come from henceforth, and when they are asked for.
+pub(super) struct Resupply {
+    pub(super) supply: Supply,
+    pub(super) policy: RefreshPolicy,
 }
 
 impl Mailbox {
@@ -60,13 +72,27 @@ impl Mailbox {
         self.filled.notify_one();
     }
 
+    pub(super) fn put_supply(&self, supply: Supply, policy: RefreshPolicy) {
+        self.wanted().supply = Some(Resupply { supply, policy });
+        self.filled.notify_one();
+    }
+
+    /// The newest of them.
+    pub(super) fn take_supply(&self) -> Option<Resupply> {
+        self.wanted().supply.take()
+    }
+
     pub(super) async fn filled(&self) {
         self.filled.notified().await;
     }
 
     /// What has come since the last time.
     pub(super) fn take(&self) -> impl Iterator<Item = Event> + use<> {
-        let Wanted { rejected, anyway, secret_changed, active, busy } = std::mem::take(&mut *self.wanted());
+        let mut wanted = self.wanted();
+        let kept = wanted.supply.take();
+        let Wanted { rejected, anyway, secret_changed, active, busy, .. } =
+            std::mem::replace(&mut *wanted, Wanted { supply: kept, ..Wanted::default() });
+        drop(wanted);
         let rejected =
             rejected.map(|(generation, trigger)| Event::Demanded { rejected: Some(generation), trigger });
         let anyway = anyway.map(|trigger| Event::Demanded { rejected: None, trigger });

@@ -1,5 +1,7 @@
 //! Certificates made on the spot, a loopback socket, and a handshake that must or must not succeed.
 
+use std::{fs, path::Path, time::Duration};
+
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 use tokio::{
@@ -161,7 +163,7 @@ fn an_error_names_the_file_and_what_is_wrong() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ca.pem");
     let tls = UpstreamTls { ca: Some(path.clone()), ..UpstreamTls::default() };
-    let say = || client_config(&tls).unwrap_err().to_string();
+    let say = || ClientTls::load("a service".into(), &tls, clock::now()).unwrap_err().to_string();
     assert!(say().contains("ca.pem: No such file"), "{}", say());
     fs::write(&path, "hello").unwrap();
     assert!(say().ends_with("ca.pem: holds no PEM certificate"), "{}", say());
@@ -180,4 +182,99 @@ fn a_key_of_another_certificate_is_an_error_that_quotes_nothing() {
     fs::write(&other.1, "-----BEGIN PRIVATE KEY-----\nCANARY!\n-----END PRIVATE KEY-----\n").unwrap();
     let error = ServerTls::load(&listen(&crossed, None), clock::now()).unwrap_err().to_string();
     assert!(error.contains("other.test.key") && !error.contains("CANARY"), "{error}");
+}
+
+/// An endless wait for two seconds to pass, made short: the clock goes on from where it then is.
+async fn look_is_due() {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(3)).await;
+    tokio::time::resume();
+}
+
+/// A listener whose TLS changes from connection to connection, and the dialer that keeps coming back.
+struct Visits {
+    listener: TcpListener,
+    endpoint: Endpoint,
+}
+
+impl Visits {
+    async fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let endpoint = Endpoint { tls: true, host: "127.0.0.1".into(), port, path_and_query: "/".into() };
+        Self { listener, endpoint }
+    }
+
+    /// How a handshake went, as both sides saw it.
+    async fn visit(&self, dialer: &Dialer, files: &ListenTls) -> bool {
+        let server = ServerTls::load(files, clock::now()).unwrap();
+        let (near, far) = tokio::join!(dialer.connect(later()), async {
+            let (tcp, _) = self.listener.accept().await.unwrap();
+            server.accept(tcp, clock::now(), later()).await
+        });
+        near.is_ok() && far.is_ok()
+    }
+}
+
+#[tokio::test]
+async fn a_dialer_takes_a_changed_authority_and_its_clones_do_too() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let [of_old, of_new] = [&old, &new].map(|authority| listen(&authority.sign("good.test", |_| {}), None));
+    let visits = Visits::new().await;
+    let dialer = Dialer::new(&visits.endpoint, &trusting(&old.ca, "good.test")).unwrap();
+    let others = [dialer.clone(), dialer.clone().without_http()];
+    assert!(visits.visit(&dialer, &of_old).await && !visits.visit(&dialer, &of_new).await);
+    fs::copy(&new.ca, &old.ca).unwrap();
+    look_is_due().await;
+    assert!(visits.visit(&dialer, &of_new).await, "the new authority is trusted");
+    assert!(!visits.visit(&dialer, &of_old).await, "the old one no longer is, nor its session resumed");
+    for other in &others {
+        assert!(visits.visit(other, &of_new).await, "clones share the files");
+    }
+}
+
+#[tokio::test]
+async fn a_dialer_shows_a_new_pair_and_stays_with_the_old_while_it_is_half_written() {
+    let (server, old, new) = (Authority::new(), Authority::new(), Authority::new());
+    let from_server = server.sign("good.test", |_| {});
+    let [of_old, of_new] = [&old, &new].map(|authority| listen(&from_server, Some(authority.ca.clone())));
+    let shown = old.sign("client.test", |_| {});
+    let next = new.sign("client.test", |_| {});
+    let mut tls = trusting(&server.ca, "good.test");
+    tls.identity = Some(shown.clone());
+    let visits = Visits::new().await;
+    let dialer = Dialer::new(&visits.endpoint, &tls).unwrap();
+    assert!(visits.visit(&dialer, &of_old).await && !visits.visit(&dialer, &of_new).await);
+    // The certificate is already the new one, the key still the old.
+    fs::copy(&next.0, &shown.0).unwrap();
+    look_is_due().await;
+    assert!(visits.visit(&dialer, &of_old).await, "the old pair is still shown");
+    // Cut off in the middle, as who writes in place leaves it for a moment.
+    let key = fs::read(&next.1).unwrap();
+    fs::write(&shown.1, &key[..key.len() / 2]).unwrap();
+    look_is_due().await;
+    assert!(visits.visit(&dialer, &of_old).await, "the old pair is still shown");
+    fs::write(&shown.1, key).unwrap();
+    look_is_due().await;
+    assert!(visits.visit(&dialer, &of_new).await, "the new pair is shown");
+    assert!(!visits.visit(&dialer, &of_old).await, "and the old one is not");
+}
+
+#[tokio::test]
+async fn a_dialer_proposes_http_unless_it_was_told_not_to() {
+    let authority = Authority::new();
+    let files = authority.sign("good.test", |_| {});
+    let server = ServerTls::load(&listen(&files, None), clock::now()).unwrap();
+    let visits = Visits::new().await;
+    let http = Dialer::new(&visits.endpoint, &trusting(&authority.ca, "good.test")).unwrap();
+    let other = http.clone().without_http();
+    for (dialer, agreed) in [(http, Some(HTTP)), (other, None)] {
+        let (near, far) = tokio::join!(dialer.connect(later()), async {
+            let (tcp, _) = visits.listener.accept().await.unwrap();
+            server.accept(tcp, clock::now(), later()).await
+        });
+        let Stream::TlsServer(far) = far.unwrap() else { panic!("no TLS") };
+        assert_eq!(far.get_ref().1.alpn_protocol(), agreed);
+        drop(near);
+    }
 }

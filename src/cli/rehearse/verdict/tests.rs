@@ -33,7 +33,7 @@ fn after(asked: usize, refresh: bool, end: &Status) -> (Verdict, Duration) {
 }
 
 #[test]
-fn it_is_over_when_as_much_was_counted_and_a_second_was_calm() {
+fn it_is_over_when_as_much_was_counted_and_it_was_calm() {
     let mut followed = Followed::new(status(|_| {}), &of(2), false);
     assert!(!followed.look(status(|_| {}), at(0)), "nothing has begun");
     assert!(!followed.look(status(|r| resumed(r, 1)), at(2000)), "half of it");
@@ -43,8 +43,8 @@ fn it_is_over_when_as_much_was_counted_and_a_second_was_calm() {
     };
     assert!(!followed.look(status(last), at(4000)), "somebody is on the way");
     assert!(!followed.look(status(|r| resumed(r, 2)), at(5000)), "just now");
-    assert!(!followed.look(status(|r| resumed(r, 2)), at(5999)));
-    assert!(followed.look(status(|r| resumed(r, 3)), at(6000)), "whoever else resumes does not disturb it");
+    assert!(!followed.look(status(|r| resumed(r, 2)), at(6999)));
+    assert!(followed.look(status(|r| resumed(r, 3)), at(7000)), "whoever else resumes does not disturb it");
     let verdict = Verdict::of(&followed, false);
     assert!(verdict.holds(), "{verdict}");
     assert!(
@@ -119,7 +119,7 @@ fn a_refresh_waits_for_its_fetch_and_wants_a_token() {
         }
     };
     let (verdict, over) = after(1, true, &status(fetched(1, 0)));
-    assert!(verdict.holds() && over == at(1000), "{over:?} {verdict}");
+    assert!(verdict.holds() && over == at(2000), "{over:?} {verdict}");
     let (verdict, _) = after(1, true, &status(fetched(0, 1)));
     assert!(
         !verdict.holds() && verdict.to_string().contains("not every credential has a new token"),

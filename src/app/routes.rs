@@ -1,0 +1,230 @@
+//! Routes: from the configuration to what serves, in two steps.
+//!
+//! ```text
+//!   Route ── prepare ──► Prepared ── serve ──► Life: context, tokens, subscription
+//!            may fail,                cannot fail
+//!            changes nothing
+//! ```
+//!
+//! Rules:
+//! 1. Everything that can go wrong does so in the first step, so that a reload is all or nothing.
+//! 2. A session lives under the configuration that it began with. What is not changed by a reload is shared with
+//!    what was there before: the credential above all, which is never fetched for twice.
+//! 3. Where a route goes on to the same service, its credential goes on as well, and is asked from the new source:
+//!    a wrong secret that is put right saves the sessions that are there.
+//! 4. A life that was replaced ends when nobody is on it any more, and its tasks with it.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
+
+use super::counted::Counted;
+use crate::{
+    config::{Limits, RefreshPolicy, Route, Share, TokenConfig},
+    credential::{
+        Begin, Chain, Clients, Common, Credential, Links, News, Source, Spec, Store, Subscription, Supply,
+        Terms,
+    },
+    net::Dialer,
+    proxy::{RouteContext, Tokens},
+    telemetry::{Metrics, RouteMetrics},
+};
+
+/// What routes are built with.
+pub(super) struct Ground<'a> {
+    pub(super) metrics: &'a Metrics,
+    pub(super) store: &'a Arc<Store>,
+    pub(super) tasks: &'a TaskTracker,
+    pub(super) stop: &'a CancellationToken,
+}
+
+/// A route that has been understood, and does nothing yet.
+pub(super) struct Prepared {
+    route: Arc<Route>,
+    dialer: Dialer,
+    http: Option<Dialer>,
+    source: Option<Arc<Source>>,
+}
+
+/// A route at work.
+pub(super) struct Life {
+    pub(super) context: Arc<RouteContext>,
+    held: Arc<Held>,
+    #[expect(dead_code, reason = "held for its Drop: nobody is woken any more")]
+    subscription: Option<Subscription>,
+    #[expect(dead_code, reason = "held for its Drop: connections for plain requests end")]
+    stop: DropGuard,
+}
+
+/// Tokens, for as long as a life uses them.
+struct Held {
+    tokens: Tokens,
+    #[expect(dead_code, reason = "held for its Drop: the tasks of the credentials end")]
+    stop: DropGuard,
+}
+
+impl Prepared {
+    /// Reads what the route names.
+    pub(super) fn new(route: &Arc<Route>) -> anyhow::Result<Self> {
+        let at = |table: &str| format!("route \"{}\": {table}", route.name);
+        let source = route.token.as_ref().map(|token| Source::new(&token.source));
+        let source = source.transpose().with_context(|| at("[route.token]"))?;
+        let dialer = Dialer::new(&route.upstream.endpoint, &route.upstream.tls);
+        let dialer = dialer.with_context(|| at("[route.tls]"))?;
+        let http = route.http.as_ref().map(|http| &http.upstream);
+        let http = http.map(|http| Dialer::new(&http.endpoint, &http.tls));
+        let http = http.transpose().with_context(|| at("[route.http.tls]"))?;
+        Ok(Self { route: Arc::clone(route), dialer, http, source: source.map(Arc::new) })
+    }
+
+    /// Begins to serve, in the place of `before` where the route was there already.
+    pub(super) fn serve(self, before: Option<&Life>, limits: &Limits, ground: &Ground<'_>) -> Life {
+        let Self { route, dialer, http, source } = self;
+        let counted = ground.metrics.route(&route.name);
+        counted.set_limits(route.session.reconnect, route.session.queue);
+        let held = held(&route, source, before, &counted, ground);
+        let stop = ground.stop.child_token();
+        let bounds = (limits.message, limits.sessions.saturating_mul(2));
+        let mut context = RouteContext::new(route, dialer, held.tokens.clone(), counted, bounds);
+        if let Some(http) = http {
+            context = context.with_http(http, ground.tasks.clone(), stop.clone());
+        }
+        if let Some(before) = before {
+            context = context.in_place_of(&before.context);
+        }
+        let context = Arc::new(context);
+        let subscription = watch_tokens(&context);
+        Life { context, held, subscription, stop: stop.drop_guard() }
+    }
+}
+
+impl Life {
+    /// Is anybody on it, beside whoever keeps it? Sessions, parked ones included, and plain requests.
+    pub(super) fn is_in_use(&self) -> bool {
+        Arc::strong_count(&self.context) > 1
+    }
+
+    /// Are its tokens those of another life as well?
+    pub(super) fn shares_tokens_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.held, &other.held)
+    }
+}
+
+/// The tokens of a route: those that it had, where they will do.
+fn held(
+    route: &Route,
+    source: Option<Arc<Source>>,
+    before: Option<&Life>,
+    counted: &Arc<RouteMetrics>,
+    ground: &Ground<'_>,
+) -> Arc<Held> {
+    let (Some(source), Some(token)) = (source, &route.token) else {
+        return Arc::new(Held { tokens: Tokens::None, stop: ground.stop.child_token().drop_guard() });
+    };
+    if let Some(before) = before {
+        let old = &*before.context.route;
+        if old.token == route.token
+            && old.client.grace == route.client.grace
+            && old.client.revoke_for == route.client.revoke_for
+        {
+            return Arc::clone(&before.held);
+        }
+        if old.upstream.endpoint == route.upstream.endpoint
+            && goes_on(&before.held.tokens, route, token, Arc::clone(&source), ground)
+        {
+            return Arc::clone(&before.held);
+        }
+    }
+    let stop = ground.stop.child_token();
+    let tokens = tokens(route, token, source, counted, (ground, &stop));
+    Arc::new(Held { tokens, stop: stop.drop_guard() })
+}
+
+/// Has the credentials that are there asked for from the new source; `false` where they are of another kind.
+fn goes_on(
+    tokens: &Tokens,
+    route: &Route,
+    token: &TokenConfig,
+    source: Arc<Source>,
+    ground: &Ground<'_>,
+) -> bool {
+    match (tokens, &token.share) {
+        (Tokens::Route(credential), Share::Route) => {
+            let supply = supply(route, source, &token.refresh, ground);
+            credential.resupply(supply, token.refresh.clone());
+            true
+        }
+        (Tokens::Clients(clients), Share::Client { .. }) => {
+            clients.reconfigure(terms(route, source, &token.refresh));
+            true
+        }
+        (Tokens::None | Tokens::Route(_) | Tokens::Clients(_), Share::Route | Share::Client { .. }) => false,
+    }
+}
+
+/// One credential for all clients, or one for each.
+fn tokens(
+    route: &Route,
+    token: &TokenConfig,
+    source: Arc<Source>,
+    metrics: &Arc<RouteMetrics>,
+    (ground, stop): (&Ground<'_>, &CancellationToken),
+) -> Tokens {
+    let policy = &token.refresh;
+    if let Share::Client { .. } = token.share {
+        return Tokens::Clients(Clients::new(Common {
+            route: route.name.clone(),
+            terms: ArcSwap::from_pointee(terms(route, source, policy)),
+            observer: Arc::new(Counted::new(metrics, false)),
+            store: Arc::clone(ground.store),
+            tasks: ground.tasks.clone(),
+            stop: stop.clone(),
+        }));
+    }
+    let spec = Spec {
+        route: route.name.clone(),
+        identity: String::new(),
+        begin: Begin::Fetch,
+        supply: supply(route, source, policy, ground),
+        policy: policy.clone(),
+        seed: fastrand::u64(..),
+        observer: Arc::new(Counted::new(metrics, true)),
+        journal: None,
+    };
+    Tokens::Route(Credential::spawn(spec, ground.tasks, stop.clone()))
+}
+
+fn terms(route: &Route, source: Arc<Source>, policy: &RefreshPolicy) -> Terms {
+    let (grace, revoke_for) = (route.client.grace, route.client.revoke_for);
+    Terms { source, policy: policy.clone(), grace, revoke_for }
+}
+
+/// A source that can be asked once only, or that several sidecars ask, is asked by way of the store.
+fn supply(route: &Route, source: Arc<Source>, policy: &RefreshPolicy, ground: &Ground<'_>) -> Supply {
+    let together = ground.store.is_shared() && source.is_worth_sharing();
+    if !source.rotates() && !together {
+        return Supply::Source(source);
+    }
+    Supply::Chain(Chain::new(Links {
+        scope: route.name.clone(),
+        source,
+        store: Arc::clone(ground.store),
+        lifetime: policy.lifetime,
+        tasks: ground.tasks.clone(),
+    }))
+}
+
+/// Sessions are woken when their credential has a newer token, for as long as the subscription is kept.
+fn watch_tokens(context: &RouteContext) -> Option<Subscription> {
+    let sessions = Arc::clone(&context.sessions);
+    Some(context.credential()?.subscribe(Box::new(move |news| {
+        if let News::Token(_) = news {
+            sessions.wake_for_token();
+        }
+    })))
+}

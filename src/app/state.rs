@@ -1,0 +1,222 @@
+//! What is at work now: the routes that serve, those that a reload replaced, and what an operator is shown of both.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
+
+use super::{counted, routes::Life};
+use crate::{
+    admin::{
+        AdminState, Denied,
+        status::{Rehearsed, Reload, Status},
+    },
+    clock::Now,
+    config::{Config, StateConfig},
+    credential::{Credential, Store, Token},
+    proxy::{Extremes, Proxy, RouteContext},
+    telemetry::{CredentialState, Events, Metrics},
+};
+
+/// A sidecar at work.
+pub(super) struct State {
+    pub(super) metrics: Metrics,
+    pub(super) store: Arc<Store>,
+    pub(super) store_kind: &'static str,
+    pub(super) events: Events,
+    /// When it began, on the wall clock.
+    pub(super) began: Duration,
+    /// What new clients meet.
+    pub(super) proxy: Arc<ArcSwap<Proxy>>,
+    pub(super) closing: CancellationToken,
+    /// Are an operator's actions taken?
+    pub(super) rehearsal: AtomicBool,
+    pub(super) reload: Mutex<Reload>,
+    started: AtomicBool,
+    address: Mutex<SocketAddr>,
+    lives: Mutex<Lives>,
+}
+
+/// Routes at work.
+pub(super) struct Lives {
+    pub(super) current: Vec<Life>,
+    /// Replaced or removed, with sessions on them.
+    pub(super) retired: Vec<Life>,
+}
+
+impl State {
+    pub(super) fn new(
+        config: &Config,
+        metrics: Metrics,
+        store: Arc<Store>,
+        events: Events,
+        proxy: Arc<ArcSwap<Proxy>>,
+        (current, closing, address): (Vec<Life>, CancellationToken, SocketAddr),
+    ) -> Self {
+        let store_kind = match config.state {
+            StateConfig::Memory => "memory",
+            StateConfig::Disk { .. } => "disk",
+            StateConfig::Redis(_) => "redis",
+        };
+        Self {
+            metrics,
+            store,
+            store_kind,
+            events,
+            began: Now::read().wall,
+            proxy,
+            closing,
+            rehearsal: config.admin.rehearsal.into(),
+            reload: Mutex::default(),
+            started: AtomicBool::new(false),
+            address: Mutex::new(address),
+            lives: Mutex::new(Lives { current, retired: Vec::new() }),
+        }
+    }
+
+    pub(super) fn lives(&self) -> MutexGuard<'_, Lives> {
+        self.lives.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The routes that serve new clients.
+    pub(super) fn routes(&self) -> Vec<Arc<RouteContext>> {
+        self.lives().current.iter().map(|life| Arc::clone(&life.context)).collect()
+    }
+
+    /// Those, and the ones with sessions that a reload replaced.
+    pub(super) fn all_routes(&self) -> Vec<Arc<RouteContext>> {
+        let lives = self.lives();
+        lives.current.iter().chain(&lives.retired).map(|life| Arc::clone(&life.context)).collect()
+    }
+
+    /// Lets go of what was replaced and is used by nobody any more.
+    pub(super) fn retire(&self) {
+        let mut lives = self.lives();
+        let (used, unused): (Vec<_>, Vec<_>) = lives.retired.drain(..).partition(Life::is_in_use);
+        lives.retired = used;
+        drop(lives);
+        for life in unused {
+            tracing::debug!(
+                route = life.context.route.name,
+                "the last session of the old configuration has ended"
+            );
+        }
+    }
+
+    pub(super) fn set_address(&self, address: SocketAddr) {
+        *self.address.lock().unwrap_or_else(PoisonError::into_inner) = address;
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        *self.address.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why it cannot serve, one line for each reason.
+    pub(super) fn problems(&self) -> Vec<String> {
+        if self.closing.is_cancelled() {
+            return vec!["going away: no new clients are accepted".to_owned()];
+        }
+        let routes = self.routes();
+        let unready = routes.iter().filter(|context| !context.is_ready());
+        unready
+            .map(|context| format!("route \"{}\": its credential has no valid token", context.route.name))
+            .collect()
+    }
+
+    /// Brings up to date what is only found out when somebody looks.
+    pub(super) fn look(&self) {
+        self.metrics.set_store_up(self.store.is_up());
+        self.metrics.set_clock(Now::read().wall);
+        let lives = self.lives();
+        for (nth, life) in lives.current.iter().enumerate() {
+            let name = &life.context.route.name;
+            debug_assert!(lives.current[..nth].iter().all(|other| other.context.route.name != *name));
+            self.look_at(name, &lives);
+        }
+        let gone =
+            |life: &&Life| lives.current.iter().all(|one| one.context.route.name != life.context.route.name);
+        for life in lives.retired.iter().filter(gone) {
+            self.look_at(&life.context.route.name, &lives);
+        }
+    }
+
+    /// One route, with what a reload replaced of it.
+    fn look_at(&self, name: &str, lives: &Lives) {
+        let counted = self.metrics.route(name);
+        let of_it = lives.of(name);
+        of_it.iter().for_each(|life| life.context.look());
+        let extremes =
+            of_it.iter().map(|life| life.context.extremes()).fold(Extremes::default(), Extremes::and);
+        counted.set_oldest_live_expiration(extremes.oldest_expiry);
+        counted.set_waiting(extremes.longest_hold, extremes.fullest_queue);
+        let credentials = lives.credentials(name);
+        let states: Vec<CredentialState> = credentials.iter().map(|one| counted::state(one)).collect();
+        for state in CredentialState::ALL {
+            counted.set_credentials(state, states.iter().filter(|one| **one == state).count());
+        }
+        let current = credentials.iter().filter_map(|credential| credential.current());
+        let first = current.min_by_key(|token: &Arc<Token>| token.expires_wall.unwrap_or(Duration::MAX));
+        let issued = first.as_ref().map(|token| token.issued.wall);
+        counted.set_token(issued, first.and_then(|token| token.expires_wall));
+    }
+}
+
+impl Lives {
+    /// A route as it serves now, and as it did before.
+    pub(super) fn of(&self, name: &str) -> Vec<&Life> {
+        self.current.iter().chain(&self.retired).filter(|life| life.context.route.name == name).collect()
+    }
+
+    /// Its credentials, each once.
+    pub(super) fn credentials(&self, name: &str) -> Vec<Arc<Credential>> {
+        let of_it = self.of(name);
+        let first =
+            |nth: usize, life: &Life| of_it[..nth].iter().all(|before| !before.shares_tokens_with(life));
+        let lives = of_it.iter().enumerate().filter(|(nth, life)| first(*nth, life));
+        lives
+            .flat_map(|(_, life)| match (life.context.credential(), life.context.clients()) {
+                (Some(credential), _) => vec![Arc::clone(credential)],
+                (None, Some(clients)) => clients.credentials(),
+                (None, None) => Vec::new(),
+            })
+            .collect()
+    }
+}
+
+impl AdminState for State {
+    fn render_metrics(&self) -> String {
+        self.look();
+        self.metrics.render()
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        let problems = self.problems();
+        if problems.is_empty() {
+            self.started.store(true, Ordering::Relaxed);
+            Ok(())
+        } else {
+            Err(problems.iter().map(|problem| format!("{problem}\n")).collect())
+        }
+    }
+
+    fn started(&self) -> bool {
+        // Also where nobody has asked for readiness: a token that came has come.
+        self.started.load(Ordering::Relaxed)
+            || self.routes().iter().all(|context| context.credential().is_none_or(|c| c.current().is_some()))
+    }
+
+    fn status(&self) -> Status {
+        self.snapshot()
+    }
+
+    fn rehearse(&self, action: &str, route: Option<&str>, sessions: &str) -> Result<Rehearsed, Denied> {
+        self.practise(action, route, sessions)
+    }
+}

@@ -1,0 +1,167 @@
+//! The snapshot that the status page and `perennial status` show.
+
+use std::{
+    cmp::Reverse,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use super::{
+    counted,
+    state::{Lives, State},
+};
+use crate::{
+    admin::status::{
+        CredentialStatus, Directions, EventLine, Outcomes, RouteLimits, RouteStatus, Status, StoreStatus,
+    },
+    clock::{self, Instant, Now},
+    config::{DialectKind, Endpoint, Route, Share},
+    credential::{Credential, Token},
+    proxy::Extremes,
+    telemetry::{CloseCause, Direction, Outcome, SessionState, Way, events::Line},
+};
+
+/// Credentials of one route that are shown.
+const SHOWN: usize = 50;
+
+impl State {
+    pub(super) fn snapshot(&self) -> Status {
+        self.look();
+        let problems = self.problems();
+        let lives = self.lives();
+        let routes = lives.current.iter().map(|life| self.route(&life.context.route, &lives)).collect();
+        drop(lives);
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            now: Now::read().wall.as_secs_f64(),
+            started: self.began.as_secs_f64(),
+            address: self.address().to_string(),
+            ready: problems.is_empty(),
+            draining: self.closing.is_cancelled(),
+            problems,
+            reload: self.reload.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            store: StoreStatus { kind: self.store_kind.to_owned(), up: self.store.is_up() },
+            rehearsal: self.rehearsal.load(std::sync::atomic::Ordering::Relaxed),
+            routes,
+            events: self.events.newest_first().into_iter().map(event).collect(),
+        }
+    }
+
+    fn route(&self, route: &Route, lives: &Lives) -> RouteStatus {
+        let metrics = self.metrics.route(&route.name);
+        let (counts, recent, now) = (metrics.counts(), metrics.recent(), clock::now());
+        let of_it = lives.of(&route.name);
+        let extremes =
+            of_it.iter().map(|life| life.context.extremes()).fold(Extremes::default(), Extremes::and);
+        let both =
+            |of: &dyn Fn(Direction) -> u64| Directions { up: of(Direction::Up), down: of(Direction::Down) };
+        let (credentials_total, credentials) = shown(lives.credentials(&route.name));
+        RouteStatus {
+            name: route.name.clone(),
+            path: route.path.clone(),
+            dialect: dialect(route.dialect).to_owned(),
+            upstream: place(&route.upstream.endpoint),
+            share: share(route).to_owned(),
+            credentials_total,
+            credentials,
+            sessions: SessionState::ALL.map(|state| (state.to_string(), counts.sessions(state))).into(),
+            oldest_live_expires: extremes.oldest_expiry.map(|at| at.as_secs_f64()),
+            uptime: counts.uptime(),
+            refreshes: outcomes(|outcome| counts.refreshes(outcome)),
+            reauthentications: Way::ALL
+                .map(|way| (way.to_string(), outcomes(|outcome| counts.reauthentications(way, outcome))))
+                .into(),
+            closed: CloseCause::ALL.map(|cause| (cause.to_string(), counts.closed(cause))).into(),
+            messages: both(&|direction| counts.messages(direction)),
+            lost: both(&|direction| counts.lost(direction)),
+            held_bytes: both(&|direction| counts.held_bytes(direction)),
+            longest_hold: extremes.longest_hold.map(|held| held.as_secs_f64()),
+            fullest_queue: extremes.fullest_queue,
+            limits: RouteLimits {
+                hold: route.session.hold.as_secs_f64(),
+                reconnect: route.session.reconnect.as_secs_f64(),
+                queue: route.session.queue as u64,
+            },
+            refresh_latencies: seconds(&recent.fetches()),
+            exchange_latencies: seconds(&recent.exchanges()),
+            holds: seconds(&recent.holds(now)),
+        }
+    }
+}
+
+/// Those closest to their end, and how many there are.
+fn shown(mut credentials: Vec<Arc<Credential>>) -> (usize, Vec<CredentialStatus>) {
+    let total = credentials.len();
+    let end = |credential: &Arc<Credential>| {
+        credential.current().map(|token| token.expires_wall.unwrap_or(Duration::MAX))
+    };
+    if total > SHOWN {
+        credentials.select_nth_unstable_by_key(SHOWN, end);
+        credentials.truncate(SHOWN);
+    }
+    credentials.sort_by_cached_key(|credential| (end(credential), Reverse(credential.name().to_owned())));
+    let now = Now::read();
+    (total, credentials.iter().map(|credential| shown_as(credential, now)).collect())
+}
+
+fn shown_as(credential: &Credential, now: Now) -> CredentialStatus {
+    let (status, token) = (credential.status(), credential.current());
+    let on_the_wall = |at: Instant| now.wall + at.saturating_duration_since(now.mono);
+    let of_token = |what: &dyn Fn(&Token) -> Option<Duration>| token.as_deref().and_then(what);
+    CredentialStatus {
+        name: credential.name().to_owned(),
+        state: counted::state(credential).to_string(),
+        generation: token.as_ref().map_or(0, |token| token.generation.0),
+        issued: of_token(&|token| Some(token.issued.wall)).map(|at| at.as_secs_f64()),
+        expires: of_token(&|token| token.expires_wall).map(|at| at.as_secs_f64()),
+        last_refresh: status.last_refresh.map(|(at, _)| at.as_secs_f64()),
+        took: status.last_refresh.map(|(_, took)| took.as_secs_f64()),
+        next_refresh: status.next_fetch.map(|at| on_the_wall(at).as_secs_f64()),
+        fetching: status.fetching,
+        refreshes: status.refreshes,
+        failures: status.failures,
+        error: status.last_error.clone(),
+    }
+}
+
+fn outcomes(count: impl Fn(Outcome) -> u64) -> Outcomes {
+    Outcomes { ok: count(Outcome::Ok), failed: count(Outcome::Failed), rejected: count(Outcome::Rejected) }
+}
+
+fn seconds(durations: &[Duration]) -> Vec<f64> {
+    durations.iter().map(Duration::as_secs_f64).collect()
+}
+
+fn dialect(kind: DialectKind) -> &'static str {
+    match kind {
+        DialectKind::None => "none",
+        DialectKind::Handshake => "handshake",
+        DialectKind::Ably => "ably",
+    }
+}
+
+fn share(route: &Route) -> &'static str {
+    match route.token.as_ref().map(|token| &token.share) {
+        None => "none",
+        Some(Share::Route) => "route",
+        Some(Share::Client { .. }) => "client",
+    }
+}
+
+/// Scheme, host and port: what stands behind may be nobody's business.
+fn place(endpoint: &Endpoint) -> String {
+    let (scheme, usual) = if endpoint.tls { ("wss", 443) } else { ("ws", 80) };
+    let host =
+        if endpoint.host.contains(':') { format!("[{}]", endpoint.host) } else { endpoint.host.clone() };
+    if endpoint.port == usual {
+        format!("{scheme}://{host}")
+    } else {
+        format!("{scheme}://{host}:{}", endpoint.port)
+    }
+}
+
+fn event(line: Line) -> EventLine {
+    let Line { id, at, level, message, route, fields, count } = line;
+    let level = level.as_str().to_lowercase();
+    EventLine { id, at: at.as_secs_f64(), level, message, route, fields, count }
+}
