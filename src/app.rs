@@ -35,6 +35,8 @@ use crate::{
 };
 
 mod counted;
+pub mod lifetime;
+mod notify;
 mod rehearsal;
 mod reload;
 mod routes;

@@ -302,6 +302,10 @@ fn practised(
     let done = Mutex::new(false);
     Played::new(move |head| {
         let mut done = done.lock().unwrap();
+        if head.starts_with("GET /metrics ") {
+            let anew = if *done { 9 } else { 5 };
+            return http(200, format!("perennial_upstream_gap_seconds_count{{route=\"ably\"}} {anew}\n"));
+        }
         if head.starts_with("GET ") {
             let mut status = sidecar();
             if *done {
@@ -329,6 +333,7 @@ fn rehearse_says_what_was_asked_and_what_it_came_to() {
     let (status, out, err) = run(&server, &["rehearse", "drop", "--route", "a b&c", "--sessions", "10%"]);
     let expected = "\
 4 of 40 sessions of route \"ably\" lose their upstream now.
+  upstreams anew    4
   new tokens        0
   re-authenticated  4 by resume
   longest hold      312 ms
@@ -337,11 +342,15 @@ fn rehearse_says_what_was_asked_and_what_it_came_to() {
 All live again after ";
     assert!(status == Some(0) && out.starts_with(expected), "{out}{err}");
     assert_eq!(
-        server.asked()[..2],
-        ["GET /status.json HTTP/1.1", "POST /rehearse/drop?route=a+b%26c&sessions=10%25 HTTP/1.1"]
+        server.asked()[..3],
+        [
+            "GET /status.json HTTP/1.1",
+            "GET /metrics HTTP/1.1",
+            "POST /rehearse/drop?route=a+b%26c&sessions=10%25 HTTP/1.1"
+        ]
     );
     let heads = server.heads.lock().unwrap();
-    assert!(heads[1].contains("\r\nperennial-operator: yes\r\n"), "{}", heads[1]);
+    assert!(heads[2].contains("\r\nperennial-operator: yes\r\n"), "{}", heads[2]);
     assert!(heads[0].contains(&format!("host: {}\r\n", server.address)), "{}", heads[0]);
 }
 
@@ -386,7 +395,13 @@ fn rehearse_says_why_it_is_refused() {
         assert_eq!(said(&command(Path::new("/"), wrong).output().unwrap()).0, Some(64), "{wrong:?}");
     }
     let (status, help, _) = said(&command(Path::new("/"), &["rehearse", "--help"]).output().unwrap());
-    for words in ["real clients", "refresh", "reauthenticate", "lose their connection", "Messages are held"] {
+    for words in [
+        "the sessions of real clients",
+        "refresh",
+        "reauthenticate",
+        "lose their connection",
+        "Messages are held",
+    ] {
         assert!(status == Some(0) && help.contains(words), "{words} in {help}");
     }
 }
@@ -445,7 +460,7 @@ fn a_real_sidecar_is_probed_shown_and_practised_on() {
     for (action, asked, came_to) in [
         ("refresh", "1 of 1 credential of route \"ably\" fetches a new token now.\n", "re-authenticated  "),
         ("reauthenticate", "1 of 1 session of route \"ably\" re-authenticates now.\n", " by exchange"),
-        ("drop", "1 of 1 session of route \"ably\" loses its upstream now.\n", " by resume"),
+        ("drop", "1 of 1 session of route \"ably\" loses its upstream now.\n", "upstreams anew    1\n"),
         ("expire", "1 of 1 session of route \"ably\" takes its token for ended now.\n", " by resume"),
     ] {
         let (status, out, err) = ask(&["rehearse", action, "--sessions", "100%"]);

@@ -51,13 +51,13 @@ impl Sidecar {
 }
 
 /// Reads the configuration, and goes on with it.
-pub(super) fn with_config(file: &ConfigFile, then: impl FnOnce(Config) -> ExitCode) -> ExitCode {
+pub(super) fn with_config(file: &ConfigFile, then: impl FnOnce(&Path, Config) -> ExitCode) -> ExitCode {
     let path = match find(file) {
         Ok(path) => path,
         Err(message) => return fail(&message, USAGE),
     };
     match Config::load(&path) {
-        Ok(config) => then(config),
+        Ok(config) => then(&path, config),
         Err(errors) => fail(&errors.to_string(), USAGE),
     }
 }

@@ -79,10 +79,10 @@ pub fn main() -> ExitCode {
         Err(error) => return fail(&format!("--log-level: {error}"), USAGE),
     };
     match cli.command {
-        Command::Run(file) => with_config(&file, |config| running::run(config, events)),
-        Command::Check(file) => with_config(&file, |config| say(&config.masked())),
+        Command::Run(file) => with_config(&file, |path, config| running::run(path, config, events)),
+        Command::Check(file) => with_config(&file, |_, config| say(&config.masked())),
         Command::Token(arguments) => {
-            with_config(&arguments.config, |config| token::show(&config, &arguments))
+            with_config(&arguments.config, |_, config| token::show(&config, &arguments))
         }
         Command::Probe(arguments) => probe::run(arguments),
         Command::Status(arguments) => status::run(arguments),

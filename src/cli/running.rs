@@ -1,57 +1,31 @@
-//! `perennial run`, and what every command runs in: a runtime, and the signals that end it.
+//! `perennial run`, and what every command runs in.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
-use tokio::{
-    runtime::Builder,
-    signal::unix::{Signal, SignalKind, signal},
-};
+use tokio::runtime::Builder;
 
 use super::fail;
-use crate::{app::App, config::Config, telemetry::Events};
+use crate::{
+    app::lifetime::{self, Ended, Signals},
+    config::Config,
+    telemetry::Events,
+};
 
 /// Runs the proxy until a signal ends it.
-pub(super) fn run(config: Config, events: Events) -> ExitCode {
+pub(super) fn run(path: &Path, config: Config, events: Events) -> ExitCode {
     raise_file_limit();
     in_runtime(async move {
         // Listened for before anybody is let in: until then a signal ends the process as it stands.
-        let mut stop = match StopSignal::listen() {
-            Ok(stop) => stop,
+        let mut signals = match Signals::listen() {
+            Ok(signals) => signals,
             Err(error) => return fail(&format!("signals cannot be listened for: {error}"), 1),
         };
-        let app = match App::start_with(&config, events).await {
-            Ok(app) => app,
-            Err(error) => return fail(&format!("{error:#}"), 1),
-        };
-        stop.came().await;
-        tokio::select! {
-            () = app.stop() => ExitCode::SUCCESS,
-            // A second signal ends at once.
-            () = stop.came() => fail("ended at once", 1),
+        match lifetime::live(path, config, events, &mut signals).await {
+            Ended::Gracefully => ExitCode::SUCCESS,
+            Ended::AtOnce => fail("ended at once", 1),
+            Ended::Failed(error) => fail(&format!("{error:#}"), 1),
         }
     })
-}
-
-/// SIGTERM and SIGINT.
-pub(super) struct StopSignal {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl StopSignal {
-    /// From now on they do not end the process by themselves.
-    pub(super) fn listen() -> std::io::Result<Self> {
-        let [terminate, interrupt] = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
-        Ok(Self { terminate: terminate?, interrupt: interrupt? })
-    }
-
-    /// Waits for the next of them.
-    pub(super) async fn came(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }
 
 /// As many threads as there are cores to run on; with one core, one thread that does everything.

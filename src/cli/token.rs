@@ -4,15 +4,12 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
-use super::{
-    USAGE,
-    configuration::ConfigFile,
-    fail,
-    running::{StopSignal, in_runtime},
-    say,
-};
+use super::{USAGE, configuration::ConfigFile, fail, running::in_runtime, say};
 use crate::{
-    app::token::{self, TokenError, Wanted},
+    app::{
+        lifetime::Signals,
+        token::{self, TokenError, Wanted},
+    },
     config::Config,
 };
 
@@ -53,14 +50,14 @@ pub(super) fn show(config: &Config, arguments: &Arguments) -> ExitCode {
         client_token: arguments.client_token_file.as_deref(),
     };
     in_runtime(async {
-        let mut stop = match StopSignal::listen() {
+        let mut stop = match Signals::listen() {
             Ok(stop) => stop,
             Err(error) => return fail(&format!("signals cannot be listened for: {error}"), 1),
         };
         let page = tokio::select! {
             page = token::fetch(config, wanted) => page,
             // A command that is being asked is killed with its children, and not left behind.
-            () = stop.came() => return fail("ended at once", 1),
+            () = stop.stop() => return fail("ended at once", 1),
         };
         let page = match page {
             Ok(page) => page,

@@ -23,14 +23,39 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// No more of a word of the sidecar's is shown.
 const LONGEST: usize = 60;
 
+/// By what it is seen that one of those that were asked has done it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sought {
+    /// A fetch has ended.
+    Fetches,
+    /// A re-authentication has ended, in whatever way.
+    Reauthentications,
+    /// An upstream was lost and made anew: with a token that is no newer, that is no re-authentication.
+    Gaps,
+}
+
+/// One look.
+#[derive(Debug, Clone)]
+pub(super) struct Sight {
+    pub(super) status: Status,
+    /// By route: upstreams that were lost and made anew. Only looked at where they are sought.
+    pub(super) gaps: BTreeMap<String, u64>,
+}
+
+impl From<Status> for Sight {
+    fn from(status: Status) -> Self {
+        Self { status, gaps: BTreeMap::new() }
+    }
+}
+
 /// What was seen.
 #[derive(Debug)]
 pub(super) struct Followed {
-    before: Status,
-    after: Status,
+    before: Sight,
+    after: Sight,
     /// The routes, and how many were asked of each.
     asked: Vec<(String, u64)>,
-    refresh: bool,
+    sought: Sought,
     /// What was counted of those that were asked, at the last look.
     seen: u64,
     /// Since when it is calm, and when it was looked last; after the question.
@@ -42,14 +67,15 @@ pub(super) struct Followed {
 
 impl Followed {
     /// Before anything was seen of it.
-    pub(super) fn new(before: Status, asked: &Rehearsed, refresh: bool) -> Self {
+    pub(super) fn new(before: impl Into<Sight>, asked: &Rehearsed, sought: Sought) -> Self {
+        let before = before.into();
         let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         let asked = asked.routes.iter().map(|one| (one.route.clone(), number(one.asked))).collect();
         Self {
             after: before.clone(),
             before,
             asked,
-            refresh,
+            sought,
             seen: 0,
             calm_since: None,
             looked: Duration::ZERO,
@@ -59,12 +85,13 @@ impl Followed {
     }
 
     /// Looks at one more snapshot, so long after the question; is it over?
-    pub(super) fn look(&mut self, status: Status, after: Duration) -> bool {
+    pub(super) fn look(&mut self, sight: impl Into<Sight>, after: Duration) -> bool {
+        let sight = sight.into();
         let pairs =
-            self.asked.iter().filter_map(|(name, _)| Some((find(&self.after, name)?, find(&status, name)?)));
+            self.asked.iter().filter_map(|(name, _)| Some((find(&self.after, name)?, find(&sight, name)?)));
         let holds = pairs.map(|(last, now)| longest_hold(last, now));
         self.longest_hold = holds.fold(self.longest_hold, f64::max);
-        self.after = status;
+        self.after = sight;
         self.looked = after;
         // Another process counts from zero: there is nothing to wait for.
         if !self.is_one_process() {
@@ -88,15 +115,16 @@ impl Followed {
 
     fn is_one_process(&self) -> bool {
         // Written by the same hand, so the same to the last digit.
-        self.before.started.total_cmp(&self.after.started).is_eq()
+        self.before.status.started.total_cmp(&self.after.status.started).is_eq()
     }
 
     /// Sessions that are neither live nor over, and fetches where these are what was asked for. A busy sidecar
     /// has some at any time.
-    fn on_the_way(&self, status: &Status) -> u64 {
-        let routes = self.asked.iter().filter_map(|(name, _)| find(status, name));
+    fn on_the_way(&self, sight: &Sight) -> u64 {
+        let routes = self.asked.iter().filter_map(|(name, _)| find(sight, name));
         routes.fold(0, |all: u64, route| {
-            let fetching = self.refresh && route.credentials.iter().any(|credential| credential.fetching);
+            let fetching = self.sought == Sought::Fetches
+                && route.credentials.iter().any(|credential| credential.fetching);
             let states = ["exchanging", "resuming", "swapping"];
             let counts = states.iter().filter_map(|state| route.sessions.get(*state));
             counts.fold(all.saturating_add(u64::from(fetching)), |sum, count| sum.saturating_add(*count))
@@ -106,12 +134,14 @@ impl Followed {
     /// How much was counted, of each route no more than was asked for.
     fn counted(&self) -> u64 {
         let of = |(name, asked): &(String, u64)| {
-            let change = Change::of(find(&self.before, name), find(&self.after, name));
-            let seen = if self.refresh {
-                sum(change.refreshes)
-            } else {
-                let ways = change.ways.values().fold(0_u64, |all, one| all.saturating_add(sum(*one)));
-                change.closed.values().fold(ways, |all, count| all.saturating_add(*count))
+            let change = Change::of(name, &self.before, &self.after);
+            let over = |done| change.closed.values().fold(done, |all: u64, count| all.saturating_add(*count));
+            let seen = match self.sought {
+                Sought::Fetches => sum(change.refreshes),
+                Sought::Reauthentications => {
+                    over(change.ways.values().fold(0, |all: u64, one| all.saturating_add(sum(*one))))
+                }
+                Sought::Gaps => over(change.gaps),
             };
             seen.min(*asked)
         };
@@ -119,8 +149,8 @@ impl Followed {
     }
 }
 
-fn find<'s>(status: &'s Status, name: &str) -> Option<&'s RouteStatus> {
-    status.routes.iter().find(|route| route.name == name)
+fn find<'s>(sight: &'s Sight, name: &str) -> Option<&'s RouteStatus> {
+    sight.status.routes.iter().find(|route| route.name == name)
 }
 
 /// The longest hold between two looks. A step that has grown holds a new one; so does one that is new.
@@ -150,12 +180,18 @@ struct Change {
     refreshes: Outcomes,
     closed: BTreeMap<String, u64>,
     lost: u64,
+    gaps: u64,
 }
 
 impl Change {
-    fn of(before: Option<&RouteStatus>, after: Option<&RouteStatus>) -> Self {
-        let (nothing, Some(after)) = (RouteStatus::default(), after) else { return Self::default() };
-        let before = before.unwrap_or(&nothing);
+    /// Of one route.
+    fn of(name: &str, before: &Sight, after: &Sight) -> Self {
+        let gaps = |sight: &Sight| sight.gaps.get(name).copied().unwrap_or_default();
+        let gaps = gaps(after).saturating_sub(gaps(before));
+        let (nothing, Some(after)) = (RouteStatus::default(), find(after, name)) else {
+            return Self::default();
+        };
+        let before = find(before, name).unwrap_or(&nothing);
         let less = |after: Outcomes, before: Outcomes| Outcomes {
             ok: after.ok.saturating_sub(before.ok),
             failed: after.failed.saturating_sub(before.failed),
@@ -179,6 +215,7 @@ impl Change {
                 })
                 .collect(),
             lost: lost(after).saturating_sub(lost(before)),
+            gaps,
         }
     }
 
@@ -198,6 +235,7 @@ impl Change {
         }
         self.refreshes = add(self.refreshes, other.refreshes);
         self.lost = self.lost.saturating_add(other.lost);
+        self.gaps = self.gaps.saturating_add(other.gaps);
         self
     }
 }
@@ -205,6 +243,7 @@ impl Change {
 /// What it came to, on all routes that were asked.
 #[derive(Debug)]
 pub(super) struct Verdict {
+    sought: Sought,
     change: Change,
     longest_hold: f64,
     /// When all was live again, after the question.
@@ -214,10 +253,10 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
-    /// Draws the sum; `refresh`: that new tokens come is what was practised.
-    pub(super) fn of(followed: &Followed, refresh: bool) -> Self {
+    /// Draws the sum.
+    pub(super) fn of(followed: &Followed) -> Self {
         let Followed { before, after, asked, .. } = followed;
-        let changes = asked.iter().map(|(name, _)| Change::of(find(before, name), find(after, name)));
+        let changes = asked.iter().map(|(name, _)| Change::of(name, before, after));
         let change = changes.fold(Change::default(), Change::and);
         let mut broken = Vec::new();
         if !followed.is_one_process() {
@@ -230,21 +269,16 @@ impl Verdict {
                 span_of(followed.looked)
             ));
         }
-        let lacking = asked
-            .iter()
-            .any(|(name, asked)| Change::of(find(before, name), find(after, name)).refreshes.ok < *asked);
-        if refresh && lacking {
+        let lacking = asked.iter().any(|(name, asked)| Change::of(name, before, after).refreshes.ok < *asked);
+        if followed.sought == Sought::Fetches && lacking {
             broken.push("not every credential has a new token".to_owned());
         }
         if change.lost > 0 {
             broken.push(format!("{} lost", count(change.lost, "message")));
         }
-        let verdict = Self {
-            change,
-            longest_hold: followed.longest_hold,
-            live: followed.calm_since.unwrap_or_default(),
-            broken,
-        };
+        let live = followed.calm_since.unwrap_or_default();
+        let sought = followed.sought;
+        let verdict = Self { sought, change, longest_hold: followed.longest_hold, live, broken };
         match verdict.closed() {
             0 => verdict,
             closed => {
@@ -284,7 +318,7 @@ fn outcomes(outcomes: Outcomes) -> String {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Change { ways, refreshes, closed, lost } = &self.change;
+        let Change { ways, refreshes, closed, lost, gaps } = &self.change;
         let some = |list: Vec<String>| if list.is_empty() { "0".to_owned() } else { list.join("; ") };
         let ways = ways.iter().filter(|(_, one)| sum(**one) > 0);
         let ways =
@@ -302,6 +336,9 @@ impl fmt::Display for Verdict {
             ("messages lost", lost.to_string()),
             ("sessions closed", some(causes.collect())),
         ];
+        if self.sought == Sought::Gaps {
+            rows.insert(0, ("upstreams anew", gaps.to_string()));
+        }
         if let Some(left) = closed.get("client").filter(|left| **left > 0) {
             rows.push(("clients left", format!("{left}, of their own accord")));
         }

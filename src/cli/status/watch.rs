@@ -7,15 +7,13 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{
-    super::{running::StopSignal, words::span},
-    Failure, look, page, put, text_of,
-};
+use super::{super::words::span, Failure, look, page, put, text_of};
 use crate::{
     admin::{
         client::{AdminClient, ClientError},
         status::Status,
     },
+    app::lifetime::Signals,
     clock::{self, Instant},
     terminal::{Line, Screen, Tone, visible},
 };
@@ -27,7 +25,7 @@ const LONGEST: usize = 300;
 
 /// Shows it each second until a signal; that is a good end, whatever was seen.
 pub(super) async fn run(client: &AdminClient, json: bool) -> Result<bool, Failure> {
-    let mut stop = StopSignal::listen()?;
+    let mut stop = Signals::listen()?;
     let mut resized = signal(SignalKind::window_change())?;
     let mut screen = if !json && Screen::is_possible() { Some(Screen::open()?) } else { None };
     let mut known = Known { status: None, heard: clock::now(), silence: None };
@@ -36,7 +34,7 @@ pub(super) async fn run(client: &AdminClient, json: bool) -> Result<bool, Failur
     loop {
         let said = tokio::select! {
             biased;
-            () = stop.came() => return Ok(true),
+            () = stop.stop() => return Ok(true),
             _ = resized.recv() => {
                 if let Some(screen) = &mut screen {
                     screen.resized()?;

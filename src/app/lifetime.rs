@@ -1,0 +1,81 @@
+//! A sidecar's life as a service: it starts, reads its configuration anew when it is told to, and stops.
+//!
+//! | signal | what follows |
+//! |---|---|
+//! | SIGHUP | the configuration is read anew: all of it takes effect, or nothing of it |
+//! | SIGTERM, SIGINT | no new clients; sessions end, spread over `limits.drain` |
+//! | a second one | the end, at once |
+
+use std::path::Path;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{App, notify};
+use crate::{config::Config, telemetry::Events};
+
+/// How a life ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// As it should.
+    Gracefully,
+    /// A second signal came.
+    AtOnce,
+    /// It did not begin.
+    Failed(anyhow::Error),
+}
+
+/// The signals that a process is told things by. From the moment it exists they do not end the process by themselves.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    pub fn listen() -> std::io::Result<Self> {
+        let [terminate, interrupt, hang_up] =
+            [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+        Ok(Self { terminate: terminate?, interrupt: interrupt?, hang_up: hang_up? })
+    }
+
+    /// Waits for the next that says: stop.
+    pub async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Waits for the next of all; is it a stop?
+    async fn next(&mut self) -> bool {
+        tokio::select! {
+            biased;
+            _ = self.terminate.recv() => true,
+            _ = self.interrupt.recv() => true,
+            _ = self.hang_up.recv() => false,
+        }
+    }
+}
+
+/// Runs the sidecar that the file at `path` describes, from `config` that was read of it, until a signal ends it.
+pub async fn live(path: &Path, config: Config, events: Events, signals: &mut Signals) -> Ended {
+    let mut app = match App::start_with(&config, events).await {
+        Ok(app) => app,
+        Err(error) => return Ended::Failed(error),
+    };
+    drop(config);
+    notify::ready();
+    app.tasks.spawn(notify::keep_telling(app.state.clone(), app.stop.clone()));
+    while !signals.next().await {
+        notify::reloading();
+        let config = Config::load(path);
+        // Why it was not done has been logged, and is shown.
+        let _ = app.reload(config.as_ref()).await;
+        notify::ready();
+    }
+    notify::stopping();
+    tokio::select! {
+        () = app.stop() => Ended::Gracefully,
+        () = signals.stop() => Ended::AtOnce,
+    }
+}
