@@ -102,7 +102,7 @@ fn what_was_lost_or_closed_breaks_it_and_what_was_before_does_not() {
     // A client that leaves is no loss.
     let (verdict, _) = after(
         1,
-        false,
+        WAYS,
         &status(|route| {
             route.closed.insert("client".into(), 5);
         }),
