@@ -234,7 +234,8 @@ fn status_is_a_page_for_people_and_json_for_machines() {
 
 #[test]
 fn an_answer_that_is_no_snapshot_is_refused_in_time_and_not_shown() {
-    let answers: [(fn(&str) -> Vec<u8>, &str); 6] = [
+    type Case = (fn(&str) -> Vec<u8>, &'static str);
+    let answers: [Case; 6] = [
         (|_| b"SSH-2.0-OpenSSH_9.6 \x1b[2J\r\n\r\n".to_vec(), "not as perennial does"),
         (|_| http(200, "{\"version\":\"\x1b[2Jevil\""), "not understood at line 1"),
         (|_| http(200, "{\"version\":{\"evil\":5}}"), "not understood at line 1"),

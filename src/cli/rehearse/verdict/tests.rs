@@ -31,7 +31,7 @@ fn at(millis: u64) -> Duration {
 fn after(asked: usize, sought: Sought, end: &Status) -> (Verdict, Duration) {
     let mut followed = Followed::new(status(|_| {}), &of(asked), sought);
     let over = (0..280).map(|look| at(look * 250)).find(|time| followed.look(end.clone(), *time));
-    (Verdict::of(&followed), over.unwrap_or(at(70_000)))
+    (Verdict::of(&followed), over.unwrap_or_else(|| at(70_000)))
 }
 
 #[test]
