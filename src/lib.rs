@@ -5,15 +5,15 @@
 //! may name:
 //!
 //! ```text
-//!   main ─► cli ─► app
+//!   main ─► cli ─► app      cli also names admin (its client), clock, config, demo, telemetry, terminal
 //!                   │
 //!      ┌────────────┼──────────────┬──────────────────┐
 //!      ▼            ▼              ▼                  ▼
 //!    admin        proxy        credential::service   telemetry      outer ring
 //!      │            │            │ clients, source, store  │ otlp
-//!      │            └────► net ◄─┴─────────────────────────┘
-//!      │            ▼
-//!      └──────► session ─► dialect ─► credential::{token, keeper, history} ─► wire ─► config   inner ring
+//!      └────► net ◄─┴────────────┴─────────────────────────┘
+//!                   ▼                               terminal: lines and a screen, for cli, app and demo
+//!                session ─► dialect ─► credential::{token, keeper, history} ─► wire ─► config   inner ring
 //! ```
 //!
 //! `tests/architecture.rs` reads the `use` lines and says where an arrow is missing.
@@ -30,4 +30,5 @@ pub mod net;
 pub mod proxy;
 pub mod session;
 pub mod telemetry;
+pub mod terminal;
 pub mod wire;

@@ -14,14 +14,15 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 /// Who may name whom. An arrow that is not here does not exist.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("main", &["cli"]),
-    ("cli", &["app", "config", "demo", "telemetry"]),
-    ("app", &["admin", "clock", "config", "credential", "net", "proxy", "telemetry"]),
-    ("demo", &["app", "clock", "config", "credential"]),
-    ("admin", &["clock"]),
+    ("cli", &["admin", "app", "clock", "config", "demo", "telemetry", "terminal"]),
+    ("app", &["admin", "clock", "config", "credential", "net", "proxy", "telemetry", "terminal"]),
+    ("demo", &["app", "clock", "config", "credential", "net", "telemetry", "terminal"]),
+    ("admin", &["clock", "config", "net"]),
     ("proxy", &["clock", "config", "credential", "dialect", "net", "session", "telemetry", "wire"]),
     ("telemetry", &["clock", "config", "net"]),
+    ("terminal", &[]),
     ("net", &["clock", "config", "wire"]),
     ("session", &["clock", "config", "credential", "dialect", "wire"]),
     ("dialect", &["clock", "config", "credential", "wire"]),

@@ -29,6 +29,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 mod answer;
+pub mod client;
 mod operator;
 mod page;
 pub mod status;

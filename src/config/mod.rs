@@ -54,6 +54,17 @@ impl Config {
         }
     }
 
+    /// Reads no more of the file than where the admin server is. Nothing else of it has to be right, nor has its
+    /// syntax: whoever asks a running sidecar does not want to hear of it.
+    pub fn load_admin(path: &Path) -> Result<Admin, ConfigErrors> {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigErrors::of_file(&name, format!("cannot be read: {}", error.kind())))?;
+        let (document, _) = toml::de::DeTable::parse_recoverable(&text);
+        let problems = Problems::of(&text);
+        Ok(general::admin(&Section::open(document.get_ref(), &keys::ROOT, 0..0, &problems)))
+    }
+
     /// Understands a text; `file_name` is what its errors are headed with.
     pub fn parse(text: &str, file_name: &str) -> Result<Self, ConfigErrors> {
         let document = raw::document(text, file_name)?;

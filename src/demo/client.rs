@@ -11,7 +11,6 @@
 //! has to say goes on after its connection has ended, and is counted as not sent.
 
 use std::{
-    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -27,8 +26,12 @@ use tokio_tungstenite::{
     tungstenite::{self, Message},
 };
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
-use super::tally::{Ended, Reason, Tally};
+use super::{
+    place::Place,
+    tally::{Ended, Reason, Tally},
+};
 use crate::clock;
 
 /// How often it has something to say.
@@ -61,7 +64,7 @@ type Socket = WebSocketStream<TcpStream>;
 #[derive(Clone)]
 pub(super) struct Client {
     tally: Arc<Mutex<Tally>>,
-    channel: &'static str,
+    channel: Arc<str>,
 }
 
 /// What a message of the service leads to.
@@ -77,8 +80,8 @@ enum Step {
 
 impl Client {
     /// A client of the channel `channel`, not yet connected.
-    pub(super) fn new(channel: &'static str) -> Self {
-        Self { tally: Arc::default(), channel }
+    pub(super) fn new(channel: impl Into<Arc<str>>) -> Self {
+        Self { tally: Arc::default(), channel: channel.into() }
     }
 
     /// What it has seen so far.
@@ -86,23 +89,30 @@ impl Client {
         self.lock().clone()
     }
 
-    /// Connects to `address` and publishes until `finish`; then it waits for what is on its way, and
-    /// leaves.
-    pub(super) async fn run(self, address: SocketAddr, token: String, finish: CancellationToken) {
-        let ended = match timeout(DIAL, dial(address, &token)).await {
-            Ok(Ok(mut socket)) => self.talk(&mut socket, &finish).await,
-            Ok(Err(error)) => Err(reason(format!("cannot connect: {error}"))),
-            Err(_) => Err(reason("cannot connect: no answer in time".to_owned())),
+    /// Connects and publishes until `finish`; then it waits for what is on its way, and leaves. Where it is
+    /// dropped, it stays down.
+    pub(super) async fn run(self, place: Place, token: Zeroizing<String>, finish: CancellationToken) {
+        if self.once(&place, &token, &finish).await != Ended::Left {
+            finish.run_until_cancelled(self.stay_down()).await;
+        }
+    }
+
+    /// The same for one connection: how it ended.
+    pub(super) async fn once(&self, place: &Place, token: &str, finish: &CancellationToken) -> Ended {
+        let dialled = finish.run_until_cancelled(timeout(DIAL, dial(place, token))).await;
+        let ended = match dialled {
+            // Nothing was said yet.
+            None => Ok(()),
+            Some(Ok(Ok(mut socket))) => self.talk(&mut socket, finish).await,
+            Some(Ok(Err(error))) => Err(reason(format!("cannot connect: {error}"))),
+            Some(Err(_)) => Err(reason("cannot connect: no answer in time".to_owned())),
         };
         let ended = match ended {
             Ok(()) => Ended::Left,
             Err(reason) => Ended::Dropped(clock::now(), reason),
         };
-        let dropped = ended != Ended::Left;
-        self.lock().ended = Some(ended);
-        if dropped {
-            finish.run_until_cancelled(self.stay_down()).await;
-        }
+        self.lock().ended = Some(ended.clone());
+        ended
     }
 
     /// Publishes until it is told to leave; an error is the connection's end.
@@ -152,7 +162,7 @@ impl Client {
     }
 
     /// What there is to say has nowhere to go.
-    async fn stay_down(&self) {
+    pub(super) async fn stay_down(&self) {
         let mut tick = interval(EVERY);
         loop {
             tick.tick().await;
@@ -164,7 +174,7 @@ impl Client {
         let number = self.lock().send(clock::now());
         json!({
             "action": action::MESSAGE,
-            "channel": self.channel,
+            "channel": &*self.channel,
             "msgSerial": number,
             "messages": [{ "name": "number", "data": number.to_string() }],
         })
@@ -200,7 +210,7 @@ impl Client {
                 } else {
                     tally.connected = Some((id, clock::now()));
                 }
-                return Step::Say(json!({ "action": action::ATTACH, "channel": self.channel }));
+                return Step::Say(json!({ "action": action::ATTACH, "channel": &*self.channel }));
             }
             Some(action::ATTACHED) => return Step::Ready,
             Some(action::ACK) => {
@@ -234,11 +244,11 @@ impl Client {
     }
 }
 
-async fn dial(address: SocketAddr, token: &str) -> Result<Socket, tungstenite::Error> {
-    let stream = TcpStream::connect(address).await?;
+async fn dial(place: &Place, token: &str) -> Result<Socket, tungstenite::Error> {
+    let stream = TcpStream::connect(place.authority()).await?;
     stream.set_nodelay(true)?;
     let token: String = url::form_urlencoded::byte_serialize(token.as_bytes()).collect();
-    let request = format!("ws://{address}/?v=2&format=json&access_token={token}");
+    let request = place.with_query(&format!("v=2&format=json&access_token={token}"));
     let (socket, _) = tokio_tungstenite::client_async(request, stream).await?;
     Ok(socket)
 }

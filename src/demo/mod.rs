@@ -10,14 +10,18 @@
 //!     ├─► one line per event  or told, where there is no terminal
 //!     ▼
 //!   summary   what was seen, whether the contrast held, how to go on
+//!
+//!   alone     the service, or the client, by itself: for Compose, and for practice
 //! ```
 //!
 //! Rules: nothing shown is made up, each number is asked of the one who knows it; whatever ends the
 //! demo, the terminal comes back as it was.
 
+mod alone;
 mod client;
-mod screen;
+mod place;
 pub mod service;
+mod signals;
 mod stage;
 mod story;
 mod summary;
@@ -26,17 +30,22 @@ mod view;
 
 use std::{
     io::{self, Write},
+    net::{Ipv4Addr, SocketAddr},
     process::ExitCode,
     time::Duration,
 };
 
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    time::{MissedTickBehavior, interval, sleep_until},
-};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
-use self::{screen::Screen, stage::Stage, story::Story, story::Told, summary::Summary};
-use crate::clock::Instant;
+use self::{
+    alone::Part,
+    signals::{Said, Signals},
+    stage::Stage,
+    story::Story,
+    story::Told,
+    summary::Summary,
+};
+use crate::{clock::Instant, telemetry::Events, terminal::Screen};
 
 /// How often the facts are looked at, and drawn.
 const LOOK: Duration = Duration::from_millis(100);
@@ -47,9 +56,19 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 const SHORTEST_LIFE: Duration = Duration::from_secs(2);
 const USAGE: u8 = 64;
 
-/// How the demo is shown.
+/// What is shown, and how.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Arguments {
+    #[command(subcommand)]
+    part: Option<Part>,
+    #[command(flatten)]
+    whole: Whole,
+}
+
+/// How the whole demo is shown.
+#[derive(Debug, clap::Args)]
+struct Whole {
     /// End after this time, such as "30s"; the exit status then says whether the contrast held.
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     time: Option<Duration>,
@@ -59,17 +78,27 @@ pub struct Arguments {
     /// One line per event in place of the picture; so too where stdout is no terminal.
     #[arg(long)]
     plain: bool,
+    /// Where the embedded sidecar's status page and /metrics are; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))]
+    admin: SocketAddr,
 }
 
-/// Shows the demo until its time is over, or Ctrl-C.
-pub async fn run(arguments: Arguments) -> ExitCode {
-    let Arguments { time, token_lifetime: life, plain } = arguments;
+/// Shows the demo until its time is over, or Ctrl-C; or runs one part of it. The status page shows these events.
+pub async fn run(arguments: Arguments, events: Events) -> ExitCode {
+    match arguments.part {
+        None => run_whole(arguments.whole, events).await,
+        Some(part) => alone::run(part).await,
+    }
+}
+
+async fn run_whole(whole: Whole, events: Events) -> ExitCode {
+    let Whole { time, token_lifetime: life, plain, admin } = whole;
     if time.is_some_and(|time| time < life + TO_SEE) {
         let life = life.as_secs_f64();
         let why = format!("--for must be a second longer than a token lives ({life} s), to see one end");
         return fail(&why, USAGE);
     }
-    let stage = match Stage::set(life).await {
+    let stage = match Stage::set(life, admin, events).await {
         Ok(stage) => stage,
         Err(error) => return fail(&format!("{error:#}"), 1),
     };
@@ -116,13 +145,15 @@ impl Show {
         if !plain {
             return Screen::open().map(Self::Drawn);
         }
-        let life = stage.facts().lifetime.as_secs_f64();
+        let facts = stage.facts();
+        let (life, page) = (facts.lifetime.as_secs_f64(), view::status_page(&facts));
         writeln!(
             io::stdout(),
             "PERENNIAL: connections that outlive their tokens\n\
              The same old client twice, holding one fixed token. Tokens live {life} s here.\n\
              \x20 without  client ────────────────► service\n\
-             \x20 with     client ──► perennial ──► service\n"
+             \x20 with     client ──► perennial ──► service\n\
+             status page: {page}\n"
         )?;
         Ok(Self::Told)
     }
@@ -164,44 +195,6 @@ impl Show {
                 news.iter().try_for_each(tell)
             }
         }
-    }
-}
-
-/// What the terminal, or whoever started the demo, says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Said {
-    End,
-    Resized,
-}
-
-/// Where it is heard.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    resized: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            resized: signal(SignalKind::window_change())?,
-        })
-    }
-
-    /// Waits until there is something.
-    async fn next(&mut self) -> Said {
-        tokio::select! {
-            _ = self.interrupt.recv() => Said::End,
-            _ = self.terminate.recv() => Said::End,
-            _ = self.resized.recv() => Said::Resized,
-        }
-    }
-
-    /// Waits until it is told to end.
-    async fn end(&mut self) {
-        while self.next().await == Said::Resized {}
     }
 }
 

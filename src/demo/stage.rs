@@ -19,9 +19,11 @@ use std::{
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use zeroize::Zeroizing;
 
 use super::{
     client::Client,
+    place::Place,
     service::{Options, Service, ServiceHandle},
     tally::Tally,
 };
@@ -29,6 +31,7 @@ use crate::{
     app::App,
     clock::{self, Instant},
     config::Config,
+    telemetry::Events,
 };
 
 const ROUTE: &str = "ably";
@@ -56,6 +59,8 @@ pub(super) struct Facts {
     pub(super) now: Instant,
     /// How long the service's tokens live.
     pub(super) lifetime: Duration,
+    /// Where the sidecar's status page is.
+    pub(super) admin: SocketAddr,
     /// The client without the sidecar.
     pub(super) direct: Leg,
     /// The client behind the sidecar.
@@ -84,19 +89,13 @@ pub(super) struct Leg {
 }
 
 impl Stage {
-    /// Starts everything.
-    pub(super) async fn set(lifetime: Duration) -> anyhow::Result<Self> {
+    /// Starts everything, the sidecar's admin server at `admin`; its page shows these events.
+    pub(super) async fn set(lifetime: Duration, admin: SocketAddr, events: Events) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("the service")?;
-        let options = Options {
-            token_lifetime: lifetime,
-            hint_before: lifetime / HINT,
-            // Or the exchange's latency that is shown would be mostly the service's patience.
-            auth_delay: Duration::ZERO,
-            ..Options::default()
-        };
-        let service = Service::start(listener, options, &CancellationToken::new()).context("the service")?;
-        let config = Config::parse(&configuration(service.address()), "the demo's configuration")?;
-        let app = App::start(&config).await.context("the sidecar")?;
+        let service =
+            Service::start(listener, options(lifetime), &CancellationToken::new()).context("the service")?;
+        let config = Config::parse(&configuration(service.address(), admin), "the demo's configuration")?;
+        let app = App::start_with(&config, events).await.context("the sidecar")?;
         // One literal token for both: only the way differs.
         let literal = service.issue_token(lifetime, Some("*"));
         let stage = Self {
@@ -112,7 +111,8 @@ impl Stage {
         for (client, address) in
             [(&stage.direct, stage.service.address()), (&stage.behind, stage.app.address())]
         {
-            stage.clients.spawn(client.clone().run(address, literal.token.clone(), stage.finish.clone()));
+            let token = Zeroizing::new(literal.token.clone());
+            stage.clients.spawn(client.clone().run(Place::of(address), token, stage.finish.clone()));
         }
         stage.clients.close();
         Ok(stage)
@@ -129,6 +129,7 @@ impl Stage {
             began: self.began,
             now: clock::now(),
             lifetime: self.lifetime,
+            admin: self.app.admin(),
             direct: self.leg(&self.direct),
             behind: self.leg(&self.behind),
             refreshes: counts.auths_accepted,
@@ -162,14 +163,25 @@ impl Stage {
     }
 }
 
+/// What the demo's service is like.
+pub(super) fn options(lifetime: Duration) -> Options {
+    Options {
+        token_lifetime: lifetime,
+        hint_before: lifetime / HINT,
+        // Or the exchange's latency that is shown would be mostly the service's patience.
+        auth_delay: Duration::ZERO,
+        ..Options::default()
+    }
+}
+
 /// A whole configuration: what a user would write, but for the ports.
-fn configuration(service: SocketAddr) -> String {
+fn configuration(service: SocketAddr, admin: SocketAddr) -> String {
     format!(
         r#"
 [listen]
 address = "127.0.0.1:0"
 [admin]
-address = "127.0.0.1:0"
+address = "{admin}"
 [limits]
 drain = "0s"
 
@@ -224,6 +236,7 @@ pub(super) mod fixture {
             began,
             now: began + Duration::from_secs(30),
             lifetime: Duration::from_secs(10),
+            admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 9464)),
             direct: Leg { tally: direct, token_left: None },
             behind: Leg { tally, token_left: Some(Duration::from_secs(6)) },
             refreshes: 4,
@@ -253,7 +266,7 @@ mod tests {
     #[test]
     fn the_configuration_is_one() {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
-        let config = Config::parse(&configuration(address), "p").unwrap();
-        assert_eq!(config.routes[0].name, ROUTE);
+        let config = Config::parse(&configuration(address, address), "p").unwrap();
+        assert_eq!((config.routes[0].name.as_str(), config.admin.address), (ROUTE, address));
     }
 }

@@ -15,6 +15,8 @@ use crate::clock::Instant;
 
 /// A message that has had no answer for so long is lost.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// One that has had none for so long is not looked for any more: a client may run for weeks.
+const WRITTEN_OFF: Duration = Duration::from_secs(60);
 
 /// What a client has seen so far.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +31,8 @@ pub(super) struct Tally {
     pub(super) reconnected: u64,
     pub(super) sent: u64,
     pub(super) acknowledged: u64,
+    /// Messages of its own that came back.
+    pub(super) received: u64,
     pub(super) doubled: u64,
     pub(super) reordered: u64,
     /// Messages that there was no connection for.
@@ -36,6 +40,7 @@ pub(super) struct Tally {
     /// The longest that an acknowledgement took.
     pub(super) slowest: Duration,
     refused: u64,
+    written_off: u64,
     open: BTreeMap<u64, Open>,
 }
 
@@ -83,6 +88,12 @@ impl Reason {
 impl Tally {
     /// Takes the next number for a message that is sent now.
     pub(super) fn send(&mut self, now: Instant) -> u64 {
+        while let Some(oldest) = self.open.first_entry()
+            && now.saturating_duration_since(oldest.get().since) > WRITTEN_OFF
+        {
+            oldest.remove();
+            self.written_off += 1;
+        }
         let number = self.sent;
         self.sent += 1;
         self.open.insert(number, Open { since: now, acknowledged: false, echoed: false });
@@ -118,6 +129,7 @@ impl Tally {
         match self.open.get_mut(&number) {
             Some(open) if !open.echoed => {
                 open.echoed = true;
+                self.received += 1;
                 self.reordered += u64::from(overtaken);
             }
             Some(_) | None => self.doubled += 1,
@@ -132,7 +144,7 @@ impl Tally {
             Some(Ended::Left | Ended::Dropped(..)) => self.open.len(),
             None => self.open.values().filter(over).count(),
         };
-        self.refused + lost as u64
+        self.refused + self.written_off + lost as u64
     }
 
     /// Has everything that was sent been acknowledged, and come back?
@@ -204,5 +216,15 @@ mod tests {
         tally.refuse(2, 1);
         tally.ended = Some(Ended::Left);
         assert_eq!(tally.lost(now), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_written_off_stays_lost_and_takes_no_room() {
+        let (mut tally, now) = sent(3);
+        tally.acknowledge(1, 1, now);
+        tally.echo(1);
+        let later = now + WRITTEN_OFF * 2;
+        tally.send(later);
+        assert_eq!((tally.open.len(), tally.lost(later)), (1, 2));
     }
 }

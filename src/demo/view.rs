@@ -15,66 +15,13 @@ use super::{
     stage::{Facts, Leg},
     story::{Millis, Story, Told, Who},
 };
+use crate::terminal::{Line, Tone};
 
 /// The widest picture, and the narrowest that is tried for.
 const WIDEST: usize = 78;
 const NARROWEST: usize = 40;
 /// Rows above the foot.
 const ROWS: usize = 22;
-
-/// How a piece of a line looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tone {
-    Plain,
-    Strong,
-    Faint,
-    Good,
-    Bad,
-    Warning,
-}
-
-/// One line, in pieces.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Line(Vec<(Tone, String)>);
-
-impl Line {
-    fn new(tone: Tone, text: impl Into<String>) -> Self {
-        Self(Vec::new()).and(tone, text)
-    }
-
-    fn and(mut self, tone: Tone, text: impl Into<String>) -> Self {
-        self.0.push((tone, text.into()));
-        self
-    }
-
-    /// The line with ANSI colours, cut to `width` columns.
-    pub(super) fn painted(&self, width: usize) -> String {
-        let long = self.0.iter().map(|(_, text)| text.chars().count()).sum::<usize>() > width;
-        let mut room = if long { width.saturating_sub(1) } else { width };
-        let mut out = String::new();
-        for (tone, text) in &self.0 {
-            let cut: String = text.chars().take(room).collect();
-            room -= cut.chars().count();
-            let code = match tone {
-                Tone::Plain => "",
-                Tone::Strong => "1",
-                Tone::Faint => "2",
-                Tone::Good => "32",
-                Tone::Bad => "31",
-                Tone::Warning => "33",
-            };
-            if code.is_empty() || cut.is_empty() {
-                out.push_str(&cut);
-            } else {
-                out.push_str(&format!("\x1b[{code}m{cut}\x1b[0m"));
-            }
-        }
-        if long {
-            out.push('…');
-        }
-        out
-    }
-}
 
 /// The picture, for a terminal of so many columns.
 pub(super) fn picture(facts: &Facts, story: &Story, columns: usize) -> Vec<Line> {
@@ -101,7 +48,10 @@ pub(super) fn picture(facts: &Facts, story: &Story, columns: usize) -> Vec<Line>
     lines.extend(story.last_events().map(told));
     // The foot stays where it is while the first events come in.
     lines.resize(lines.len().max(ROWS), Line::default());
-    lines.push(Line::new(Tone::Faint, "Ctrl-C ends the demo"));
+    lines.push(Line::new(
+        Tone::Faint,
+        format!("Ctrl-C ends the demo; perennial's status page: {}", status_page(facts)),
+    ));
     lines
 }
 
@@ -185,10 +135,8 @@ fn bar(facts: &Facts, leg: &Leg, width: usize) -> Line {
         None if leg.tally.dropped().is_some() => Line::new(Tone::Bad, " gone"),
         None => Line::default(),
     };
-    let mut line =
-        label("token").and(tone, "█".repeat(full)).and(Tone::Faint, "░".repeat(cells.saturating_sub(full)));
-    line.0.extend(words.0);
-    line
+    let line = label("token").and(tone, "█".repeat(full));
+    line.and(Tone::Faint, "░".repeat(cells.saturating_sub(full))).join(words)
 }
 
 fn sent(leg: &Leg, facts: &Facts) -> Line {
@@ -210,6 +158,11 @@ fn told(told: &Told) -> Line {
         .and(Tone::Plain, told.event.to_string())
 }
 
+/// Where to look from outside.
+pub(super) fn status_page(facts: &Facts) -> String {
+    format!("http://{}/", facts.admin)
+}
+
 /// A duration, as people read it.
 pub(super) fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
@@ -219,14 +172,10 @@ pub(super) fn seconds(duration: Duration) -> String {
 mod tests {
     use super::{super::stage::fixture, *};
 
-    fn bare(line: &Line) -> String {
-        line.0.iter().map(|(_, text)| text.as_str()).collect()
-    }
-
     fn drawn(columns: usize) -> Vec<String> {
         let (mut story, facts) = (Story::default(), fixture::facts());
         story.look(&facts);
-        picture(&facts, &story, columns).iter().map(bare).collect()
+        picture(&facts, &story, columns).iter().map(Line::bare).collect()
     }
 
     #[tokio::test(start_paused = true)]
@@ -247,16 +196,9 @@ mod tests {
             "● connected for 30.0 s; its own token expired 20.0 s ago",
             "6.0 s left",
             "4 on the live connection, the last in 11 ms",
+            "status page: http://127.0.0.1:9464/",
         ] {
             assert!(all.contains(words), "{words} in\n{all}");
         }
-    }
-
-    #[test]
-    fn a_long_line_is_cut_between_colours() {
-        let line = Line::new(Tone::Plain, "──").and(Tone::Bad, "1234").and(Tone::Good, "5");
-        assert_eq!(line.painted(7), "──\x1b[31m1234\x1b[0m\x1b[32m5\x1b[0m");
-        assert_eq!(line.painted(5), "──\x1b[31m12\x1b[0m…");
-        assert_eq!(line.painted(3), "──…");
     }
 }

@@ -12,6 +12,7 @@ use crate::{
         keeper::Life,
         source::{Issued, answer, jwt::Jwt},
     },
+    terminal,
 };
 
 /// Claims that are no secret (RFC 7519 §4.1, RFC 8693 §4.2); a few services say `scp` for `scope`.
@@ -194,21 +195,9 @@ fn claim(name: &str, value: &Value) -> String {
     }
 }
 
-/// Without what could drive a terminal, and not too long.
+/// What others wrote, on one line.
 fn visible(text: &str) -> String {
-    let mut shown = String::new();
-    for c in text.chars().take(LONGEST_CLAIM) {
-        // Besides control characters, those that turn the direction of a text.
-        if c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
-            shown.extend(c.escape_unicode());
-        } else {
-            shown.push(c);
-        }
-    }
-    if text.chars().nth(LONGEST_CLAIM).is_some() {
-        shown.push('…');
-    }
-    shown
+    terminal::visible(text, LONGEST_CLAIM)
 }
 
 fn rfc3339(wall: Duration) -> Option<String> {

@@ -1,0 +1,104 @@
+//! The command line: what was asked for, and what it exits with.
+//!
+//! | status | meaning |
+//! |---|---|
+//! | 0 | it ended as it should, graceful SIGTERM and SIGINT included |
+//! | 1 | something failed at run time; `probe`, `status`: not ready, or not reached; `rehearse`: something was lost |
+//! | 64 | the command line or the configuration is wrong; nothing has listened |
+
+mod configuration;
+mod probe;
+mod rehearse;
+mod running;
+mod status;
+mod token;
+mod words;
+
+use std::{io::Write, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use self::{
+    configuration::{ConfigFile, with_config},
+    running::in_runtime,
+};
+use crate::{
+    demo,
+    telemetry::{LogFormat, logs},
+};
+
+const USAGE: u8 = 64;
+
+/// WebSocket connections that outlive their tokens.
+#[derive(Parser)]
+#[command(name = "perennial", version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// How log lines are written to stderr.
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    log_format: LogFormat,
+    /// What is logged: a level, or targets such as "perennial::proxy=debug".
+    #[arg(long, global = true, env = "PERENNIAL_LOG", default_value = "info")]
+    log_level: String,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the proxy.
+    Run(ConfigFile),
+    /// Validate the configuration and print what it means, secrets masked.
+    Check(ConfigFile),
+    /// Fetch one token as the sidecar would, and say what it is without showing it.
+    Token(token::Arguments),
+    /// Ask a running sidecar whether it is well: one line, and status 0 or 1. For health checks.
+    Probe(probe::Arguments),
+    /// Show how a running sidecar fares: its credentials, its sessions, what happened last.
+    Status(status::Arguments),
+    /// Practise on a running sidecar what would otherwise happen at night, and say what it came to.
+    Rehearse(rehearse::Arguments),
+    /// See it work: an embedded service whose tokens live for seconds, and a legacy client, with and without the sidecar.
+    Demo(demo::Arguments),
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let wrong = error.use_stderr();
+            let _ = error.print();
+            return ExitCode::from(if wrong { USAGE } else { 0 });
+        }
+    };
+    let quiet = matches!(cli.command, Command::Demo(_));
+    // The demo draws on the terminal: its log would stand in the picture.
+    let level = if quiet && cli.log_level == "info" { "error" } else { &cli.log_level };
+    let events = match logs::init(cli.log_format, level) {
+        Ok(events) => events,
+        Err(error) => return fail(&format!("--log-level: {error}"), USAGE),
+    };
+    match cli.command {
+        Command::Run(file) => with_config(&file, |path, config| running::run(path, config, events)),
+        Command::Check(file) => with_config(&file, |_, config| say(&config.masked())),
+        Command::Token(arguments) => {
+            with_config(&arguments.config, |_, config| token::show(&config, &arguments))
+        }
+        Command::Probe(arguments) => probe::run(arguments),
+        Command::Status(arguments) => status::run(arguments),
+        Command::Rehearse(arguments) => rehearse::run(arguments),
+        Command::Demo(arguments) => in_runtime(demo::run(arguments, events)),
+    }
+}
+
+fn say(text: &str) -> ExitCode {
+    match writeln!(std::io::stdout(), "{}", text.trim_end()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn fail(message: &str, status: u8) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "perennial: {message}");
+    ExitCode::from(status)
+}

@@ -1,0 +1,57 @@
+//! `perennial run`, and what every command runs in.
+
+use std::{path::Path, process::ExitCode};
+
+use tokio::runtime::Builder;
+
+use super::fail;
+use crate::{
+    app::lifetime::{self, Ended, Signals},
+    config::Config,
+    telemetry::Events,
+};
+
+/// Runs the proxy until a signal ends it.
+pub(super) fn run(path: &Path, config: Config, events: Events) -> ExitCode {
+    raise_file_limit();
+    in_runtime(async move {
+        // Listened for before anybody is let in: until then a signal ends the process as it stands.
+        let mut signals = match Signals::listen() {
+            Ok(signals) => signals,
+            Err(error) => return fail(&format!("signals cannot be listened for: {error}"), 1),
+        };
+        match lifetime::live(path, config, events, &mut signals).await {
+            Ended::Gracefully => ExitCode::SUCCESS,
+            Ended::AtOnce => fail("ended at once", 1),
+            Ended::Failed(error) => fail(&format!("{error:#}"), 1),
+        }
+    })
+}
+
+/// As many threads as there are cores to run on; with one core, one thread that does everything.
+pub(super) fn in_runtime(future: impl Future<Output = ExitCode>) -> ExitCode {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    block_on(if cores == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() }, future)
+}
+
+/// One thread: for a command that asks a question or two.
+pub(super) fn in_one_thread(future: impl Future<Output = ExitCode>) -> ExitCode {
+    block_on(Builder::new_current_thread(), future)
+}
+
+fn block_on(mut builder: Builder, future: impl Future<Output = ExitCode>) -> ExitCode {
+    match builder.enable_all().build() {
+        Ok(runtime) => runtime.block_on(future),
+        Err(error) => fail(&format!("the runtime cannot be started: {error}"), 1),
+    }
+}
+
+/// A session has two sockets; the soft limit on open files is often 1024.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if setrlimit(Resource::Nofile, limit).is_err() {
+        tracing::warn!("the limit on open files could not be raised");
+    }
+}

@@ -1,0 +1,86 @@
+//! `perennial token`: one token, fetched as the sidecar would, and what it is.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Args;
+
+use super::{USAGE, configuration::ConfigFile, fail, running::in_runtime, say};
+use crate::{
+    app::{
+        lifetime::Signals,
+        token::{self, TokenError, Wanted},
+    },
+    config::Config,
+};
+
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// The route whose source is asked; it may be left out where only one route has a token.
+    route: Option<String>,
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+    /// A parameter of the query that a client would have, where the source is asked with it.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    query: Vec<(String, String)>,
+    /// A header that a client would send, where the source is asked with it.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    header: Vec<(String, String)>,
+    /// A file with a client's own token, where the source is asked with it: process lists show arguments.
+    #[arg(long, value_name = "FILE")]
+    client_token_file: Option<PathBuf>,
+    /// How it is said.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Format {
+    /// A table, for people.
+    Text,
+    /// One object, for machines.
+    Json,
+}
+
+/// Asks for a token, and says what came.
+pub(super) fn show(config: &Config, arguments: &Arguments) -> ExitCode {
+    let wanted = Wanted {
+        route: arguments.route.as_deref(),
+        query: &arguments.query,
+        headers: &arguments.header,
+        client_token: arguments.client_token_file.as_deref(),
+    };
+    in_runtime(async {
+        let mut stop = match Signals::listen() {
+            Ok(stop) => stop,
+            Err(error) => return fail(&format!("signals cannot be listened for: {error}"), 1),
+        };
+        let page = tokio::select! {
+            page = token::fetch(config, wanted) => page,
+            // A command that is being asked is killed with its children, and not left behind.
+            () = stop.stop() => return fail("ended at once", 1),
+        };
+        let page = match page {
+            Ok(page) => page,
+            Err(TokenError::Usage(message)) => return fail(&message, USAGE),
+            Err(TokenError::Failed(message)) => return fail(&message, 1),
+        };
+        let said = say(&match arguments.format {
+            Format::Text => page.table(),
+            Format::Json => page.json(),
+        });
+        if page.is_expired() {
+            let message =
+                "the source gave a token that has already expired: `perennial run` would not take it";
+            return fail(message, 1);
+        }
+        said
+    })
+}
+
+/// `NAME=VALUE`.
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        Some(_) | None => Err("expected NAME=VALUE".to_owned()),
+    }
+}
