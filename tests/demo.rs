@@ -140,7 +140,8 @@ fn the_status_page_of_the_demo_is_where_it_says() {
     first.end(0);
     // Told where to be, it is there.
     let mut again = Running::start(demo(&["--admin", address]));
-    again.line(&format!("status page: http://{address}/"));
+    let page = again.line("status page: ");
+    assert!(page.ends_with(&format!("http://{address}/")), "{page}");
     again.end(0);
 }
 
