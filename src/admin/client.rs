@@ -27,7 +27,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Where a sidecar is that says nothing else.
 const PORT: u16 = 9464;
 /// Says that an operator asks, and no web page: a page cannot send it without being allowed to.
-const OPERATOR: HeaderName = HeaderName::from_static("perennial-operator");
+const OPERATOR: HeaderName = HeaderName::from_static(super::operator::OPERATOR);
 
 /// Where the admin server of a sidecar is. Port 0 is none that can be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -143,10 +143,8 @@ impl State {
         self.metrics.set_store_up(self.store.is_up());
         self.metrics.set_clock(Now::read().wall);
         let lives = self.lives();
-        for (nth, life) in lives.current.iter().enumerate() {
-            let name = &life.context.route.name;
-            debug_assert!(lives.current[..nth].iter().all(|other| other.context.route.name != *name));
-            self.look_at(name, &lives);
+        for life in &lives.current {
+            self.look_at(&life.context.route.name, &lives);
         }
         let gone =
             |life: &&Life| lives.current.iter().all(|one| one.context.route.name != life.context.route.name);

@@ -111,7 +111,7 @@ impl Page {
         }
         self.client_token(route);
         self.handshake(route);
-        self.session(&route.session, route.dialect == DialectKind::Handshake);
+        self.session(&route.session, route);
         if let Some(http) = &route.http {
             self.plain_http(http);
         }
@@ -127,14 +127,17 @@ impl Page {
         self.tls("[route.http.tls]", &http.upstream.tls);
     }
 
-    fn session(&mut self, session: &SessionPolicy, swaps: bool) {
+    fn session(&mut self, session: &SessionPolicy, route: &Route) {
         self.table("[route.session]");
         self.text("queue", size(session.queue));
         self.text("hold", duration(session.hold));
         self.text("reconnect", duration(session.reconnect));
         self.text("keepalive", duration(session.keepalive));
-        if swaps {
-            self.text("park", duration(session.park));
+        if route.dialect == DialectKind::Handshake {
+            // Elsewhere nothing tells whose the upstream is, and the key is refused.
+            if matches!(&route.token, Some(TokenConfig { share: Share::Client { .. }, .. })) {
+                self.text("park", duration(session.park));
+            }
             self.text("overlap", if session.overlap == Overlap::Keep { "keep" } else { "discard" });
             self.text("swap", if session.swap == Swap::Make { "make" } else { "break" });
         }

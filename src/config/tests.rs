@@ -209,6 +209,15 @@ fn plain_http_needs_one_line() {
 }
 
 #[test]
+fn what_is_printed_of_a_shared_handshake_can_be_read_again() {
+    let text = "[[route]]\nupstream = \"ws://h\"\ndialect = \"handshake\"\n[route.token]\nsource = \"file\"\npath = \"/t\"\n\
+                [route.handshake]\nheader = \"Authorization: Bearer {token}\"\n";
+    let masked = parse(text).masked();
+    assert!(!masked.contains("park"), "{masked}");
+    assert_eq!(parse(&masked).masked(), masked);
+}
+
+#[test]
 fn a_listener_beyond_loopback_is_let_be_where_it_says_who_may_come_in() {
     let listen = |lines: &str| format!("[listen]\n{lines}\n{SMALLEST}");
     for lines in [
