@@ -146,10 +146,11 @@ local panel = {
     ) + grafana.marks(line_of_100_ms) + grafana.shows(0, 0.12),
   ways:
     grafana.lines('Re-authentications by way', |||
-      Exchange: on the live connection. Swap: by a new connection before the old one is broken. Resume: after it was lost. Rejected ones need a look.
+      Exchange: on the live connection. Swap: by a new connection before the old one is broken. Resume: after it was lost. Failed: nothing came of it, and it is tried again. Rejected ones need a look.
     |||, 'cpm')
-    + grafana.query(per_minute('way, outcome', 'reauthentications_total', 'outcome!="failed"'), '{{way}} {{outcome}}') + grafana.bars
-    + grafana.coloured('exchange rejected', bad) + grafana.coloured('swap rejected', 'dark-red') + grafana.coloured('resume rejected', 'light-red'),
+    + grafana.query(per_minute('way, outcome', 'reauthentications_total'), '{{way}} {{outcome}}') + grafana.bars
+    + grafana.coloured('exchange rejected', bad) + grafana.coloured('swap rejected', 'dark-red') + grafana.coloured('resume rejected', 'light-red')
+    + grafana.coloured('exchange failed', watch) + grafana.coloured('swap failed', 'dark-orange'),
   credentials:
     grafana.lines('Credentials by state', |||
       Failing: the token is valid, and its refresh fails. Expired and missing: clients cannot be served.

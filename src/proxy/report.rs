@@ -89,7 +89,11 @@ impl Report {
                 metrics.reauthenticated(telemetry_way(*way), outcome);
                 self.span((*way, outcome), credential, *generation, now - self.since, Some(why));
                 let why = words(why);
-                tracing::warn!(route, ?way, %generation, why, "re-authentication rejected");
+                if *refused {
+                    tracing::warn!(route, ?way, %generation, why, "re-authentication rejected");
+                } else {
+                    tracing::warn!(route, ?way, %generation, why, "re-authentication failed");
+                }
             }
             Note::UpstreamLost { why, attempt: 0 } => {
                 tracing::info!(route, why = words(why), "upstream lost")

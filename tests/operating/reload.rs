@@ -52,6 +52,9 @@ async fn what_is_as_it_was_is_not_touched() {
     relays(&mut client, &mut theirs).await;
     assert!(service.is_alone().await, "no new connection was made");
     assert_eq!(sidecar.metric("perennial_config_last_reload_successful").await, 1.0);
+    drop((client, theirs));
+    let log = sidecar.stop().await;
+    assert!(log.contains("\"reloaded\"") && log.contains("\"changed\":\"\""), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
