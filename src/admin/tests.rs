@@ -69,7 +69,8 @@ impl Rig {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
+        let read = timeout(CONNECTION_TIMEOUT, stream.read_to_string(&mut answer)).await;
+        read.expect("an answer with an end").unwrap();
         answer
     }
 
