@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     clock::Now,
     config::{Route, Share, TokenConfig},
-    credential::{Credential, Fetch, Observer, Outcome, Trigger},
+    credential::{Credential, Fetch, Observer, Outcome, Token, Trigger},
     telemetry::{self, CredentialState, Phase, RouteMetrics, Spans, Told},
 };
 
@@ -59,11 +59,47 @@ impl Observer for Counted {
 
 /// How a credential stands.
 pub(super) fn state(credential: &Credential) -> CredentialState {
-    let failing = credential.status().last_error.is_some();
-    match credential.current() {
+    let now = Now::read();
+    credential.glance(|token, failing| state_of(token, failing, now))
+}
+
+fn state_of(token: Option<&Token>, failing: bool, now: Now) -> CredentialState {
+    match token {
         None => CredentialState::Missing,
-        Some(token) if token.is_expired(Now::read()) => CredentialState::Expired,
+        Some(token) if token.is_expired(now) => CredentialState::Expired,
         Some(_) if failing => CredentialState::Failing,
         Some(_) => CredentialState::Valid,
+    }
+}
+
+/// What many credentials come to.
+pub(super) struct Tally {
+    now: Now,
+    states: [usize; CredentialState::ALL.len()],
+    /// Of the token closest to its end: that end, and when it was issued, on the wall clock.
+    first: Option<(Duration, Duration)>,
+}
+
+impl Tally {
+    pub(super) fn new(now: Now) -> Self {
+        Self { now, states: [0; CredentialState::ALL.len()], first: None }
+    }
+
+    pub(super) fn add(&mut self, credential: &Credential) {
+        credential.glance(|token, failing| {
+            self.states[state_of(token, failing, self.now) as usize] += 1;
+            if let Some(token) = token {
+                let one = (token.expires_wall.unwrap_or(Duration::MAX), token.issued.wall);
+                self.first = Some(self.first.map_or(one, |first| first.min(one)));
+            }
+        });
+    }
+
+    pub(super) fn tell(&self, metrics: &RouteMetrics) {
+        for state in CredentialState::ALL {
+            metrics.set_credentials(state, self.states[state as usize]);
+        }
+        let ends = self.first.map(|(ends, _)| ends).filter(|ends| *ends < Duration::MAX);
+        metrics.set_token(self.first.map(|(_, issued)| issued), ends);
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
-use super::{counted, routes::Life};
+use super::{counted::Tally, routes::Life};
 use crate::{
     admin::{
         AdminState, Denied,
@@ -20,9 +20,9 @@ use crate::{
     },
     clock::Now,
     config::{Config, StateConfig},
-    credential::{Credential, Store, Token},
-    proxy::{Extremes, Proxy, RouteContext},
-    telemetry::{CredentialState, Events, Metrics, Spans},
+    credential::{Credential, Store},
+    proxy::{Extremes, Proxy, RouteContext, Tokens},
+    telemetry::{Events, Metrics, Spans},
 };
 
 /// A sidecar at work.
@@ -162,15 +162,9 @@ impl State {
             of_it.iter().map(|life| life.context.extremes()).fold(Extremes::default(), Extremes::and);
         counted.set_oldest_live_expiration(extremes.oldest_expiry);
         counted.set_waiting(extremes.longest_hold, extremes.fullest_queue);
-        let credentials = lives.credentials(name);
-        let states: Vec<CredentialState> = credentials.iter().map(|one| counted::state(one)).collect();
-        for state in CredentialState::ALL {
-            counted.set_credentials(state, states.iter().filter(|one| **one == state).count());
-        }
-        let current = credentials.iter().filter_map(|credential| credential.current());
-        let first = current.min_by_key(|token: &Arc<Token>| token.expires_wall.unwrap_or(Duration::MAX));
-        let issued = first.as_ref().map(|token| token.issued.wall);
-        counted.set_token(issued, first.and_then(|token| token.expires_wall));
+        let mut tally = Tally::new(Now::read());
+        lives.each_credential(name, |credential| tally.add(credential));
+        tally.tell(&counted);
     }
 }
 
@@ -180,19 +174,18 @@ impl Lives {
         self.current.iter().chain(&self.retired).filter(|life| life.context.route.name == name).collect()
     }
 
-    /// Its credentials, each once.
-    pub(super) fn credentials(&self, name: &str) -> Vec<Arc<Credential>> {
+    /// Shows its credentials, each once.
+    pub(super) fn each_credential(&self, name: &str, mut see: impl FnMut(&Credential)) {
         let of_it = self.of(name);
         let first =
             |nth: usize, life: &Life| of_it[..nth].iter().all(|before| !before.shares_tokens_with(life));
-        let lives = of_it.iter().enumerate().filter(|(nth, life)| first(*nth, life));
-        lives
-            .flat_map(|(_, life)| match (life.context.credential(), life.context.clients()) {
-                (Some(credential), _) => vec![Arc::clone(credential)],
-                (None, Some(clients)) => clients.credentials(),
-                (None, None) => Vec::new(),
-            })
-            .collect()
+        for (_, life) in of_it.iter().enumerate().filter(|(nth, life)| first(*nth, life)) {
+            match &life.context.tokens {
+                Tokens::None => {}
+                Tokens::Route(credential) => see(credential),
+                Tokens::Clients(clients) => clients.each(&mut see),
+            }
+        }
     }
 }
 

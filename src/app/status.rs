@@ -1,10 +1,6 @@
 //! The snapshot that the status page and `perennial status` show.
 
-use std::{
-    cmp::Reverse,
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{sync::PoisonError, time::Duration};
 
 use super::{
     counted,
@@ -55,7 +51,7 @@ impl State {
             of_it.iter().map(|life| life.context.extremes()).fold(Extremes::default(), Extremes::and);
         let both =
             |of: &dyn Fn(Direction) -> u64| Directions { up: of(Direction::Up), down: of(Direction::Down) };
-        let (credentials_total, credentials) = shown(lives.credentials(&route.name));
+        let (credentials_total, credentials) = shown(lives, &route.name);
         RouteStatus {
             name: route.name.clone(),
             path: route.path.clone(),
@@ -90,18 +86,30 @@ impl State {
 }
 
 /// Those closest to their end, and how many there are.
-fn shown(mut credentials: Vec<Arc<Credential>>) -> (usize, Vec<CredentialStatus>) {
-    let total = credentials.len();
-    let end = |credential: &Arc<Credential>| {
-        credential.current().map(|token| token.expires_wall.unwrap_or(Duration::MAX))
-    };
-    if total > SHOWN {
-        credentials.select_nth_unstable_by_key(SHOWN, end);
-        credentials.truncate(SHOWN);
-    }
-    credentials.sort_by_cached_key(|credential| (end(credential), Reverse(credential.name().to_owned())));
-    let now = Now::read();
-    (total, credentials.iter().map(|credential| shown_as(credential, now)).collect())
+fn shown(lives: &Lives, name: &str) -> (usize, Vec<CredentialStatus>) {
+    let (mut total, now) = (0, Now::read());
+    // Those without a token come first, and those without an end last. No more are kept than are shown, twice.
+    let mut closest: Vec<(Option<Duration>, CredentialStatus)> = Vec::new();
+    let mut farthest = None;
+    lives.each_credential(name, |credential| {
+        total += 1;
+        let end =
+            credential.glance(|token, _| token.map(|token| token.expires_wall.unwrap_or(Duration::MAX)));
+        if closest.len() >= SHOWN && Some(end) >= farthest {
+            return;
+        }
+        closest.push((end, shown_as(credential, now)));
+        if closest.len() >= 2 * SHOWN {
+            closest.sort_by_key(|(end, _)| *end);
+            closest.truncate(SHOWN);
+        }
+        if closest.len() == SHOWN {
+            farthest = closest.iter().map(|(end, _)| *end).max();
+        }
+    });
+    closest.sort_by(|one, other| (one.0, &one.1.name).cmp(&(other.0, &other.1.name)));
+    closest.truncate(SHOWN);
+    (total, closest.into_iter().map(|(_, shown)| shown).collect())
 }
 
 fn shown_as(credential: &Credential, now: Now) -> CredentialStatus {

@@ -252,6 +252,11 @@ impl Clients {
         });
     }
 
+    /// Shows each credential that somebody is on; nobody comes or goes meanwhile.
+    pub fn each(&self, mut see: impl FnMut(&Credential)) {
+        self.live().tenants.values().for_each(|tenant| see(&tenant.credential));
+    }
+
     /// Each credential that somebody is on.
     pub fn credentials(&self) -> Vec<Arc<Credential>> {
         self.live().tenants.values().map(|tenant| Arc::clone(&tenant.credential)).collect()

@@ -169,6 +169,13 @@ impl Credential {
         self.current.load_full()
     }
 
+    /// Shows the current token, and whether its refresh is failing, without a copy of either: there may be thousands
+    /// to look at.
+    pub fn glance<T>(&self, see: impl FnOnce(Option<&Token>, bool) -> T) -> T {
+        let (token, status) = (self.current.load(), self.status.load());
+        see(token.as_deref(), status.last_error.is_some())
+    }
+
     /// How its refresh stands.
     pub fn status(&self) -> Arc<Status> {
         self.status.load_full()
