@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     clock::Now,
     config::{Route, Share, TokenConfig},
-    credential::{Credential, Fetch, Observer, Outcome, Token, Trigger},
+    credential::{Credential, Fetch, Glance, Observer, Outcome, Trigger},
     telemetry::{self, CredentialState, Phase, RouteMetrics, Spans, Told},
 };
 
@@ -59,40 +59,39 @@ impl Observer for Counted {
 
 /// How a credential stands.
 pub(super) fn state(credential: &Credential) -> CredentialState {
-    let now = Now::read();
-    credential.glance(|token, failing| state_of(token, failing, now))
+    state_at(credential.glance(), Now::read().wall)
 }
 
-fn state_of(token: Option<&Token>, failing: bool, now: Now) -> CredentialState {
-    match token {
-        None => CredentialState::Missing,
-        Some(token) if token.is_expired(now) => CredentialState::Expired,
-        Some(_) if failing => CredentialState::Failing,
-        Some(_) => CredentialState::Valid,
+fn state_at(seen: Glance, now: Duration) -> CredentialState {
+    match seen {
+        Glance { issued: None, .. } => CredentialState::Missing,
+        Glance { ends: Some(ends), .. } if ends <= now => CredentialState::Expired,
+        Glance { failing: true, .. } => CredentialState::Failing,
+        Glance { .. } => CredentialState::Valid,
     }
 }
 
 /// What many credentials come to.
 pub(super) struct Tally {
-    now: Now,
+    /// The wall clock.
+    now: Duration,
     states: [usize; CredentialState::ALL.len()],
     /// Of the token closest to its end: that end, and when it was issued, on the wall clock.
     first: Option<(Duration, Duration)>,
 }
 
 impl Tally {
-    pub(super) fn new(now: Now) -> Self {
+    pub(super) fn new(now: Duration) -> Self {
         Self { now, states: [0; CredentialState::ALL.len()], first: None }
     }
 
     pub(super) fn add(&mut self, credential: &Credential) {
-        credential.glance(|token, failing| {
-            self.states[state_of(token, failing, self.now) as usize] += 1;
-            if let Some(token) = token {
-                let one = (token.expires_wall.unwrap_or(Duration::MAX), token.issued.wall);
-                self.first = Some(self.first.map_or(one, |first| first.min(one)));
-            }
-        });
+        let seen = credential.glance();
+        self.states[state_at(seen, self.now) as usize] += 1;
+        if let Some(issued) = seen.issued {
+            let one = (seen.ends.unwrap_or(Duration::MAX), issued);
+            self.first = Some(self.first.map_or(one, |first| first.min(one)));
+        }
     }
 
     pub(super) fn tell(&self, metrics: &RouteMetrics) {

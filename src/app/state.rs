@@ -162,7 +162,7 @@ impl State {
             of_it.iter().map(|life| life.context.extremes()).fold(Extremes::default(), Extremes::and);
         counted.set_oldest_live_expiration(extremes.oldest_expiry);
         counted.set_waiting(extremes.longest_hold, extremes.fullest_queue);
-        let mut tally = Tally::new(Now::read());
+        let mut tally = Tally::new(Now::read().wall);
         lives.each_credential(name, |credential| tally.add(credential));
         tally.tell(&counted);
     }

@@ -93,8 +93,8 @@ fn shown(lives: &Lives, name: &str) -> (usize, Vec<CredentialStatus>) {
     let mut farthest = None;
     lives.each_credential(name, |credential| {
         total += 1;
-        let end =
-            credential.glance(|token, _| token.map(|token| token.expires_wall.unwrap_or(Duration::MAX)));
+        let seen = credential.glance();
+        let end = seen.issued.map(|_| seen.ends.unwrap_or(Duration::MAX));
         if closest.len() >= SHOWN && Some(end) >= farthest {
             return;
         }

@@ -30,7 +30,7 @@ pub use chain::{Chain, Links};
 pub use clients::{Clients, Common, Lease, NotServed, Terms, Visitor};
 pub use history::{Standing, TokenKey};
 pub use keeper::{Outcome, Trigger};
-pub use service::{Begin, Credential, Fetch, News, Observer, Showing, Spec, Status, Subscription};
+pub use service::{Begin, Credential, Fetch, Glance, News, Observer, Showing, Spec, Status, Subscription};
 pub use source::{ClientValues, Source};
 pub use store::{Store, StoreError, Successor, Supersede};
 pub use supply::Supply;

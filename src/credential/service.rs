@@ -14,7 +14,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -108,6 +111,7 @@ pub struct Credential {
     name: String,
     current: ArcSwapOption<Token>,
     status: ArcSwap<Status>,
+    seen: Seen,
     /// The newest generation; who waits for a token waits for this to change.
     newest: watch::Sender<Generation>,
     mailbox: Mailbox,
@@ -116,6 +120,24 @@ pub struct Credential {
     values: ArcSwap<ClientValues>,
     /// Sessions that show a token of it to a service at this moment.
     busy: Mutex<usize>,
+}
+
+/// What a scrape counts of a credential, on the wall clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Glance {
+    /// When the current token was issued; `None` before the first.
+    pub issued: Option<Duration>,
+    /// When it ends; `None` where nobody told.
+    pub ends: Option<Duration>,
+    pub failing: bool,
+}
+
+/// The same in numbers: milliseconds, 0 for none.
+#[derive(Default)]
+struct Seen {
+    issued: AtomicU64,
+    ends: AtomicU64,
+    failing: AtomicBool,
 }
 
 /// How the refresh of a credential stands, for people.
@@ -141,6 +163,7 @@ impl Credential {
             route: spec.route.clone(),
             current: ArcSwapOption::empty(),
             status: ArcSwap::from_pointee(Status::default()),
+            seen: Seen::default(),
             newest: watch::Sender::new(Generation::default()),
             mailbox: Mailbox::default(),
             hooks: Mutex::new(Slab::new()),
@@ -169,11 +192,19 @@ impl Credential {
         self.current.load_full()
     }
 
-    /// Shows the current token, and whether its refresh is failing, without a copy of either: there may be thousands
-    /// to look at.
-    pub fn glance<T>(&self, see: impl FnOnce(Option<&Token>, bool) -> T) -> T {
-        let (token, status) = (self.current.load(), self.status.load());
-        see(token.as_deref(), status.last_error.is_some())
+    /// What a scrape counts of it. There may be thousands, so that neither the token nor the status is touched.
+    pub fn glance(&self) -> Glance {
+        let [issued, ends] = [&self.seen.issued, &self.seen.ends].map(|at| at.load(Ordering::Relaxed));
+        Glance {
+            issued: (issued > 0).then(|| Duration::from_millis(issued)),
+            ends: (ends > 0).then(|| Duration::from_millis(ends)),
+            failing: self.seen.failing.load(Ordering::Relaxed),
+        }
+    }
+
+    fn set_status(&self, status: Status) {
+        self.seen.failing.store(status.last_error.is_some(), Ordering::Relaxed);
+        self.status.store(Arc::new(status));
     }
 
     /// How its refresh stands.
@@ -257,6 +288,9 @@ impl Credential {
     }
 
     fn publish(&self, token: Token) {
+        let millis = |at: Duration| u64::try_from(at.as_millis()).unwrap_or(u64::MAX).max(1);
+        self.seen.issued.store(millis(token.issued.wall), Ordering::Relaxed);
+        self.seen.ends.store(token.expires_wall.map_or(0, millis), Ordering::Relaxed);
         let token = Arc::new(token);
         self.current.store(Some(token.clone()));
         self.newest.send_replace(token.generation);

@@ -162,11 +162,11 @@ impl Task {
             }
         }
         let old = self.credential.status();
-        self.credential.status.store(Arc::new(Status {
+        self.credential.set_status(Status {
             next_fetch: self.keeper.next_fetch(),
             fetching: self.fetch.is_some(),
             ..Status::clone(&old)
-        }));
+        });
     }
 
     fn start(&mut self, ticket: u64, now: Now) {
@@ -241,7 +241,7 @@ impl Task {
                 status.last_error = Some(reason.clone());
             }
         }
-        self.credential.status.store(Arc::new(status));
+        self.credential.set_status(status);
     }
 }
 
