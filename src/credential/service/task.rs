@@ -245,9 +245,11 @@ impl Task {
     }
 }
 
-/// A duration as people read it: nobody needs its nanoseconds.
+/// A duration as people read it: nobody needs its nanoseconds, and what is short is not nothing.
 fn short(duration: Duration) -> DebugValue<Duration> {
-    tracing::field::debug(Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    let kept = if micros < 10_000 { micros } else { micros / 1000 * 1000 };
+    tracing::field::debug(Duration::from_micros(kept))
 }
 
 /// What the source would be asked with now.
