@@ -83,8 +83,9 @@ async fn five_hundred_random_supersessions_by_three_are_the_pure_history() {
     const CLIENTS: u64 = 20;
     const TOKENS: u64 = 16;
     let server = RedisServer::start().await;
-    let seed = fastrand::u64(..);
-    println!("seed {seed}");
+    let given = std::env::var("PERENNIAL_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = given.unwrap_or_else(|| fastrand::u64(..));
+    println!("PERENNIAL_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let rigs: Arc<[Rig; 3]> = Arc::new(rigs(&server));
     let now = rigs[0].now;
@@ -125,19 +126,30 @@ async fn five_hundred_random_supersessions_by_three_are_the_pure_history() {
     }
     futures_util::future::join_all(all).await;
     let [late] = self::rigs(&server);
-    let mut kinds: HashMap<&str, usize> = HashMap::new();
+    let (mut kinds, mut strict) = (HashMap::<&str, usize>::new(), 0);
     for client in 0..CLIENTS {
         for token in 0..TOKENS {
             let (text, key) = (text(client, token), late.key(&text(client, token)));
             let (expected, kind) = word(&pure.standing(&key, now));
             *kinds.entry(kind).or_default() += 1;
-            for rig in rigs.iter().chain([&late]) {
+            let found = word(&late.store.standing(&key, &text, now).await.unwrap());
+            assert_eq!(found.0, expected, "client {client}, token {token}");
+            for rig in rigs.iter() {
                 let found = word(&rig.store.standing(&key, &text, now).await.unwrap());
-                assert_eq!(found.0, expected, "client {client}, token {token}");
+                // What a sidecar once knew to be revoked it never serves again, also where a service gave a token out
+                // a second time. None does: it is rare even here.
+                let stricter = found.1 == "revoked" && found.0 != expected;
+                assert!(
+                    stricter || found.0 == expected,
+                    "client {client}, token {token}: {} {expected}",
+                    found.0
+                );
+                strict += usize::from(stricter);
             }
         }
     }
     assert!(kinds["revoked"] > 10 && kinds["grace"] > 5 && kinds["current"] > 1, "{kinds:?}");
+    assert!(strict < 20, "{strict} of 960");
 }
 
 /// All but the text.
