@@ -2,7 +2,7 @@
 //!
 //! Broken on purpose, and caught: absolute form is let in.
 
-use super::{OK, OWN, Stage, chunk, get, take};
+use super::{LAST, OK, OWN, Stage, chunk, get, take};
 use crate::support::ws::Wire;
 
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
@@ -80,7 +80,7 @@ async fn what_is_only_odd_is_written_anew() {
         format!("\r\n{}", get("/", "x-a: 1\r\n")),
         get("/#fragment", "X-A: 1\r\n"),
     ] {
-        let (answer, _, asked) = stage.play(&request, OK).await;
+        let (answer, _, asked) = stage.play(&request, LAST).await;
         assert_eq!(answer.status(), 200, "{request:?}");
         assert_eq!((asked.head.target(), asked.head.get("x-a")), ("/base/", Some("1")), "{request:?}");
         assert!(asked.wire.buffer.is_empty());
