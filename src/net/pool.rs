@@ -6,14 +6,16 @@
 //!                    └──────────── idle again, once the body has ended ◄──────┘
 //! ```
 //!
+//! A request that is sent again goes past the idle ones, on a connection that is made for it and for nothing else.
+//!
 //! 1. Dialling is the one dialer's business: the pool's own resolver, TLS and proxies are not used.
 //! 2. Idle connections are few and are not kept for long: a service that closes one just as a request goes
-//!    out on it is met seldom, and the caller may ask again where asking twice is harmless.
+//!    out on it is met seldom, and the caller may ask again, alone, where asking twice is harmless. Where one
+//!    idle connection was closed, the next idle one may well be too: a service that restarted closed all.
 //! 3. Every task of a connection is on the tracker that was handed in, and ends with `stop`.
 //! 4. A redirect is an answer like any other, here as in [`super::http`].
 
 use std::{
-    error::Error as _,
     fmt,
     future::Future,
     pin::Pin,
@@ -25,6 +27,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Uri, header, uri::PathAndQuery};
 use hyper::{
     body::{Body, Incoming},
+    client::conn::http1,
     rt::Executor,
 };
 use hyper_util::{
@@ -50,6 +53,8 @@ const MAX_HEADERS: usize = 200;
 /// Connections to one service.
 pub struct Pool<B> {
     client: Client<Dial, B>,
+    dial: Dial,
+    tasks: Tracked,
     authority: String,
 }
 
@@ -73,15 +78,16 @@ where
     /// A pool that takes `connect` for a connection at the most.
     pub fn new(dialer: Dialer, connect: Duration, tasks: TaskTracker, stop: CancellationToken) -> Self {
         let authority = dialer.authority();
-        let client = Client::builder(Tracked { tasks, stop })
+        let (dial, tasks) = (Dial { dialer, connect }, Tracked { tasks, stop });
+        let client = Client::builder(tasks.clone())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(MAX_IDLE)
             .http1_max_buf_size(MAX_HEAD)
             .http1_max_headers(MAX_HEADERS)
             .set_host(false)
-            .build(Dial { dialer, connect });
-        Self { client, authority }
+            .build(dial.clone());
+        Self { client, dial, tasks, authority }
     }
 
     /// Sends a request, whose URI is in origin form; `Host` is the service's.
@@ -93,13 +99,33 @@ where
             .authority(&*self.authority)
             .path_and_query(target.unwrap_or_else(|| PathAndQuery::from_static("/")))
             .build()?;
-        let host = HeaderValue::from_str(&self.authority).map_err(http::Error::from)?;
-        request.headers_mut().insert(header::HOST, host);
+        request.headers_mut().insert(header::HOST, self.host()?);
         // The future of a client is a large one.
         Box::pin(self.client.request(request)).await.map_err(|error| self.failed(&error))
     }
 
-    fn failed(&self, error: &hyper_util::client::legacy::Error) -> PoolError {
+    /// The same on a connection of its own, which is made for it and is not kept.
+    pub async fn send_alone(&self, mut request: Request<B>) -> Result<Response<Incoming>, PoolError> {
+        request.headers_mut().insert(header::HOST, self.host()?);
+        let stream = self.dial.connect().await.map_err(|error| PoolError::Dial(error.to_string()))?;
+        let (mut sender, connection) = http1::Builder::new()
+            .max_buf_size(MAX_HEAD)
+            .max_headers(MAX_HEADERS)
+            .handshake(stream)
+            .await
+            .map_err(|error| self.failed(&error))?;
+        self.tasks.execute(async move {
+            // What goes wrong with it, the one request or its body says.
+            let _ = connection.await;
+        });
+        sender.send_request(request).await.map_err(|error| self.failed(&error))
+    }
+
+    fn host(&self) -> Result<HeaderValue, PoolError> {
+        Ok(HeaderValue::from_str(&self.authority).map_err(http::Error::from)?)
+    }
+
+    fn failed(&self, error: &(dyn std::error::Error + 'static)) -> PoolError {
         let mut said = error.to_string();
         let mut cause = error.source();
         while let Some(inner) = cause {
@@ -126,6 +152,12 @@ struct Dial {
     connect: Duration,
 }
 
+impl Dial {
+    async fn connect(&self) -> Result<TokioIo<Stream>, DialError> {
+        self.dialer.connect(clock::now() + self.connect).await.map(TokioIo::new)
+    }
+}
+
 impl Service<Uri> for Dial {
     type Response = TokioIo<Stream>;
     type Error = DialError;
@@ -136,8 +168,8 @@ impl Service<Uri> for Dial {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let Self { dialer, connect } = self.clone();
-        Box::pin(async move { dialer.connect(clock::now() + connect).await.map(TokioIo::new) })
+        let dial = self.clone();
+        Box::pin(async move { dial.connect().await })
     }
 }
 

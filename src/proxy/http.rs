@@ -148,7 +148,7 @@ impl Exchange<'_> {
         let (mut body, mut renewed, mut repeated) = (Some(body), false, false);
         loop {
             let request = template.request(self.route, &self.service.route, token.as_deref(), body.take())?;
-            let answer = self.in_time(self.service.pool.send(request), empty, &upload).await?;
+            let answer = self.in_time(self.send(request, repeated), empty, &upload).await?;
             match answer {
                 Ok(response) if response.status() == StatusCode::UNAUTHORIZED && !renewed => {
                     renewed = true;
@@ -170,6 +170,14 @@ impl Exchange<'_> {
                 }
                 Err(error) => return Err(self.failed(&error, &upload)),
             }
+        }
+    }
+
+    /// What is sent once more because of a stale connection meets no other stale one.
+    async fn send(&self, request: Request<Upload>, repeated: bool) -> Result<Response<Incoming>, PoolError> {
+        match repeated {
+            false => self.service.pool.send(request).await,
+            true => self.service.pool.send_alone(request).await,
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Broken on purpose, and caught: a 401 is not tried again · it is tried for ever · a request with a body is
 //! tried again · the head has no deadline · an upload's time runs from its beginning · nobody looks when an
-//! upload has ended · a permit is given back with the head · a POST is repeated · nothing is repeated.
+//! upload has ended · a permit is given back with the head · a POST is repeated · nothing is repeated ·
+//! what is repeated may take an idle connection.
 
 use std::time::Duration;
 
@@ -95,6 +96,31 @@ async fn a_connection_that_went_stale_is_made_anew() {
     assert_eq!(anew.head.target(), "/base/again");
     anew.wire.send(OK).await;
     assert_eq!(client.head().await.status(), 200);
+    stage.end().await;
+}
+
+/// A service that restarted closed them all: what is asked once more does not take the next idle one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_stale_connection_is_not_met() {
+    let stage = Stage::start("", "").await;
+    let ((mut one, mut first), (mut two, mut second)) =
+        (stage.ask(get("/one", "")).await, stage.ask(get("/two", "")).await);
+    for (client, asked) in [(&mut one, &mut first), (&mut two, &mut second)] {
+        asked.wire.send(OK).await;
+        assert_eq!((client.head().await.status(), take(client, 2).await), (200, b"ok".to_vec()));
+    }
+    // Both are idle. The one that is taken dies with the request; nothing comes on the other.
+    one.send(get("/again", "")).await;
+    let (again, dead, idle) = tokio::select! {
+        head = first.wire.head() => (head, first, second),
+        head = second.wire.head() => (head, second, first),
+    };
+    assert_eq!(again.target(), "/base/again");
+    drop(dead);
+    let mut anew = stage.service.asked().await;
+    drop(idle);
+    anew.wire.send(OK).await;
+    assert_eq!((anew.head.target(), one.head().await.status()), ("/base/again", 200));
     stage.end().await;
 }
 
