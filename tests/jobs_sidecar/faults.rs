@@ -7,12 +7,13 @@ use serde_json::{Value, json};
 
 use crate::{
     jobs::{Job, Ledger, Options, Seen, Work},
-    stage::{ALICE, LIFETIME, Plan, Run, Stage},
+    stage::{ALICE, Plan, Run, Stage},
 };
 
-/// There is time to try a refresh again before the token ends.
+/// There is time to try a refresh again before the token ends, and before the grace does.
 fn wide() -> Options {
-    Options { window: Duration::from_secs(2), lifetime: LIFETIME, ..Options::default() }
+    let [lifetime, window, grace] = [6000, 4000, 1500].map(Duration::from_millis);
+    Options { lifetime, window, grace, ..Options::default() }
 }
 
 fn seen<T>(ledger: &Ledger, of: impl FnOnce(&Seen) -> T) -> Option<T> {
@@ -90,7 +91,7 @@ async fn a_refresh_whose_answer_is_lost_or_too_late_costs_the_connection_and_not
         // Asked for again with the old token, which that supersedes twice.
         (json!({ "refresh": "lost" }), 2, 1),
         // Beyond the service's grace.
-        (json!({ "refresh": "slow", "ms": 1200 }), 1, 0),
+        (json!({ "refresh": "slow", "ms": 2200 }), 1, 0),
     ];
     let runs = join_all(faults.map(|(fault, renewed, skipped)| {
         let stage = &stage;

@@ -288,7 +288,7 @@ async fn while_redis_is_away_tokens_are_renewed_and_what_was_superseded_is_known
     assert_eq!(log.matches("\"store back\"").count(), 2, "{log}");
 }
 
-/// A asks first, and is killed before the service has heard of it: its lease stays. How long B took from then, and
+/// A asks first (its margin is more than B's by what either may be late), and is killed before the service has heard of it: its lease stays. How long B took from then, and
 /// how long it would have had to wait for the lease.
 #[expect(clippy::disallowed_methods, reason = "a kill and a lease are of real time")]
 async fn killed(options: Options, margins: [u64; 2]) -> (Duration, Duration) {
@@ -330,7 +330,7 @@ async fn killed(options: Options, margins: [u64; 2]) -> (Duration, Duration) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Node, npm packages and redis-server: run by tests/all"]
 async fn who_asks_and_is_killed_is_waited_for_until_its_lease_ends() {
-    let (took, left) = killed(options(20_000, 19_000, 15_000), [17_000, 14_000]).await;
+    let (took, left) = killed(options(20_000, 19_000, 15_000), [15_000, 12_000]).await;
     // Redis' clock and ours, and the time between a kill and the look at the lease.
     assert!(took + MOMENT >= left, "B did not wait for the lease: {took:?}, {left:?}");
     assert!(took < Duration::from_secs(10), "{took:?}");

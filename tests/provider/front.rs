@@ -51,6 +51,8 @@ struct State {
     ways: Mutex<VecDeque<Way>>,
     passed: Mutex<Vec<Passed>>,
     count: watch::Sender<usize>,
+    /// Connections that are served, and where the newest came from.
+    open: watch::Sender<(usize, u16)>,
 }
 
 impl Front {
@@ -63,12 +65,17 @@ impl Front {
             ways: Mutex::default(),
             passed: Mutex::default(),
             count: watch::Sender::new(0),
+            open: watch::Sender::new((0, 0)),
         });
         let shared = Arc::clone(&state);
         let accepting = tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
+            while let Ok((socket, from)) = listener.accept().await {
                 let state = Arc::clone(&shared);
-                tokio::spawn(async move { state.serve(socket).await });
+                state.open.send_modify(|(open, newest)| (*open, *newest) = (*open + 1, from.port()));
+                tokio::spawn(async move {
+                    state.serve(socket).await;
+                    state.open.send_modify(|(open, _)| *open -= 1);
+                });
             }
         });
         Self { port, state, accepting }
@@ -87,6 +94,18 @@ impl Front {
     /// Everything so far.
     pub fn passed(&self) -> Vec<Passed> {
         self.state.passed.lock().unwrap().clone()
+    }
+
+    /// Waits until everything that somebody said who has gone was heard, and has been dealt with.
+    pub async fn quiet(&self) {
+        // Whoever came before is let in before.
+        let last = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        let newest = last.local_addr().unwrap().port();
+        let mut open = self.state.open.subscribe();
+        open.wait_for(|(_, at)| *at == newest).await.unwrap();
+        drop(last);
+        let waiting = open.wait_for(|(open, _)| *open == 0);
+        tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it ends").unwrap();
     }
 
     /// Waits until so many requests have come.

@@ -74,19 +74,18 @@ impl Sidecar {
         Self { port, admin, child, directory, log }
     }
 
-    /// Kills it, as a machine does that is out of memory: its whole log.
-    ///
-    /// Then runs it again on its old ports, where its clients look for it.
-    pub async fn killed_and_run_again(self) -> (String, Self) {
+    /// Kills it, as a machine does that is out of memory: its whole log, and what is needed to run it again.
+    pub async fn killed(self) -> (String, Gone) {
         self.signal("KILL");
         let Self { port, admin, mut child, directory, log } = self;
         child.wait().await.unwrap();
-        let text = std::fs::read_to_string(file(&directory)).unwrap();
-        let text = [port, admin]
-            .iter()
-            .fold(text, |text, port| text.replacen("\"127.0.0.1:0\"", &format!("\"127.0.0.1:{port}\""), 1));
-        std::fs::write(file(&directory), text).unwrap();
-        (log.await.unwrap(), Self::run(directory, &["--log-level", "info"], &[]).await)
+        (log.await.unwrap(), Gone { port, admin, directory })
+    }
+
+    /// The same, and runs it again at once.
+    pub async fn killed_and_run_again(self) -> (String, Self) {
+        let (log, gone) = self.killed().await;
+        (log, gone.again().await)
     }
 
     /// Ends it with SIGTERM, which it must follow with status 0; its whole log.
@@ -129,6 +128,26 @@ impl Sidecar {
     /// What the admin server answers: status and body.
     pub async fn ask(&self, path: &str) -> (u16, String) {
         ask(self.admin, path).await
+    }
+}
+
+/// A sidecar that was killed.
+pub struct Gone {
+    port: u16,
+    admin: u16,
+    directory: tempfile::TempDir,
+}
+
+impl Gone {
+    /// Runs it again on its old ports, where its clients look for it.
+    pub async fn again(self) -> Sidecar {
+        let Self { port, admin, directory } = self;
+        let text = std::fs::read_to_string(file(&directory)).unwrap();
+        let text = [port, admin]
+            .iter()
+            .fold(text, |text, port| text.replacen("\"127.0.0.1:0\"", &format!("\"127.0.0.1:{port}\""), 1));
+        std::fs::write(file(&directory), text).unwrap();
+        Sidecar::run(directory, &["--log-level", "info"], &[]).await
     }
 }
 
