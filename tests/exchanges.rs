@@ -99,13 +99,15 @@ async fn a_hundred_sessions_live_through_twenty_tokens() {
     world.end().await;
 }
 
+/// A service is not asked by all of them together. How long each took is printed.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_exchange_takes_a_blink_where_three_hundred_share_a_token() {
+async fn three_hundred_that_share_a_token_do_not_show_the_next_all_at_once() {
     const SESSIONS: u64 = 300;
     const EXCHANGES: u64 = 4;
+    const AT_ONCE: u64 = 32;
     let _alone = ONE_AT_A_TIME.acquire().await;
-    // The service itself takes ten milliseconds for each.
-    let options = Options { auth_delay: Duration::from_millis(10), ..long_lived() };
+    // Long enough for all that may to come to the service while the first has no answer yet.
+    let options = Options { auth_delay: Duration::from_millis(100), ..long_lived() };
     let world = World::start(options, "").await;
     let clients = sessions(&world, SESSIONS as usize).await;
     for nth in 1..=EXCHANGES {
@@ -116,14 +118,14 @@ async fn an_exchange_takes_a_blink_where_three_hundred_share_a_token() {
     for client in &clients {
         world.whole(client, &client.dial.name).await;
     }
-    let (exchanges, held) = (histogram(&world, EXCHANGE), histogram(&world, HOLD));
+    let exchanges = histogram(&world, EXCHANGE);
     print("exchanges", &exchanges);
-    print("messages held", &held);
+    print("messages held", &histogram(&world, HOLD));
     assert_eq!(exchanges.last().unwrap().1, SESSIONS * EXCHANGES);
-    assert!(percentile(&exchanges, 0.99) <= 0.1, "{exchanges:?}");
-    assert!(percentile(&held, 0.99) <= 0.1, "{held:?}");
     let counts = world.counts();
     assert_eq!((counts.connects, counts.overlapping_auths), (SESSIONS, 0));
     assert_eq!((counts.token_requests, world.generation()), (EXCHANGES + 1, EXCHANGES + 1));
+    // The service counts an answer before it says it, and with the answer a turn ends.
+    assert!((2..=AT_ONCE).contains(&counts.most_auths_at_once), "{counts:?}");
     world.end().await;
 }

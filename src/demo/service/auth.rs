@@ -54,7 +54,10 @@ impl Hub {
         let delay = self.standing.delay_auths.pop_front().unwrap_or(self.options.auth_delay);
         if let Some(transport) = self.transports.get_mut(&id) {
             transport.auths.push_back(answer);
+            self.auths_open += 1;
         }
+        let open = self.auths_open as u64;
+        self.ledger.count(|c| c.most_auths_at_once = c.most_auths_at_once.max(open));
         self.set_timer(now.mono + delay, Due::AuthAnswer(id));
     }
 
@@ -80,6 +83,7 @@ impl Hub {
     /// The oldest AUTH's time has come.
     pub(super) fn answer_auth(&mut self, id: TransportId) {
         let Some(answer) = self.transports.get_mut(&id).and_then(|t| t.auths.pop_front()) else { return };
+        self.auths_open -= 1;
         match answer {
             AuthAnswer::Connected => {
                 self.ledger.count(|c| c.auths_accepted += 1);

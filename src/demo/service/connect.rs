@@ -214,6 +214,7 @@ impl Hub {
     /// Takes a transport off its connection and its channels.
     pub(super) fn take_transport(&mut self, id: TransportId) -> Option<Transport> {
         let transport = self.transports.remove(&id)?;
+        self.auths_open -= transport.auths.len();
         for name in transport.attached.keys() {
             if let Some(channel) = self.channels.get_mut(name) {
                 channel.attached.remove(&id);

@@ -53,6 +53,7 @@ impl Shared {
             transports: BTreeMap::new(),
             channels: BTreeMap::new(),
             transports_made: 0,
+            auths_open: 0,
         };
         hub.start_periodic_reset(options.periodic_reset);
         Self { hub: Arc::new(Mutex::new(hub)), sooner, options, ledger }
@@ -73,6 +74,8 @@ pub(super) struct Hub {
     pub(super) transports: BTreeMap<TransportId, Transport>,
     pub(super) channels: BTreeMap<String, Channel>,
     pub(super) transports_made: u64,
+    /// AUTHs that are unanswered, of all transports.
+    pub(super) auths_open: usize,
 }
 
 impl Hub {

@@ -37,6 +37,8 @@ pub struct Counts {
     pub auths_accepted: u64,
     /// Of these, those that came while another was unanswered.
     pub overlapping_auths: u64,
+    /// The most that were unanswered at once, of all connections.
+    pub most_auths_at_once: u64,
     /// Times that a client was asked to re-authenticate.
     pub hints: u64,
     /// Connections that lived to see their token end.
