@@ -95,7 +95,14 @@ impl RedisServer {
     /// The same as `user:password@`.
     pub fn connection_as(&self, who: &str) -> Connection {
         let client = redis::Client::open(format!("redis://{who}127.0.0.1:{}", self.port)).unwrap();
-        client.get_connection_with_timeout(Duration::from_secs(5)).unwrap()
+        loop {
+            match client.get_connection_with_timeout(Duration::from_secs(5)) {
+                Ok(connection) => return connection,
+                // A child of this process ended meanwhile.
+                Err(error) if error.to_string().contains("Interrupted system call") => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 
     /// What it answers to one command.
