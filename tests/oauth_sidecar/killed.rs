@@ -46,6 +46,7 @@ async fn kills_around_rotations_cost_no_chain_whose_answer_had_come() {
                 tokio::time::sleep(Duration::from_micros(random.u64(0..12_000))).await;
             }
         }
+        let aimed = Instant::now();
         let (log, gone) = sidecar.killed().await;
         let killed = Instant::now();
         assert!(!log.contains("panicked"), "{log}");
@@ -58,7 +59,7 @@ async fn kills_around_rotations_cost_no_chain_whose_answer_had_come() {
         sidecar = gone.again().await;
         taken_over += usize::from(log.contains("token taken over"));
         let delivered = passed.last().and_then(|last| last.delivered);
-        around += usize::from(unsaid > 0 || delivered.is_some_and(|at| at + NEAR > killed));
+        around += usize::from(unsaid > 0 || delivered.is_some_and(|at| at + NEAR > aimed));
         if unsaid > 0 {
             let late = delivered.and_then(|at| killed.checked_duration_since(at));
             doubt = doubt.max(Some(late.unwrap_or_default()));
