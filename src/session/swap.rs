@@ -38,16 +38,18 @@ use crate::{
 /// The waits before a swap is tried again: a part of the time that is left, within these.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
-/// How long a service that has read everything is listened to for its Close.
-const SETTLE: Duration = Duration::from_millis(250);
+/// How long a service that has read everything, and says nothing, is listened to for its Close: this at the least,
+/// and so many times what it took to say that it has read. What is slow to read is slow to answer.
+const SETTLE: (Duration, u32) = (Duration::from_millis(250), 4);
 
 /// The old connection on its way to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Drain {
+    since: Instant,
     /// It is waited for until then at most.
     until: Instant,
-    /// It has read everything that it was sent.
-    fenced: bool,
+    /// It has read everything that it was sent, and is waited for so long whenever it says nothing.
+    settle: Option<Duration>,
 }
 
 /// The connection that is to replace the live one.
@@ -82,7 +84,7 @@ impl Session {
     fn drain(&mut self, now: Instant, out: &mut Vec<Action>) {
         let State::Swapping { draining, .. } = &mut self.state else { return };
         let until = now + self.policy.session.hold;
-        *draining = Some(Drain { until, fenced: false });
+        *draining = Some(Drain { since: now, until, settle: None });
         self.timers.set(Timer::Step, until);
         out.push(Action::Fence);
         out.push(Action::CloseUpstream(Close::new(1000, "")));
@@ -91,15 +93,18 @@ impl Session {
     /// The old connection has read everything: its Close need not come.
     pub(super) fn fenced(&mut self, now: Instant) {
         if let State::Swapping { draining: Some(drain), .. } = &mut self.state {
-            drain.fenced = true;
-            self.timers.set(Timer::Step, drain.until.min(now + SETTLE));
+            let (least, times) = SETTLE;
+            let settle = least.max(now.saturating_duration_since(drain.since).saturating_mul(times));
+            drain.settle = Some(settle);
+            self.timers.set(Timer::Step, drain.until.min(now + settle));
         }
     }
 
     /// It still has something to say, and is listened to for longer.
     pub(super) fn old_one_speaks(&mut self, now: Instant) {
-        if let State::Swapping { draining: Some(Drain { fenced: true, until }), .. } = self.state {
-            self.timers.set(Timer::Step, until.min(now + SETTLE));
+        if let State::Swapping { draining: Some(Drain { settle: Some(settle), until, .. }), .. } = self.state
+        {
+            self.timers.set(Timer::Step, until.min(now + settle));
         }
     }
 
@@ -256,8 +261,8 @@ impl Session {
     /// The next one is not there in time, or the old one does not end.
     pub(super) fn swap_timed_out(&mut self, now: Instant, out: &mut Vec<Action>) {
         let State::Swapping { shown, draining, .. } = self.state else { return };
-        if let Some(Drain { fenced, .. }) = draining {
-            if !fenced {
+        if let Some(Drain { settle, .. }) = draining {
+            if settle.is_none() {
                 // It may still have had something to say, and may not have taken all that it was told.
                 out.push(Action::Note(Note::InDoubt));
             }

@@ -14,6 +14,7 @@ use crate::{
 /// `ready`, `ok`, `no`, `ask` and `lapsed` of the service mean what they say; anything else passes.
 struct Toy {
     ended: mpsc::Sender<()>,
+    swap: Option<Swap>,
 }
 
 fn text(text: &str) -> Payload {
@@ -54,7 +55,7 @@ impl Dialect for Toy {
     }
 
     fn swap(&self) -> Option<Swap> {
-        None
+        self.swap
     }
 
     fn ending(&self, _close: &Close) -> Ending {
@@ -105,7 +106,11 @@ const HOLD: Duration = Duration::from_secs(10);
 impl Bench {
     /// Live, on a token of generation 1 that lives for a minute.
     fn live() -> Self {
-        let mut bench = Self::opening();
+        Self::live_with(None)
+    }
+
+    fn live_with(swap: Option<Swap>) -> Self {
+        let mut bench = Self::opening_with(swap);
         bench.tell(Event::Opened(Epoch(1), Some(bench.shown(1, 60))));
         assert_eq!(bench.hears("ready"), []);
         assert_eq!(bench.session.phase(), Phase::Live);
@@ -113,6 +118,10 @@ impl Bench {
     }
 
     fn opening() -> Self {
+        Self::opening_with(None)
+    }
+
+    fn opening_with(swap: Option<Swap>) -> Self {
         let session = SessionPolicy {
             queue: QUEUE,
             hold: HOLD,
@@ -125,7 +134,8 @@ impl Bench {
         let policy = Policy { session, opening: HOLD, needs_token: true };
         let now = clock::now();
         let (sender, ended) = mpsc::channel();
-        Self { session: Session::new(Box::new(Toy { ended: sender }), policy, None, 1, now), now, ended }
+        let toy = Box::new(Toy { ended: sender, swap });
+        Self { session: Session::new(toy, policy, None, 1, now), now, ended }
     }
 
     fn shown(&self, generation: u64, seconds: u64) -> Shown {
@@ -183,6 +193,29 @@ fn messages_wait_for_the_answer_and_go_in_their_order() {
     assert_eq!(bench.hears("ok"), [Action::EndTurn, b, c]);
     assert_eq!(bench.session.authenticated_with().generation, Generation(2));
     assert_eq!(bench.says("d"), [Action::Forward]);
+}
+
+/// What is slow to read is slow to answer: its last words are not cut off.
+#[test]
+fn a_service_that_was_slow_to_read_is_listened_to_for_longer() {
+    for (read_after, listened) in [(10, 250), (300, 1200), (4000, 6000)] {
+        let [read_after, listened] = [read_after, listened].map(Duration::from_millis);
+        let mut bench = Bench::live_with(Some(Swap::Make));
+        bench.tell(Event::Token(bench.shown(2, 60)));
+        assert_eq!(bench.wait(), [Action::AskTurn]);
+        let token = bench.token(2, 60);
+        assert_eq!(bench.tell(Event::Turn(&token)), [Action::Dial(Epoch(2))]);
+        let opened = bench.tell(Event::Opened(Epoch(2), Some(bench.shown(2, 60))));
+        assert_eq!(opened, [Action::Fence, Action::CloseUpstream(Close::new(1000, ""))]);
+        bench.now += read_after;
+        assert_eq!(bench.tell(Event::Fenced(Epoch(1))), []);
+        assert_eq!(bench.session.deadline(), Some(bench.now + listened));
+        bench.now += Duration::from_millis(200);
+        assert_eq!(bench.hears("a late answer"), [Action::Forward]);
+        let end = (bench.now + listened).min(bench.now - read_after - Duration::from_millis(200) + HOLD);
+        assert_eq!(bench.session.deadline(), Some(end), "each word is waited on as long, within the hold");
+        assert!(bench.wait().contains(&Action::Switch));
+    }
 }
 
 #[test]
