@@ -45,6 +45,7 @@ const SETTLE: (Duration, u32) = (Duration::from_millis(250), 4);
 /// The old connection on its way to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Drain {
+    /// When it was asked to end.
     since: Instant,
     /// It is waited for until then at most.
     until: Instant,

@@ -31,8 +31,8 @@ async fn kills_around_rotations_cost_no_chain_whose_answer_had_come() {
     ready(&sidecar).await;
 
     let (mut around, mut lost, mut taken_over, mut latest) = (0, 0, 0, Duration::ZERO);
-    // Since the last refresh that came to its end, was one not said to have come to its own when its process was
-    // killed? And how long before had its answer come? What is said has been written down before.
+    // Since the last refresh that came to its end: was a process killed that had asked, and had not said how that
+    // ended? And how long before had the answer come? What is said has been written down before.
     let mut doubt = None;
     let mut before = 0;
     for round in 0..rounds {

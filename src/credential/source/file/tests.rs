@@ -103,11 +103,10 @@ async fn who_never_stops_writing_is_told_of() {
             time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let reader = async {
-        time::sleep(Duration::from_millis(20)).await;
-        file.fetch(clock::now() + SECOND * 2).await
-    };
+    let reader = async { file.fetch(clock::now() + SECOND * 2).await };
     let error = tokio::select! {
+        // The file is there before anybody looks for it.
+        biased;
         () = writer => unreachable!(),
         error = reader => error.unwrap_err(),
     };
