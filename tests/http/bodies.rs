@@ -69,9 +69,11 @@ async fn chunks_stay_chunks_and_trailers_stay_behind() {
         assert_eq!(all, b"firstsecond", "{method}");
         asked
             .wire
-            .send("HTTP/1.1 200 OK\r\nTrailer: X-T\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n")
+            .send(
+                "HTTP/1.1 200 OK\r\nConnection: close\r\nTrailer: X-T\r\nTransfer-Encoding: chunked\r\n\r\n",
+            )
             .await;
-        asked.wire.send("0\r\nX-T: 1\r\n\r\n").await;
+        asked.wire.send("2\r\nok\r\n0\r\nX-T: 1\r\n\r\n").await;
         assert_eq!(client.head().await.get("trailer"), None);
         assert_eq!(client.rest().await, b"2\r\nok\r\n0\r\n\r\n", "{method}");
     }

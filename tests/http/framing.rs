@@ -61,7 +61,7 @@ async fn chunks_with_a_length_are_chunks_and_the_last_request() {
         let framing = (asked.head.get("transfer-encoding"), asked.head.get("content-length"));
         assert_eq!(framing, (Some("chunked"), None), "{more}");
         assert!(chunk(&mut asked.wire).await.is_empty());
-        asked.wire.send(OK).await;
+        asked.wire.send(LAST).await;
         let answer = client.head().await;
         assert_eq!((answer.status(), answer.get("connection")), (200, Some("close")));
         assert_eq!(client.rest().await, b"ok");
@@ -134,8 +134,8 @@ async fn requests_in_a_row_have_their_answers_in_order() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_services_framing_is_written_anew_too() {
     let stage = Stage::start("", "").await;
-    let both =
-        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    let both = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n\
+                2\r\nok\r\n0\r\n\r\n";
     let (answer, mut client, _) = stage.play(get("/", "Connection: close\r\n"), both).await;
     assert_eq!((answer.get("content-length"), answer.get("transfer-encoding")), (None, Some("chunked")));
     assert_eq!(client.rest().await, b"2\r\nok\r\n0\r\n\r\n");
