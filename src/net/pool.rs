@@ -43,9 +43,10 @@ use tower_service::Service;
 use super::{DialError, Dialer, Stream};
 use crate::clock;
 
-/// Connections kept without a request on them, and for how long.
+/// Connections kept without a request on them, and for how long: Node's own servers let go of theirs after
+/// five seconds, and who lets go first is never met by a request.
 const MAX_IDLE: usize = 32;
-const IDLE: Duration = Duration::from_secs(20);
+const IDLE: Duration = Duration::from_secs(4);
 /// The head of an answer may be this long, and have so many headers; more of a body is not read ahead.
 const MAX_HEAD: usize = 64 * 1024;
 const MAX_HEADERS: usize = 200;
