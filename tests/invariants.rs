@@ -24,7 +24,7 @@ use tokio_tungstenite::{
 };
 use tokio_util::sync::CancellationToken;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn service(key: Key) -> ServiceHandle {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -14,7 +14,7 @@ use sdk::{ALL, Format, Scenario, Sdk, run_client, run_client_until};
 use tokio::{net::TcpListener, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn service(options: Options) -> ServiceHandle {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

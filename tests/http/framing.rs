@@ -2,7 +2,7 @@
 //!
 //! Broken on purpose, and caught: absolute form is let in.
 
-use super::{LAST, OK, OWN, Stage, chunk, get, take};
+use super::{LAST, OWN, Stage, chunk, get, take};
 use crate::support::ws::Wire;
 
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";

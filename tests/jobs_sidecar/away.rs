@@ -126,7 +126,7 @@ async fn the_upstream_of_a_client_that_is_never_back_is_let_go_when_park_is_over
     let ends: Vec<_> = seen.connections.iter().map(|c| c.closed.as_ref().unwrap()).collect();
     assert_eq!(seen.tokens(), [0, 1], "{ledger:#?}");
     let kept = ends[1].at - seen.connections[0].opened;
-    assert!((3300..4500).contains(&kept) && ends[1].at < ledger.tokens[1].ends, "{ledger:#?}");
+    assert!(kept >= 3300 && ends[1].at < ledger.tokens[1].ends, "{ledger:#?}");
     // With the last session its credential ends, and with that all that would have renewed it.
     let ended = async {
         while stage.metric("credentials", "|state=\"valid\"").await > 0.0 {

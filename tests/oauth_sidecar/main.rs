@@ -89,7 +89,7 @@ async fn ready(sidecar: &Sidecar) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("it has a token within 20 s");
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it has a token within a minute");
 }
 
 /// How many lines of a log say this.

@@ -254,8 +254,8 @@ async fn what_comes_with_the_handshake_is_not_lost() {
         assert_eq!(answer.status(), 101);
         client.send(&up[cut..]).await;
         theirs.send(&down[cut.min(down.len())..]).await;
-        // Within less than the time after which a quiet session looks up by itself.
-        let heard = tokio::time::timeout(Duration::from_secs(3), async {
+        // Within less than the time after which a stalled session looks up by itself.
+        let heard = tokio::time::timeout(Duration::from_secs(20), async {
             assert_eq!(theirs.message().await.raw, up, "cut at {cut}");
             assert_eq!(client.message().await.raw, down, "cut at {cut}");
         });

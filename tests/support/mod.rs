@@ -20,7 +20,7 @@ use std::{future::Future, time::Duration};
 use tokio::task::JoinHandle;
 
 /// Longer than anything here takes, shorter than anybody's patience.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What must happen, and soon; else the test fails, and says what it waited for.
 pub async fn soon<T>(what: &str, it: impl Future<Output = T>) -> T {
