@@ -197,7 +197,7 @@ async fn a_close_that_is_not_answered_has_a_deadline() {
     };
     let (client_cut, answered) = tokio::join!(ends, answered);
     for took in [client_cut, answered] {
-        assert!((4_500..7_000).contains(&took.as_millis()), "{took:?}");
+        assert!((4_500..15_000).contains(&took.as_millis()), "{took:?}");
     }
     deaf_service.rest().await;
     stage.end().await;

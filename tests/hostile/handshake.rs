@@ -97,7 +97,7 @@ async fn another_protocol_is_cut_off() {
         wire.send(&bytes).await;
         let began = perennial::clock::now();
         let answer = wire.rest().await;
-        assert!(began.elapsed().as_secs() < 1, "{case}");
+        assert!(began.elapsed().as_secs() < 8, "{case}: it had the time of a handshake");
         assert!(!answer.starts_with(b"HTTP/1.1 2"), "{case}");
     }
     assert!(stage.service.is_alone().await);

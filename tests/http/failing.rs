@@ -132,7 +132,7 @@ async fn a_head_that_does_not_come_is_504() {
     asked.wire.send("HTTP/1.1 200 OK\r\n").await;
     assert_eq!(client.head().await.status(), 504);
     assert_eq!(client.rest().await, b"the service did not answer in time\n");
-    assert!((450..2_000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    assert!((450..10_000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
     asked.wire.end().await;
     stage.end().await;
 }
@@ -140,7 +140,7 @@ async fn a_head_that_does_not_come_is_504() {
 /// The time of an upload runs from the last of it: one that moves may take longer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_that_moves_has_the_time_it_takes() {
-    let stage = Stage::start("", "timeout = \"600ms\"").await;
+    let stage = Stage::start("", "timeout = \"1s\"").await;
     let request = get("/", "Content-Length: 8\r\n").replace("GET", "POST");
     let (mut client, mut asked) = stage.ask(&request).await;
     for _ in 0..8 {
@@ -150,7 +150,7 @@ async fn an_upload_that_moves_has_the_time_it_takes() {
     }
     let ended = perennial::clock::now();
     assert_eq!(client.head().await.status(), 504);
-    assert!((500..1_500).contains(&ended.elapsed().as_millis()), "{:?}", ended.elapsed());
+    assert!((900..10_000).contains(&ended.elapsed().as_millis()), "{:?}", ended.elapsed());
     stage.end().await;
 }
 

@@ -37,7 +37,7 @@ async fn a_websocket_opens_on_a_connection_that_served_a_request() {
 /// `limits.handshake` is for heads and handshakes: a body may take longer, and so may a pause.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_and_a_pause_may_be_longer_than_a_handshake() {
-    let stage = Stage::start("handshake = \"300ms\"", "").await;
+    let stage = Stage::start("handshake = \"500ms\"", "").await;
     let (answer, mut client, mut asked) =
         stage.play(get("/", ""), "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n").await;
     assert_eq!(answer.status(), 200);
@@ -57,7 +57,7 @@ async fn a_body_and_a_pause_may_be_longer_than_a_handshake() {
     let began = clock::now();
     client.send("GET / HT").await;
     client.end().await;
-    assert!((250..2_000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    assert!((450..10_000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
     stage.end().await;
 }
 
@@ -89,7 +89,7 @@ async fn a_drain_lets_a_body_under_way_finish() {
     assert_eq!(client.rest().await, b"after", "whole, and then the end");
     let (status, log) = soon("its end", stage.sidecar.ended()).await;
     assert_eq!(status, Some(0), "{log}");
-    assert!(began.elapsed() < Duration::from_secs(5), "nobody is waited for any more");
+    assert!(began.elapsed() < Duration::from_secs(12), "nobody is waited for any more");
 }
 
 /// A body that does not end within the drain's window is cut off.
@@ -104,5 +104,5 @@ async fn a_drain_ends() {
     asked.wire.end().await;
     let (status, log) = soon("its end", stage.sidecar.ended()).await;
     assert_eq!(status, Some(0), "{log}");
-    assert!((450..3_000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    assert!((450..10_000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
 }

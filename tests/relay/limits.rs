@@ -141,7 +141,7 @@ async fn a_handshake_has_a_deadline() {
     for (who, took) in
         [("silent", silent), ("half", half), ("dripping", dripping), ("unanswered", unanswered)]
     {
-        assert!((900..2_500).contains(&took.as_millis()), "{who}: {took:?}");
+        assert!((900..8_000).contains(&took.as_millis()), "{who}: {took:?}");
     }
     honest.relays().await;
     assert!(!sidecar.stop().await.contains("panicked"));
