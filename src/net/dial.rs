@@ -5,7 +5,7 @@
 //!   └───────────────────────────── one deadline ──────────────────────────────┘
 //! ```
 
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use rustls::pki_types::ServerName;
@@ -15,6 +15,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{
     Stream, TlsError,
+    stream::Io,
     tls::{self, ClientTls},
 };
 use crate::{
@@ -33,12 +34,22 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 #[cfg(target_os = "linux")]
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Where connections come from if not from the system: a network made up for a test.
+pub trait Network: Send + Sync {
+    /// Looks the name up and connects, as the system's resolver and sockets do together.
+    fn dial(&self, host: Arc<str>, port: u16) -> Dialled;
+}
+
+/// A connection that is being made.
+pub type Dialled = Pin<Box<dyn Future<Output = io::Result<Box<dyn Io>>> + Send>>;
+
 /// Connects to one endpoint.
 #[derive(Clone)]
 pub struct Dialer {
     host: Arc<str>,
     port: u16,
     tls: Option<Tls>,
+    network: Option<Arc<dyn Network>>,
 }
 
 /// What a handshake needs. Clones of a dialer share the files, and what was made of them.
@@ -62,7 +73,13 @@ impl Dialer {
         } else {
             None
         };
-        Ok(Self { host: endpoint.host.as_str().into(), port: endpoint.port, tls })
+        Ok(Self { host: endpoint.host.as_str().into(), port: endpoint.port, tls, network: None })
+    }
+
+    /// The same over another network, without TLS.
+    #[must_use]
+    pub fn over(self, network: Arc<dyn Network>) -> Self {
+        Self { network: Some(network), tls: None, ..self }
     }
 
     /// The same for a peer that does not speak HTTP: the TLS handshake proposes no protocol (ALPN, RFC 7301).
@@ -88,6 +105,10 @@ impl Dialer {
 
     /// A new connection, TLS included, or why there is none by `deadline`.
     pub async fn connect(&self, deadline: Instant) -> Result<Stream, DialError> {
+        if let Some(network) = &self.network {
+            let made = within(deadline, network.dial(Arc::clone(&self.host), self.port)).await;
+            return made.map(Stream::Other).map_err(|cause| self.failed(Stage::Connect, cause));
+        }
         let addresses = within(deadline, tokio::net::lookup_host((&*self.host, self.port)))
             .await
             .map_err(|cause| self.failed(Stage::Resolve, cause))?;

@@ -4,6 +4,7 @@
 //!   http, pool ──► dial ──► tls    link: frames on a stream
 //!              │        │
 //!              └──► stream ◄── accepted sockets (tls::ServerTls)
+//!                      └──► delivery: what the kernel knows of the way to the peer
 //! ```
 //!
 //! 1. There is one dialer, for upstreams and token endpoints alike: what holds for one leg (deadline,
@@ -13,6 +14,7 @@
 //! 3. Certificates are always verified; nothing switches that off.
 //! 4. An error says the stage, the host or the file, and the cause, and never what was sent.
 
+pub mod delivery;
 pub mod dial;
 pub mod http;
 pub mod link;
@@ -20,7 +22,8 @@ pub mod pool;
 pub mod stream;
 pub mod tls;
 
-pub use dial::{DialError, Dialer};
+pub use delivery::Delivery;
+pub use dial::{DialError, Dialer, Network};
 pub use pool::{Pool, PoolError};
 pub use stream::{Io, Stream};
 pub use tls::{ServerTls, TlsError};

@@ -15,10 +15,35 @@ use tokio::{
 };
 use tokio_rustls::{client, server};
 
-/// Anything that can stand in for a socket.
-pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+use super::delivery::Delivery;
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+/// Anything that can stand in for a socket.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {
+    /// What is known of the way to the peer; `None` if nothing is.
+    fn delivery(&self) -> Option<Delivery> {
+        None
+    }
+}
+
+impl Io for tokio::io::DuplexStream {}
+
+impl Io for TcpStream {
+    fn delivery(&self) -> Option<Delivery> {
+        Delivery::of(self)
+    }
+}
+
+impl Io for client::TlsStream<TcpStream> {
+    fn delivery(&self) -> Option<Delivery> {
+        Delivery::of(self.get_ref().0)
+    }
+}
+
+impl Io for server::TlsStream<TcpStream> {
+    fn delivery(&self) -> Option<Delivery> {
+        Delivery::of(self.get_ref().0)
+    }
+}
 
 /// A connection to a peer.
 pub enum Stream {
@@ -28,7 +53,7 @@ pub enum Stream {
     TlsClient(Box<client::TlsStream<TcpStream>>),
     /// TLS to a client that was accepted.
     TlsServer(Box<server::TlsStream<TcpStream>>),
-    /// A pipe in memory, for tests.
+    /// A stream that is no socket: a network in memory, for tests.
     Other(Box<dyn Io>),
 }
 
@@ -53,6 +78,11 @@ impl Stream {
             Self::TlsServer(tls) => Some(tls.get_ref().0),
             Self::Other(_) => None,
         }
+    }
+
+    /// What is known of the way to the peer; `None` if nothing is.
+    pub fn delivery(&self) -> Option<Delivery> {
+        each!(self, inner => inner.delivery())
     }
 }
 

@@ -113,7 +113,7 @@ pub async fn serve(listener: TcpListener, current: Arc<ArcSwap<Proxy>>, stop: Ca
     }
 }
 
-/// One socket, until it is a session's or has ended.
+/// One socket: its TLS handshake, and what follows.
 async fn connection(
     tcp: TcpStream,
     peer: SocketAddr,
@@ -128,6 +128,19 @@ async fn connection(
         Some(tls) => tls.accept(tcp, now, now + limit).await?,
         None => Stream::Plain(tcp),
     };
+    drop(proxy);
+    converse(stream, peer, current, stop).await
+}
+
+/// Serves one client on a stream whose TLS handshake is over, until it is a session's or has ended.
+pub async fn converse(
+    stream: Stream,
+    peer: SocketAddr,
+    current: Arc<ArcSwap<Proxy>>,
+    stop: CancellationToken,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let proxy = current.load_full();
+    let limit = proxy.limits.handshake;
     let pace = Arc::new(Pace::new(limit, clock::now()));
     let stream = Paced { stream, pace: Arc::clone(&pace) };
     let drain = proxy.limits.drain;

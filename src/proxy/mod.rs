@@ -54,7 +54,7 @@ mod upstream;
 mod watch;
 mod writing;
 
-pub use listener::{Proxy, serve};
+pub use listener::{Proxy, converse, serve};
 pub use places::Places;
 pub use route::{RouteContext, Tokens};
 pub use sessions::{Extremes, Practice, Sessions};

@@ -1,0 +1,78 @@
+//! What the kernel knows of the way to a peer: whether what was sent is acknowledged (`TCP_INFO`).
+//!
+//! ```text
+//!   acknowledged, or nothing sent ──► nothing can be said
+//!   in flight, the first try      ──► `outstanding`: an acknowledgement may be on its way
+//!   sent again, or probed         ──► `overdue`: the peer's host has let a retransmission time pass
+//! ```
+//!
+//! A host acknowledges for a program that hangs, and answers the probes of a closed window for one that is
+//! slow. So `overdue` for long means that the way is dead, and nothing else does.
+
+use std::time::Duration;
+
+#[cfg(target_os = "linux")]
+use nix::{getsockopt_impl, libc, sockopt_impl};
+use tokio::net::TcpStream;
+
+/// The state of what was sent on one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivery {
+    /// Something was sent and is not acknowledged.
+    pub outstanding: bool,
+    /// It was sent more than once, or a window probe was not answered.
+    pub overdue: bool,
+    /// How long ago the peer's host last acknowledged anything.
+    pub last_ack: Duration,
+}
+
+impl Delivery {
+    /// Asks the kernel: one system call, which does not wait. `None` if the system does not tell.
+    #[cfg(target_os = "linux")]
+    pub fn of(tcp: &TcpStream) -> Option<Self> {
+        let info = nix::sys::socket::getsockopt(tcp, TcpInfo).ok()?;
+        Some(Self {
+            outstanding: info.tcpi_unacked > 0,
+            overdue: info.tcpi_retransmits > 0 || info.tcpi_probes > 0,
+            last_ack: Duration::from_millis(info.tcpi_last_ack_recv.into()),
+        })
+    }
+
+    /// Only Linux is asked.
+    #[cfg(not(target_os = "linux"))]
+    pub fn of(_tcp: &TcpStream) -> Option<Self> {
+        None
+    }
+}
+
+#[cfg(target_os = "linux")]
+sockopt_impl!(
+    /// `struct tcp_info` of tcp(7).
+    TcpInfo,
+    GetOnly,
+    libc::IPPROTO_TCP,
+    libc::TCP_INFO,
+    libc::tcp_info
+);
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_host_that_acknowledges_owes_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut far, _) = listener.accept().await.unwrap();
+        near.write_all(b"said").await.unwrap();
+        far.read_exact(&mut [0; 4]).await.unwrap();
+        let delivery = Delivery::of(&near).unwrap();
+        assert!(!delivery.overdue, "{delivery:?}");
+        assert!(delivery.last_ack < Duration::from_secs(5), "{delivery:?}");
+    }
+}
