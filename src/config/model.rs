@@ -378,7 +378,8 @@ pub struct SessionPolicy {
     pub hold: Duration,
     /// How long an upstream outage is hidden; zero: not at all.
     pub reconnect: Duration,
-    /// Silence of a leg after which it is pinged; after one and a half times as long the upstream counts as lost.
+    /// Silence of a leg after which it is pinged; the upstream counts as lost if it does not answer within half of
+    /// it, and has had the time to read what it was sent. Zero: no Pings, and no such verdict.
     pub keepalive: Duration,
     /// How long an upstream is kept for a client that went away; zero: not at all.
     pub park: Duration,

@@ -75,7 +75,8 @@ fn route(section: &Section<'_>, number: usize) -> Option<Parsed> {
     let placement = handshake.as_ref().map(|table| placement(table, client.token.is_some()));
     let swaps = dialect.as_ref().is_none_or(|dialect| dialect.value == DialectKind::Handshake);
     let each = matches!(&token, Some(Some(token)) if matches!(token.share, Share::Client { .. }));
-    let session = session(section, swaps, each);
+    let keepalive = keepalive(dialect.as_ref().map(|dialect| dialect.value));
+    let session = session(section, swaps, each, keepalive);
     let http = http(section, client.token.is_some());
     if let Some(dialect) = &dialect {
         fits(section, dialect, handshake.as_ref(), &client);
@@ -288,7 +289,16 @@ pub(super) fn header_value(template: &Template) -> Result<(), String> {
     Err("a header cannot hold line breaks or control characters".to_owned())
 }
 
-fn session(section: &Section<'_>, swaps: bool, each: bool) -> SessionPolicy {
+/// Silence after which a leg is pinged. Ably's service keeps a lost client's presence for 15 s: the loss has to
+/// be found, and the connection resumed, within that.
+fn keepalive(dialect: Option<DialectKind>) -> Duration {
+    match dialect {
+        Some(DialectKind::Ably) => Duration::from_secs(5),
+        Some(DialectKind::Handshake | DialectKind::None) | None => Duration::from_secs(10),
+    }
+}
+
+fn session(section: &Section<'_>, swaps: bool, each: bool, keepalive: Duration) -> SessionPolicy {
     let table = section.table("session", &keys::SESSION);
     let table = table.as_ref();
     let ten = Duration::from_secs(10);
@@ -308,7 +318,7 @@ fn session(section: &Section<'_>, swaps: bool, each: bool) -> SessionPolicy {
         queue: table.and_then(|t| t.value("queue", size)).unwrap_or(1 << 20),
         hold: time("hold").unwrap_or(ten),
         reconnect: table.and_then(|t| t.value("reconnect", duration)).unwrap_or(ten * 6),
-        keepalive: time("keepalive").unwrap_or(ten),
+        keepalive: table.and_then(|t| t.value("keepalive", duration)).unwrap_or(keepalive),
         park: table.and_then(|t| t.value("park", duration)).unwrap_or_default(),
         overlap: match word("overlap", &["keep", "discard"]) {
             Some("discard") => Overlap::Discard,

@@ -142,7 +142,7 @@ fn six_lines_suffice() {
     assert_eq!((route.name.as_str(), route.path.as_str()), ("ably", "/"));
     let SessionPolicy { queue, hold, reconnect, keepalive, park, overlap, swap } = route.session;
     assert_eq!((park, overlap, swap), (Duration::ZERO, Overlap::Keep, Swap::Make));
-    assert_eq!((queue, hold, reconnect, keepalive), (1 << 20, ten, ten * 6, ten));
+    assert_eq!((queue, hold, reconnect, keepalive), (1 << 20, ten, ten * 6, ten / 2));
     let token = route.token.as_ref().unwrap();
     assert_eq!((token.refresh.check_every, token.refresh.timeout), (ten * 90, ten));
     let SourceConfig::AblyKey(key) = &token.source else { panic!("{token:?}") };

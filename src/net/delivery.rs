@@ -20,8 +20,11 @@ use tokio::net::TcpStream;
 pub struct Delivery {
     /// Something was sent and is not acknowledged.
     pub outstanding: bool,
-    /// It was sent more than once, or a window probe was not answered.
+    /// It was sent more than once, or two probes of a closed window were not answered.
     pub overdue: bool,
+    /// The retransmission timeout of now. It doubles with each try: about half of it, at the least, has passed
+    /// without an acknowledgement.
+    pub retry: Duration,
     /// How long ago the peer's host last acknowledged anything.
     pub last_ack: Duration,
 }
@@ -33,7 +36,9 @@ impl Delivery {
         let info = nix::sys::socket::getsockopt(tcp, TcpInfo).ok()?;
         Some(Self {
             outstanding: info.tcpi_unacked > 0,
-            overdue: info.tcpi_retransmits > 0 || info.tcpi_probes > 0,
+            // One probe alone may be on its way, or lost: the next is up to two minutes away.
+            overdue: info.tcpi_retransmits > 0 || info.tcpi_probes > 1,
+            retry: Duration::from_micros(info.tcpi_rto.into()),
             last_ack: Duration::from_millis(info.tcpi_last_ack_recv.into()),
         })
     }

@@ -21,7 +21,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Stream;
+use super::{Liveness, Patience, Stream, Verdict};
 use crate::{
     clock::Instant,
     wire::{Close, Inbound, Opcode, encode_frame},
@@ -56,18 +56,21 @@ pub struct Link {
     unflushed: bool,
     pub close_sent: bool,
     pub close_received: bool,
-    /// When its handshake was over.
-    pub since: Instant,
-    /// When anything was last read.
-    pub heard: Instant,
-    /// Since when the peer takes nothing of what it is owed.
-    pub blocked: Option<Instant>,
-    pub pinged: Option<Instant>,
+    /// Bytes that the socket took since `liveness` was last told.
+    taken: usize,
+    /// What is known of the peer's life.
+    pub liveness: Liveness,
 }
 
 impl Link {
-    /// A leg on a stream whose handshake is over; `early` are bytes that came with its end.
+    /// A leg on a stream whose handshake is over; `early` are bytes that came with its end. From here on the leg
+    /// judges its peer: the kernel would also end one that is slow to read.
     pub fn new(stream: Stream, side: Side, early: &[u8], limit: usize, now: Instant) -> Self {
+        #[cfg(target_os = "linux")]
+        if let Some(tcp) = stream.tcp() {
+            // Best effort: without it a slow reader has a minute instead of its own time.
+            let _ = socket2::SockRef::from(tcp).set_tcp_user_timeout(None);
+        }
         Self {
             stream,
             side,
@@ -80,10 +83,8 @@ impl Link {
             unflushed: false,
             close_sent: false,
             close_received: false,
-            since: now,
-            heard: now,
-            blocked: None,
-            pinged: None,
+            taken: 0,
+            liveness: Liveness::new(now),
         }
     }
 
@@ -105,7 +106,10 @@ impl Link {
         while self.outbox.is_empty() && !bytes.is_empty() {
             match Pin::new(&mut self.stream).poll_write(cx, bytes)? {
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(n) => bytes = &bytes[n..],
+                Poll::Ready(n) => {
+                    bytes = &bytes[n..];
+                    self.taken += n;
+                }
                 Poll::Pending => break,
             }
             self.unflushed = !matches!(self.stream, Stream::Plain(_));
@@ -156,23 +160,44 @@ impl Link {
         self.close_sent = true;
     }
 
+    /// Asks the peer for a sign of life.
+    pub fn ping(&mut self, inside: bool, random: &mut fastrand::Rng, now: Instant) {
+        self.control(Opcode::Ping, b"", inside, random);
+        self.liveness.pinged(self.owed() + self.waiting.len() + self.taken, now);
+    }
+
+    /// What is to be done about the peer now.
+    pub fn judge(&mut self, patience: Patience, now: Instant) -> Verdict {
+        self.liveness.judge(patience, now, || self.stream.delivery())
+    }
+
     fn mask(&self, random: &mut fastrand::Rng) -> Option<[u8; 4]> {
         (self.side == Side::Upstream).then(|| random.u32(..).to_ne_bytes())
     }
 
     /// Writes what is queued; `Ready` when the peer has it all.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<io::Result<()>> {
+        let flushed = self.poll_outbox(cx);
+        if self.taken > 0 {
+            self.liveness.wrote(std::mem::take(&mut self.taken), now);
+        }
+        if flushed.is_pending() && self.owed() > 0 {
+            self.liveness.blocked(now);
+        }
+        flushed
+    }
+
+    fn poll_outbox(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.outbox.len() {
             match Pin::new(&mut self.stream).poll_write(cx, &self.outbox[self.written..]) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(n)) => {
                     self.written += n;
-                    self.blocked = None;
+                    self.taken += n;
                     self.unflushed = !matches!(self.stream, Stream::Plain(_));
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
-                    self.blocked.get_or_insert(now);
                     self.compact();
                     return Poll::Pending;
                 }
@@ -187,7 +212,6 @@ impl Link {
             ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
             self.unflushed = false;
         }
-        self.blocked = None;
         Poll::Ready(Ok(()))
     }
 

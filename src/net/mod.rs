@@ -18,12 +18,14 @@ pub mod delivery;
 pub mod dial;
 pub mod http;
 pub mod link;
+pub mod liveness;
 pub mod pool;
 pub mod stream;
 pub mod tls;
 
 pub use delivery::Delivery;
 pub use dial::{DialError, Dialer, Network};
+pub use liveness::{Liveness, Patience, Verdict};
 pub use pool::{Pool, PoolError};
 pub use stream::{Io, Stream};
 pub use tls::{ServerTls, TlsError};

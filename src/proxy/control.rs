@@ -31,6 +31,9 @@ impl Driver {
             Leg::Next => (self.next.as_deref_mut(), &mut self.random),
         };
         let Some(link) = link else { return };
+        if opcode == Opcode::Pong {
+            link.liveness.ponged(now);
+        }
         match opcode {
             Opcode::Ping => link.control(Opcode::Pong, body, inside, random),
             Opcode::Close => match Close::parse(body) {

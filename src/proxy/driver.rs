@@ -2,11 +2,12 @@
 //!
 //! ```text
 //!   poll: 1 what others said   (a newer token, drain)
-//!         2 the deadline       (the core's, the legs')
+//!         2 the core's deadline
 //!         3 the dial, the turn
 //!         4 the service's bytes (of the next connection, of the one that serves)
 //!         5 the client's bytes
-//!         6 what is to be written          … until nothing moves
+//!         6 the legs' deadlines
+//!         7 what is to be written          … until nothing moves
 //! ```
 //!
 //! Rules:
@@ -151,6 +152,10 @@ impl Driver {
         if stirred || last.client != Polled::Idle {
             last.client = self.poll_side(cx, Leg::Client, scratch, now);
             moved |= last.client == Polled::Moved;
+        }
+        if stirred && self.look_at_legs(&mut scratch.actions, now) {
+            self.rearm = true;
+            moved = true;
         }
         if self.write(cx, &mut scratch.actions, now) {
             self.stirred = true;

@@ -36,15 +36,14 @@ pub(super) fn linger(now: Instant) -> Instant {
 impl Driver {
     /// Lets go of every upstream, and of the dial.
     pub(super) fn hang_up(&mut self, now: Instant) {
-        self.hang_up_next();
+        self.hang_up_next(now);
         self.dial = None;
         self.let_go(now);
     }
 
     /// Lets go of the connection that was to replace the live one; it is told so, as well as it can be at once.
-    pub(super) fn hang_up_next(&mut self) {
+    pub(super) fn hang_up_next(&mut self, now: Instant) {
         if let Some(mut next) = self.next.take() {
-            let now = self.client.heard;
             next.close(&Close::new(1000, ""), false, &mut self.random);
             let mut nobody = Context::from_waker(Waker::noop());
             let _ = next.poll_flush(&mut nobody, now);
@@ -78,12 +77,12 @@ impl Driver {
     }
 
     /// The client went away: its connection is let go, with an answer to its Close, and its place is kept.
-    pub(super) fn park(&mut self) {
+    pub(super) fn park(&mut self, now: Instant) {
         let mut nobody = Context::from_waker(Waker::noop());
         if self.client.close_received {
             self.client.close(&Close::new(Close::GOING_AWAY, ""), false, &mut self.random);
         }
-        let _ = self.client.poll_flush(&mut nobody, self.client.heard);
+        let _ = self.client.poll_flush(&mut nobody, now);
         let _ = self.client.poll_shutdown(&mut nobody);
         self.dropped = true;
         if let Some(spot) = &mut self.spot {

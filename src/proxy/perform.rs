@@ -47,9 +47,9 @@ impl Driver {
             }
             Action::Dial(epoch) => self.dial(epoch, again, now),
             Action::HangUp => self.hang_up(now),
-            Action::HangUpNext => self.hang_up_next(),
+            Action::HangUpNext => self.hang_up_next(now),
             Action::Switch => self.switch(now),
-            Action::Park => self.park(),
+            Action::Park => self.park(now),
             Action::Fence => {
                 if let Some(upstream) = &mut self.upstream {
                     upstream.control(Opcode::Ping, FENCE, false, &mut self.random);

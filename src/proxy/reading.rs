@@ -75,7 +75,7 @@ impl Driver {
                 let may = self.session.wants_upstream();
                 if let (false, Some(upstream)) = (may, &mut self.upstream) {
                     // Nothing can be heard of a side that is not read.
-                    upstream.heard = now;
+                    upstream.liveness.heard(now);
                 }
                 may
             }
@@ -95,7 +95,7 @@ impl Driver {
                         self.event(Event::ClientStalled, now, actions);
                     } else if let Some(upstream) = &mut self.upstream {
                         // Nothing can be heard of a leg that is not read.
-                        upstream.heard = now;
+                        upstream.liveness.heard(now);
                     }
                 }
                 may
@@ -105,7 +105,7 @@ impl Driver {
 
     fn took(&mut self, cx: &mut Context<'_>, leg: Leg, bytes: &[u8], scratch: &mut Scratch, now: Instant) {
         let Some(link) = self.link(leg) else { return };
-        link.heard = now;
+        link.liveness.heard(now);
         self.report.bytes(leg.direction(), bytes.len());
         let Some(link) = self.link(leg) else { return };
         if link.partial.is_empty() {

@@ -194,11 +194,6 @@ impl Report {
         self.taken = self.asked;
     }
 
-    /// Are there messages of which no sign has been asked for?
-    pub(super) fn has_unasked(&self) -> bool {
-        self.messages[wire::Direction::Up as usize] > self.asked
-    }
-
     /// The session is over.
     pub(super) fn closed(&mut self, cause: Option<Cause>, code: Option<u16>, now: Instant) {
         let Some(phase) = self.phase.take() else { return };

@@ -1,27 +1,30 @@
 //! What a session waits for besides bytes: the core's deadline, and those of its legs.
 //!
-//! A leg that is quiet is pinged; an upstream that stays quiet, or a leg that takes nothing of what it is
-//! owed, is given up. There is one timer, which is never later than the earliest deadline: messages that
-//! pass move deadlines away, and that is found out when it fires.
+//! ```text
+//!   timer ─► the core's deadline ─► the legs are read ─► the legs' deadlines ─► timer
+//! ```
+//!
+//! Rules:
+//! 1. There is one timer, which is never later than the earliest deadline: messages that pass move deadlines
+//!    away, and that is found out when it fires.
+//! 2. A leg is judged after it was read: a sidecar that slept blames nobody for its own silence.
+//! 3. Whatever fired has moved its deadline into the future ([`crate::net::liveness`], rule 1).
 
-use std::{task::Context, time::Duration};
+use std::task::Context;
 
 use super::driver::Driver;
 use crate::{
     clock::Instant,
-    net::link::Link,
+    net::{Patience, Verdict},
     session::{Action, Event},
-    wire::Opcode,
 };
 
-/// How long a leg may take nothing of what it is owed.
-const STALL: Duration = Duration::from_secs(30);
-
 impl Driver {
-    /// What the core and the legs wanted to be woken for.
+    /// What the core wanted to be woken for, and the end of the wait for a last Close.
     pub(super) fn look_at_clock(&mut self, actions: &mut Vec<Action>, now: Instant) -> bool {
-        // A timer that is set is never later than the deadline.
-        if self.armed.is_some() || self.deadline().is_none_or(|at| at > now) {
+        if self.session.deadline().is_none_or(|at| at > now)
+            && self.finished.is_none_or(|(_, until)| until > now)
+        {
             return false;
         }
         if self.session.deadline().is_some_and(|at| at <= now) {
@@ -33,62 +36,58 @@ impl Driver {
             self.dropped = true;
             self.parting = None;
         }
-        if self.finished.is_none() {
-            self.keep_alive(actions, now);
+        true
+    }
+
+    /// A quiet leg is pinged; one that gives no sign of life is given up.
+    pub(super) fn look_at_legs(&mut self, actions: &mut Vec<Action>, now: Instant) -> bool {
+        if self.finished.is_some() || self.legs_due().is_none_or(|at| at > now) {
+            return false;
+        }
+        let every = self.route.route.session.keepalive;
+        if !self.dropped {
+            match self.client.judge(Patience::with_client(every), now) {
+                Verdict::Alive => {}
+                Verdict::Ask => {
+                    let inside = self.upstream.as_ref().is_some_and(|link| link.inbound.mid_frame());
+                    self.client.ping(inside, &mut self.random, now);
+                }
+                Verdict::Gone(_) => self.event(Event::ClientStalled, now, actions),
+            }
+        }
+        let Some(upstream) = &mut self.upstream else { return true };
+        match upstream.judge(Patience::with_service(every), now) {
+            Verdict::Alive => {}
+            Verdict::Ask => {
+                upstream.ping(self.client.inbound.mid_frame(), &mut self.random, now);
+                self.report.pinged();
+            }
+            Verdict::Gone(why) => {
+                let epoch = self.session.epoch();
+                self.event(Event::UpstreamClosed(epoch, None, why), now, actions);
+            }
         }
         true
     }
 
-    /// A quiet leg is pinged; one that stays quiet, or takes nothing, is given up.
-    fn keep_alive(&mut self, actions: &mut Vec<Action>, now: Instant) {
+    /// The earliest deadline of the legs.
+    fn legs_due(&self) -> Option<Instant> {
         let every = self.route.route.session.keepalive;
-        if !self.dropped && self.client.blocked.is_some_and(|since| since + STALL <= now) {
-            self.event(Event::ClientStalled, now, actions);
-        }
-        let inside_up = self.client.inbound.mid_frame();
-        let inside_down = self.upstream.as_ref().is_some_and(|link| link.inbound.mid_frame());
-        if !self.dropped && ping_due(&self.client, every) <= now {
-            self.client.pinged = Some(now);
-            self.client.control(Opcode::Ping, b"", inside_down, &mut self.random);
-        }
-        let Some(upstream) = &mut self.upstream else { return };
-        let doubts = self.session.doubts() && self.report.has_unasked();
-        if ping_due(upstream, every).min(fence_due(upstream, doubts, every)) <= now {
-            upstream.pinged = Some(now);
-            upstream.control(Opcode::Ping, b"", inside_up, &mut self.random);
-            self.report.pinged();
-        }
-        let stalled = upstream.blocked.is_some_and(|since| since + STALL <= now);
-        let silent = silence_due(upstream, every) <= now;
-        if stalled || silent {
-            let why = if stalled { "it takes nothing" } else { "it is silent" };
-            let epoch = self.session.epoch();
-            self.event(Event::UpstreamClosed(epoch, None, why), now, actions);
-        }
+        let client =
+            (!self.dropped).then(|| self.client.liveness.deadline(Patience::with_client(every))).flatten();
+        let upstream =
+            self.upstream.as_ref().and_then(|link| link.liveness.deadline(Patience::with_service(every)));
+        [client, upstream].into_iter().flatten().min()
     }
 
     fn deadline(&self) -> Option<Instant> {
-        if let Some((_, until)) = self.finished {
-            return Some(until);
+        match self.finished {
+            Some((_, until)) => Some(until),
+            None => [self.session.deadline(), self.legs_due()].into_iter().flatten().min(),
         }
-        let every = self.route.route.session.keepalive;
-        let stall = |link: &Link| link.blocked.map(|since| since + STALL);
-        let doubts = self.session.doubts() && self.report.has_unasked();
-        let upstream = self.upstream.iter();
-        let upstream = upstream.flat_map(|up| {
-            [
-                Some(ping_due(up, every)),
-                Some(fence_due(up, doubts, every)),
-                Some(silence_due(up, every)),
-                stall(up),
-            ]
-        });
-        let client = [Some(ping_due(&self.client, every)), stall(&self.client)];
-        let client = client.into_iter().filter(|_| !self.dropped).chain([self.session.deadline()]);
-        client.into_iter().chain(upstream).flatten().min()
     }
 
-    /// Sets the timer, where that may have to be earlier; is it due already?
+    /// Sets the timer if it may have to be earlier; is it due already?
     pub(super) fn sleep_until(&mut self, cx: &mut Context<'_>) -> bool {
         if self.armed.is_some() && !self.rearm {
             return false;
@@ -108,20 +107,4 @@ impl Driver {
         }
         due
     }
-}
-
-/// When a leg is to be pinged: it has been quiet for `every`, and was not asked since.
-fn ping_due(link: &Link, every: Duration) -> Instant {
-    link.heard.max(link.pinged.unwrap_or(link.heard)) + every
-}
-
-/// When the service is asked for a sign that it has taken what it was sent, however much it says itself.
-fn fence_due(upstream: &Link, doubts: bool, every: Duration) -> Instant {
-    let last = upstream.pinged.unwrap_or(upstream.since);
-    if doubts { last + every } else { upstream.heard + every }
-}
-
-/// When a leg counts as gone: half as long again.
-fn silence_due(link: &Link, every: Duration) -> Instant {
-    link.heard + every * 3 / 2
 }

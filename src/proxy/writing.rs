@@ -75,9 +75,9 @@ impl Driver {
             self.event(Event::UpstreamClosed(epoch, None, "it cannot be written to"), now, actions);
             moved = true;
         }
-        // A leg that takes nothing has a deadline of its own from now on.
-        self.rearm |= self.client.blocked.is_some() && !self.dropped
-            || self.upstream.as_ref().is_some_and(|up| up.blocked.is_some());
+        // What was sent, and was not taken or acknowledged, has a deadline of its own.
+        self.rearm |= self.client.liveness.is_owed_a_look() && !self.dropped
+            || self.upstream.as_ref().is_some_and(|up| up.liveness.is_owed_a_look());
         moved | self.part(cx, now)
     }
 }

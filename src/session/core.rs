@@ -263,11 +263,6 @@ impl Session {
         matches!(self.state, State::Exchanging { .. } | State::Resuming { step: Step::Greeting, .. })
     }
 
-    /// Is it unknown, where an upstream is lost, what the service had taken?
-    pub fn doubts(&self) -> bool {
-        !self.streams() && !self.dialect.acknowledges()
-    }
-
     /// Do bytes pass as they come, whatever they are?
     pub fn streams(&self) -> bool {
         self.dialect.reads(Direction::Up) == Reading::Nothing

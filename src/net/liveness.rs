@@ -1,0 +1,235 @@
+//! Is the peer of a leg still there? When to ask it, and when to stop hoping.
+//!
+//! ```text
+//!   bytes came ──────────► alive                      (`heard`)
+//!   the socket took bytes ► it makes progress         (`wrote`)
+//!   neither, for a while ─► Ping ─► no answer         ─► hung
+//!   nothing acknowledged by the peer's host           ─► the network is dead
+//!   nothing taken of what it is owed                  ─► it does not read
+//! ```
+//!
+//! Three deaths are told apart. A dead network is the kernel's to tell: what was sent is sent again, and no
+//! acknowledgement comes. A hung peer acknowledges and answers nothing. A slow reader is alive: what was sent
+//! before a Ping may lie in buffers, and the peer gets the time to read it.
+//!
+//! Rules:
+//! 1. Each cause has its own deadline, and handling it moves it: after [`Liveness::judge`] the deadline is
+//!    later than `now`. Pings on a leg are never more than elapsed / `every` + 1.
+//! 2. A verdict on silence needs a question: it falls after a Ping, never before one.
+//! 3. Bytes are proven read by the Pong to a Ping sent behind them. How fast the peer reads is taken from that.
+
+use std::time::Duration;
+
+use super::Delivery;
+use crate::clock::Instant;
+
+/// How long a peer may take nothing of what it is owed, beside the time to read what it has.
+const STALL: Duration = Duration::from_secs(30);
+/// The slowest reader that is waited for, bytes a second, and how long at most.
+const SLOWEST: u64 = 1024;
+const READING: Duration = Duration::from_secs(240);
+/// A peer is trusted to go on reading at this part of the rate it has shown.
+const SLOWER: u64 = 8;
+/// How long an acknowledgement may be away if `keepalive` says nothing shorter.
+const NETWORK: Duration = Duration::from_secs(30);
+
+/// What one leg is held to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// Silence after which the peer is pinged; zero: never.
+    every: Duration,
+    /// Is a Ping that stays unanswered a verdict?
+    answers: bool,
+    /// How long an acknowledgement of the peer's host may be away.
+    network: Duration,
+}
+
+impl Patience {
+    /// The service's leg: a Ping unanswered for half of `keepalive` is a verdict.
+    pub fn with_service(keepalive: Duration) -> Self {
+        let network = if keepalive.is_zero() { NETWORK } else { NETWORK.min(keepalive * 3 / 2) };
+        Self { every: keepalive, answers: !keepalive.is_zero(), network }
+    }
+
+    /// The client's leg: it is pinged, and may be silent.
+    pub fn with_client(keepalive: Duration) -> Self {
+        Self { every: keepalive, answers: false, network: NETWORK }
+    }
+}
+
+/// What a look at a leg came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Alive,
+    /// Send a Ping, and say so with [`Liveness::pinged`].
+    Ask,
+    /// It is gone; why, for the log.
+    Gone(&'static str),
+}
+
+/// What is known of one peer's life.
+#[derive(Debug)]
+pub struct Liveness {
+    /// When bytes last came.
+    heard: Instant,
+    /// When the socket last took bytes.
+    taken: Instant,
+    /// When the last Ping was queued; at first, when the leg began.
+    pinged: Instant,
+    /// Since when the socket takes nothing of what the peer is owed.
+    blocked: Option<Instant>,
+    /// From when on the kernel is to be asked for acknowledgements.
+    unacknowledged: Option<Instant>,
+    /// The last look found none: one more, and it is a verdict.
+    suspect: bool,
+    /// Bytes that the socket took; those before the oldest unanswered Ping; those before the last Pong.
+    written: u64,
+    asked: u64,
+    proven: u64,
+    proven_at: Instant,
+    /// Bytes a second that the peer was seen to read.
+    rate: u64,
+}
+
+impl Liveness {
+    /// A leg that begins now.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            heard: now,
+            taken: now,
+            pinged: now,
+            blocked: None,
+            unacknowledged: None,
+            suspect: false,
+            written: 0,
+            asked: 0,
+            proven: 0,
+            proven_at: now,
+            rate: 0,
+        }
+    }
+
+    /// Bytes came. A leg that may not be read is told the same: nothing can be heard of it.
+    pub fn heard(&mut self, now: Instant) {
+        self.heard = now;
+        self.unacknowledged = None;
+        self.suspect = false;
+    }
+
+    /// The socket took `bytes`.
+    pub fn wrote(&mut self, bytes: usize, now: Instant) {
+        self.written += bytes as u64;
+        self.taken = now;
+        self.blocked = None;
+        self.unacknowledged.get_or_insert(now);
+    }
+
+    /// The socket takes nothing, though the peer is owed something.
+    pub fn blocked(&mut self, now: Instant) {
+        self.blocked.get_or_insert(now);
+    }
+
+    /// Has what was sent brought a deadline that silence alone would not?
+    pub fn is_owed_a_look(&self) -> bool {
+        self.blocked.is_some() || self.unacknowledged.is_some()
+    }
+
+    /// A Ping was queued behind `owed` bytes that the socket is yet to take, itself included.
+    pub fn pinged(&mut self, owed: usize, now: Instant) {
+        self.pinged = now;
+        if self.asked == self.proven {
+            self.asked = self.written + owed as u64;
+        }
+    }
+
+    /// A Pong came: the peer has read what stood before the oldest unanswered Ping.
+    pub fn ponged(&mut self, now: Instant) {
+        let read = self.asked.saturating_sub(self.proven);
+        let seconds = now.saturating_duration_since(self.proven_at).as_secs().max(1);
+        self.rate = (read / seconds).max(self.rate / 2);
+        (self.proven, self.proven_at) = (self.asked, now);
+    }
+
+    /// When [`Self::judge`] is to be called, at the latest.
+    pub fn deadline(&self, patience: Patience) -> Option<Instant> {
+        let due = [
+            self.ping_due(patience),
+            self.answer_due(patience),
+            self.stall_due(),
+            self.acknowledgement_due(patience),
+        ];
+        due.into_iter().flatten().min()
+    }
+
+    /// What is to be done about the peer now. `delivery` asks the kernel; that is done only if it is time to.
+    pub fn judge(
+        &mut self,
+        patience: Patience,
+        now: Instant,
+        delivery: impl FnOnce() -> Option<Delivery>,
+    ) -> Verdict {
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if is_due(self.acknowledgement_due(patience)) && self.is_cut_off(patience, now, delivery()) {
+            return Verdict::Gone("the network is dead: nothing is acknowledged");
+        }
+        if is_due(self.stall_due()) {
+            return Verdict::Gone("it takes nothing");
+        }
+        if is_due(self.answer_due(patience)) {
+            return Verdict::Gone("it does not answer a Ping");
+        }
+        if is_due(self.ping_due(patience)) { Verdict::Ask } else { Verdict::Alive }
+    }
+
+    /// A quiet peer is pinged; so is one that was sent something, however much it says itself.
+    fn ping_due(&self, patience: Patience) -> Option<Instant> {
+        let last = if self.written > self.asked { self.pinged } else { self.pinged.max(self.heard) };
+        (!patience.every.is_zero()).then(|| last + patience.every)
+    }
+
+    /// A Ping to which nothing came is a verdict after half of `every`, and the time to read up to it.
+    fn answer_due(&self, patience: Patience) -> Option<Instant> {
+        let waits = patience.answers && self.pinged > self.heard;
+        waits.then(|| self.pinged.max(self.taken) + patience.every / 2 + self.reading(self.asked))
+    }
+
+    fn stall_due(&self) -> Option<Instant> {
+        self.blocked.map(|since| since + STALL + self.reading(self.written))
+    }
+
+    /// The first look comes a little earlier than the verdict, which a second one confirms.
+    fn acknowledgement_due(&self, patience: Patience) -> Option<Instant> {
+        let parts = if self.suspect { 6 } else { 5 };
+        self.unacknowledged.map(|since| since + patience.network * parts / 6)
+    }
+
+    /// Is what was sent without an acknowledgement for too long? If not, when is the next look due?
+    fn is_cut_off(&mut self, patience: Patience, now: Instant, delivery: Option<Delivery>) -> bool {
+        let Some(delivery) = delivery.filter(|delivery| delivery.outstanding || delivery.overdue) else {
+            self.unacknowledged = None;
+            self.suspect = false;
+            return false;
+        };
+        let first = patience.network * 5 / 6;
+        if delivery.overdue && delivery.last_ack >= first && delivery.retry >= first / 2 {
+            let confirmed = std::mem::replace(&mut self.suspect, true);
+            self.unacknowledged = now.checked_sub(first).or(Some(now));
+            return confirmed;
+        }
+        self.suspect = false;
+        // The peer's host lives. It is asked again when its silence would be long enough.
+        let silent = if delivery.overdue { delivery.last_ack } else { first / 2 };
+        self.unacknowledged = now.checked_sub(silent.min(first * 3 / 4)).or(Some(now));
+        false
+    }
+
+    /// How long the peer may take to read what it was sent before `mark`.
+    fn reading(&self, mark: u64) -> Duration {
+        let unread = mark.saturating_sub(self.proven);
+        let rate = (self.rate / SLOWER).max(SLOWEST);
+        Duration::from_millis(unread.saturating_mul(1000) / rate).min(READING)
+    }
+}
+
+#[cfg(test)]
+mod tests;
