@@ -15,10 +15,6 @@ use ably_client::{
     world::{World, long_lived, short_lived},
 };
 use perennial::demo::service::{Options, Target};
-use tokio::sync::Semaphore;
-
-/// Each of these tests wants the machine for itself.
-static ONE_AT_A_TIME: Semaphore = Semaphore::const_new(1);
 
 const EXCHANGE: &str = "perennial_token_refresh_duration_seconds{phase=\"exchange\",route=\"ably\"}";
 const HOLD: &str = "perennial_hold_seconds{direction=\"up\",route=\"ably\"}";
@@ -74,8 +70,7 @@ async fn talk(world: &World, clients: &[Client], is_so: impl Fn(&World) -> bool)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_sessions_live_through_twenty_tokens() {
-    let _alone = ONE_AT_A_TIME.acquire().await;
+async fn realtime_a_hundred_sessions_live_through_twenty_tokens() {
     let world = World::start(short_lived(Duration::from_secs(2)), "").await;
     let clients = sessions(&world, 100).await;
     let talking =
@@ -101,11 +96,10 @@ async fn a_hundred_sessions_live_through_twenty_tokens() {
 
 /// A service is not asked by all of them together. How long each took is printed.
 #[tokio::test(flavor = "multi_thread")]
-async fn three_hundred_that_share_a_token_do_not_show_the_next_all_at_once() {
+async fn realtime_three_hundred_that_share_a_token_do_not_show_the_next_all_at_once() {
     const SESSIONS: u64 = 300;
     const EXCHANGES: u64 = 4;
     const AT_ONCE: u64 = 32;
-    let _alone = ONE_AT_A_TIME.acquire().await;
     // The service itself takes ten milliseconds for each.
     let options = Options { auth_delay: Duration::from_millis(10), ..long_lived() };
     let world = World::start(options, "").await;

@@ -25,11 +25,13 @@ use crate::clock::Instant;
 
 /// How long a peer may take nothing of what it is owed, beside the time to read what it has.
 const STALL: Duration = Duration::from_secs(30);
-/// The slowest reader that is waited for, bytes a second, and how long at most.
-const SLOWEST: u64 = 1024;
-const READING: Duration = Duration::from_secs(240);
+/// The slowest reader that is waited for, bytes a second; and how long at most: as it would take for what a
+/// kernel's buffers hold (4 MiB is Linux's largest of its own accord).
+const SLOWEST: u64 = 8 * 1024;
+const READING: Duration = Duration::from_secs(512);
 /// A peer is trusted to go on reading at this part of the rate it has shown.
-const SLOWER: u64 = 8;
+const SLOWER: u32 = 8;
+const DEAD: &str = "the network is dead: nothing is acknowledged";
 /// How long an acknowledgement may be away if `keepalive` says nothing shorter.
 const NETWORK: Duration = Duration::from_secs(30);
 
@@ -82,13 +84,12 @@ pub struct Liveness {
     unacknowledged: Option<Instant>,
     /// The last look found none: one more, and it is a verdict.
     suspect: bool,
-    /// Bytes that the socket took; those before the oldest unanswered Ping; those before the last Pong.
-    written: u64,
+    /// Bytes that the socket took and no Pong has proven read; those of them before the oldest unanswered Ping.
+    unread: u64,
     asked: u64,
-    proven: u64,
-    proven_at: Instant,
-    /// Bytes a second that the peer was seen to read.
-    rate: u64,
+    /// When a Pong last came, and the bytes a second that the peer was seen to read.
+    ponged: Instant,
+    rate: u32,
 }
 
 impl Liveness {
@@ -101,10 +102,9 @@ impl Liveness {
             blocked: None,
             unacknowledged: None,
             suspect: false,
-            written: 0,
+            unread: 0,
             asked: 0,
-            proven: 0,
-            proven_at: now,
+            ponged: now,
             rate: 0,
         }
     }
@@ -118,7 +118,7 @@ impl Liveness {
 
     /// The socket took `bytes`.
     pub fn wrote(&mut self, bytes: usize, now: Instant) {
-        self.written += bytes as u64;
+        self.unread += bytes as u64;
         self.taken = now;
         self.blocked = None;
         self.unacknowledged.get_or_insert(now);
@@ -137,17 +137,18 @@ impl Liveness {
     /// A Ping was queued behind `owed` bytes that the socket is yet to take, itself included.
     pub fn pinged(&mut self, owed: usize, now: Instant) {
         self.pinged = now;
-        if self.asked == self.proven {
-            self.asked = self.written + owed as u64;
+        if self.asked == 0 {
+            self.asked = self.unread + owed as u64;
         }
     }
 
     /// A Pong came: the peer has read what stood before the oldest unanswered Ping.
     pub fn ponged(&mut self, now: Instant) {
-        let read = self.asked.saturating_sub(self.proven);
-        let seconds = now.saturating_duration_since(self.proven_at).as_secs().max(1);
-        self.rate = (read / seconds).max(self.rate / 2);
-        (self.proven, self.proven_at) = (self.asked, now);
+        let read = std::mem::take(&mut self.asked);
+        self.unread = self.unread.saturating_sub(read);
+        let seconds = now.saturating_duration_since(self.ponged).as_secs().max(1);
+        self.rate = u32::try_from(read / seconds).unwrap_or(u32::MAX).max(self.rate / 2);
+        self.ponged = now;
     }
 
     /// When [`Self::judge`] is to be called, at the latest.
@@ -169,21 +170,30 @@ impl Liveness {
         delivery: impl FnOnce() -> Option<Delivery>,
     ) -> Verdict {
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        if is_due(self.acknowledgement_due(patience)) && self.is_cut_off(patience, now, delivery()) {
-            return Verdict::Gone("the network is dead: nothing is acknowledged");
+        let unanswered = is_due(self.answer_due(patience));
+        if unanswered || is_due(self.acknowledgement_due(patience)) {
+            let delivery = delivery();
+            if is_due(self.acknowledgement_due(patience)) && self.is_cut_off(patience, now, delivery) {
+                return Verdict::Gone(DEAD);
+            }
+            if unanswered {
+                match delivery.filter(|delivery| delivery.outstanding) {
+                    // The Ping is on its way behind the rest: the peer's host takes it in, however slowly.
+                    Some(delivery) if delivery.last_ack < patience.every / 2 => self.taken = now,
+                    Some(_) => return Verdict::Gone(DEAD),
+                    None => return Verdict::Gone("it does not answer a Ping"),
+                }
+            }
         }
         if is_due(self.stall_due()) {
             return Verdict::Gone("it takes nothing");
-        }
-        if is_due(self.answer_due(patience)) {
-            return Verdict::Gone("it does not answer a Ping");
         }
         if is_due(self.ping_due(patience)) { Verdict::Ask } else { Verdict::Alive }
     }
 
     /// A quiet peer is pinged; so is one that was sent something, however much it says itself.
     fn ping_due(&self, patience: Patience) -> Option<Instant> {
-        let last = if self.written > self.asked { self.pinged } else { self.pinged.max(self.heard) };
+        let last = if self.unread > self.asked { self.pinged } else { self.pinged.max(self.heard) };
         (!patience.every.is_zero()).then(|| last + patience.every)
     }
 
@@ -194,7 +204,7 @@ impl Liveness {
     }
 
     fn stall_due(&self) -> Option<Instant> {
-        self.blocked.map(|since| since + STALL + self.reading(self.written))
+        self.blocked.map(|since| since + STALL + self.reading(self.unread))
     }
 
     /// The first look comes a little earlier than the verdict, which a second one confirms.
@@ -223,10 +233,9 @@ impl Liveness {
         false
     }
 
-    /// How long the peer may take to read what it was sent before `mark`.
-    fn reading(&self, mark: u64) -> Duration {
-        let unread = mark.saturating_sub(self.proven);
-        let rate = (self.rate / SLOWER).max(SLOWEST);
+    /// How long the peer may take to read so much.
+    fn reading(&self, unread: u64) -> Duration {
+        let rate = u64::from(self.rate / SLOWER).max(SLOWEST);
         Duration::from_millis(unread.saturating_mul(1000) / rate).min(READING)
     }
 }

@@ -79,6 +79,42 @@ fn a_hung_peer_on_an_idle_leg_is_found_in_one_and_a_half_spans() {
 }
 
 #[test]
+fn a_half_open_idle_leg_is_found_as_fast() {
+    let start = clock::now();
+    let patience = Patience::with_service(TEN);
+    let mut leg = Liveness::new(start);
+    assert_eq!(leg.judge(patience, start + TEN, alive), Verdict::Ask);
+    leg.pinged(6, start + TEN);
+    leg.wrote(6, start + TEN);
+    let due = leg.deadline(patience).unwrap();
+    assert!(due < start + ms(15_100), "{:?}", due - start);
+    assert_eq!(leg.judge(patience, due, || cut(due - start, ms(300))), Verdict::Gone(DEAD));
+}
+
+#[test]
+fn a_slow_way_is_no_hung_peer() {
+    let start = clock::now();
+    let patience = Patience::with_service(TEN);
+    let mut leg = Liveness::new(start);
+    leg.wrote(60_000, start);
+    let mut now = start;
+    // A kilobyte a second: the kernel has most of it, and the host acknowledges what arrives.
+    while now < start + ms(60_000) {
+        now = leg.deadline(patience).unwrap();
+        let slow = Delivery { outstanding: true, overdue: false, retry: ms(3_000), last_ack: ms(1_500) };
+        match leg.judge(patience, now, || Some(slow)) {
+            Verdict::Ask => {
+                leg.pinged(6, now);
+                leg.wrote(6, now);
+            }
+            Verdict::Alive => {}
+            Verdict::Gone(why) => panic!("after {:?}: {why}", now - start),
+        }
+        assert!(leg.deadline(patience).unwrap() > now, "rule 1: {leg:?}");
+    }
+}
+
+#[test]
 fn the_client_may_be_silent_and_zero_turns_pings_off() {
     let (pings, verdict) = idle(Patience::with_client(TEN), ms(10_000_000), ms(600_000));
     assert_eq!((pings, verdict), (60, Verdict::Alive));
@@ -174,7 +210,7 @@ fn a_lost_packet_after_a_quiet_time_is_no_dead_network() {
     for _ in 0..3 {
         let now = leg.deadline(patience).unwrap().max(due);
         let verdict = leg.judge(patience, now, || Some(lost));
-        assert_ne!(verdict, Verdict::Gone("the network is dead: nothing is acknowledged"));
+        assert_ne!(verdict, Verdict::Gone(DEAD));
         if verdict == Verdict::Ask {
             leg.pinged(6, now);
         }
