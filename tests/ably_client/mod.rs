@@ -266,14 +266,16 @@ impl Client {
 
     /// Waits until it has seen what is asked for.
     pub async fn until(&self, what: &str, is_so: impl Fn(&Seen) -> bool) {
-        let mut changes = self.shared.changed.subscribe();
-        let come = async {
-            while !self.seen(&is_so) {
-                changes.changed().await.unwrap();
-            }
-        };
-        if tokio::time::timeout(PATIENCE, come).await.is_err() {
+        if tokio::time::timeout(PATIENCE, self.whenever(is_so)).await.is_err() {
             panic!("{}: waited for: {what}\n{}", self.dial.name, self.seen(Seen::story));
+        }
+    }
+
+    /// The same, however long it takes.
+    pub async fn whenever(&self, is_so: impl Fn(&Seen) -> bool) {
+        let mut changes = self.shared.changed.subscribe();
+        while !self.seen(&is_so) {
+            changes.changed().await.unwrap();
         }
     }
 

@@ -138,20 +138,22 @@ impl Wire {
         self.try_send(bytes.as_ref()).await.unwrap();
     }
 
-    /// The next frame; `None` where the connection has ended, in whatever way.
+    /// The next frame; `None` if the connection has ended, in whatever way.
     pub async fn frame(&mut self) -> Option<Frame> {
-        soon("a frame", async {
-            loop {
-                if let Some(frame) = Frame::take(&mut self.buffer) {
-                    return Some(frame);
-                }
-                match self.io.read_buf(&mut self.buffer).await {
-                    Ok(0) | Err(_) => return None,
-                    Ok(_) => {}
-                }
+        soon("a frame", self.patient_frame()).await
+    }
+
+    /// The same, however long it takes.
+    pub async fn patient_frame(&mut self) -> Option<Frame> {
+        loop {
+            if let Some(frame) = Frame::take(&mut self.buffer) {
+                return Some(frame);
             }
-        })
-        .await
+            match self.io.read_buf(&mut self.buffer).await {
+                Ok(0) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
     }
 
     /// The next frame that is neither Ping nor Pong.
