@@ -16,6 +16,7 @@
 #[path = "../ably_client/mod.rs"]
 mod ably_client;
 mod line;
+mod namespace;
 mod peers;
 mod realtime;
 #[path = "../sidecar/mod.rs"]

@@ -1,11 +1,16 @@
 //! Services and clients that behave: they answer Pings, and take what they are sent.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use crate::support::{
-    beside,
-    service::{Asked, Service},
-    ws::{CLOSE, PING, PONG, Wire, bare, masked},
+use tokio::time::sleep;
+
+use crate::{
+    ably_client::Client,
+    support::{
+        beside,
+        service::{Asked, Service},
+        ws::{CLOSE, PING, PONG, TEXT, Wire, bare, masked},
+    },
 };
 
 /// Lets everybody in, answers Pings and Closes, and says every message again.
@@ -36,18 +41,53 @@ pub fn serving<F: Future<Output = ()> + Send + 'static>(
             beside(async move {
                 let mut wire = Wire::new(tcp);
                 let head = wire.head().await;
-                serve(Asked { head, wire }.accept("").await).await;
+                // One that ended before it had asked is not served.
+                if !head.first.is_empty() {
+                    serve(Asked { head, wire }.accept("").await).await;
+                }
             });
         }
     });
     port
 }
 
-/// A client that says nothing of its own, until its connection ends.
-pub async fn idle(mut wire: Wire) {
-    while let Some(frame) = wire.patient_frame().await {
-        if frame.opcode() == PING && wire.try_send(&masked(PONG, &frame.payload)).await.is_err() {
-            return;
+/// A client that answers Pings until its connection ends, and sends a message each time that so much has passed.
+pub async fn client(mut wire: Wire, every: Option<Duration>) {
+    loop {
+        let frame = tokio::select! {
+            frame = wire.patient_frame() => frame,
+            () = pause(every) => {
+                if wire.try_send(&masked(TEXT, b"busy")).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+        };
+        match frame {
+            Some(frame) if frame.opcode() != PING => {}
+            Some(frame) if wire.try_send(&masked(PONG, &frame.payload)).await.is_ok() => {}
+            Some(_) | None => return,
         }
+    }
+}
+
+/// The same, publishing on the channel of its name.
+pub async fn ably_client(client: Client, every: Option<Duration>) {
+    let publishing = async {
+        loop {
+            pause(every).await;
+            client.publish(&client.dial.name).await;
+        }
+    };
+    tokio::select! {
+        () = client.whenever(|seen| seen.ended.is_some()) => {}
+        () = publishing => {}
+    }
+}
+
+async fn pause(every: Option<Duration>) {
+    match every {
+        Some(every) => sleep(every).await,
+        None => std::future::pending().await,
     }
 }

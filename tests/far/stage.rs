@@ -1,7 +1,13 @@
 //! A sidecar, the line behind it, and a service at the far end, in each dialect.
 
-use perennial::demo::service::{Key, Options, Service, ServiceHandle};
-use tokio::{net::TcpListener, task::JoinHandle};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use perennial::{
+    clock::Instant,
+    demo::service::{Key, Options, Service, ServiceHandle},
+};
+use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -26,6 +32,14 @@ pub enum Dialect {
 pub const DIALECTS: [Dialect; 3] = [Dialect::None, Dialect::Handshake, Dialect::Ably];
 
 impl Dialect {
+    /// Its default.
+    pub fn keepalive(self) -> Duration {
+        match self {
+            Self::None | Self::Handshake => Duration::from_secs(10),
+            Self::Ably => Duration::from_secs(5),
+        }
+    }
+
     /// A route with everything at its default.
     pub fn route(self, upstream: &str) -> String {
         let rest = match self {
@@ -79,21 +93,32 @@ impl Stage {
 
     /// A client that has connected and says nothing; it ends when its connection does.
     pub async fn idle(&self) -> JoinHandle<()> {
+        self.client(None).await
+    }
+
+    /// The same; it sends a message each time that so much has passed.
+    pub async fn client(&self, every: Option<Duration>) -> JoinHandle<()> {
         match self.dialect {
-            Dialect::None | Dialect::Handshake => beside(peers::idle(open(self.sidecar.port).await)),
+            Dialect::None | Dialect::Handshake => beside(peers::client(open(self.sidecar.port).await, every)),
             Dialect::Ably => {
-                let client = self.ably_client("idle").await;
-                beside(async move {
-                    let gone = |seen: &crate::ably_client::Seen| seen.ended.is_some();
-                    client.whenever(gone).await;
-                })
+                beside(peers::ably_client(ably_client(self.sidecar.port, "client").await, every))
             }
         }
     }
 
-    /// An Ably client that is attached to a channel of its name.
-    pub async fn ably_client(&self, name: &str) -> Client {
-        ably_client(self.sidecar.port, name).await
+    /// Waits until the sidecar has found that its service is gone: it dials again, or closes the client if the
+    /// dialect can restore nothing. How long that took; it fails after `within`.
+    pub async fn found(&self, client: JoinHandle<()>, began: Instant, within: Duration) -> Duration {
+        let (dialect, what) = (self.dialect, "the sidecar has found it");
+        match dialect {
+            Dialect::None => timeout(within, client).await.expect(what).unwrap(),
+            Dialect::Handshake | Dialect::Ably => {
+                self.proxy
+                    .until(&format!("{dialect:?}: {what}"), within, |seen| seen.connections() == 2)
+                    .await;
+            }
+        }
+        began.elapsed()
     }
 }
 
@@ -109,4 +134,11 @@ pub async fn ably_client(port: u16, name: &str) -> Client {
     let client = Client::connect(Dial::new(([127, 0, 0, 1], port).into(), Format::Json, name)).await;
     client.attach(name).await;
     client
+}
+
+/// Runs cases side by side, each to its end; then fails if one has failed.
+pub async fn all<F: Future<Output = ()> + Send + 'static>(cases: impl Iterator<Item = F>) {
+    let ended = join_all(cases.map(beside).collect::<Vec<_>>()).await;
+    let failed = ended.iter().filter(|case| case.is_err()).count();
+    assert_eq!(failed, 0, "so many cases have failed; each of them says why");
 }

@@ -89,10 +89,14 @@ struct Shared {
 impl WireProxy {
     /// A line to a port of this machine.
     pub fn start(port: u16, conditions: Conditions) -> Self {
-        let target = ([127, 0, 0, 1], port).into();
         let socket = narrow(conditions);
         socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
-        let listener = socket.listen(1024).unwrap();
+        Self::on(socket.listen(1024).unwrap(), port, conditions)
+    }
+
+    /// The same, from a listener of the test's own, whose buffers are as they are.
+    pub fn on(listener: TcpListener, port: u16, conditions: Conditions) -> Self {
+        let target = ([127, 0, 0, 1], port).into();
         let port = listener.local_addr().unwrap().port();
         let (faults, seen, cut) = (Faults::default(), watch::Sender::default(), watch::Sender::default());
         let shared = Arc::new(Shared { target, conditions, faults, seen, cut });
@@ -125,7 +129,7 @@ impl WireProxy {
     pub async fn until(&self, what: &str, within: Duration, is_so: impl Fn(&Seen) -> bool) {
         let mut seen = self.shared.seen.subscribe();
         let come = tokio::time::timeout(within, seen.wait_for(|seen| is_so(seen))).await.is_ok();
-        assert!(come, "not seen within {within:?}: {what}\n{:#?}", self.seen(Seen::tail));
+        assert!(come, "not seen within {within:?}: {what}\n{}", self.seen(Seen::tail));
     }
 }
 

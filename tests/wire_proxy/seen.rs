@@ -55,9 +55,14 @@ impl Seen {
         self.events.iter().filter(is_it).map(|event| event.at).collect()
     }
 
-    /// The last events, for a test that fails.
-    pub fn tail(&self) -> Vec<Event> {
-        self.events[self.events.len().saturating_sub(20)..].to_vec()
+    /// The last events, a line each, with the time since the first one.
+    pub fn tail(&self) -> String {
+        let last = self.events.iter().skip(self.events.len().saturating_sub(20));
+        let line = |event: &Event| {
+            let Event { at, connection, direction, what } = event;
+            format!("{:?}: {connection} {direction:?} {what:?}\n", *at - self.events[0].at)
+        };
+        last.map(line).collect()
     }
 
     pub(super) fn add(&mut self, event: Event) {

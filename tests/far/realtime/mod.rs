@@ -1,3 +1,6 @@
 //! Tests whose point is how long something takes, with every setting at its default.
 
+mod cpu;
+mod half_open;
+mod hung;
 mod idle;
