@@ -74,7 +74,16 @@ pub fn seeded() -> fastrand::Rng {
 
 /// The memory of a process that is really there, in bytes.
 pub fn resident(pid: u32) -> usize {
+    memory(pid, "VmRSS:")
+}
+
+/// The most that it ever was.
+pub fn peak(pid: u32) -> usize {
+    memory(pid, "VmHWM:")
+}
+
+fn memory(pid: u32, what: &str) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(what)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
 }

@@ -127,9 +127,13 @@ impl WireProxy {
 
     /// Waits until this was seen; fails after `within`.
     pub async fn until(&self, what: &str, within: Duration, is_so: impl Fn(&Seen) -> bool) {
-        let mut seen = self.shared.seen.subscribe();
-        let come = tokio::time::timeout(within, seen.wait_for(|seen| is_so(seen))).await.is_ok();
+        let come = tokio::time::timeout(within, self.whenever(is_so)).await.is_ok();
         assert!(come, "not seen within {within:?}: {what}\n{}", self.seen(Seen::tail));
+    }
+
+    /// The same, however long it takes.
+    pub async fn whenever(&self, is_so: impl Fn(&Seen) -> bool) {
+        self.shared.seen.subscribe().wait_for(|seen| is_so(seen)).await.unwrap();
     }
 }
 

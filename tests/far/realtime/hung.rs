@@ -4,7 +4,7 @@ use perennial::clock;
 
 use crate::{
     stage::{DIALECTS, Dialect, Stage, all},
-    support::resident,
+    support::{peak, resident},
     wire_proxy::{Action, Conditions, Direction, Fault, Kind},
 };
 
@@ -33,7 +33,7 @@ async fn found(dialect: Dialect, hung: Hung) {
     let every = dialect.keepalive();
     // A sidecar that waited for one keepalive more would need 2.5 of them.
     let took = stage.found(client, began, every * 2).await;
-    let grown = resident(stage.sidecar.id()).saturating_sub(memory);
+    let grown = peak(stage.sidecar.id()).saturating_sub(memory);
     let pings = stage.proxy.count(Direction::Up, Kind::Ping);
     println!("{case}: found after {took:?}, {pings} Pings, {grown} bytes");
     assert!(took > every, "{case}: a service that is far away is not dead: {took:?}");

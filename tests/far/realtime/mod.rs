@@ -4,3 +4,4 @@ mod cpu;
 mod half_open;
 mod hung;
 mod idle;
+mod upload;
