@@ -7,7 +7,7 @@
 //!
 //! - `line` proves the proxy itself.
 //! - `realtime` has the tests whose point is how long something takes. They take half a minute and more, so
-//!   their cases run side by side. `cargo nextest run -E 'test(/^realtime::/)'` selects them.
+//!   their cases run side by side. `cargo nextest run -E 'test(/realtime/)'` selects them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers fail the test")]
 #![allow(clippy::print_stdout, reason = "the figures are worth reading")]
@@ -15,10 +15,18 @@
 
 #[path = "../ably_client/mod.rs"]
 mod ably_client;
+mod clients;
+#[path = "../jobs/mod.rs"]
+mod jobs;
+#[allow(dead_code, reason = "shared with another test, which uses all of it")]
+#[path = "../jobs_sidecar/stage.rs"]
+mod jobs_stage;
 mod line;
 mod namespace;
 mod peers;
 mod realtime;
+#[path = "../sdk/mod.rs"]
+mod sdk;
 #[path = "../sidecar/mod.rs"]
 mod sidecar;
 mod stage;
