@@ -9,7 +9,6 @@ use std::{
     future::poll_fn,
     io,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use perennial::{
@@ -22,8 +21,6 @@ use crate::tcp::{Cable, End, Terms, connection};
 
 /// Connections that wait to be accepted: more than any test has.
 const BACKLOG: usize = 1024;
-/// `TCP_USER_TIMEOUT` of the proxy's sockets to the service.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What becomes of a dial.
 #[derive(Debug, Clone, Copy)]
@@ -101,7 +98,7 @@ impl Network for Fabric {
                 let arrived = self.arrived.clone();
                 Box::pin(async move {
                     tokio::time::sleep(terms.latency * 2).await;
-                    let near: Box<dyn Io> = Box::new(near.with_patience(PATIENCE));
+                    let near: Box<dyn Io> = Box::new(near);
                     match arrived.try_send((far, cable)) {
                         Ok(()) => Ok(near),
                         Err(_) => Err(io::ErrorKind::ConnectionRefused.into()),

@@ -5,8 +5,10 @@ use std::time::Duration;
 use perennial::clock;
 
 use crate::{
+    fabric::Answer,
     keepalive::keepalive,
     stage::{DIALECTS, Stage},
+    support::ws::CLOSE,
     tcp::Terms,
 };
 
@@ -32,7 +34,7 @@ async fn found(dialect: &'static str, busy: bool, every: Duration, line: &str) -
         service.listen(Duration::from_secs(1)).await;
         far.freeze();
         let since = clock::now();
-        while !far.is_left() && since.elapsed() < limit(every) {
+        while !far.is_left() && since.elapsed() < every * 4 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         far.is_left().then(|| since.elapsed())
@@ -69,7 +71,8 @@ async fn a_dead_way_is_found_whether_idle_or_busy() {
                 let (line, every) = (format!("keepalive = \"{every}s\""), Duration::from_secs(every));
                 let found = found(dialect, busy, every, &line).await;
                 println!("{dialect}, busy {busy}, {line}: {found:?}");
-                assert!(found.is_some(), "{dialect}, busy {busy}, {line}: not within {:?}", limit(every));
+                let of = format!("{dialect}, busy {busy}, {line}: {found:?}");
+                assert!(found.is_some_and(|found| found <= limit(every)), "{of}, not {:?}", limit(every));
             }
         }
     }
@@ -93,5 +96,38 @@ async fn a_way_that_is_dead_for_a_moment_costs_nothing() {
         }
         stage.is_calm(dialect);
         assert_eq!(stage.fabric.dials().len(), 1, "{dialect}: one connection for all of it");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn dials_that_hang_cost_no_more_than_hold() {
+    let stage = Stage::set("handshake", "hold = \"5s\"", Terms::rtt(20));
+    let (mut client, near, service, _) = stage.session(Terms::rtt(20)).await;
+    stage.fabric.answer(|count| if count < 3 { Answer::Silence } else { Answer::Connect(Terms::rtt(20)) });
+    drop(service);
+    // Two dials of 5 s each, and pauses that are below 5 s together.
+    let patience = Duration::from_secs(15);
+    let (back, _) = tokio::join!(tokio::time::timeout(patience, stage.service()), client.listen(patience));
+    assert!(back.is_ok(), "the third dial connects");
+    assert!(!near.is_left(), "the client knows of nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_ends_both_connections() {
+    for dialect in ["none", "handshake"] {
+        let stage = Stage::set(dialect, "", Terms::rtt(20));
+        let (mut client, near, mut service, far) = stage.session(Terms::rtt(20)).await;
+        client.frame(0x80 | CLOSE, &[3, 232]);
+        let serving = async {
+            let close = service.next().await;
+            assert_eq!(close.map(|frame| frame.payload), Some(vec![3, 232]), "{dialect}");
+            service.frame(0x80 | CLOSE, &[3, 232]);
+            service.flush().await;
+            drop(service);
+        };
+        tokio::join!(client.listen(Duration::from_secs(1)), serving);
+        drop(client);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(near.is_over() && far.is_over(), "{dialect}: both have ended within two seconds");
     }
 }

@@ -1,15 +1,27 @@
 //! The real proxy over a network in memory, with a paused clock: see `tests/README.md`.
 
 #![allow(unreachable_pub, reason = "modules of one test binary")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests fail by panicking, and say which seed it was"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod expected;
 mod fabric;
 mod keepalive;
+mod known;
+mod ledger;
 mod loss;
 mod peer;
+mod seeds;
 mod stage;
+mod storm;
 mod tcp;
 mod upload;
+mod weather;

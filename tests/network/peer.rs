@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::support::{
     service::Asked,
-    ws::{BINARY, CLOSE, Frame, MASK, PING, PONG, TEXT, Wire, frame},
+    ws::{CLOSE, Frame, MASK, PING, PONG, TEXT, Wire, frame},
 };
 
 /// Bytes read at once: little, so that a slow reader reads slowly.
@@ -40,6 +40,8 @@ pub struct Peer {
     pub mute: bool,
     /// Pings that came.
     pub pings: u64,
+    /// When a message last came.
+    pub heard: Instant,
     /// Why reading ended.
     pub end: Option<io::ErrorKind>,
 }
@@ -50,12 +52,13 @@ impl Peer {
         Self::new(wire, true)
     }
 
-    /// A service that accepts.
-    pub async fn service(mut wire: Wire) -> (String, Self) {
+    /// A service that accepts; `None` if nobody asked.
+    pub async fn service(mut wire: Wire) -> Option<Self> {
         let head = wire.head().await;
-        let target = head.target().to_owned();
-        let asked = Asked { head, wire };
-        (target, Self::new(asked.accept("").await, false))
+        if head.first.is_empty() {
+            return None;
+        }
+        Some(Self::new(Asked { head, wire }.accept("").await, false))
     }
 
     fn new(wire: Wire, is_client: bool) -> Self {
@@ -70,6 +73,7 @@ impl Peer {
             pause: Box::pin(sleep_until(now)),
             mute: false,
             pings: 0,
+            heard: now,
             end: None,
         }
     }
@@ -85,8 +89,14 @@ impl Peer {
         self.frame(0x80 | TEXT, text.as_bytes());
     }
 
-    pub fn binary(&mut self, payload: &[u8]) {
-        self.frame(0x80 | BINARY, payload);
+    /// Queues bytes as they are.
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.output.extend_from_slice(bytes);
+    }
+
+    /// Bytes that came and are no whole frame.
+    pub fn unread(&self) -> &[u8] {
+        &self.input
     }
 
     /// Bytes that wait to be written.
@@ -133,7 +143,10 @@ impl Peer {
                         }
                     }
                     PONG => {}
-                    _ => return Poll::Ready(Some(frame)),
+                    _ => {
+                        self.heard = clock::now();
+                        return Poll::Ready(Some(frame));
+                    }
                 }
             }
             if self.end.is_some() {

@@ -17,8 +17,8 @@ use std::{
 use arc_swap::ArcSwap;
 use perennial::{
     clock::{self, Instant},
-    config::{Config, UpstreamTls},
-    credential::{Begin, Credential, Fetch, Observer, Source, Spec, Supply},
+    config::{Config, Share, StateConfig, TokenConfig, UpstreamTls},
+    credential::{self, Begin, Clients, Common, Credential, Fetch, Observer, Source, Spec, Store, Supply},
     net::{Dialer, Stream},
     proxy::{Proxy, RouteContext, Tokens, converse},
     telemetry::{Direction, Metrics, RouteMetrics},
@@ -32,9 +32,6 @@ use crate::{
     tcp::{Cable, Terms, connection},
 };
 
-/// `TCP_USER_TIMEOUT` of the proxy's sockets to clients.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// Every dialect that the proxy has.
 pub const DIALECTS: [&str; 3] = ["none", "handshake", "ably"];
 
@@ -43,6 +40,7 @@ pub struct Stage {
     pub fabric: Arc<Fabric>,
     pub context: Arc<RouteContext>,
     pub dialect: &'static str,
+    target: &'static str,
     pub began: Instant,
     pub metrics: Arc<RouteMetrics>,
     current: Arc<ArcSwap<Proxy>>,
@@ -62,39 +60,34 @@ impl Observer for Unseen {
 impl Stage {
     /// A route of this dialect, with lines for `[route.session]`, to services at the end of such ways.
     pub fn set(dialect: &'static str, session: &str, terms: Terms) -> Self {
-        let token = match dialect {
-            "none" => "",
-            "handshake" => {
-                "[route.handshake]\nquery = \"token\"\n[route.token]\nsource = \"static\"\ntoken = \"T0\"\n"
-            }
-            _ => "[route.token]\nsource = \"static\"\ntoken = \"T0\"\n",
+        let token = "[route.token]\nsource = \"static\"\ntoken = \"T0\"\n";
+        let tables = match dialect {
+            "none" => String::new(),
+            "handshake" => format!("{token}[route.handshake]\nquery = \"token\"\n"),
+            _ => token.to_owned(),
         };
+        Self::of(dialect, &format!("{tables}[route.session]\n{session}\n"), "/?format=json&v=3", terms)
+    }
+
+    /// A route of handshakes whose clients have tokens of their own, and a minute to come back.
+    pub fn parking(terms: Terms) -> Self {
+        // Nobody asks for another token within an hour.
+        let tables = "[route.token]\nsource = \"http\"\nurl = \"http://127.0.0.1:1/\"\nshare = \"client\"\n\
+                      lifetime = \"1h\"\n[route.client]\ntoken = { query = \"token\" }\n\
+                      [route.session]\npark = \"60s\"\n";
+        Self::of("handshake", tables, "/?token=T0", terms)
+    }
+
+    fn of(dialect: &'static str, tables: &str, target: &'static str, terms: Terms) -> Self {
         let text = format!(
-            "[[route]]\nname = \"sim\"\nupstream = \"ws://service.test\"\ndialect = \"{dialect}\"\n\
-             {token}[route.session]\n{session}\n"
+            "[[route]]\nname = \"sim\"\nupstream = \"ws://service.test\"\ndialect = \"{dialect}\"\n{tables}"
         );
         let config = Config::parse(&text, "test.toml").unwrap_or_else(|errors| panic!("{errors}\n{text}"));
         let route = Arc::clone(&config.routes[0]);
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let fabric = Fabric::new(terms);
         let metrics = Metrics::new(&["sim".to_owned()]).route("sim");
-        let tokens = match &route.token {
-            None => Tokens::None,
-            Some(token) => Tokens::Route(Credential::spawn(
-                Spec {
-                    route: "sim".to_owned(),
-                    identity: String::new(),
-                    begin: Begin::Fetch,
-                    supply: Supply::Source(Arc::new(Source::new(&token.source).unwrap())),
-                    policy: token.refresh.clone(),
-                    seed: 1,
-                    observer: Arc::new(Unseen),
-                    journal: None,
-                },
-                &tasks,
-                stop.clone(),
-            )),
-        };
+        let tokens = route.token.as_ref().map_or(Tokens::None, |token| tokens(token, &tasks, &stop));
         let dialer = Dialer::new(&route.upstream.endpoint, &UpstreamTls::default()).unwrap();
         let dialer = dialer.over(Arc::clone(&fabric) as _);
         let bounds = (config.limits.message, 1000);
@@ -110,37 +103,36 @@ impl Stage {
         };
         let current = Arc::new(ArcSwap::from_pointee(proxy));
         let (began, clients) = (clock::now(), AtomicUsize::new(0));
-        Self { fabric, context, dialect, began, metrics, current, tasks, stop, clients }
+        Self { fabric, context, dialect, target, began, metrics, current, tasks, stop, clients }
     }
 
-    /// A client's handshake; its end of the connection once the proxy has answered 101.
+    /// A client that is let in, and the way to it.
     pub async fn client(&self, terms: Terms) -> (Peer, Cable) {
-        self.client_at(terms, "/?format=json&v=3&heartbeats=false").await.unwrap()
+        let (mut wire, cable) = self.knock(terms).await;
+        let head = wire.head().await;
+        assert_eq!(head.status(), 101, "setting up: the client is let in");
+        (Peer::client(wire), cable)
     }
 
-    /// The same at a target; or the status that it was refused with, 0 if none came.
-    pub async fn client_at(&self, terms: Terms, target: &str) -> Result<(Peer, Cable), u16> {
+    /// A client that has asked to be let in.
+    pub async fn knock(&self, terms: Terms) -> (Wire, Cable) {
         let (near, far, cable) = connection(terms);
-        let stream = Stream::Other(Box::new(near.with_patience(PATIENCE)));
+        let stream = Stream::Other(Box::new(near));
         let number = self.clients.fetch_add(1, Ordering::Relaxed) as u16;
         let peer = SocketAddr::from(([127, 0, 0, 1], number + 1));
         let (current, stop) = (Arc::clone(&self.current), self.stop.clone());
-        let serving = self.tasks.clone();
-        beside(serving.track_future(async move {
+        beside(self.tasks.track_future(async move {
             let _ = converse(stream, peer, current, stop).await;
         }));
         let mut wire = Wire::new(far);
-        wire.send(handshake(target, "")).await;
-        match wire.head().await.status() {
-            101 => Ok((Peer::client(wire), cable)),
-            other => Err(other),
-        }
+        wire.send(handshake(self.target, "")).await;
+        (wire, cable)
     }
 
     /// The service's end of the next connection, after the proxy was let in.
     pub async fn service(&self) -> (Peer, Cable) {
         let (end, cable) = self.fabric.accept().await;
-        let (_, mut service) = Peer::service(Wire::new(end)).await;
+        let mut service = Peer::service(Wire::new(end)).await.unwrap();
         if self.dialect == "ably" {
             service.text(CONNECTED);
         }
@@ -183,3 +175,32 @@ impl Drop for Stage {
 
 /// What an Ably service greets with.
 const CONNECTED: &str = r#"{"action":4,"connectionId":"c1","connectionDetails":{"connectionKey":"c1!k-1","maxIdleInterval":15000,"maxMessageSize":65536,"maxInboundRate":1000}}"#;
+
+/// One token for all clients, or their own.
+fn tokens(token: &TokenConfig, tasks: &TaskTracker, stop: &CancellationToken) -> Tokens {
+    let source = Arc::new(Source::new(&token.source).unwrap());
+    if let Share::Client { .. } = token.share {
+        let minute = Duration::from_secs(60);
+        let terms =
+            credential::Terms { source, policy: token.refresh.clone(), grace: minute, revoke_for: minute };
+        return Tokens::Clients(Clients::new(Common {
+            route: "sim".to_owned(),
+            terms: ArcSwap::from_pointee(terms),
+            observer: Arc::new(Unseen),
+            store: Arc::new(Store::open(&StateConfig::Memory, 64 * 1024, tasks, stop).unwrap()),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        }));
+    }
+    let spec = Spec {
+        route: "sim".to_owned(),
+        identity: String::new(),
+        begin: Begin::Fetch,
+        supply: Supply::Source(source),
+        policy: token.refresh.clone(),
+        seed: 1,
+        observer: Arc::new(Unseen),
+        journal: None,
+    };
+    Tokens::Route(Credential::spawn(spec, tasks, stop.clone()))
+}

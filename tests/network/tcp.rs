@@ -11,7 +11,7 @@
 //! 1. A byte moves only when its time has come. An end is woken when bytes arrive, when there is room again,
 //!    and when the connection breaks; never earlier: a wake-up too many would hide a missing one.
 //! 2. A frozen connection loses everything both ways. What was accepted stays in the buffers: after `thaw` it is
-//!    sent again. A host gives a frozen connection up as the kernel does (`TCP_USER_TIMEOUT`, keepalive).
+//!    sent again. No kernel gives up a frozen connection here: it would wait for many minutes.
 //! 3. `delivery` says what the kernel of that end would know, and no more.
 
 use std::{
@@ -38,8 +38,8 @@ use crate::support::beside;
 const SEGMENT: usize = 1460;
 /// The shortest time until a segment is sent again (RFC 6298; Linux: 200 ms beyond the round trip).
 const RETRANSMIT: Duration = Duration::from_millis(200);
-/// Silence after which a kernel asks an idle peer whether it is there.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+/// The longest pause between two tries.
+const LONGEST: Duration = Duration::from_secs(120);
 
 /// So often an end is asked at one moment only if time stands still for want of a task that waits.
 const CIRCLES: u64 = 10_000;
@@ -226,8 +226,6 @@ struct State {
     /// When a reset reaches whoever is left.
     reset: Option<Instant>,
     broken: Option<io::ErrorKind>,
-    /// How long each end's kernel waits for an acknowledgement.
-    patience: [Option<Duration>; 2],
     open: usize,
     /// How often an end was asked to read or to write, in all and at one moment.
     polls: [u64; 2],
@@ -264,11 +262,8 @@ impl Shared {
 
 impl State {
     fn next(&self) -> Option<Instant> {
-        if self.broken.is_some() {
+        if self.broken.is_some() || self.frozen.is_some() {
             return None;
-        }
-        if self.frozen.is_some() {
-            return self.given_up();
         }
         let flows = self.flows.iter().filter_map(|flow| flow.next(self.last));
         flows.chain(self.reset).min()
@@ -277,9 +272,6 @@ impl State {
     fn advance(&mut self, now: Instant) {
         while let Some(at) = self.next().filter(|at| *at <= now) {
             self.last = self.last.max(at);
-            if self.frozen.is_some() {
-                return self.give_up(io::ErrorKind::TimedOut);
-            }
             if self.reset.is_some_and(|due| due <= at) {
                 return self.give_up(io::ErrorKind::ConnectionReset);
             }
@@ -317,35 +309,33 @@ impl State {
         }
     }
 
-    /// When the kernel of an end gives a frozen connection up.
-    fn given_up(&self) -> Option<Instant> {
-        let frozen = self.frozen?;
-        let each = self.patience.iter().zip(&self.flows).filter_map(|(patience, flow)| {
-            let since = flow.first_lost(frozen).unwrap_or(frozen + KEEPALIVE);
-            Some(since + (*patience)?)
-        });
-        each.min()
-    }
-
     fn delivery(&self, side: usize, now: Instant) -> Delivery {
         let flow = &self.flows[side];
         let rtt = flow.terms.latency * 2;
-        let again = rtt + RETRANSMIT;
-        let (mut last_ack, mut overdue) = (flow.last_ack, false);
-        if let Some(frozen) = self.frozen {
-            overdue = flow.first_lost(frozen).is_some_and(|first| first + again <= now);
-        } else if let Some(closed) = flow.closed {
-            // Probes of the closed window: each is answered one round trip later.
-            let (mut probe, mut pause) = (closed + again, again);
+        let (mut last_ack, mut retry, mut overdue) = (flow.last_ack, rtt + RETRANSMIT, false);
+        let frozen = self.frozen.unwrap_or(now);
+        if let Some(closed) = flow.closed {
+            // The closed window is probed. An answer comes one round trip later; the second that does not, tells.
+            let (mut probe, mut pause, mut unanswered) = (closed + retry, retry, 0);
             while probe <= now {
-                overdue = now < probe + rtt;
-                last_ack = if overdue { last_ack } else { last_ack.max(probe + rtt) };
-                pause = (pause * 2).min(Duration::from_secs(120));
+                let answered = probe + rtt <= frozen.min(now);
+                last_ack = if answered { last_ack.max(probe + rtt) } else { last_ack };
+                unanswered = if answered { 0 } else { unanswered + 1 };
+                pause = (pause * 2).min(LONGEST);
                 probe += pause;
+            }
+            overdue = unanswered > 1;
+        } else if let Some(first) = self.frozen.and_then(|frozen| flow.first_lost(frozen)) {
+            // Each try waits twice as long as the one before it, and that is told as `retry`.
+            let mut tries = first + retry;
+            while tries <= now {
+                overdue = true;
+                retry = (retry * 2).min(LONGEST);
+                tries += retry;
             }
         }
         let lost = self.frozen.is_some() && flow.may_send();
-        Delivery { outstanding: flow.unacked > 0 || lost, overdue, last_ack: now - last_ack }
+        Delivery { outstanding: flow.unacked > 0 || lost, overdue, retry, last_ack: now - last_ack }
     }
 }
 
@@ -354,8 +344,7 @@ impl Flow {
     fn first_lost(&self, frozen: Instant) -> Option<Instant> {
         let sent = self.acks.iter().map(|ack| ack.1).chain(self.flying.iter().map(|segment| segment.sent));
         let unsent = self.may_send().then_some(self.free.max(frozen));
-        let probed = self.closed.map(|closed| closed.max(frozen));
-        sent.chain(unsent).chain(probed).min()
+        sent.chain(unsent).min()
     }
 
     /// What happens is put off by as long as the way was frozen.
@@ -387,7 +376,6 @@ pub fn connection(terms: Terms) -> (End, End, Cable) {
         frozen: None,
         reset: None,
         broken: None,
-        patience: [None, None],
         open: 2,
         polls: [0; 2],
         at_once: (now, 0),
@@ -459,11 +447,6 @@ impl Cable {
         self.0.lock().polls[side]
     }
 
-    /// Bytes that arrived at an end.
-    pub fn arrived(&self, side: usize) -> u64 {
-        self.0.act(|state, _| state.flows[1 - side].total)
-    }
-
     /// Was an end asked without end at one moment?
     pub fn spun(&self) -> bool {
         self.0.lock().spun
@@ -477,14 +460,6 @@ impl Cable {
     /// Is the connection closed at both ends, or broken?
     pub fn is_over(&self) -> bool {
         self.0.act(|state, _| state.broken.is_some() || state.open == 0)
-    }
-}
-
-impl End {
-    /// With a kernel that gives the peer up if nothing is acknowledged for so long.
-    pub fn with_patience(self, patience: Duration) -> Self {
-        self.shared.lock().patience[self.side] = Some(patience);
-        self
     }
 }
 

@@ -1,0 +1,354 @@
+//! Plain services and clients in every weather: `none` and `handshake`.
+//!
+//! ```text
+//!   client ── numbers up ──► proxy ──► service: one task for each connection
+//!          ◄─ numbers down ──      ◄──
+//!   faults ── on the ways of both sides          then it is quiet, and everything is added up
+//! ```
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use perennial::{clock::Instant, proxy::Practice, telemetry::Direction};
+
+use crate::{
+    ledger::Ledger,
+    peer::Peer,
+    seeds,
+    stage::Stage,
+    support::{
+        beside,
+        ws::{CLOSE, CONTINUATION, PING, TEXT, Wire},
+    },
+    tcp::Cable,
+    weather::{self, Habit},
+};
+
+/// How long the weather lasts.
+const WEATHER: Duration = Duration::from_secs(60);
+/// How long it may then take until everything has come to rest: the slowest way with full buffers.
+const REST: Duration = Duration::from_secs(3000);
+
+/// What a seed came to.
+#[derive(Debug, Default)]
+pub struct Tally {
+    up: u64,
+    down: u64,
+    lost: u64,
+    dials: usize,
+    ended: u64,
+    /// Seeds in which more was missing than was counted.
+    pub uncounted: Vec<String>,
+}
+
+/// One session of one client.
+struct Run {
+    stage: Arc<Stage>,
+    ledger: Arc<Mutex<Ledger>>,
+    random: fastrand::Rng,
+    storm: bool,
+    seed: u64,
+    keepalive: Duration,
+    /// The weather is over: services say nothing more of their own.
+    quiet: Arc<AtomicBool>,
+}
+
+#[test]
+fn a_plain_session_in_every_weather() {
+    sum(seeds::each("a_plain_session_in_every_weather", 70, async |seed| run("none", seed).await));
+}
+
+#[test]
+fn a_session_of_handshakes_in_every_weather() {
+    let test = "a_session_of_handshakes_in_every_weather";
+    let sum = sum(seeds::each(test, 140, async |seed| run("handshake", seed).await));
+    assert!(!seeds::all_ran() || sum.dials > 280, "there was little to hide: {sum:?}");
+}
+
+fn sum(tallies: Vec<Tally>) -> Tally {
+    let sum = tallies.into_iter().fold(Tally::default(), |mut sum, mut one| {
+        sum.uncounted.append(&mut one.uncounted);
+        Tally {
+            up: sum.up + one.up,
+            down: sum.down + one.down,
+            lost: sum.lost + one.lost,
+            dials: sum.dials + one.dials,
+            ended: sum.ended + one.ended,
+            uncounted: sum.uncounted,
+        }
+    });
+    println!(
+        "{} up, {} down, {} counted as lost, {} dials, {} ended, {} seeds with more missing than counted",
+        sum.up,
+        sum.down,
+        sum.lost,
+        sum.dials,
+        sum.ended,
+        sum.uncounted.len()
+    );
+    sum
+}
+
+pub async fn run(dialect: &'static str, seed: u64) -> Tally {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let storm = !seed.is_multiple_of(3);
+    let far = weather::terms(&mut random);
+    // Half of it is the time for an answer: more than the longest round trip.
+    let keepalive = if far.latency < Duration::from_millis(500) { [5, 10][random.usize(..2)] } else { 10 };
+    let stage = Arc::new(Stage::set(dialect, &format!("keepalive = \"{keepalive}s\""), far));
+    let mut dials = random.fork();
+    stage.fabric.answer(move |count| weather::answer(&mut dials, storm && count > 0, far));
+    let mut run = Run {
+        stage,
+        ledger: Arc::default(),
+        random,
+        storm,
+        seed,
+        keepalive: Duration::from_secs(keepalive),
+        quiet: Arc::default(),
+    };
+    run.serve();
+    let near = weather::terms(&mut run.random);
+    tracing::debug!(dialect, seed, storm, keepalive, ?far, ?near, "the weather");
+    let (client, cable) = run.stage.client(near).await;
+    run.session(client, cable).await
+}
+
+impl Run {
+    /// Accepts, and is a service of some habit on each connection.
+    fn serve(&mut self) {
+        let (stage, ledger, storm) = (Arc::clone(&self.stage), Arc::clone(&self.ledger), self.storm);
+        let (mut random, quiet, keepalive) = (self.random.fork(), Arc::clone(&self.quiet), self.keepalive);
+        beside(async move {
+            for number in 0.. {
+                let (end, _) = stage.fabric.accept().await;
+                let habit = Habit::of(&mut random, storm && number > 0);
+                let connection = (number, habit, keepalive, Arc::clone(&ledger), Arc::clone(&quiet));
+                beside(service(Wire::new(end), connection, random.fork()));
+            }
+        });
+    }
+
+    /// The client talks through the weather, and then waits until it is quiet.
+    async fn session(&mut self, mut client: Peer, near: Cable) -> Tally {
+        client.pace = if self.random.u8(..4) == 0 { self.random.u64(2_000..50_000) } else { 0 };
+        let talks = self.random.fork();
+        tokio::select! {
+            () = talk(&mut client, &self.ledger, talks) => {}
+            () = faults(&self.stage, self.storm, self.random.fork()) => {}
+            () = tokio::time::sleep(WEATHER) => {}
+        }
+        self.quiet.store(true, Ordering::Relaxed);
+        self.stage.is_calm(&format!("seed {}", self.seed));
+        self.calms_down(&mut client, &near).await;
+        let ended = client.end.is_some() || near.is_left();
+        let flood = flooded(client.pings, self.stage.began, self.keepalive);
+        assert_eq!(flood, None, "seed {}: the client", self.seed);
+        let tally = self.add_up(ended, &near);
+        if !ended {
+            client.frame(0x80 | CLOSE, &[3, 232]);
+            hear(&mut client, &self.ledger, REST).await;
+        }
+        drop(client);
+        self.is_over().await;
+        tally
+    }
+
+    /// What was said arrives, or the session ends.
+    async fn calms_down(&self, client: &mut Peer, near: &Cable) {
+        for cable in self.stage.fabric.cables() {
+            cable.thaw();
+        }
+        near.thaw();
+        let until = perennial::clock::now() + REST;
+        let mut before = (0, 0, 0);
+        while client.end.is_none() && perennial::clock::now() < until {
+            hear(client, &self.ledger, Duration::from_secs(100)).await;
+            let ledger = self.ledger.lock().unwrap();
+            let now = (ledger.missing_up(), ledger.missing_down(), client.waiting());
+            if now == (0, 0, 0) || (now == before && client.waiting() == 0) {
+                break;
+            }
+            before = now;
+        }
+    }
+
+    /// The ledger is right, and what is missing was counted.
+    fn add_up(&self, ended: bool, near: &Cable) -> Tally {
+        let seed = self.seed;
+        let ledger = self.ledger.lock().unwrap();
+        assert_eq!(ledger.wrong(), None, "seed {seed}");
+        let counts = self.stage.metrics.counts();
+        let (up, down) = (counts.lost(Direction::Up), counts.lost(Direction::Down));
+        let of = format!("seed {seed}: {ledger:?}, counted as lost: {up} up, {down} down");
+        let counted = ledger.missing_up() <= up && (ledger.missing_down() == 0 || down > 0);
+        let uncounted = (!ended && !counted).then(|| of.clone()).into_iter().collect();
+        assert!(self.storm || !ended, "{of}: it ended in fair weather");
+        let said = ledger.said - ledger.missing_up();
+        let heard: u64 = ledger.down.values().map(|heard| heard.len() as u64).sum();
+        let dials = self.stage.fabric.dials().len();
+        let polls: u64 = self.stage.fabric.cables().iter().chain([near]).map(|cable| cable.polls(0)).sum();
+        let enough = 100 * (said + heard + self.stage.elapsed().as_secs() + 20);
+        assert!(polls < enough, "{of}: the ways were asked {polls} times");
+        Tally { up: said, down: heard, lost: up + down, dials, ended: ended.into(), uncounted }
+    }
+
+    /// Nothing is left of a session that is over.
+    async fn is_over(&self) {
+        let until = perennial::clock::now() + REST;
+        while !self.stage.context.sessions.is_empty() {
+            assert!(perennial::clock::now() < until, "seed {}: the session never ends", self.seed);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        self.stage.is_calm(&format!("seed {}", self.seed));
+    }
+}
+
+/// Its number, what the service is like on it, its keepalive, the ledger, and whether it is quiet now.
+type Connection = (usize, Habit, Duration, Arc<Mutex<Ledger>>, Arc<AtomicBool>);
+
+/// One connection of the service's.
+async fn service(wire: Wire, connection: Connection, mut random: fastrand::Rng) {
+    let (number, habit, keepalive, ledger, quiet) = connection;
+    let began = perennial::clock::now();
+    let Some(mut service) = Peer::service(wire).await else { return };
+    ledger.lock().unwrap().up.entry(number).or_default();
+    match habit {
+        Habit::Slow(pace) => service.pace = pace,
+        Habit::Mute => service.mute = true,
+        Habit::Silent => return std::future::pending().await,
+        Habit::Greets => {
+            tell(&mut service, number, &ledger, &mut random);
+            service.flush().await;
+            return;
+        }
+        Habit::Fair => {}
+    }
+    loop {
+        let pause = Duration::from_millis(random.u64(1..3000));
+        if let Some(flood) = flooded(service.pings, began, keepalive) {
+            ledger.lock().unwrap().faults.push(format!("connection {number}: {flood}"));
+        }
+        match tokio::time::timeout(pause, service.next()).await {
+            Err(_) => {
+                if service.waiting() == 0 && !quiet.load(Ordering::Relaxed) {
+                    tell(&mut service, number, &ledger, &mut random);
+                }
+            }
+            Ok(None) => return,
+            Ok(Some(frame)) if frame.opcode() == CLOSE => {
+                service.frame(0x80 | CLOSE, &frame.payload);
+                service.flush().await;
+                // A server ends the connection first (RFC 6455 §7.1.1).
+                return;
+            }
+            Ok(Some(frame)) => note(ledger.lock().unwrap().up.entry(number).or_default(), &frame.payload),
+        }
+    }
+}
+
+/// Invariant 11: a peer is asked once in each keepalive, and once more for each swap's fence.
+fn flooded(pings: u64, began: Instant, keepalive: Duration) -> Option<String> {
+    let elapsed = began.elapsed();
+    let most = elapsed.as_secs() / keepalive.as_secs() + 2;
+    (pings > most).then(|| format!("{pings} Pings in {elapsed:?}, keepalive {keepalive:?}"))
+}
+
+/// The service says the next number of this connection.
+fn tell(service: &mut Peer, connection: usize, ledger: &Mutex<Ledger>, random: &mut fastrand::Rng) {
+    let mut ledger = ledger.lock().unwrap();
+    let told = ledger.told.entry(connection).or_default();
+    let pad = "d".repeat(random.usize(..2000));
+    service.text(&format!("{told} {connection} {pad}"));
+    *told += 1;
+}
+
+/// The number that a message begins with; what has none means nothing.
+fn note(heard: &mut Vec<u64>, payload: &[u8]) {
+    let text = std::str::from_utf8(payload).unwrap();
+    heard.extend(text.split(' ').next().and_then(|number| number.parse::<u64>().ok()));
+}
+
+/// The client hears for so long. What it heard is noted at once: this future may be dropped.
+async fn hear(client: &mut Peer, ledger: &Mutex<Ledger>, time: Duration) {
+    let until = perennial::clock::now() + time;
+    while let Ok(Some(frame)) = tokio::time::timeout_at(until, client.next()).await {
+        if frame.opcode() != TEXT {
+            continue;
+        }
+        let connection = frame.text().split(' ').nth(1).and_then(|number| number.parse().ok());
+        if let Some(connection) = connection {
+            note(ledger.lock().unwrap().down.entry(connection).or_default(), &frame.payload);
+        }
+    }
+    if client.end.is_some() {
+        tokio::time::sleep_until(until).await;
+    }
+}
+
+/// The client says numbers, and much that means nothing.
+async fn talk(client: &mut Peer, ledger: &Mutex<Ledger>, mut random: fastrand::Rng) {
+    let every = [20, 200, 2000][random.usize(..3)];
+    while client.end.is_none() {
+        if client.waiting() < 4096 {
+            match random.u8(..10) {
+                0 => client.frame(0x80 | PING, b"anybody?"),
+                1 => client.frame(0x80 | TEXT, b""),
+                2 => say_in_pieces(client, ledger, &mut random),
+                _ => {
+                    let text = next(ledger, &mut random);
+                    client.text(&text);
+                }
+            }
+        }
+        hear(client, ledger, Duration::from_millis(random.u64(..every))).await;
+    }
+}
+
+fn next(ledger: &Mutex<Ledger>, random: &mut fastrand::Rng) -> String {
+    let mut ledger = ledger.lock().unwrap();
+    let size = if random.u8(..20) == 0 { random.usize(..20_000) } else { random.usize(..200) };
+    ledger.said += 1;
+    format!("{} {}", ledger.said - 1, "u".repeat(size))
+}
+
+/// One message in three frames, with a Ping between them.
+fn say_in_pieces(client: &mut Peer, ledger: &Mutex<Ledger>, random: &mut fastrand::Rng) {
+    let text = next(ledger, random);
+    let (head, tail) = text.split_at(text.find(' ').map_or(0, |at| at + 1));
+    client.frame(TEXT, head.as_bytes());
+    client.frame(0x80 | PING, b"");
+    client.frame(CONTINUATION, tail.as_bytes());
+    client.frame(0x80 | CONTINUATION, b"");
+}
+
+/// Faults of the way to the service, and refreshes.
+async fn faults(stage: &Stage, storm: bool, mut random: fastrand::Rng) {
+    let every = random.u64(2_000..40_000);
+    loop {
+        tokio::time::sleep(Duration::from_millis(random.u64(1..every * 2))).await;
+        let cable = stage.fabric.newest();
+        match random.u8(..8) {
+            0..3 => {
+                stage.context.sessions.practise(Practice::Reauthenticate, |all| all);
+            }
+            3 if storm => cable.reset(),
+            4 if storm => cable.reset_after(random.usize(..2), random.u64(..3000)),
+            5 if storm => cable.freeze(),
+            6 if storm => {
+                cable.freeze();
+                let pause = Duration::from_millis(random.u64(..20_000));
+                beside(async move {
+                    tokio::time::sleep(pause).await;
+                    cable.thaw();
+                });
+            }
+            _ => {}
+        }
+    }
+}
