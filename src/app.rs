@@ -31,7 +31,10 @@ use crate::{
     credential::{Credential, Store},
     net::ServerTls,
     proxy::{self, Proxy, RouteContext},
-    telemetry::{Events, Metrics, Spans},
+    telemetry::{
+        Log, Metrics, Spans,
+        logs::{Rate, SUMMARY},
+    },
 };
 
 mod counted;
@@ -80,11 +83,11 @@ struct Bound {
 impl App {
     /// Starts everything that the configuration names.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
-        Self::start_with(config, Events::default()).await
+        Self::start_with(config, Log::default()).await
     }
 
-    /// The same; the status page shows these events.
-    pub async fn start_with(config: &Config, events: Events) -> anyhow::Result<Self> {
+    /// The same; the status page and the metrics show what there is of this log.
+    pub async fn start_with(config: &Config, log: Log) -> anyhow::Result<Self> {
         let (tasks, proxy_tasks) = (TaskTracker::new(), TaskTracker::new());
         let (closing, stop) = (CancellationToken::new(), CancellationToken::new());
         let last = (TaskTracker::new(), CancellationToken::new());
@@ -112,7 +115,7 @@ impl App {
         metrics.configured(Now::read().wall);
         let proxy = Arc::new(ArcSwap::from_pointee(proxy));
         let addresses = (listener.local_addr()?, admin_listener.local_addr()?);
-        let told = Telling { metrics, spans, events };
+        let told = Telling { metrics, spans, log };
         let state = State::new(config, told, store, proxy, (lives, closing.clone(), addresses.0));
         let state = Arc::new(state);
         let mut app = Self {
@@ -130,6 +133,7 @@ impl App {
         app.listen_admin(admin_listener, addresses.1);
         app.tasks.spawn(sweep(Arc::clone(&app.state), app.stop.clone()));
         app.tasks.spawn(retire(Arc::clone(&app.state), app.stop.clone()));
+        app.tasks.spawn(summarise(app.state.log.rate.clone(), app.stop.clone()));
         let (address, admin, routes) = (addresses.0, addresses.1, names(config).join(","));
         tracing::info!(%address, %admin, routes, version = env!("CARGO_PKG_VERSION"), "listening");
         Ok(app)
@@ -239,6 +243,14 @@ async fn retire(state: Arc<State>, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(RETIRE)).await.is_some() {
         state.retire();
     }
+}
+
+/// Says what the log left out, until `stop` and once more then.
+async fn summarise(rate: Rate, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(SUMMARY)).await.is_some() {
+        rate.summarise();
+    }
+    rate.summarise();
 }
 
 /// Ends sessions in equal parts, so that their clients do not come back in one wave.

@@ -1,8 +1,8 @@
-//! A sidecar's life as a service: it starts, reads its configuration anew when it is told to, and stops.
+//! A sidecar's life as a service: it starts, reads its configuration again when it is told to, and stops.
 //!
 //! | signal | what follows |
 //! |---|---|
-//! | SIGHUP | the configuration is read anew: all of it takes effect, or nothing of it |
+//! | SIGHUP | the configuration is read again: all of it takes effect, or nothing of it |
 //! | SIGTERM, SIGINT | no new clients; sessions end, spread over `limits.drain` |
 //! | a second one | the end, at once |
 
@@ -11,7 +11,7 @@ use std::path::Path;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{App, notify};
-use crate::{config::Config, telemetry::Events};
+use crate::{config::Config, telemetry::Log};
 
 /// How a life ended.
 #[derive(Debug)]
@@ -58,8 +58,8 @@ impl Signals {
 }
 
 /// Runs the sidecar that the file at `path` describes, from `config` that was read of it, until a signal ends it.
-pub async fn live(path: &Path, config: Config, events: Events, signals: &mut Signals) -> Ended {
-    let mut app = match App::start_with(&config, events).await {
+pub async fn live(path: &Path, config: Config, log: Log, signals: &mut Signals) -> Ended {
+    let mut app = match App::start_with(&config, log).await {
         Ok(app) => app,
         Err(error) => return Ended::Failed(error),
     };

@@ -22,7 +22,7 @@ use crate::{
     config::{Config, StateConfig},
     credential::{Credential, Store},
     proxy::{Extremes, Proxy, RouteContext, Tokens},
-    telemetry::{Events, Metrics, Spans},
+    telemetry::{Log, Metrics, Spans},
 };
 
 /// A sidecar at work.
@@ -31,7 +31,7 @@ pub(super) struct State {
     pub(super) spans: Spans,
     pub(super) store: Arc<Store>,
     pub(super) store_kind: &'static str,
-    pub(super) events: Events,
+    pub(super) log: Log,
     /// When it began, on the wall clock.
     pub(super) began: Duration,
     /// What new clients meet.
@@ -49,7 +49,7 @@ pub(super) struct State {
 pub(super) struct Telling {
     pub(super) metrics: Metrics,
     pub(super) spans: Spans,
-    pub(super) events: Events,
+    pub(super) log: Log,
 }
 
 /// Routes at work.
@@ -62,7 +62,7 @@ pub(super) struct Lives {
 impl State {
     pub(super) fn new(
         config: &Config,
-        Telling { metrics, spans, events }: Telling,
+        Telling { metrics, spans, log }: Telling,
         store: Arc<Store>,
         proxy: Arc<ArcSwap<Proxy>>,
         (current, closing, address): (Vec<Life>, CancellationToken, SocketAddr),
@@ -77,7 +77,7 @@ impl State {
             spans,
             store,
             store_kind,
-            events,
+            log,
             began: Now::read().wall,
             proxy,
             closing,
@@ -142,6 +142,7 @@ impl State {
     pub(super) fn look(&self) {
         self.metrics.set_store_up(self.store.is_up());
         self.metrics.set_clock(Now::read().wall);
+        self.metrics.set_log_lines_dropped(self.log.dropped.lines());
         let lives = self.lives();
         for life in &lives.current {
             self.look_at(&life.context.route.name, &lives);

@@ -39,7 +39,7 @@ impl State {
             store: StoreStatus { kind: self.store_kind.to_owned(), up: self.store.is_up() },
             rehearsal: self.rehearsal.load(std::sync::atomic::Ordering::Relaxed),
             routes,
-            events: self.events.newest_first().into_iter().map(event).collect(),
+            events: self.log.events.newest_first().into_iter().map(event).collect(),
         }
     }
 

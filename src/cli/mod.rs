@@ -24,7 +24,7 @@ use self::{
 };
 use crate::{
     demo,
-    telemetry::{LogFormat, logs},
+    telemetry::{LogFormat, LogsError, logs},
 };
 
 const USAGE: u8 = 64;
@@ -74,12 +74,14 @@ pub fn main() -> ExitCode {
     let quiet = matches!(cli.command, Command::Demo(_));
     // The demo draws on the terminal: its log would stand in the picture.
     let level = if quiet && cli.log_level == "info" { "error" } else { &cli.log_level };
-    let events = match logs::init(cli.log_format, level) {
-        Ok(events) => events,
-        Err(error) => return fail(&format!("--log-level: {error}"), USAGE),
+    // `_writing` is dropped at the end of this function: the last lines are written then.
+    let (log, _writing) = match logs::init(cli.log_format, level) {
+        Ok(log) => log,
+        Err(error @ LogsError::Filter(_)) => return fail(&format!("--log-level: {error}"), USAGE),
+        Err(error @ (LogsError::Twice | LogsError::Stderr(_))) => return fail(&error.to_string(), 1),
     };
     match cli.command {
-        Command::Run(file) => with_config(&file, |path, config| running::run(path, config, events)),
+        Command::Run(file) => with_config(&file, |path, config| running::run(path, config, log)),
         Command::Check(file) => with_config(&file, |_, config| say(&config.masked())),
         Command::Token(arguments) => {
             with_config(&arguments.config, |_, config| token::show(&config, &arguments))
@@ -87,7 +89,7 @@ pub fn main() -> ExitCode {
         Command::Probe(arguments) => probe::run(arguments),
         Command::Status(arguments) => status::run(arguments),
         Command::Rehearse(arguments) => rehearse::run(arguments),
-        Command::Demo(arguments) => in_runtime(demo::run(arguments, events)),
+        Command::Demo(arguments) => in_runtime(demo::run(arguments, log)),
     }
 }
 

@@ -8,11 +8,11 @@ use super::fail;
 use crate::{
     app::lifetime::{self, Ended, Signals},
     config::Config,
-    telemetry::Events,
+    telemetry::Log,
 };
 
 /// Runs the proxy until a signal ends it.
-pub(super) fn run(path: &Path, config: Config, events: Events) -> ExitCode {
+pub(super) fn run(path: &Path, config: Config, log: Log) -> ExitCode {
     raise_file_limit();
     in_runtime(async move {
         // Listened for before anybody is let in: until then a signal ends the process as it stands.
@@ -20,9 +20,13 @@ pub(super) fn run(path: &Path, config: Config, events: Events) -> ExitCode {
             Ok(signals) => signals,
             Err(error) => return fail(&format!("signals cannot be listened for: {error}"), 1),
         };
-        match lifetime::live(path, config, events, &mut signals).await {
+        match lifetime::live(path, config, log, &mut signals).await {
             Ended::Gracefully => ExitCode::SUCCESS,
-            Ended::AtOnce => fail("ended at once", 1),
+            Ended::AtOnce => {
+                // To the log, which stops nobody: stderr itself may be a pipe that nobody reads.
+                tracing::warn!("ended at once");
+                ExitCode::FAILURE
+            }
             Ended::Failed(error) => fail(&format!("{error:#}"), 1),
         }
     })

@@ -45,7 +45,7 @@ use self::{
     story::Told,
     summary::Summary,
 };
-use crate::{clock::Instant, telemetry::Events, terminal::Screen};
+use crate::{clock::Instant, telemetry::Log, terminal::Screen};
 
 /// How often the facts are looked at, and drawn.
 const LOOK: Duration = Duration::from_millis(100);
@@ -83,22 +83,22 @@ struct Whole {
     admin: SocketAddr,
 }
 
-/// Shows the demo until its time is over, or Ctrl-C; or runs one part of it. The status page shows these events.
-pub async fn run(arguments: Arguments, events: Events) -> ExitCode {
+/// Shows the demo until its time is over, or Ctrl-C; or runs one part of it. The status page shows what there is of this log.
+pub async fn run(arguments: Arguments, log: Log) -> ExitCode {
     match arguments.part {
-        None => run_whole(arguments.whole, events).await,
+        None => run_whole(arguments.whole, log).await,
         Some(part) => alone::run(part).await,
     }
 }
 
-async fn run_whole(whole: Whole, events: Events) -> ExitCode {
+async fn run_whole(whole: Whole, log: Log) -> ExitCode {
     let Whole { time, token_lifetime: life, plain, admin } = whole;
     if time.is_some_and(|time| time < life + TO_SEE) {
         let life = life.as_secs_f64();
         let why = format!("--for must be a second longer than a token lives ({life} s), to see one end");
         return fail(&why, USAGE);
     }
-    let stage = match Stage::set(life, admin, events).await {
+    let stage = match Stage::set(life, admin, log).await {
         Ok(stage) => stage,
         Err(error) => return fail(&format!("{error:#}"), 1),
     };

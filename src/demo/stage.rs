@@ -31,7 +31,7 @@ use crate::{
     app::App,
     clock::{self, Instant},
     config::Config,
-    telemetry::Events,
+    telemetry::Log,
 };
 
 const ROUTE: &str = "ably";
@@ -89,13 +89,13 @@ pub(super) struct Leg {
 }
 
 impl Stage {
-    /// Starts everything, the sidecar's admin server at `admin`; its page shows these events.
-    pub(super) async fn set(lifetime: Duration, admin: SocketAddr, events: Events) -> anyhow::Result<Self> {
+    /// Starts everything, the sidecar's admin server at `admin`; its page shows what there is of this log.
+    pub(super) async fn set(lifetime: Duration, admin: SocketAddr, log: Log) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("the service")?;
         let service =
             Service::start(listener, options(lifetime), &CancellationToken::new()).context("the service")?;
         let config = Config::parse(&configuration(service.address(), admin), "the demo's configuration")?;
-        let app = App::start_with(&config, events).await.context("the sidecar")?;
+        let app = App::start_with(&config, log).await.context("the sidecar")?;
         // One literal token for both: only the way differs.
         let literal = service.issue_token(lifetime, Some("*"));
         let stage = Self {

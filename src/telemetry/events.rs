@@ -1,7 +1,7 @@
 //! The last events of the log, for the page and for `perennial status`.
 //!
 //! ```text
-//!   tracing ──► fmt layer ──► stderr          as the log level says
+//!   tracing ──► level, rate ──► stderr        as the log level says
 //!           └─► Events ──► the last fifty     INFO and above, Perennial's own
 //! ```
 //!
@@ -9,7 +9,8 @@
 //! 1. What the log may show may be shown here: there is no secret in either.
 //! 2. Events that are alike within seconds are one line with a count: a thousand sessions that
 //!    re-authenticate do not push out the warning before them.
-//! 3. Sessions that come and go as they please are not events that anybody looks for.
+//! 3. Sessions that come and go as they please are not events that anybody looks for. Nor is a summary of what the
+//!    log left out: here nothing was left out.
 
 use std::{
     collections::VecDeque,
@@ -116,7 +117,7 @@ impl Seen {
     fn is_everyday(&self) -> bool {
         let by_the_client = || self.fields.iter().any(|(name, value)| name == "cause" && value == "client");
         match &*self.message {
-            "session opened" => true,
+            "session opened" | "left out similar lines" => true,
             "session closed" => by_the_client(),
             _ => false,
         }
@@ -222,6 +223,7 @@ mod tests {
         let of_three = events(|| {
             tracing::info!(cause = "client", "session closed");
             tracing::info!(cause = "outage", "session closed");
+            tracing::info!(count = 7, "left out similar lines");
         });
         assert_eq!(of_three.len(), 1);
     }

@@ -1,9 +1,19 @@
 //! Logs: text or JSON on stderr, one line for each event.
 //!
+//! ```text
+//!   event ──► level? ──► rate ──► one line ──► queue ──► the writing thread ──► stderr
+//!         └─► Events: the status page
+//! ```
+//!
+//! - Nobody waits for a line to be written: [`queue`]. One kind of line does not hide the others: [`rate`].
 //! - Libraries are never heard below INFO, whatever the filter says: at DEBUG and TRACE they print
 //!   handshakes and frames, tokens included.
 //! - An event is one line: control characters in what a peer sent are escaped, so that no peer can
 //!   write a line of its own or drive a terminal.
+
+mod queue;
+mod rate;
+mod text;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -17,7 +27,22 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
+pub use self::{
+    queue::{Dropped, Writing},
+    rate::{Rate, SUMMARY},
+};
 use super::events::Events;
+
+/// What the process sees of its own log. Cheap to clone; by default of a log that nobody has set up.
+#[derive(Debug, Clone, Default)]
+pub struct Log {
+    /// The last events.
+    pub events: Events,
+    /// Lines that were not written.
+    pub dropped: Dropped,
+    /// What was left out because there was too much of one kind.
+    pub rate: Rate,
+}
 
 /// How an event is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -37,32 +62,43 @@ pub enum LogsError {
         "the log level is malformed: {0}; write a level, such as \"debug\", or \"perennial::proxy=debug\""
     )]
     Filter(#[from] tracing_subscriber::filter::ParseError),
-    /// Someone else in the process was faster.
+    /// They were set up before.
     #[error("logs are set up already")]
     Twice,
+    /// There is no file descriptor left for the thread that writes.
+    #[error("stderr cannot be written to: {0}")]
+    Stderr(io::Error),
 }
 
-/// Sends the events of the whole process to stderr; what is returned holds the last of them. An empty `filter`
-/// means `info`.
-pub fn init(format: LogFormat, filter: &str) -> Result<Events, LogsError> {
+/// Sends the events of the whole process to stderr. An empty `filter` means `info`. Keep the [`Writing`] until the
+/// process ends.
+pub fn init(format: LogFormat, filter: &str) -> Result<(Log, Writing), LogsError> {
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let layer = layer(format, filter, colour, io::stderr)?;
-    let events = Events::default();
-    let last = events.clone().with_filter(filter_fn(|event| *event.level() <= Level::INFO && ours(event)));
+    let (queue, writing, dropped) = queue::to_stderr().map_err(LogsError::Stderr)?;
+    let log = Log { dropped, ..Log::default() };
+    let layer = layer(format, filter, colour, queue, log.rate.clone())?;
+    let last =
+        log.events.clone().with_filter(filter_fn(|event| *event.level() <= Level::INFO && ours(event)));
     tracing_subscriber::registry().with(layer).with(last).try_init().map_err(|_| LogsError::Twice)?;
-    Ok(events)
+    Ok((log, writing))
 }
 
-fn layer<S, W>(format: LogFormat, filter: &str, colour: bool, to: W) -> Result<impl Layer<S>, LogsError>
+fn layer<S, W>(
+    format: LogFormat,
+    filter: &str,
+    colour: bool,
+    to: W,
+    rate: Rate,
+) -> Result<impl Layer<S>, LogsError>
 where
     S: Subscriber + for<'s> LookupSpan<'s>,
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse(filter)?;
-    let filter = filter.and(filter_fn(ours_or_loud));
+    let filter = filter.and(filter_fn(ours_or_loud)).and(rate);
     let layer = fmt::layer().with_writer(OneLine { to, colour }).with_ansi(colour);
     Ok(match format {
-        LogFormat::Text => layer.with_filter(filter).boxed(),
+        LogFormat::Text => layer.fmt_fields(text::Words).with_filter(filter).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).with_ansi(false).with_filter(filter).boxed(),
     })
 }
@@ -72,8 +108,8 @@ fn ours_or_loud(event: &Metadata<'_>) -> bool {
 }
 
 fn ours(event: &Metadata<'_>) -> bool {
-    let room = event.target().strip_prefix("perennial");
-    room.is_some_and(|room| room.is_empty() || room.starts_with("::"))
+    let module = event.target().strip_prefix("perennial");
+    module.is_some_and(|module| module.is_empty() || module.starts_with("::"))
 }
 
 /// Keeps an event on one line: it comes in one piece, and only its last line break is its own.
@@ -166,7 +202,7 @@ mod tests {
     fn written(format: LogFormat, filter: &str, colour: bool, events: impl FnOnce()) -> String {
         let page = Page::default();
         let to = page.clone();
-        let layer = layer(format, filter, colour, move || to.clone()).unwrap();
+        let layer = layer(format, filter, colour, move || to.clone(), Rate::default()).unwrap();
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), events);
         let bytes = page.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -178,7 +214,7 @@ mod tests {
             tracing::info!(target: "perennial::proxy", route = "ably", "listening");
             tracing::debug!(target: "perennial::proxy", "unheard");
         });
-        assert!(text.ends_with("INFO perennial::proxy: listening route=\"ably\"\n"), "{text}");
+        assert!(text.ends_with("INFO perennial::proxy: listening route=ably\n"), "{text}");
     }
 
     #[test]
@@ -217,7 +253,7 @@ mod tests {
         let text = written(LogFormat::Text, "", true, || {
             tracing::info!(target: "perennial", shown = %"a\u{1b}[2J", "said");
         });
-        assert!(text.contains("\u{1b}[32m INFO") && text.contains("a\\u001b[2J"), "{text:?}");
+        assert!(text.contains("\u{1b}[32m INFO") && text.contains("a\\u{1b}[2J"), "{text:?}");
     }
 
     #[test]
@@ -231,8 +267,35 @@ mod tests {
     }
 
     #[test]
+    fn in_text_a_value_is_one_word_or_quoted() {
+        let text = logged(LogFormat::Text, "", || {
+            let error = io::Error::other("no \"route\" to host");
+            tracing::warn!(target: "perennial", %error, empty = "", route = "a", count = 7, ratio = 0.5, "not reached");
+        });
+        let expected =
+            "not reached error=\"no \\\"route\\\" to host\" empty=\"\" route=a count=7 ratio=0.5\n";
+        assert!(text.ends_with(expected), "{text}");
+    }
+
+    #[test]
+    fn a_flood_is_cut_and_other_lines_are_not() {
+        let text = logged(LogFormat::Json, "", || {
+            (0..300).for_each(|n| tracing::info!(target: "perennial", n, "session opened"));
+            tracing::warn!(target: "perennial", "token refresh failed");
+        });
+        let opened = text.matches("session opened").count();
+        assert!((100..120).contains(&opened) && text.contains("token refresh failed"), "{opened}");
+    }
+
+    #[test]
     fn a_malformed_filter_is_said_to_be() {
-        let error = layer::<tracing_subscriber::Registry, _>(LogFormat::Text, "a=b=c", false, io::stderr);
+        let error = layer::<tracing_subscriber::Registry, _>(
+            LogFormat::Text,
+            "a=b=c",
+            false,
+            io::stderr,
+            Rate::default(),
+        );
         assert!(error.err().unwrap().to_string().starts_with("the log level is malformed"));
     }
 }

@@ -12,8 +12,8 @@ use std::{
 };
 
 use prometheus::{
-    CounterVec, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder, core::Collector,
+    CounterVec, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
 };
 
 use super::RouteMetrics;
@@ -35,6 +35,7 @@ pub struct Metrics {
     reloaded: Gauge,
     store: IntGauge,
     clock: Gauge,
+    log_lines_dropped: IntCounter,
     routes: Mutex<BTreeMap<String, Arc<RouteMetrics>>>,
 }
 
@@ -59,6 +60,11 @@ impl Metrics {
             "The sidecar's clock at the scrape, in seconds since the Unix epoch.",
         ));
         let clock = add(&registry, clock);
+        let log_lines_dropped = IntCounter::with_opts(opts(
+            "log_lines_dropped_total",
+            "Lines of the log that were not written: nobody reads it, or the disk is full.",
+        ));
+        let log_lines_dropped = add(&registry, log_lines_dropped);
         let store = add(
             &registry,
             IntGauge::with_opts(opts(
@@ -72,7 +78,8 @@ impl Metrics {
         add(&registry, build).with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         #[cfg(target_os = "linux")]
         process(&registry);
-        let metrics = Self { registry, families, reload, reloaded, store, clock, routes: Mutex::default() };
+        let routes = Mutex::default();
+        let metrics = Self { registry, families, reload, reloaded, store, clock, log_lines_dropped, routes };
         for name in route_names {
             metrics.route(name);
         }
@@ -104,6 +111,13 @@ impl Metrics {
     /// What the sidecar takes for the time, since the Unix epoch.
     pub fn set_clock(&self, now: Duration) {
         self.clock.set(now.as_secs_f64());
+    }
+
+    /// Lines of the log that were not written since the start. The log counts them; this copies the count.
+    pub fn set_log_lines_dropped(&self, total: u64) {
+        // Under a lock: two scrapes at the same time must not add the same lines twice.
+        let _one_at_a_time = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        self.log_lines_dropped.inc_by(total.saturating_sub(self.log_lines_dropped.get()));
     }
 
     /// Can the store be asked? True from the start.
@@ -322,6 +336,7 @@ mod tests {
             "perennial_oldest_live_token_expiration_timestamp_seconds{route=\"a\"} 0",
             "perennial_config_last_reload_successful 1",
             "perennial_store_up 1",
+            "perennial_log_lines_dropped_total 0",
             concat!("perennial_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
             "# TYPE perennial_upstream_gap_seconds histogram",
         ] {
@@ -350,6 +365,7 @@ mod tests {
         route.set_credentials(CredentialState::Valid, 1);
         [200, 204, 299, 301, 404, 502].into_iter().for_each(|status| route.http_answered(status));
         metrics.not_configured();
+        [3, 3, 5].into_iter().for_each(|total| metrics.set_log_lines_dropped(total));
         metrics.set_clock(Duration::from_millis(2_500));
         route.set_waiting(Some(Duration::from_millis(1_500)), 7);
         route.set_limits(Duration::from_secs(60), 1 << 20);
@@ -381,6 +397,7 @@ mod tests {
             "perennial_config_last_reload_successful 0",
             "perennial_store_up 0",
             "perennial_clock_time_seconds 2.5",
+            "perennial_log_lines_dropped_total 5",
             "perennial_longest_hold_seconds{route=\"a\"} 1.5",
             "perennial_fullest_queue_bytes{route=\"a\"} 7",
             "perennial_reconnect_limit_seconds{route=\"a\"} 60",

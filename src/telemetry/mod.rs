@@ -1,12 +1,12 @@
-//! What an operator sees of the process: metrics, logs, and spans for who traces.
+//! What an operator sees of the process: metrics, logs, and spans for tracing.
 //!
 //! - [`labels`]: the small fixed sets that label values come from; a label is never made of what a
 //!   peer sends.
 //! - [`metrics`]: every series, at zero from the start; the hot path holds its handles and adds to an
 //!   atomic.
-//! - [`logs`]: one line for each thing an operator asks about, never a token.
+//! - [`logs`]: one line for each thing an operator asks about, never a token. Writing it stops nobody.
 //! - [`events`], [`recent`]: the last of both, for a look without Prometheus and without the log.
-//! - [`spans`]: each refresh and each re-authentication; exported where the feature `otlp` is built in and
+//! - [`spans`]: each refresh and each re-authentication; exported if the feature `otlp` is built in and
 //!   the environment names a collector.
 
 pub mod events;
@@ -19,11 +19,10 @@ pub mod recent;
 mod route_metrics;
 pub mod spans;
 
-pub use events::Events;
 pub use labels::{
     CloseCause, CodeClass, CredentialState, Direction, LossReason, Outcome, Phase, SessionState, Trigger, Way,
 };
-pub use logs::{LogFormat, LogsError};
+pub use logs::{Log, LogFormat, LogsError};
 pub use metrics::Metrics;
 pub use recent::Recent;
 pub use route_metrics::RouteMetrics;
