@@ -137,8 +137,12 @@ pub async fn ably_client(port: u16, name: &str) -> Client {
 }
 
 /// Runs cases side by side, each to its end; then fails if one has failed.
-pub async fn all<F: Future<Output = ()> + Send + 'static>(cases: impl Iterator<Item = F>) {
-    let ended = join_all(cases.map(beside).collect::<Vec<_>>()).await;
-    let failed = ended.iter().filter(|case| case.is_err()).count();
-    assert_eq!(failed, 0, "so many cases have failed; each of them says why");
+pub fn all<F: Future<Output = ()> + Send + 'static>(
+    cases: impl Iterator<Item = F>,
+) -> impl Future<Output = ()> {
+    let running: Vec<_> = cases.map(beside).collect();
+    async {
+        let failed = join_all(running).await.iter().filter(|case| case.is_err()).count();
+        assert_eq!(failed, 0, "so many cases have failed; each of them says why");
+    }
 }
