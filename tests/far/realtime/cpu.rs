@@ -26,7 +26,7 @@ fn sessions() -> usize {
 }
 
 /// CPU time of a process so far.
-fn cpu(id: u32) -> Duration {
+pub fn cpu(id: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
     let (_, after_name) = stat.rsplit_once(") ").unwrap();
     let ticks = after_name.split(' ').skip(11).take(2).map(|field| field.parse::<u32>().unwrap());

@@ -1,7 +1,10 @@
 //! A service that hangs while its host lives: the kernel acknowledges everything, and nothing ever answers.
 
+use std::time::Duration;
+
 use perennial::clock;
 
+use super::cpu::cpu;
 use crate::{
     stage::{DIALECTS, Dialect, Stage, all},
     support::{peak, resident},
@@ -23,7 +26,8 @@ async fn found(dialect: Dialect, hung: Hung) {
     let case = format!("{dialect:?}, {hung:?}");
     let stage = Stage::set(dialect, Conditions::default()).await;
     let client = stage.idle().await;
-    let (began, memory) = (clock::now(), resident(stage.sidecar.id()));
+    let process = stage.sidecar.id();
+    let (began, used, memory) = (clock::now(), cpu(process), resident(process));
     for kind in [Kind::Ping, Kind::Pong, Kind::Text, Kind::Binary] {
         stage.proxy.inject(Fault::each(Direction::Down, kind, Action::Drop));
     }
@@ -33,11 +37,12 @@ async fn found(dialect: Dialect, hung: Hung) {
     let every = dialect.keepalive();
     // A sidecar that waited for one keepalive more would need 2.5 of them.
     let took = stage.found(client, began, every * 2).await;
-    let grown = peak(stage.sidecar.id()).saturating_sub(memory);
+    let (used, grown) = (cpu(process) - used, peak(process).saturating_sub(memory));
     let pings = stage.proxy.count(Direction::Up, Kind::Ping);
-    println!("{case}: found after {took:?}, {pings} Pings, {grown} bytes");
+    println!("{case}: found after {took:?}, {pings} Pings, {used:?} of CPU, {grown} bytes");
     assert!(took > every, "{case}: a service that is far away is not dead: {took:?}");
     assert!((1..=2).contains(&pings), "{case}: {pings} Pings");
+    assert!(used < Duration::from_millis(100), "{case}: the sidecar took {used:?} of CPU to wait");
     assert!(grown < GROWTH, "{case}: the sidecar has grown by {grown} bytes");
 }
 
