@@ -126,15 +126,15 @@ async fn the_counters_say_what_happened() {
     theirs.ending().await;
     theirs.send(bare(CLOSE, &close(1000, ""))).await;
     client.ending().await;
-    let ended = "sessions_closed_total{cause=\"client\",route=\"plain\"}";
+    let ended = "sessions_closed_total{reason=\"client\",route=\"plain\"}";
     let series = until("its end", || scrape(&app), |series| get(series, ended) == 1.0).await;
     for (name, expected) in [
         (live, 0.0),
         ("messages_total{direction=\"up\",route=\"plain\"}", 3.0),
         ("messages_total{direction=\"down\",route=\"plain\"}", 2.0),
-        ("sessions_closed_total{cause=\"upstream\",route=\"plain\"}", 0.0),
-        ("sessions_closed_total{cause=\"token_expired\",route=\"plain\"}", 0.0),
-        ("sessions_closed_total{cause=\"internal\",route=\"plain\"}", 0.0),
+        ("sessions_closed_total{reason=\"upstream\",route=\"plain\"}", 0.0),
+        ("sessions_closed_total{reason=\"token_expired\",route=\"plain\"}", 0.0),
+        ("sessions_closed_total{reason=\"internal\",route=\"plain\"}", 0.0),
         ("sessions{route=\"plain\",state=\"opening\"}", 0.0),
         ("sessions{route=\"plain\",state=\"closing\"}", 0.0),
     ] {

@@ -77,9 +77,9 @@ pub struct RouteStatus {
     /// Of the time of all sessions that have a client, the part in which they relayed; `None` before the first.
     pub uptime: Option<f64>,
     pub refreshes: Outcomes,
-    /// By way: `exchange`, `swap`, `resume`.
+    /// By method: `exchange`, `swap`, `resume`.
     pub reauthentications: BTreeMap<String, Outcomes>,
-    /// Sessions that ended, by cause, every cause.
+    /// Sessions that ended, by reason, every reason.
     pub closed: BTreeMap<String, u64>,
     pub messages: Directions,
     pub lost: Directions,

@@ -14,7 +14,7 @@ use crate::{
     config::{DialectKind, Endpoint, Route, Share},
     credential::{Credential, Token},
     proxy::Extremes,
-    telemetry::{CloseCause, Direction, Outcome, SessionState, Way, events::Line},
+    telemetry::{CloseReason, Direction, Method, Outcome, SessionState, events::Line},
 };
 
 /// Credentials of one route that are shown.
@@ -64,10 +64,12 @@ impl State {
             oldest_live_expires: extremes.oldest_expiry.map(|at| at.as_secs_f64()),
             uptime: counts.uptime(),
             refreshes: outcomes(|outcome| counts.refreshes(outcome)),
-            reauthentications: Way::ALL
-                .map(|way| (way.to_string(), outcomes(|outcome| counts.reauthentications(way, outcome))))
+            reauthentications: Method::ALL
+                .map(|method| {
+                    (method.to_string(), outcomes(|outcome| counts.reauthentications(method, outcome)))
+                })
                 .into(),
-            closed: CloseCause::ALL.map(|cause| (cause.to_string(), counts.closed(cause))).into(),
+            closed: CloseReason::ALL.map(|cause| (cause.to_string(), counts.closed(cause))).into(),
             messages: both(&|direction| counts.messages(direction)),
             lost: both(&|direction| counts.lost(direction)),
             held_bytes: both(&|direction| counts.held_bytes(direction)),

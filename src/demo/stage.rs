@@ -123,7 +123,7 @@ impl Stage {
         let counts = self.service.ledger().counts();
         let metrics = self.app.metrics();
         let seconds = |name| sample(&metrics, name, &["phase=\"exchange\""]);
-        let resumes = sample(&metrics, "perennial_reauthentications_total", &["way=\"resume\"", "\"ok\""]);
+        let resumes = sample(&metrics, "perennial_reauthentications_total", &["method=\"resume\"", "\"ok\""]);
         let status = self.app.credential(ROUTE).map(|credential| credential.status());
         Facts {
             began: self.began,

@@ -11,7 +11,7 @@ use super::{dialling::Turns, driver::Driver, ending::linger};
 use crate::{
     clock::{Instant, Now},
     credential,
-    session::{Action, Demand, Note, Trigger, Way},
+    session::{Action, Demand, Method, Note, Trigger},
     telemetry::Phase,
     wire::Opcode,
 };
@@ -100,7 +100,7 @@ impl Driver {
 
     /// What a refresh takes on one session: the fetch and the exchange, without the wait for its turn.
     fn note_total(&self, note: &Note) {
-        let Note::Reauthenticated { way: Way::Exchange, generation, took } = note else { return };
+        let Note::Reauthenticated { method: Method::Exchange, generation, took } = note else { return };
         let Some(credential) = self.credential() else { return };
         // Of an older token nobody knows any more how long its fetch took.
         if credential.current().is_some_and(|token| token.generation == *generation)

@@ -9,8 +9,8 @@ use super::{route::RouteContext, sessions::Handle};
 use crate::{
     clock::Instant,
     credential::Generation,
-    session::{Cause, Note, Phase, Way},
-    telemetry::{self, CloseCause, Direction, LossReason, Outcome, Told, words},
+    session::{Cause, Method, Note, Phase},
+    telemetry::{self, CloseReason, Direction, LossReason, Outcome, Told, words},
     wire,
 };
 
@@ -75,24 +75,24 @@ impl Report {
         self.weigh(note, now);
         let (route, metrics) = (&*self.route.route.name, &self.route.metrics);
         match note {
-            Note::Reauthenticated { way, generation, took } => {
-                metrics.reauthenticated(telemetry_way(*way), Outcome::Ok);
-                if *way == Way::Exchange {
+            Note::Reauthenticated { method, generation, took } => {
+                metrics.reauthenticated(method_of(*method), Outcome::Ok);
+                if *method == Method::Exchange {
                     metrics.refresh_took(telemetry::Phase::Exchange, *took);
                     metrics.recent().exchanged(*took);
                 }
-                self.span((*way, Outcome::Ok), credential, *generation, *took, None);
-                tracing::info!(route, ?way, %generation, ?took, "re-authenticated");
+                self.span((*method, Outcome::Ok), credential, *generation, *took, None);
+                tracing::info!(route, method = method_of(*method).as_str(), %generation, ?took, "re-authenticated");
             }
-            Note::ReauthenticationFailed { way, generation, refused, why } => {
+            Note::ReauthenticationFailed { method, generation, refused, why } => {
                 let outcome = if *refused { Outcome::Rejected } else { Outcome::Failed };
-                metrics.reauthenticated(telemetry_way(*way), outcome);
-                self.span((*way, outcome), credential, *generation, now - self.since, Some(why));
+                metrics.reauthenticated(method_of(*method), outcome);
+                self.span((*method, outcome), credential, *generation, now - self.since, Some(why));
                 let why = words(why);
                 if *refused {
-                    tracing::warn!(route, ?way, %generation, why, "re-authentication rejected");
+                    tracing::warn!(route, method = method_of(*method).as_str(), %generation, why, "re-authentication rejected");
                 } else {
-                    tracing::warn!(route, ?way, %generation, why, "re-authentication failed");
+                    tracing::warn!(route, method = method_of(*method).as_str(), %generation, why, "re-authentication failed");
                 }
             }
             Note::UpstreamLost { why, attempt: 0 } => {
@@ -157,7 +157,7 @@ impl Report {
     /// The re-authentication that ended just now, for who traces.
     fn span(
         &self,
-        (way, outcome): (Way, Outcome),
+        (method, outcome): (Method, Outcome),
         credential: Option<&str>,
         generation: Generation,
         took: Duration,
@@ -165,7 +165,7 @@ impl Report {
     ) {
         let (route, generation) = (&*self.route.route.name, Some(generation.0));
         let told = Told { route, credential, generation, outcome, took, error };
-        self.route.spans.reauthenticated(telemetry_way(way), told);
+        self.route.spans.reauthenticated(method_of(method), told);
     }
 
     /// A service that acknowledges nothing was left without a word: what it had not been heard to take, and
@@ -198,14 +198,14 @@ impl Report {
     pub(super) fn closed(&mut self, cause: Option<Cause>, code: Option<u16>, now: Instant) {
         let Some(phase) = self.phase.take() else { return };
         self.route.census.moved(Some(phase), None, now);
-        let cause = cause.map_or(CloseCause::Internal, close_cause);
+        let cause = cause.map_or(CloseReason::Internal, close_reason);
         self.route.metrics.session_closed(cause);
         let [up, down] = self.messages;
         let (route, duration) = (&*self.route.route.name, seconds(now - self.opened));
-        if cause == CloseCause::TokenExpired {
+        if cause == CloseReason::TokenExpired {
             tracing::warn!(route, "token expired");
         }
-        tracing::info!(route, cause = cause.as_str(), code, ?duration, up, down, "session closed");
+        tracing::info!(route, reason = cause.as_str(), code, ?duration, up, down, "session closed");
     }
 }
 
@@ -228,11 +228,11 @@ fn towards(direction: wire::Direction) -> Direction {
     }
 }
 
-fn telemetry_way(way: Way) -> telemetry::Way {
-    match way {
-        Way::Exchange => telemetry::Way::Exchange,
-        Way::Swap => telemetry::Way::Swap,
-        Way::Resume => telemetry::Way::Resume,
+fn method_of(method: Method) -> telemetry::Method {
+    match method {
+        Method::Exchange => telemetry::Method::Exchange,
+        Method::Swap => telemetry::Method::Swap,
+        Method::Resume => telemetry::Method::Resume,
     }
 }
 
@@ -248,17 +248,17 @@ fn loss_reason(cause: Cause) -> LossReason {
     }
 }
 
-fn close_cause(cause: Cause) -> CloseCause {
+fn close_reason(cause: Cause) -> CloseReason {
     match cause {
-        Cause::Client => CloseCause::Client,
-        Cause::Upstream => CloseCause::Upstream,
-        Cause::TokenExpired => CloseCause::TokenExpired,
-        Cause::Outage => CloseCause::Outage,
-        Cause::Refused => CloseCause::Refused,
-        Cause::Discontinued => CloseCause::Discontinued,
-        Cause::Violation => CloseCause::Violation,
-        Cause::TooBig => CloseCause::TooBig,
-        Cause::Slow => CloseCause::Slow,
-        Cause::Drain => CloseCause::Drain,
+        Cause::Client => CloseReason::Client,
+        Cause::Upstream => CloseReason::Upstream,
+        Cause::TokenExpired => CloseReason::TokenExpired,
+        Cause::Outage => CloseReason::Outage,
+        Cause::Refused => CloseReason::Refused,
+        Cause::Discontinued => CloseReason::Discontinued,
+        Cause::Violation => CloseReason::Violation,
+        Cause::TooBig => CloseReason::TooBig,
+        Cause::Slow => CloseReason::Slow,
+        Cause::Drain => CloseReason::Drain,
     }
 }

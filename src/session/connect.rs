@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     core::{Session, State, Step},
-    event::{Action, Cause, Demand, DialFailure, Note, Shown, Trigger, Way},
+    event::{Action, Cause, Demand, DialFailure, Method, Note, Shown, Trigger},
     timers::Timer,
 };
 use crate::{clock::Instant, wire::Close};
@@ -37,9 +37,9 @@ impl Session {
         if let State::Resuming { since, replayed, .. } = self.state {
             let gap = now - since;
             out.push(Action::Note(Note::UpstreamResumed { gap, replayed }));
-            if let Some(way) = self.reauthenticates {
+            if let Some(method) = self.reauthenticates {
                 let generation = self.live.generation;
-                out.push(Action::Note(Note::Reauthenticated { way, generation, took: gap }));
+                out.push(Action::Note(Note::Reauthenticated { method, generation, took: gap }));
             }
         }
         self.reauthenticates = None;
@@ -89,14 +89,14 @@ impl Session {
         self.next_attempt(now, out);
     }
 
-    /// From now on an outage is hidden; `way`: how the session comes to a newer token by it.
-    pub(super) fn begin_to_resume(&mut self, way: Option<Way>, now: Instant, out: &mut Vec<Action>) {
+    /// From now on an outage is hidden; `method`: how the session comes to a newer token by it.
+    pub(super) fn begin_to_resume(&mut self, method: Option<Method>, now: Instant, out: &mut Vec<Action>) {
         let newer = self.newest.generation > self.live.generation
             || self.refused.is_some_and(|refused| refused >= self.live.generation);
-        self.reauthenticates = way.or_else(|| newer.then_some(Way::Resume));
+        self.reauthenticates = method.or_else(|| newer.then_some(Method::Resume));
         self.state = State::Resuming { step: Step::Waiting, since: now, replayed: 0 };
         self.timers.set(Timer::Budget, now + self.policy.session.reconnect);
-        if way.is_none() && !self.dialect.acknowledges() {
+        if method.is_none() && !self.dialect.acknowledges() {
             out.push(Action::Note(Note::InDoubt));
         }
     }
@@ -163,7 +163,7 @@ impl Session {
     pub(super) fn step_timed_out(&mut self, now: Instant, out: &mut Vec<Action>) {
         match &self.state {
             State::Exchanging { shown, .. } => {
-                self.failed(Way::Exchange, *shown, (false, "no answer in time"), out);
+                self.failed(Method::Exchange, *shown, (false, "no answer in time"), out);
                 self.lose("the exchange had no answer", None, now, out);
             }
             State::Opening(_) | State::Resuming { .. } => {

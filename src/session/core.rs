@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     away::Away,
     backoff::Backoff,
-    event::{Action, Cause, Epoch, Event, Phase, Shown, Way},
+    event::{Action, Cause, Epoch, Event, Method, Phase, Shown},
     queue::Queue,
     swap::{Drain, Next},
     timers::{Timer, Timers},
@@ -48,7 +48,7 @@ pub struct Session {
     /// The service has asked for a new token and has not been given one.
     pub(super) asked: bool,
     /// The connection that is being made carries a newer token than the one before it; how that came.
-    pub(super) reauthenticates: Option<Way>,
+    pub(super) reauthenticates: Option<Method>,
     pub(super) timers: Timers,
     pub(super) backoff: Backoff,
     /// Messages for the service.

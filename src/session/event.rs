@@ -129,7 +129,7 @@ pub enum Trigger {
 
 /// How a session came to be authenticated with a newer token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum Method {
     Exchange,
     Swap,
     Resume,
@@ -139,12 +139,12 @@ pub enum Way {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Note {
     Reauthenticated {
-        way: Way,
+        method: Method,
         generation: Generation,
         took: Duration,
     },
     ReauthenticationFailed {
-        way: Way,
+        method: Method,
         generation: Generation,
         /// The service said no; else nothing came of it.
         refused: bool,
@@ -152,6 +152,7 @@ pub enum Note {
     },
     UpstreamLost {
         why: String,
+        /// How many dials have failed since; 0: it was there until now.
         attempt: u32,
     },
     /// The service does not acknowledge: what was sent last, either way, may be lost.

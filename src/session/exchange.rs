@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     core::{Session, State, Step, Turn},
-    event::{Action, Demand, Note, Shown, Trigger, Way},
+    event::{Action, Demand, Method, Note, Shown, Trigger},
     timers::Timer,
 };
 use crate::{clock::Instant, credential::Token};
@@ -126,8 +126,8 @@ impl Session {
         self.asked = false;
         self.timers.clear(Timer::Step);
         out.push(Action::EndTurn);
-        let (way, generation) = (Way::Exchange, shown.generation);
-        out.push(Action::Note(Note::Reauthenticated { way, generation, took: now - since }));
+        let (method, generation) = (Method::Exchange, shown.generation);
+        out.push(Action::Note(Note::Reauthenticated { method, generation, took: now - since }));
         self.flush(now, out);
         self.schedule_exchange(now, out);
     }
@@ -135,7 +135,7 @@ impl Session {
     /// The service refused the token of the exchange.
     pub(super) fn rejected(&mut self, why: &str, now: Instant, out: &mut Vec<Action>) {
         let State::Exchanging { shown, .. } = self.state else { return self.lapsed(why, now, out) };
-        self.failed(Way::Exchange, shown, (true, why), out);
+        self.failed(Method::Exchange, shown, (true, why), out);
         self.refuse(shown.generation, out);
         self.lose(why, None, now, out);
     }
@@ -143,15 +143,21 @@ impl Session {
     /// The token that the connection was made with will not do, or has ended.
     pub(super) fn lapsed(&mut self, why: &str, now: Instant, out: &mut Vec<Action>) {
         if matches!(self.state, State::Opening(_) | State::Resuming { .. }) {
-            self.failed(Way::Resume, self.live, (true, why), out);
+            self.failed(Method::Resume, self.live, (true, why), out);
         }
         self.refuse(self.live.generation, out);
         self.lose(why, None, now, out);
     }
 
-    pub(super) fn failed(&self, way: Way, shown: Shown, (refused, why): (bool, &str), out: &mut Vec<Action>) {
+    pub(super) fn failed(
+        &self,
+        method: Method,
+        shown: Shown,
+        (refused, why): (bool, &str),
+        out: &mut Vec<Action>,
+    ) {
         let (generation, why) = (shown.generation, why.to_owned());
-        out.push(Action::Note(Note::ReauthenticationFailed { way, generation, refused, why }));
+        out.push(Action::Note(Note::ReauthenticationFailed { method, generation, refused, why }));
     }
 
     /// This generation, and what is older, will not be used again.

@@ -38,6 +38,6 @@ mod timers;
 
 pub use self::{
     core::{Policy, Session},
-    event::{Action, Cause, Demand, DialFailure, Epoch, Event, Note, Phase, Shown, Trigger, Way},
+    event::{Action, Cause, Demand, DialFailure, Epoch, Event, Method, Note, Phase, Shown, Trigger},
     rehearsal::Rehearsal,
 };

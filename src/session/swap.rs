@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use super::{
     core::{Session, State, Step},
-    event::{Action, DialFailure, Epoch, Event, Note, Shown, Way},
+    event::{Action, DialFailure, Epoch, Event, Method, Note, Shown},
     messages::{held, released},
     queue::Queue,
     timers::Timer,
@@ -150,7 +150,7 @@ impl Session {
             DialFailure::Passing(why) => why,
         };
         let refused = matches!(failure, DialFailure::Token(_));
-        self.failed(Way::Swap, shown, (refused, why), out);
+        self.failed(Method::Swap, shown, (refused, why), out);
         self.back_to_the_old(now, out);
         if let DialFailure::Token(generation) = failure {
             self.refuse(*generation, out);
@@ -169,7 +169,7 @@ impl Session {
     /// The next one ended while the old one was about to: a new one is made when the old one is gone.
     fn next_lost(&mut self, why: &str, out: &mut Vec<Action>) {
         if let State::Swapping { shown, .. } = self.state {
-            self.failed(Way::Swap, shown, (false, why), out);
+            self.failed(Method::Swap, shown, (false, why), out);
             self.keep_what_it_said();
             self.give_up_next(out);
         }
@@ -202,8 +202,8 @@ impl Session {
         self.asked = false;
         self.state = State::Live;
         self.ready_at = now;
-        let (way, generation) = (Way::Swap, self.live.generation);
-        out.push(Action::Note(Note::Reauthenticated { way, generation, took: now - since }));
+        let (method, generation) = (Method::Swap, self.live.generation);
+        out.push(Action::Note(Note::Reauthenticated { method, generation, took: now - since }));
         let mut orphans = std::mem::take(&mut self.orphans);
         self.deliver(&mut orphans, now, out);
         self.deliver(&mut next.kept, now, out);
@@ -217,7 +217,7 @@ impl Session {
     /// There is no next one yet, or no more: what is held waits for one as after a loss.
     fn make_another(&mut self, now: Instant, out: &mut Vec<Action>) {
         out.push(Action::HangUp);
-        self.begin_to_resume(Some(Way::Swap), now, out);
+        self.begin_to_resume(Some(Method::Swap), now, out);
         self.epoch = self.fresh_epoch();
         let mut orphans = std::mem::take(&mut self.orphans);
         self.deliver(&mut orphans, now, out);
@@ -269,7 +269,7 @@ impl Session {
             }
             return self.drained(now, out);
         }
-        self.failed(Way::Swap, shown, (false, "the new connection was not there in time"), out);
+        self.failed(Method::Swap, shown, (false, "the new connection was not there in time"), out);
         self.back_to_the_old(now, out);
     }
 }

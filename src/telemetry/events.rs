@@ -115,7 +115,7 @@ struct Seen {
 impl Seen {
     /// Rule 3.
     fn is_everyday(&self) -> bool {
-        let by_the_client = || self.fields.iter().any(|(name, value)| name == "cause" && value == "client");
+        let by_the_client = || self.fields.iter().any(|(name, value)| name == "reason" && value == "client");
         match &*self.message {
             "session opened" | "left out similar lines" => true,
             "session closed" => by_the_client(),
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn an_event_is_a_line_with_its_fields_in_their_order() {
         let lines = events(|| {
-            tracing::info!(route = "a", generation = %7, took = ?Duration::from_millis(23), "token refreshed");
+            tracing::info!(route = "a", generation = 7, duration_ms = 23.5, "token refreshed");
             tracing::warn!(error = "no answer", "token refresh failed");
         });
         let [failed, refreshed] = &lines[..] else { panic!("{lines:?}") };
@@ -177,7 +177,8 @@ mod tests {
             (Level::WARN, "token refresh failed", &None)
         );
         assert_eq!(refreshed.route.as_deref(), Some("a"));
-        let fields = [("generation", "7"), ("took", "23ms")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+        let fields =
+            [("generation", "7"), ("duration_ms", "23.5")].map(|(n, v)| (n.to_owned(), v.to_owned()));
         assert_eq!(refreshed.fields, fields);
         assert!(failed.id > refreshed.id && refreshed.count == 1);
     }
@@ -212,8 +213,8 @@ mod tests {
     fn fifty_lines_of_bounded_length_are_kept_and_everyday_ones_are_not() {
         let lines = events(|| {
             tracing::info!(route = "a", "session opened");
-            tracing::info!(route = "a", cause = "client", "session closed");
-            tracing::info!(route = "a", cause = "outage", "session closed");
+            tracing::info!(route = "a", reason = "client", "session closed");
+            tracing::info!(route = "a", reason = "outage", "session closed");
             (0..60)
                 .for_each(|n| tracing::info!(route = format!("r{n}"), long = "x".repeat(5_000), "reloaded"));
         });
@@ -221,8 +222,8 @@ mod tests {
         assert_eq!(lines[0].route.as_deref(), Some("r59"));
         assert_eq!(lines[0].fields[0].1.chars().count(), FIELD + 1);
         let of_three = events(|| {
-            tracing::info!(cause = "client", "session closed");
-            tracing::info!(cause = "outage", "session closed");
+            tracing::info!(reason = "client", "session closed");
+            tracing::info!(reason = "outage", "session closed");
             tracing::info!(count = 7, "left out similar lines");
         });
         assert_eq!(of_three.len(), 1);

@@ -95,7 +95,7 @@ label! {
 
 label! {
     /// Why a session ended.
-    CloseCause {
+    CloseReason {
         /// The client closed it, or went away.
         Client = "client",
         /// The service closed it, in its own right.
@@ -123,7 +123,7 @@ label! {
 
 label! {
     /// How a session came to its new token.
-    Way {
+    Method {
         /// On the live connection.
         Exchange = "exchange",
         /// By a new connection, made before the old one was broken.

@@ -235,13 +235,13 @@ impl Families {
             session_seconds: add(registry, CounterVec::new(session_seconds, &["route", "state"])),
             closed: counter(
                 "sessions_closed_total",
-                "Sessions that ended, by cause; token_expired is the one that must stay 0.",
-                &["route", "cause"],
+                "Sessions that ended, by reason; token_expired is the one that must stay 0.",
+                &["route", "reason"],
             ),
             reauthentications: counter(
                 "reauthentications_total",
-                "Sessions brought to a new token, by way and by how it came out.",
-                &["route", "way", "outcome"],
+                "Sessions brought to a new token, by method and by how it came out.",
+                &["route", "method", "outcome"],
             ),
             gap_seconds: histogram(
                 "upstream_gap_seconds",
@@ -301,8 +301,8 @@ fn add<C: Collector + Clone + 'static>(registry: &Registry, family: prometheus::
 mod tests {
     use super::*;
     use crate::telemetry::{
-        CloseCause, CodeClass, CredentialState, Direction, LossReason, Outcome, Phase, SessionState, Trigger,
-        Way,
+        CloseReason, CodeClass, CredentialState, Direction, LossReason, Method, Outcome, Phase, SessionState,
+        Trigger,
     };
 
     fn metrics() -> Metrics {
@@ -320,17 +320,17 @@ mod tests {
         for line in &of_a {
             assert!(line.starts_with("perennial_") && line.ends_with(" 0"), "{line}");
         }
-        let ways = Way::ALL.len() * Outcome::ALL.len();
+        let ways = Method::ALL.len() * Outcome::ALL.len();
         let refreshes = Outcome::ALL.len() * Trigger::ALL.len();
         let states = SessionState::ALL.len() * 2 + CredentialState::ALL.len();
         let directions = Direction::ALL.len() * (4 + LossReason::ALL.len());
         // A histogram has a line for each bucket, one for +Inf, a sum and a count.
         let histograms = (Phase::ALL.len() + 1 + Direction::ALL.len()) * (SECONDS.len() + 3);
         let single = 3 + 2 + 4 + CodeClass::ALL.len();
-        let want = ways + refreshes + states + directions + histograms + single + CloseCause::ALL.len();
+        let want = ways + refreshes + states + directions + histograms + single + CloseReason::ALL.len();
         assert_eq!(of_a.len(), want, "{text}");
         for line in [
-            "perennial_sessions_closed_total{cause=\"token_expired\",route=\"a\"} 0",
+            "perennial_sessions_closed_total{reason=\"token_expired\",route=\"a\"} 0",
             "perennial_token_refreshes_total{outcome=\"rejected\",route=\"b\",trigger=\"hint\"} 0",
             "perennial_session_seconds_total{route=\"a\",state=\"live\"} 0",
             "perennial_oldest_live_token_expiration_timestamp_seconds{route=\"a\"} 0",
@@ -355,8 +355,8 @@ mod tests {
         route.set_token(Some(Duration::from_millis(1_500)), Some(Duration::from_secs(3_600)));
         route.session_entered(SessionState::Opening);
         route.session_moved(SessionState::Opening, SessionState::Live, Duration::from_millis(250));
-        route.session_closed(CloseCause::Drain);
-        route.reauthenticated(Way::Resume, Outcome::Failed);
+        route.session_closed(CloseReason::Drain);
+        route.reauthenticated(Method::Resume, Outcome::Failed);
         route.relayed(Direction::Up, 3, 300);
         route.hold(Direction::Up, 10);
         route.hold(Direction::Up, 5);
@@ -380,8 +380,8 @@ mod tests {
             "perennial_sessions{route=\"a\",state=\"opening\"} 0",
             "perennial_sessions{route=\"a\",state=\"live\"} 1",
             "perennial_session_seconds_total{route=\"a\",state=\"opening\"} 0.25",
-            "perennial_sessions_closed_total{cause=\"drain\",route=\"a\"} 1",
-            "perennial_reauthentications_total{outcome=\"failed\",route=\"a\",way=\"resume\"} 1",
+            "perennial_sessions_closed_total{reason=\"drain\",route=\"a\"} 1",
+            "perennial_reauthentications_total{method=\"resume\",outcome=\"failed\",route=\"a\"} 1",
             "perennial_messages_total{direction=\"up\",route=\"a\"} 3",
             "perennial_bytes_total{direction=\"up\",route=\"a\"} 300",
             "perennial_messages_held_total{direction=\"up\",route=\"a\"} 2",
@@ -420,7 +420,7 @@ mod tests {
     #[test]
     fn a_variant_is_its_index() {
         assert!(SessionState::ALL.iter().enumerate().all(|(nth, state)| *state as usize == nth));
-        assert!(CloseCause::ALL.iter().enumerate().all(|(nth, cause)| *cause as usize == nth));
-        assert_eq!(CloseCause::TokenExpired.to_string(), "token_expired");
+        assert!(CloseReason::ALL.iter().enumerate().all(|(nth, cause)| *cause as usize == nth));
+        assert_eq!(CloseReason::TokenExpired.to_string(), "token_expired");
     }
 }

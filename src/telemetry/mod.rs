@@ -20,7 +20,8 @@ mod route_metrics;
 pub mod spans;
 
 pub use labels::{
-    CloseCause, CodeClass, CredentialState, Direction, LossReason, Outcome, Phase, SessionState, Trigger, Way,
+    CloseReason, CodeClass, CredentialState, Direction, LossReason, Method, Outcome, Phase, SessionState,
+    Trigger,
 };
 pub use logs::{Log, LogFormat, LogsError};
 pub use metrics::Metrics;

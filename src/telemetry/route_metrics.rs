@@ -6,8 +6,8 @@ use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge};
 
 use super::{
     labels::{
-        CloseCause, CodeClass, CredentialState, Direction, LossReason, Outcome, Phase, SessionState, Trigger,
-        Way,
+        CloseReason, CodeClass, CredentialState, Direction, LossReason, Method, Outcome, Phase, SessionState,
+        Trigger,
     },
     metrics::Families,
     recent::Recent,
@@ -26,8 +26,8 @@ pub struct RouteMetrics {
     credentials: [IntGauge; CredentialState::ALL.len()],
     sessions: [IntGauge; SessionState::ALL.len()],
     session_seconds: [Counter; SessionState::ALL.len()],
-    closed: [IntCounter; CloseCause::ALL.len()],
-    reauthentications: [[IntCounter; OUTCOMES]; Way::ALL.len()],
+    closed: [IntCounter; CloseReason::ALL.len()],
+    reauthentications: [[IntCounter; OUTCOMES]; Method::ALL.len()],
     gap_seconds: Histogram,
     messages: [IntCounter; DIRECTIONS],
     bytes: [IntCounter; DIRECTIONS],
@@ -68,10 +68,10 @@ impl RouteMetrics {
             sessions: SessionState::ALL.map(|state| of.sessions.with_label_values(&by_state(state))),
             session_seconds: SessionState::ALL
                 .map(|state| of.session_seconds.with_label_values(&by_state(state))),
-            closed: CloseCause::ALL.map(|cause| of.closed.with_label_values(&[route, cause.as_str()])),
-            reauthentications: Way::ALL.map(|way| {
+            closed: CloseReason::ALL.map(|cause| of.closed.with_label_values(&[route, cause.as_str()])),
+            reauthentications: Method::ALL.map(|method| {
                 Outcome::ALL.map(|outcome| {
-                    of.reauthentications.with_label_values(&[route, way.as_str(), outcome.as_str()])
+                    of.reauthentications.with_label_values(&[route, method.as_str(), outcome.as_str()])
                 })
             }),
             gap_seconds: of.gap_seconds.with_label_values(&[route]),
@@ -164,13 +164,13 @@ impl RouteMetrics {
     }
 
     /// A session ended.
-    pub fn session_closed(&self, cause: CloseCause) {
+    pub fn session_closed(&self, cause: CloseReason) {
         self.closed[cause as usize].inc();
     }
 
     /// A session was brought to its new token, or was not.
-    pub fn reauthenticated(&self, way: Way, outcome: Outcome) {
-        self.reauthentications[way as usize][outcome as usize].inc();
+    pub fn reauthenticated(&self, method: Method, outcome: Outcome) {
+        self.reauthentications[method as usize][outcome as usize].inc();
     }
 
     /// So long lay between the loss of an upstream and relaying again.
@@ -238,11 +238,11 @@ impl Counts<'_> {
         self.0.refreshes[outcome as usize].iter().map(IntCounter::get).sum()
     }
 
-    pub fn reauthentications(&self, way: Way, outcome: Outcome) -> u64 {
-        self.0.reauthentications[way as usize][outcome as usize].get()
+    pub fn reauthentications(&self, method: Method, outcome: Outcome) -> u64 {
+        self.0.reauthentications[method as usize][outcome as usize].get()
     }
 
-    pub fn closed(&self, cause: CloseCause) -> u64 {
+    pub fn closed(&self, cause: CloseReason) -> u64 {
         self.0.closed[cause as usize].get()
     }
 

@@ -16,7 +16,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Outcome, Trigger, Way};
+use super::{Method, Outcome, Trigger};
 use crate::clock::Now;
 
 /// Where spans go. Cheap to clone; by default nowhere.
@@ -52,7 +52,7 @@ pub enum What {
     /// A token was fetched, or should have been.
     Refresh(Trigger),
     /// It was shown to a service.
-    Reauthentication(Way),
+    Reauthentication(Method),
 }
 
 /// What there is to say of either, by whoever knows it.
@@ -100,8 +100,8 @@ impl Spans {
     }
 
     /// An exchange, a swap or a resumption has ended, just now.
-    pub fn reauthenticated(&self, way: Way, told: Told<'_>) {
-        self.ended(What::Reauthentication(way), told);
+    pub fn reauthenticated(&self, method: Method, told: Told<'_>) {
+        self.ended(What::Reauthentication(method), told);
     }
 
     fn ended(&self, what: What, told: Told<'_>) {
@@ -173,13 +173,13 @@ mod tests {
             error: Some("token eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjB9.c2ln expired"),
         };
         spans.refreshed(Trigger::Hint, told);
-        spans.reauthenticated(Way::Swap, Told { error: None, generation: Some(7), ..told });
+        spans.reauthenticated(Method::Swap, Told { error: None, generation: Some(7), ..told });
         Spans::default().refreshed(Trigger::Hint, told);
         let kept = kept.0.lock().unwrap();
         let [refresh, swap] = &kept[..] else { panic!("{kept:?}") };
         assert_eq!(refresh.what, What::Refresh(Trigger::Hint));
         assert_eq!(refresh.error.as_deref(), Some("token […] expired"));
-        assert_eq!((swap.what, swap.generation), (What::Reauthentication(Way::Swap), Some(7)));
+        assert_eq!((swap.what, swap.generation), (What::Reauthentication(Method::Swap), Some(7)));
         assert!(swap.ended > Duration::from_secs(1_700_000_000));
     }
 

@@ -131,7 +131,8 @@ impl World {
     /// Has the sidecar's session exchange its token, by asking for it as the service may, and waits until
     /// the answer has come: a key that is lost on its way is a key that nobody can resume with.
     pub async fn exchange(&self) {
-        let exchanged = "perennial_reauthentications_total{outcome=\"ok\",route=\"ably\",way=\"exchange\"}";
+        let exchanged =
+            "perennial_reauthentications_total{method=\"exchange\",outcome=\"ok\",route=\"ably\"}";
         let before = self.metric(exchanged);
         self.faults().hint(&Target::All);
         self.until_metric(exchanged, before + 1.0).await;

@@ -95,7 +95,7 @@ async fn a_client_that_stays_away_is_not_waited_for_for_ever() {
     let (client, mut theirs) = stage.client("T0").await;
     drop(client);
     theirs.end().await;
-    let closed = "perennial_sessions_closed_total{cause=\"client\",route=\"jobs\"}";
+    let closed = "perennial_sessions_closed_total{reason=\"client\",route=\"jobs\"}";
     until("the session is over", || stage.metric(closed), |closed| *closed == 1.0).await;
     let (mut back, mut theirs) = stage.client("T0").await;
     up(&mut back, &mut theirs, "a new one").await;

@@ -8,7 +8,7 @@ use crate::{
     },
 };
 
-const SWAPS: &str = "perennial_reauthentications_total{outcome=\"ok\",route=\"jobs\",way=\"swap\"}";
+const SWAPS: &str = "perennial_reauthentications_total{method=\"swap\",outcome=\"ok\",route=\"jobs\"}";
 
 /// The old connection is told to end.
 async fn told_to_end(old: &mut Wire) {

@@ -58,7 +58,7 @@ async fn a_service_with_a_bearer_in_a_header_is_served_for_three_lifetimes_and_m
     let mut asked: Vec<_> = ledger.refreshes.iter().map(|r| (r.token.unwrap(), r.status)).collect();
     asked.sort_unstable();
     assert!(asked.is_sorted_by(|a, b| a.0 < b.0) && asked.iter().all(|(_, s)| *s == 200), "{ledger:#?}");
-    let expired = "perennial_sessions_closed_total{cause=\"token_expired\",route=\"bearer\"}";
+    let expired = "perennial_sessions_closed_total{reason=\"token_expired\",route=\"bearer\"}";
     assert_eq!(sidecar.metric(expired).await, 0.0);
     service.stop().await;
     sidecar.stop().await;

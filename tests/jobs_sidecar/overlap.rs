@@ -47,7 +47,7 @@ async fn heard(newest: bool, answers: bool, session: &'static str) -> Heard {
         gaps: sum(|run| run.client.progress.gaps),
         kept: stage.metric("messages_overlapped_total", "").await,
         discarded: stage.lost("down", "overlap").await,
-        swaps: stage.metric("reauthentications_total", "outcome=\"ok\"|way=\"swap\"").await,
+        swaps: stage.metric("reauthentications_total", "method=\"swap\",outcome=\"ok\"").await,
     };
     let Heard { doubled, gaps, kept, discarded, swaps, .. } = heard;
     println!(

@@ -160,7 +160,7 @@ impl Stage {
 
     /// No client was ever told that a token had ended. The sidecar's log.
     pub async fn stop(self) -> String {
-        let expired = self.metric("sessions_closed_total", "cause=\"token_expired\"").await;
+        let expired = self.metric("sessions_closed_total", "reason=\"token_expired\"").await;
         self.service.stop().await;
         let log = self.sidecar.stop().await;
         assert_eq!(expired, 0.0, "{log}");

@@ -53,7 +53,7 @@ async fn no_session_is_closed_while_the_endpoint_is_away_for_three_lifetimes() {
     }
     assert_eq!(sidecar.metric("perennial_sessions{route=\"oauth\",state=\"live\"}").await, 20.0);
     assert_eq!(
-        sidecar.metric("perennial_sessions_closed_total{cause=\"token_expired\",route=\"oauth\"}").await,
+        sidecar.metric("perennial_sessions_closed_total{reason=\"token_expired\",route=\"oauth\"}").await,
         0.0
     );
     drop(sessions);

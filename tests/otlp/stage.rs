@@ -16,7 +16,8 @@ use crate::{
 pub(crate) const HEADERS: (&str, &str) =
     ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20can4ry-of-the-header");
 
-const EXCHANGED: &str = "perennial_reauthentications_total{outcome=\"ok\",route=\"ably\",way=\"exchange\"}";
+const EXCHANGED: &str =
+    "perennial_reauthentications_total{method=\"exchange\",outcome=\"ok\",route=\"ably\"}";
 
 /// Everything, with the sidecar in a process of its own.
 pub(crate) struct Stage {

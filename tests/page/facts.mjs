@@ -55,8 +55,8 @@ function routeIs(shown, route, now) {
   for (const [name, counts] of Object.entries({ refresh: route.refreshes, ...route.reauthentications })) {
     for (const [outcome, count] of Object.entries(counts)) equal(`${what}: ${name} ${outcome}`, shown[`${name}-${outcome}`], n(count));
   }
-  for (const [cause, count] of Object.entries(route.closed).filter(([, count]) => count > 0)) {
-    const text = cause === 'token_expired' ? `${n(count)} session` : `${cause.replaceAll('_', ' ')} ${n(count)}`;
+  for (const [reason, count] of Object.entries(route.closed).filter(([, count]) => count > 0)) {
+    const text = reason === 'token_expired' ? `${n(count)} session` : `${reason.replaceAll('_', ' ')} ${n(count)}`;
     sure(`${what}: closed ${text}: ${shown.closed}, ${shown.expiry}`, `${shown.closed}, ${shown.expiry}`.includes(text));
   }
   if (route.closed.token_expired === 0) sure(`${what}: ${shown.expiry}`, shown.expiry.startsWith('No session'));

@@ -53,9 +53,9 @@ function everyday(now, routes = ['ably']) {
   return series(50, (at) => {
     const name = routes[at % routes.length];
     const when = now - 14 - at * 97;
-    if (at % 9 === 5) return event(900 - at, when, 'warn', 'upstream lost', name, [['cause', 'reset by peer']], 3);
-    if (at % 2 === 0) return event(900 - at, when, 'info', 'token refreshed', name, [['generation', `${60 - at}`], ['took', '23ms']]);
-    return event(900 - at, when, 'info', 'sessions re-authenticated', name, [['way', 'exchange'], ['sessions', '40']]);
+    if (at % 9 === 5) return event(900 - at, when, 'warn', 'upstream lost', name, [['reason', 'reset by peer']], 3);
+    if (at % 2 === 0) return event(900 - at, when, 'info', 'token refreshed', name, [['generation', `${60 - at}`], ['duration_ms', '23.4']]);
+    return event(900 - at, when, 'info', 're-authenticated', name, [['method', 'exchange'], ['generation', '7']]);
   });
 }
 

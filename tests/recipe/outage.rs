@@ -109,7 +109,7 @@ async fn an_outage_that_is_too_long_is_told() {
             let told = seen.of(action::DISCONNECTED).next().unwrap();
             assert_eq!(told["error"]["code"], 80003, "{told}");
         });
-        world.until_metric("perennial_sessions_closed_total{cause=\"outage\",route=\"ably\"}", 1.0).await;
+        world.until_metric("perennial_sessions_closed_total{reason=\"outage\",route=\"ably\"}", 1.0).await;
         // The client knows what was not acknowledged, and sends it again where it is let in again.
         world.faults().clear();
         let mut client = client;

@@ -38,7 +38,7 @@ async fn what_cannot_be_continued_is_told_and_the_client_starts_over() {
         assert_eq!(client.seen(|seen| seen.error["code"].clone()), 80018);
         client.publish("one").await;
         world.whole(&client, "one").await;
-        let told = "perennial_sessions_closed_total{cause=\"discontinued\",route=\"ably\"}";
+        let told = "perennial_sessions_closed_total{reason=\"discontinued\",route=\"ably\"}";
         world.until_metric(told, 1.0).await;
         world.end().await;
     }

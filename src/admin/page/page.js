@@ -502,8 +502,8 @@ function drawEnds(part, { lost, closed }) {
   text(part['expiry-text'], expired > 0 ? `${plural(expired, 'session')} closed by an expired token` : 'No session was closed by an expired token');
   text(part.lost, lost.up + lost.down === 0 ? 'none' : `${number(lost.up)} up, ${number(lost.down)} down`);
   attribute(part.lost, 'data-not-ok', lost.up + lost.down > 0 ? '' : null);
-  const causes = Object.entries(others).filter(([, count]) => count > 0);
-  text(part.closed, causes.map(([cause, count]) => `${cause.replaceAll('_', ' ')} ${number(count)}`).join(', ') || 'nobody yet');
+  const reasons = Object.entries(others).filter(([, count]) => count > 0);
+  text(part.closed, reasons.map(([reason, count]) => `${reason.replaceAll('_', ' ')} ${number(count)}`).join(', ') || 'nobody yet');
 }
 
 function drawHeld(part, { longest_hold: hold, fullest_queue: queue, held_bytes: held, limits }) {

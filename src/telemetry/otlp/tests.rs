@@ -10,7 +10,7 @@ use super::{
     traces::Traces,
 };
 use crate::telemetry::{
-    Outcome, Trigger, Way,
+    Method, Outcome, Trigger,
     spans::{Span, What},
 };
 
@@ -128,8 +128,8 @@ fn refresh(credential: &str, generation: Option<u64>, ended: u64) -> Span {
     span(What::Refresh(Trigger::Schedule), credential, generation, ended)
 }
 
-fn shown(way: Way, credential: &str, generation: u64, ended: u64) -> Span {
-    span(What::Reauthentication(way), credential, Some(generation), ended)
+fn shown(method: Method, credential: &str, generation: u64, ended: u64) -> Span {
+    span(What::Reauthentication(method), credential, Some(generation), ended)
 }
 
 /// The spans of one request, as JSON.
@@ -172,18 +172,18 @@ fn a_span_is_written_as_the_mapping_has_it() {
 fn an_exchange_belongs_to_the_refresh_that_brought_it_about() {
     let mut traces = Traces::default();
     // The session was quicker to say so than the credential.
-    let spans = sent(&mut traces, &[shown(Way::Exchange, "1a2b", 7, 101), refresh("1a2b", Some(7), 100)]);
+    let spans = sent(&mut traces, &[shown(Method::Exchange, "1a2b", 7, 101), refresh("1a2b", Some(7), 100)]);
     assert_eq!(spans[0]["parentSpanId"], spans[1]["spanId"]);
     assert_eq!(spans[0]["traceId"], spans[1]["traceId"]);
     assert!(spans[0].get("links").is_none() && spans[1].get("parentSpanId").is_none());
     let refreshed = json!([{ "traceId": spans[1]["traceId"], "spanId": spans[1]["spanId"] }]);
     // In a later request, and on other sessions.
     let later = [
-        shown(Way::Swap, "1a2b", 7, 110),
-        shown(Way::Resume, "1a2b", 7, 110),
-        shown(Way::Exchange, "1a2b", 7, 1000),
-        shown(Way::Exchange, "1a2b", 6, 101),
-        shown(Way::Exchange, "other", 7, 101),
+        shown(Method::Swap, "1a2b", 7, 110),
+        shown(Method::Resume, "1a2b", 7, 110),
+        shown(Method::Exchange, "1a2b", 7, 1000),
+        shown(Method::Exchange, "1a2b", 6, 101),
+        shown(Method::Exchange, "other", 7, 101),
     ];
     let [swap, resume, late, older, other] = &sent(&mut traces, &later)[..] else { panic!() };
     assert_eq!(swap["traceId"], spans[1]["traceId"]);

@@ -10,7 +10,7 @@ use super::json::{
     Value,
 };
 use crate::telemetry::{
-    Outcome, Way,
+    Method, Outcome,
     spans::{Span, What},
 };
 
@@ -99,17 +99,17 @@ impl Traces {
     }
 
     fn place(&self, span: &Span) -> Place {
-        let What::Reauthentication(way) = span.what else { return Place::Alone };
+        let What::Reauthentication(method) = span.what else { return Place::Alone };
         let refresh = span.credential.as_ref().and_then(|name| self.refreshes.get(name));
         let Some(refresh) = refresh.filter(|refresh| Some(refresh.generation) == span.generation) else {
             return Place::Alone;
         };
         let began = span.ended.saturating_sub(span.took);
-        match way {
-            Way::Exchange | Way::Swap if began <= refresh.ended + CAME_OF_IT => {
+        match method {
+            Method::Exchange | Method::Swap if began <= refresh.ended + CAME_OF_IT => {
                 Place::Child(refresh.identity)
             }
-            Way::Exchange | Way::Swap | Way::Resume => Place::Linked(refresh.identity),
+            Method::Exchange | Method::Swap | Method::Resume => Place::Linked(refresh.identity),
         }
     }
 
@@ -123,7 +123,7 @@ impl Traces {
         };
         let (name, key, kind) = match span.what {
             What::Refresh(trigger) => ("token refresh", "perennial.trigger", trigger.as_str()),
-            What::Reauthentication(way) => (way.as_str(), "perennial.way", way.as_str()),
+            What::Reauthentication(method) => (method.as_str(), "perennial.method", method.as_str()),
         };
         let text = |key, value| Attribute { key, value: Value::StringValue(value) };
         let mut attributes = vec![
