@@ -260,7 +260,7 @@ async fn drain(routes: &[Arc<RouteContext>], window: Duration) {
         return;
     }
     const PARTS: u32 = 20;
-    tracing::info!(sessions = open, ?window, "draining");
+    tracing::info!(sessions = open, window_ms = clock::milliseconds(window), "draining");
     for part in 0..PARTS {
         routes.iter().for_each(|context| {
             context.sessions.drain(part as usize, PARTS as usize);

@@ -15,6 +15,12 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
+/// A duration as logs show it: milliseconds, to the microsecond.
+pub fn milliseconds(duration: Duration) -> f64 {
+    // Exact up to 2^53 microseconds, which is 285 years.
+    duration.as_micros() as f64 / 1000.0
+}
+
 /// Both clocks, read together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {

@@ -118,11 +118,11 @@ impl App {
         self.state.rehearsal.store(config.admin.rehearsal, Ordering::Relaxed);
         if let (Some(listener), Some(address)) = (listener, address) {
             self.listen(listener, address);
-            tracing::info!(%address, "listening");
+            tracing::info!(%address, "listening at a new address");
         }
         if let (Some(admin), Some(address)) = (admin, admin_address) {
             self.listen_admin(admin, address);
-            tracing::info!(admin = %address, "listening");
+            tracing::info!(%address, "the admin server is at a new address");
         }
         self.config = config.clone();
         self.state.retire();

@@ -3,7 +3,7 @@
 //! Rules: what a client shows is looked for in every place that the route names, and has to be one. A token
 //! that was superseded and is not served any more goes no further than this.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use http::StatusCode;
 
@@ -41,7 +41,12 @@ pub(super) enum Refusal {
 }
 
 /// Finds the credential of a request.
-pub(super) async fn admit(route: &RouteContext, asked: &mut Asked, now: Now) -> Result<Admitted, Refusal> {
+pub(super) async fn admit(
+    route: &RouteContext,
+    asked: &mut Asked,
+    client: SocketAddr,
+    now: Now,
+) -> Result<Admitted, Refusal> {
     let gate = &route.route.client;
     let presented = match &gate.token {
         Some(places) => {
@@ -66,7 +71,7 @@ pub(super) async fn admit(route: &RouteContext, asked: &mut Asked, now: Now) -> 
             let identity = identity(token, &values)?;
             let shown = presented.as_ref().map(|presented| &*presented.token);
             let visitor = Visitor { token: shown, identity: &identity, values };
-            Some(clients.enter(visitor, now).await.map_err(|why| refusal(route, &why))?)
+            Some(clients.enter(visitor, now).await.map_err(|why| refusal(route, client, &why))?)
         }
     };
     Ok(Admitted { lease, presented })
@@ -76,16 +81,16 @@ fn unnamed() -> Refusal {
     Refusal::Status(StatusCode::FORBIDDEN, "the request does not say who the client is")
 }
 
-fn refusal(route: &RouteContext, why: &NotServed) -> Refusal {
+fn refusal(route: &RouteContext, client: SocketAddr, why: &NotServed) -> Refusal {
     let name = &*route.route.name;
     match why {
         NotServed::Expired => {
-            tracing::info!(route = name, "token expired: a client was turned away");
+            tracing::info!(route = name, %client, "token expired: a client was turned away");
             Refusal::Policy("Token expired")
         }
         NotServed::Malformed => Refusal::Policy("Token malformed"),
         NotServed::Store(error) => {
-            tracing::error!(route = name, %error, "a client's token cannot be looked up");
+            tracing::error!(route = name, %client, %error, "a client's token cannot be looked up");
             Refusal::Status(StatusCode::SERVICE_UNAVAILABLE, "tokens cannot be looked up now; see the log")
         }
     }

@@ -14,7 +14,7 @@
 //! 4. Nothing is sent twice that might have been done: only a 401, and what is harmless, without a body.
 //! 5. Every request has a permit until its last byte.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::{Body, Incoming};
@@ -58,7 +58,12 @@ fn refused(refusal: Refusal) -> Box<Answer> {
 }
 
 /// Answers one request that is no WebSocket handshake.
-pub(super) async fn serve(proxy: &Proxy, request: Request<Incoming>, pace: &Arc<Pace>) -> Answer {
+pub(super) async fn serve(
+    proxy: &Proxy,
+    request: Request<Incoming>,
+    client: SocketAddr,
+    pace: &Arc<Pace>,
+) -> Answer {
     let began = clock::now();
     let Some(path) = gate::meant(request.uri().path()) else {
         return refuse(StatusCode::BAD_REQUEST, "a path with . or .. is not served");
@@ -73,11 +78,11 @@ pub(super) async fn serve(proxy: &Proxy, request: Request<Incoming>, pace: &Arc<
         );
     };
     let method = known(request.method());
-    let exchange = Exchange { proxy, route, service, pace, began };
+    let exchange = Exchange { proxy, route, service, client, pace, began };
     let answer = exchange.answer(request).await.unwrap_or_else(|refusal| *refusal);
-    let (status, took) = (answer.status(), began.elapsed());
-    route.metrics.http_answered(status.as_u16());
-    tracing::debug!(route = route.route.name, method, status = status.as_u16(), ?took, "http request");
+    let (status, duration_ms) = (answer.status().as_u16(), clock::milliseconds(clock::now() - began));
+    route.metrics.http_answered(status);
+    tracing::debug!(route = route.route.name, %client, method, status, duration_ms, "http request");
     answer
 }
 
@@ -92,6 +97,7 @@ struct Exchange<'a> {
     proxy: &'a Proxy,
     route: &'a RouteContext,
     service: &'a Service,
+    client: SocketAddr,
     pace: &'a Arc<Pace>,
     began: Instant,
 }
@@ -207,7 +213,9 @@ impl Exchange<'_> {
                 return Err(Box::new(if upload.is_owed() {
                     refuse(StatusCode::REQUEST_TIMEOUT, "the rest of the request did not come")
                 } else {
-                    tracing::info!(route = self.route.route.name, ?timeout, "no answer to an http request");
+                    let (route, client) = (&*self.route.route.name, self.client);
+                    let timeout_ms = clock::milliseconds(timeout);
+                    tracing::info!(route, %client, timeout_ms, "no answer to an http request");
                     refuse(StatusCode::GATEWAY_TIMEOUT, "the service did not answer in time")
                 }));
             }
@@ -233,7 +241,7 @@ impl Exchange<'_> {
 
     /// Whose token the request goes on with. A client that shows none asks in its own name.
     async fn credential(&self, asked: &mut Asked) -> Result<Admitted, Box<Answer>> {
-        match admission::admit(self.route, asked, Now::read()).await {
+        match admission::admit(self.route, asked, self.client, Now::read()).await {
             Err(Refusal::Missing) => Ok(Admitted { lease: None, presented: None }),
             admitted => admitted.map_err(refused),
         }
@@ -258,7 +266,7 @@ impl Exchange<'_> {
         if upload.is_broken() {
             return Box::new(refuse(StatusCode::BAD_REQUEST, "the body of the request broke off"));
         }
-        tracing::info!(route = self.route.route.name, %error, "http request not answered");
+        tracing::info!(route = self.route.route.name, client = %self.client, %error, "http request not answered");
         let why = match error {
             PoolError::Dial(_) => "the service cannot be reached; see the log",
             PoolError::Exchange { .. } => "the service did not answer as HTTP/1.1 does; see the log",
@@ -277,8 +285,8 @@ impl Template {
         token: Option<&Token>,
         body: Option<Upload>,
     ) -> Result<Request<Upload>, Box<Answer>> {
-        let failed = |why: &str| {
-            tracing::warn!(why, "an http request cannot be made");
+        let failed = |error: &str| {
+            tracing::warn!(route = route.route.name, error, "an http request cannot be made");
             Box::new(refuse(
                 StatusCode::BAD_GATEWAY,
                 "the request for the service cannot be made; see the log",

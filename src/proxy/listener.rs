@@ -100,7 +100,7 @@ pub async fn serve(listener: TcpListener, current: Arc<ArcSwap<Proxy>>, stop: Ca
                 let (current, stop) = (Arc::clone(&current), stop.clone());
                 proxy.tasks.spawn(async move {
                     if let Err(error) = connection(tcp, peer, current, stop).await {
-                        tracing::debug!(%error, "a client's connection ended");
+                        tracing::debug!(client = %peer, %error, "a client's connection ended");
                     }
                     drop(permit);
                 });
@@ -151,8 +151,8 @@ pub async fn converse(
         move |request| {
             let (proxy, pace) = (current.load_full(), Arc::clone(&pace));
             async move {
-                tracing::debug!(%peer, path = %Shown(request.uri().path()), "request");
-                Ok::<_, Infallible>(answer(proxy, request, &pace).await)
+                tracing::debug!(client = %peer, path = %Shown(request.uri().path()), "request");
+                Ok::<_, Infallible>(answer(proxy, request, peer, &pace).await)
             }
         }
     });
@@ -186,13 +186,13 @@ pub async fn converse(
 }
 
 /// Answers one request, and says what is to be expected of the connection then.
-async fn answer(proxy: Arc<Proxy>, request: Request<Incoming>, pace: &Arc<Pace>) -> Answer {
+async fn answer(proxy: Arc<Proxy>, request: Request<Incoming>, peer: SocketAddr, pace: &Arc<Pace>) -> Answer {
     let plain = !request.headers().contains_key(header::UPGRADE);
     pace.asked(plain, clock::now());
     let answer = if plain {
-        Box::pin(http::serve(&proxy, request, pace)).await
+        Box::pin(http::serve(&proxy, request, peer, pace)).await
     } else {
-        Box::pin(upgrade::serve(proxy, request)).await
+        Box::pin(upgrade::serve(proxy, request, peer)).await
     };
     match answer.body() {
         AnswerBody::Own(_) => pace.ending(clock::now()),

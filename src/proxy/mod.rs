@@ -17,10 +17,11 @@
 //!                  │  │     └─► writing  runs at once, the rest in each round
 //!                  │  ├─► perform        actions become IO
 //!                  │  │     ├─► dialling an upstream, a turn to exchange
-//!                  │  │     └─► ending   legs are let go, with what they are owed
+//!                  │  │     └─► ending   legs end, with what they are owed
 //!                  │  └─► watch          deadlines of the core and of the legs
 //!                  ▼
-//!               sessions, census, report what is known of all of them
+//!               sessions, census        what is known of all of them
+//!               caller, report          what one says to the log and the metrics
 //! ```
 //!
 //! Rules: after the handshake hyper knows nothing of a session: it is a small task of its own, tracked
@@ -29,6 +30,7 @@
 mod admission;
 mod answer;
 mod body;
+mod caller;
 mod census;
 mod control;
 mod dialling;

@@ -8,8 +8,8 @@
 use std::sync::Arc;
 
 use super::{
-    dialling::Turns, driver::Driver, leg::Leg, parking::Spot, report::Report, route::RouteContext,
-    sessions::Place,
+    caller::Caller, dialling::Turns, driver::Driver, leg::Leg, parking::Spot, report::Report,
+    route::RouteContext, sessions::Place,
 };
 use crate::{
     clock::Instant,
@@ -27,6 +27,7 @@ pub(super) struct Access {
 
 /// What a session begins with.
 pub(super) struct Beginning {
+    pub(super) caller: Caller,
     pub(super) client: Link,
     pub(super) upstream: Link,
     pub(super) shown: Option<Shown>,
@@ -38,9 +39,9 @@ pub(super) struct Beginning {
 
 impl Driver {
     pub(super) fn new(begin: Beginning, route: Arc<RouteContext>, place: Place, now: Instant) -> Self {
-        let Beginning { client, upstream, shown, session, access, spot } = begin;
+        let Beginning { caller, client, upstream, shown, session, access, spot } = begin;
         let random = fastrand::Rng::new();
-        let report = Report::new(Arc::clone(&route), Arc::clone(&place.handle), now);
+        let report = Report::new(caller, Arc::clone(&route), Arc::clone(&place.handle), now);
         let mut driver = Self {
             client,
             upstream: Some(upstream),

@@ -5,17 +5,22 @@ use std::{
     time::Duration,
 };
 
-use super::{route::RouteContext, sessions::Handle};
+use super::{
+    caller::{Caller, SessionId},
+    route::RouteContext,
+    sessions::Handle,
+};
 use crate::{
-    clock::Instant,
+    clock::{Instant, milliseconds},
     credential::Generation,
-    session::{Cause, Method, Note, Phase},
-    telemetry::{self, CloseReason, Direction, LossReason, Outcome, Told, words},
+    session::{self, Cause, Note, Phase},
+    telemetry::{self, CloseReason, Direction, LossReason, Method, Outcome, Told, words},
     wire,
 };
 
 /// One session's counts and lines.
 pub(super) struct Report {
+    session: SessionId,
     route: Arc<RouteContext>,
     handle: Arc<Handle>,
     opened: Instant,
@@ -31,11 +36,17 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(route: Arc<RouteContext>, handle: Arc<Handle>, now: Instant) -> Self {
+    pub(super) fn new(
+        Caller { session, client }: Caller,
+        route: Arc<RouteContext>,
+        handle: Arc<Handle>,
+        now: Instant,
+    ) -> Self {
         route.census.moved(None, Some(Phase::Opening), now);
-        tracing::info!(route = route.route.name, "session opened");
+        tracing::info!(%session, route = route.route.name, %client, "session opened");
         let phase = Some(Phase::Opening);
         Self {
+            session,
             route,
             handle,
             opened: now,
@@ -73,38 +84,25 @@ impl Report {
     /// `credential`: the name of the one whose token the session uses.
     pub(super) fn note(&mut self, note: &Note, credential: Option<&str>, now: Instant) {
         self.weigh(note, now);
-        let (route, metrics) = (&*self.route.route.name, &self.route.metrics);
+        let (session, route, metrics) = (self.session, &*self.route.route.name, &self.route.metrics);
         match note {
             Note::Reauthenticated { method, generation, took } => {
-                metrics.reauthenticated(method_of(*method), Outcome::Ok);
-                if *method == Method::Exchange {
-                    metrics.refresh_took(telemetry::Phase::Exchange, *took);
-                    metrics.recent().exchanged(*took);
-                }
-                self.span((*method, Outcome::Ok), credential, *generation, *took, None);
-                tracing::info!(route, method = method_of(*method).as_str(), %generation, ?took, "re-authenticated");
+                self.reauthenticated(method_of(*method), credential, *generation, *took);
             }
             Note::ReauthenticationFailed { method, generation, refused, why } => {
                 let outcome = if *refused { Outcome::Rejected } else { Outcome::Failed };
-                metrics.reauthenticated(method_of(*method), outcome);
-                self.span((*method, outcome), credential, *generation, now - self.since, Some(why));
-                let why = words(why);
-                if *refused {
-                    tracing::warn!(route, method = method_of(*method).as_str(), %generation, why, "re-authentication rejected");
-                } else {
-                    tracing::warn!(route, method = method_of(*method).as_str(), %generation, why, "re-authentication failed");
-                }
+                let took = now - self.since;
+                self.not_reauthenticated((method_of(*method), outcome), credential, *generation, (took, why));
             }
             Note::UpstreamLost { why, attempt: 0 } => {
-                tracing::info!(route, why = words(why), "upstream lost")
+                tracing::info!(%session, route, reason = words(why), "upstream lost");
             }
-            Note::UpstreamLost { why, attempt } => {
-                tracing::info!(route, why = words(why), attempt, "upstream not reached")
-            }
+            Note::UpstreamLost { why, attempt } => not_reached(session, route, &words(why), *attempt),
             Note::UpstreamResumed { gap, replayed } => {
                 metrics.gap(*gap);
                 metrics.replayed(*replayed);
-                tracing::info!(route, ?gap, replayed, "upstream resumed");
+                let duration_ms = milliseconds(*gap);
+                tracing::info!(%session, route, duration_ms, replayed, "upstream resumed");
             }
             Note::Held { direction, bytes } => metrics.hold(towards(*direction), *bytes),
             Note::Released { direction, bytes, waited } => {
@@ -120,8 +118,10 @@ impl Report {
             Note::Overlapped { kept: true } => metrics.overlapped(1),
             Note::Overlapped { kept: false } => metrics.lost(Direction::Down, LossReason::Overlap, 1),
             Note::InDoubt => self.in_doubt(),
-            Note::Parked => tracing::info!(route, "client away: its upstream is kept"),
-            Note::Returned { after } => tracing::info!(route, after = ?seconds(*after), "client back"),
+            Note::Parked => tracing::info!(%session, route, "client away: its upstream is kept"),
+            Note::Returned { after } => {
+                tracing::info!(%session, route, duration_ms = milliseconds(*after), "client back");
+            }
         }
     }
 
@@ -154,18 +154,56 @@ impl Report {
         }
     }
 
-    /// The re-authentication that ended just now, for who traces.
-    fn span(
+    fn reauthenticated(
+        &self,
+        method: Method,
+        credential: Option<&str>,
+        generation: Generation,
+        took: Duration,
+    ) {
+        let (session, metrics) = (self.session, &self.route.metrics);
+        metrics.reauthenticated(method, Outcome::Ok);
+        if method == Method::Exchange {
+            metrics.refresh_took(telemetry::Phase::Exchange, took);
+            metrics.recent().exchanged(took);
+        }
+        self.route.spans.reauthenticated(method, self.told(credential, generation, Outcome::Ok, took));
+        let (route, generation, duration_ms) = (&*self.route.route.name, generation.0, milliseconds(took));
+        let method = method.as_str();
+        tracing::info!(%session, route, method, generation, duration_ms, "re-authenticated");
+    }
+
+    fn not_reauthenticated(
         &self,
         (method, outcome): (Method, Outcome),
         credential: Option<&str>,
         generation: Generation,
-        took: Duration,
-        error: Option<&str>,
+        (took, why): (Duration, &str),
     ) {
+        self.route.metrics.reauthenticated(method, outcome);
+        self.route.spans.reauthenticated(
+            method,
+            Told { error: Some(why), ..self.told(credential, generation, outcome, took) },
+        );
+        let (session, route, method) = (self.session, &*self.route.route.name, method.as_str());
+        let (generation, reason) = (generation.0, words(why));
+        if outcome == Outcome::Rejected {
+            tracing::warn!(%session, route, method, generation, reason, "re-authentication rejected");
+        } else {
+            tracing::warn!(%session, route, method, generation, reason, "re-authentication failed");
+        }
+    }
+
+    /// What there is to say of a re-authentication that ended just now, for tracing.
+    fn told<'a>(
+        &'a self,
+        credential: Option<&'a str>,
+        generation: Generation,
+        outcome: Outcome,
+        took: Duration,
+    ) -> Told<'a> {
         let (route, generation) = (&*self.route.route.name, Some(generation.0));
-        let told = Told { route, credential, generation, outcome, took, error };
-        self.route.spans.reauthenticated(method_of(method), told);
+        Told { route, credential, generation, outcome, took, error: None }
     }
 
     /// A service that acknowledges nothing was left without a word: what it had not been heard to take, and
@@ -178,6 +216,7 @@ impl Report {
         self.route.metrics.lost(Direction::Up, LossReason::Unacknowledged, up);
         self.route.metrics.lost(Direction::Down, LossReason::Discontinued, 1);
         tracing::warn!(
+            session = %self.session,
             route = self.route.route.name,
             up,
             "messages may be lost: the service acknowledges none"
@@ -195,17 +234,24 @@ impl Report {
     }
 
     /// The session is over.
-    pub(super) fn closed(&mut self, cause: Option<Cause>, code: Option<u16>, now: Instant) {
+    pub(super) fn closed(&mut self, cause: Option<Cause>, close_code: Option<u16>, now: Instant) {
         let Some(phase) = self.phase.take() else { return };
         self.route.census.moved(Some(phase), None, now);
-        let cause = cause.map_or(CloseReason::Internal, close_reason);
-        self.route.metrics.session_closed(cause);
+        let reason = cause.map_or(CloseReason::Internal, close_reason);
+        self.route.metrics.session_closed(reason);
         let [up, down] = self.messages;
-        let (route, duration) = (&*self.route.route.name, seconds(now - self.opened));
-        if cause == CloseReason::TokenExpired {
-            tracing::warn!(route, "token expired");
+        let (session, route) = (self.session, &*self.route.route.name);
+        let duration_ms = milliseconds(now - self.opened);
+        // A macro: the level of an event is a constant.
+        macro_rules! say {
+            ($level:ident) => {
+                tracing::$level!(
+                    %session, route, reason = reason.as_str(), close_code, duration_ms, up, down, "session closed"
+                )
+            };
         }
-        tracing::info!(route, reason = cause.as_str(), code, ?duration, up, down, "session closed");
+        // The one that must not be.
+        if reason == CloseReason::TokenExpired { say!(warn) } else { say!(info) }
     }
 }
 
@@ -216,9 +262,9 @@ impl Drop for Report {
     }
 }
 
-/// To the millisecond, for a log line.
-fn seconds(duration: Duration) -> Duration {
-    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+/// A dial of the service has failed; `attempt` counts from 1 since the upstream was last there.
+pub(super) fn not_reached(session: SessionId, route: &str, error: &str, attempt: u32) {
+    tracing::warn!(%session, route, error, attempt, "upstream not reached");
 }
 
 fn towards(direction: wire::Direction) -> Direction {
@@ -228,11 +274,11 @@ fn towards(direction: wire::Direction) -> Direction {
     }
 }
 
-fn method_of(method: Method) -> telemetry::Method {
+fn method_of(method: session::Method) -> Method {
     match method {
-        Method::Exchange => telemetry::Method::Exchange,
-        Method::Swap => telemetry::Method::Swap,
-        Method::Resume => telemetry::Method::Resume,
+        session::Method::Exchange => Method::Exchange,
+        session::Method::Swap => Method::Swap,
+        session::Method::Resume => Method::Resume,
     }
 }
 

@@ -9,7 +9,7 @@
 //!
 //! Everything here has one deadline, `limits.handshake`. What can be tried again is, within it.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, upgrade};
@@ -21,6 +21,7 @@ use super::{
     admission::{self, Admitted, MISSING, Refusal},
     answer::{Answer, end_to_end, refuse, target_at, without},
     body::AnswerBody,
+    caller::Caller,
     driver::Driver,
     gate, goodbye,
     listener::Proxy,
@@ -28,6 +29,7 @@ use super::{
     pace::Paced,
     parking::{Key, Spot, Waiting},
     places::Taken,
+    report,
     route::RouteContext,
     sessions::{HOPELESS, Place, TOKEN},
     upstream::{self, Opened, Refused},
@@ -45,9 +47,10 @@ use crate::{
 const RETRY: Duration = Duration::from_millis(300);
 
 /// Answers one handshake of a client.
-pub(super) async fn serve(proxy: Arc<Proxy>, mut request: Request<Incoming>) -> Answer {
+pub(super) async fn serve(proxy: Arc<Proxy>, mut request: Request<Incoming>, peer: SocketAddr) -> Answer {
+    let caller = Caller::new(peer);
     let deadline = clock::now() + proxy.limits.handshake;
-    match prepare(&proxy, &request, deadline).await {
+    match prepare(&proxy, &request, caller, deadline).await {
         Ok((ready, answer)) => {
             let answer = accept(&request, &answer);
             let client = upgrade::on(&mut request);
@@ -55,7 +58,10 @@ pub(super) async fn serve(proxy: Arc<Proxy>, mut request: Request<Incoming>) -> 
             proxy.tasks.spawn(async move {
                 match tokio::time::timeout_at(deadline, client).await {
                     Ok(Ok(upgraded)) => begin(upgraded, ready, &tasks),
-                    Ok(Err(_)) | Err(_) => tracing::debug!("the client left during its handshake"),
+                    Ok(Err(_)) | Err(_) => {
+                        let Caller { session, client } = caller;
+                        tracing::debug!(%session, %client, "the client left during its handshake");
+                    }
                 }
             });
             answer
@@ -75,6 +81,7 @@ enum Ready {
 
 /// A new session.
 struct New {
+    caller: Caller,
     route: Arc<RouteContext>,
     opened: Opened,
     dialect: Box<dyn Dialect>,
@@ -89,6 +96,7 @@ struct New {
 async fn prepare(
     proxy: &Proxy,
     request: &Request<Incoming>,
+    caller: Caller,
     deadline: Instant,
 ) -> Result<(Ready, HeaderMap), Box<Answer>> {
     let (route, mut asked) = route_of(proxy, request)?;
@@ -96,8 +104,8 @@ async fn prepare(
         let why = "limits.sessions is reached; try again later";
         return Err(Box::new(refuse(StatusCode::SERVICE_UNAVAILABLE, why)));
     };
-    match admission::admit(route, &mut asked, Now::read()).await {
-        Ok(admitted) => open(route, asked, admitted, permit, deadline).await,
+    match admission::admit(route, &mut asked, caller.client, Now::read()).await {
+        Ok(admitted) => open(route, asked, admitted, (caller, permit), deadline).await,
         Err(refusal) => turn_away(route, &asked.headers, refusal, permit),
     }
 }
@@ -158,7 +166,7 @@ async fn open(
     route: &Arc<RouteContext>,
     mut asked: Asked,
     admitted: Admitted,
-    permit: Taken,
+    (caller, permit): (Caller, Taken),
     deadline: Instant,
 ) -> Result<(Ready, HeaderMap), Box<Answer>> {
     let Admitted { lease, presented } = admitted;
@@ -174,7 +182,7 @@ async fn open(
     let headers = asked.headers.clone();
     asked.target = target_at(&route.route.upstream.endpoint.path_and_query, &asked.target);
     let mut dialect = route.dialects.open(asked, clock::now());
-    let (opened, token) = match dial(route, lease.as_ref(), &mut *dialect, deadline).await {
+    let (opened, token) = match dial(route, lease.as_ref(), &mut *dialect, caller, deadline).await {
         Ok(dialled) => dialled,
         Err(Failed::Answer(answer)) => return Err(answer),
         Err(Failed::Refused(refusal)) => return turn_away(route, &headers, refusal, permit),
@@ -187,7 +195,7 @@ async fn open(
     let opening = deadline.saturating_duration_since(clock::now()).max(Duration::from_secs(1));
     let shown = token.as_deref().map(Shown::from);
     let route = Arc::clone(route);
-    let new = New { route, opened, dialect, shown, lease, spot, opening, permit };
+    let new = New { caller, route, opened, dialect, shown, lease, spot, opening, permit };
     Ok((Ready::Session(Box::new(new)), answer))
 }
 
@@ -235,21 +243,23 @@ async fn dial(
     route: &RouteContext,
     lease: Option<&Lease>,
     dialect: &mut dyn Dialect,
+    Caller { session, client }: Caller,
     deadline: Instant,
 ) -> Result<(Opened, Option<Arc<Token>>), Failed> {
     let failed = |answer| Failed::Answer(Box::new(answer));
-    let mut renewed = false;
+    let (name, mut renewed, mut attempt) = (&*route.route.name, false, 0);
     loop {
         let token = admission::token(lease, deadline).await.map_err(Failed::Refused)?;
-        let outgoing = dialect.handshake(token.as_deref()).map_err(|why| {
-            tracing::warn!(route = route.route.name, why, "the handshake cannot be made");
+        let outgoing = dialect.handshake(token.as_deref()).map_err(|error| {
+            tracing::warn!(%session, route = name, %client, error, "the handshake cannot be made");
             failed(refuse(StatusCode::BAD_GATEWAY, "the handshake with the service cannot be made"))
         })?;
         let refused = match upstream::open(&route.dialer, outgoing, route.limit, deadline).await {
             Ok(opened) => return Ok((opened, token)),
             Err(refused) => refused,
         };
-        tracing::info!(route = route.route.name, error = %refused, "upstream not reached");
+        attempt += 1;
+        report::not_reached(session, name, &refused.to_string(), attempt);
         match (&refused, &token, lease) {
             (
                 Refused::Status(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _),
@@ -306,7 +316,7 @@ fn begin(upgraded: upgrade::Upgraded, ready: Ready, tasks: &TaskTracker) {
 }
 
 fn start(client: Link, new: New, now: Instant) -> Driver {
-    let New { route, opened, dialect, shown, lease, spot, opening, permit } = new;
+    let New { caller, route, opened, dialect, shown, lease, spot, opening, permit } = new;
     let place = route.sessions.enter(permit);
     let access = lease.map(|lease| Access { news: lease.is_own().then(|| news(&lease, &place)), lease });
     let policy = Policy { session: route.route.session, opening, needs_token: access.is_some() };
@@ -314,7 +324,7 @@ fn start(client: Link, new: New, now: Instant) -> Driver {
     let newest = access.as_ref().and_then(|access| access.lease.credential().current());
     let newest = newest.as_deref().map(Shown::from).or(shown);
     let session = Session::new(dialect, policy, newest, fastrand::u64(..), now);
-    let begin = Beginning { client, upstream: opened.link, shown, session, access, spot };
+    let begin = Beginning { caller, client, upstream: opened.link, shown, session, access, spot };
     Driver::new(begin, route, place, now)
 }
 

@@ -49,7 +49,7 @@ fn calm() -> Status {
         level: "info".into(),
         message: "token refreshed".into(),
         route: Some("ably".into()),
-        fields: vec![("generation".into(), "7".into()), ("took".into(), "23ms".into())],
+        fields: vec![("generation".into(), "7".into()), ("duration_ms".into(), "23.4".into())],
         count: 1,
     };
     Status {
@@ -92,7 +92,7 @@ ROUTE ably  / ─► wss://main.realtime.ably.net  ably, one credential for all 
   closed      0 token expired, 4 client
 
 LAST EVENTS (UTC, the newest first)
-  07:46:50  info  ably  token refreshed  generation=7 took=23ms";
+  07:46:50  info  ably  token refreshed  generation=7 duration_ms=23.4";
     assert_eq!(text(&calm()), expected);
 }
 

@@ -72,7 +72,8 @@ impl Journal {
             tokio::time::sleep_until(again).await;
         }
         let (name, generation) = (credential.name(), old.generation);
-        tracing::info!(route, credential = name, %generation, served_for = ?grace, "token revoked");
+        let (generation, served_for_ms) = (generation.0, clock::milliseconds(grace));
+        tracing::info!(route, credential = name, generation, served_for_ms, "token revoked");
         if new_key != old_key {
             clients.live().take_out(&old_key, credential);
         }

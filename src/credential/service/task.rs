@@ -3,11 +3,10 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use tokio::time;
-use tracing::field::DebugValue;
 
 use super::{Begin, Credential, Fetch, News, Observer, Spec, Status, name, wanted::Resupply};
 use crate::{
-    clock::{self, Now},
+    clock::{self, Now, milliseconds},
     credential::{
         clients::Journal,
         keeper::{Action, Event, Fetched, Keeper, Outcome, Report},
@@ -179,77 +178,94 @@ impl Task {
     }
 
     fn report(&mut self, report: &Report) {
-        let (route, credential) = (self.credential.route(), self.credential.name());
+        self.say(report);
+        let credential = self.credential.name();
+        let told = |trigger, generation, outcome, took, error| {
+            self.observer.refreshed(&Fetch { credential, generation, trigger, outcome, took, error });
+        };
         let mut status = Status::clone(&self.credential.status());
         match report {
-            Report::Refreshed { generation, trigger, took, expires_in, next_refresh_in } => {
-                tracing::info!(
-                    route,
-                    credential,
-                    %generation,
-                    trigger = trigger.as_str(),
-                    took = short(*took),
-                    expires_in = expires_in.map(short),
-                    next_refresh_in = next_refresh_in.map(short),
-                    "token refreshed"
-                );
-                let (trigger, outcome, took) = (*trigger, Outcome::Ok, *took);
-                let generation = Some(*generation);
-                self.observer.refreshed(&Fetch {
-                    credential,
-                    generation,
-                    trigger,
-                    outcome,
-                    took,
-                    error: None,
-                });
+            Report::Refreshed { generation, trigger, took, .. } => {
+                told(*trigger, Some(*generation), Outcome::Ok, *took, None);
                 status.refreshes += 1;
-                status.last_refresh = Some((Now::read().wall, took));
+                status.last_refresh = Some((Now::read().wall, *took));
                 (status.failures, status.last_error) = (0, None);
             }
-            Report::TakenOver { generation, expires_in, next_refresh_in } => {
-                let (expires_in, next_refresh_in) = (expires_in.map(short), next_refresh_in.map(short));
-                tracing::info!(route, credential, %generation, expires_in, next_refresh_in, "token taken over");
+            Report::TakenOver { .. } | Report::Unchanged { .. } => {
                 (status.failures, status.last_error) = (0, None);
             }
-            Report::Unchanged { trigger } => {
-                let trigger = trigger.as_str();
-                tracing::debug!(route, credential, trigger, "the source still has the current token");
-                (status.failures, status.last_error) = (0, None);
-            }
-            Report::Failed { trigger, terminal, reason, took, retry_in, still_valid_for } => {
-                let (trigger_name, retry_in) = (trigger.as_str(), short(*retry_in));
-                let still_valid_for = still_valid_for.map(short);
-                if *terminal {
-                    tracing::error!(route, credential, trigger = trigger_name, error = %reason,
-                        retry_in, still_valid_for, terminal, "token refresh failed");
-                } else {
-                    tracing::warn!(route, credential, trigger = trigger_name, error = %reason,
-                        retry_in, still_valid_for, "token refresh failed");
-                }
+            Report::Failed { trigger, terminal, reason, took, .. } => {
                 let outcome = if *terminal { Outcome::Rejected } else { Outcome::Failed };
-                let (trigger, took, error) = (*trigger, *took, Some(reason.as_str()));
-                self.observer.refreshed(&Fetch {
-                    credential,
-                    generation: None,
-                    trigger,
-                    outcome,
-                    took,
-                    error,
-                });
+                told(*trigger, None, outcome, *took, Some(reason));
                 status.failures += 1;
                 status.last_error = Some(reason.clone());
             }
         }
         self.credential.set_status(status);
     }
-}
 
-/// A duration as people read it: nobody needs its nanoseconds, and what is short is not nothing.
-fn short(duration: Duration) -> DebugValue<Duration> {
-    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-    let kept = if micros < 10_000 { micros } else { micros / 1000 * 1000 };
-    tracing::field::debug(Duration::from_micros(kept))
+    /// Writes it to the log.
+    fn say(&self, report: &Report) {
+        let (route, credential) = (self.credential.route(), self.credential.name());
+        match report {
+            Report::Refreshed { generation, trigger, took, expires_in, next_refresh_in } => {
+                tracing::info!(
+                    route,
+                    credential,
+                    generation = generation.0,
+                    trigger = trigger.as_str(),
+                    duration_ms = milliseconds(*took),
+                    expires_in_ms = expires_in.map(milliseconds),
+                    next_refresh_in_ms = next_refresh_in.map(milliseconds),
+                    "token refreshed"
+                );
+            }
+            Report::TakenOver { generation, expires_in, next_refresh_in } => {
+                tracing::info!(
+                    route,
+                    credential,
+                    generation = generation.0,
+                    expires_in_ms = expires_in.map(milliseconds),
+                    next_refresh_in_ms = next_refresh_in.map(milliseconds),
+                    "token taken over"
+                );
+            }
+            Report::Unchanged { trigger } => {
+                let trigger = trigger.as_str();
+                tracing::debug!(route, credential, trigger, "the source still has the current token");
+            }
+            Report::Failed { trigger, terminal, reason, took, retry_in, still_valid_for } => {
+                let (trigger, error, duration_ms) = (trigger.as_str(), &**reason, milliseconds(*took));
+                let retry_in_ms = milliseconds(*retry_in);
+                let valid_for_ms = still_valid_for.map(milliseconds);
+                if *terminal {
+                    tracing::error!(
+                        route,
+                        credential,
+                        trigger,
+                        error,
+                        terminal,
+                        duration_ms,
+                        retry_in_ms,
+                        valid_for_ms,
+                        "token refresh failed"
+                    );
+                } else {
+                    tracing::warn!(
+                        route,
+                        credential,
+                        trigger,
+                        error,
+                        terminal,
+                        duration_ms,
+                        retry_in_ms,
+                        valid_for_ms,
+                        "token refresh failed"
+                    );
+                }
+            }
+        }
+    }
 }
 
 /// What the source would be asked with now.

@@ -224,11 +224,11 @@ async fn the_log_tells_everything_but_the_token() {
         "token refreshed",
         "generation=1",
         "trigger=\"start\"",
-        "took=",
+        "duration_ms=",
         "token refresh failed",
         "trigger=\"hint\"",
         "rejected",
-        "retry_in=",
+        "retry_in_ms=",
     ] {
         assert!(said.contains(part), "{part} in {said}");
     }

@@ -349,7 +349,8 @@ impl Keeper {
         self.shared.state.send_replace(State::Up(live));
         let store = &*self.shared.host;
         if std::mem::take(&mut self.said) {
-            tracing::info!(store, away_for = ?gone.unwrap_or_default(), restarted = another, "store back");
+            let duration_ms = clock::milliseconds(gone.unwrap_or_default());
+            tracing::info!(store, duration_ms, restarted = another, "store back");
         } else {
             tracing::debug!(store, restarted = another, "store connected");
         }

@@ -1,0 +1,64 @@
+//! Who a line of the log is about: one client, from its handshake to the end of its session.
+//!
+//! `session` is the thread through all lines of one session; its connections to the service may change meanwhile.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+/// Names a session in the log: eight hexadecimal digits. No two sessions that live in one process have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SessionId(u32);
+
+impl SessionId {
+    fn next() -> Self {
+        // Begins at random: the sessions of two processes, or of one before and after a restart, differ too.
+        static NEXT: LazyLock<AtomicU32> = LazyLock::new(|| AtomicU32::new(fastrand::u32(..)));
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+/// A client that asks for a session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Caller {
+    pub(super) session: SessionId,
+    /// Where it connects from.
+    pub(super) client: SocketAddr,
+}
+
+impl Caller {
+    /// With a new name.
+    pub(super) fn new(peer: SocketAddr) -> Self {
+        // An IPv4 client of a listener on [::] is shown as the IPv4 client that it is.
+        Self { session: SessionId::next(), client: SocketAddr::new(peer.ip().to_canonical(), peer.port()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_short_and_is_given_once() {
+        let names: std::collections::HashSet<_> = (0..1_000).map(|_| SessionId::next().to_string()).collect();
+        assert_eq!(names.len(), 1_000);
+        assert!(names.iter().all(|name| name.len() == 8));
+    }
+
+    #[test]
+    fn a_client_is_shown_as_what_it_is() {
+        let caller = Caller::new("[::ffff:10.0.0.7]:4711".parse().unwrap());
+        assert_eq!(caller.client.to_string(), "10.0.0.7:4711");
+    }
+}
