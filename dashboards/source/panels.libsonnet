@@ -50,7 +50,7 @@ local panel = {
     grafana.figure('Closed for expiry', |||
       Clients cut off because a token ended and nothing could hide it. This is what Perennial is there to prevent: it must stay 0.
     |||, 'none')
-    + grafana.now(within('sessions_closed_total', 'cause="token_expired"'))
+    + grafana.now(within('sessions_closed_total', 'reason="token_expired"'))
     + grafana.colours([[good, null], [bad, 0.5]]) + grafana.decimals(0),
   lost_now:
     grafana.figure('Messages lost', |||
@@ -98,10 +98,10 @@ local panel = {
     |||, 'none')
     + grafana.query(sum('state', 'sessions'), '{{state}}') + grafana.stacked + state_colours,
   closes:
-    grafana.lines('Sessions closed, by cause', |||
+    grafana.lines('Sessions closed, by reason', |||
       Client and upstream close in their own right. Red, token_expired, must not be there at all; outage: the service was away for longer than `reconnect`.
     |||, 'cpm')
-    + grafana.query(per_minute('cause', 'sessions_closed_total'), '{{cause}}') + grafana.bars
+    + grafana.query(per_minute('reason', 'sessions_closed_total'), '{{reason}}') + grafana.bars
     + grafana.coloured('token_expired', bad) + grafana.coloured('client', '#808080')
     + grafana.coloured('outage', watch) + grafana.coloured('drain', plain),
   messages:
@@ -144,11 +144,11 @@ local panel = {
         Fetch: the token source answers. Exchange: from the injected frame to its reply, while the client's messages wait. The line is 100 ms.
       |||, 's'), 'phase', '{{phase}}', 'token_refresh_duration_seconds', phases
     ) + grafana.marks(line_of_100_ms) + grafana.shows(0, 0.12),
-  ways:
-    grafana.lines('Re-authentications by way', |||
+  methods:
+    grafana.lines('Re-authentications by method', |||
       Exchange: on the live connection. Swap: by a new connection before the old one is broken. Resume: after it was lost. Failed: nothing came of it, and it is tried again. Rejected ones need a look.
     |||, 'cpm')
-    + grafana.query(per_minute('way, outcome', 'reauthentications_total'), '{{way}} {{outcome}}') + grafana.bars
+    + grafana.query(per_minute('method, outcome', 'reauthentications_total'), '{{method}} {{outcome}}') + grafana.bars
     + grafana.coloured('exchange rejected', bad) + grafana.coloured('swap rejected', 'dark-red') + grafana.coloured('resume rejected', 'light-red')
     + grafana.coloured('exchange failed', watch) + grafana.coloured('swap failed', 'dark-orange'),
   credentials:
@@ -211,6 +211,10 @@ local panel = {
     grafana.figure('Last reload', 'Did the last reload take effect? If not, the configuration of before goes on.', 'none')
     + grafana.now('min(perennial_config_last_reload_successful{%s})' % process)
     + grafana.words({ '0': ['failed', bad], '1': ['good', good] }),
+  log_dropped:
+    grafana.figure('Log lines dropped', 'Lines that were not written, in the range shown: nobody reads the log, or its disk is full. Sessions do not wait for it.', 'none')
+    + grafana.now('sum(increase(perennial_log_lines_dropped_total{%s}[$__range]))' % process)
+    + grafana.colours([[good, null], [watch, 0.5]]) + grafana.decimals(0),
   store:
     grafana.figure('Store', 'Can the store of [state] be asked? Sessions go on without it; refresh tokens are not used.', 'none')
     + grafana.now('min(perennial_store_up{%s})' % process)
@@ -269,7 +273,7 @@ local panel = {
       'firing',
     ]] },
     { title: 'Clients', height: 8, panels: [[8, panel.uptime], [8, panel.sessions], [8, panel.closes]] },
-    { title: 'Tokens', height: 8, panels: [[12, panel.latency], [12, panel.left], [12, panel.refreshes], [12, panel.ways]] },
+    { title: 'Tokens', height: 8, panels: [[12, panel.latency], [12, panel.left], [12, panel.refreshes], [12, panel.methods]] },
     { title: 'What waits, and what is lost', height: 8, panels: [
       [8, panel.gaps],
       [8, panel.holds],
@@ -304,7 +308,7 @@ local panel = {
       [8, panel.latency],
       [8, panel.refreshes],
       [8, panel.triggers],
-      [8, panel.ways],
+      [8, panel.methods],
     ] },
     { title: 'What waits, and what is lost', height: 8, panels: [
       [8, panel.limits],
@@ -316,6 +320,6 @@ local panel = {
       [12, panel.lost],
       [12, panel.again],
     ] },
-    { title: 'The process', height: 8, panels: [[8, panel.own_cpu], [8, panel.own_memory], [4, panel.files], [4, panel.version]] },
+    { title: 'The process', height: 8, panels: [[6, panel.own_cpu], [6, panel.own_memory], [4, panel.files], [4, panel.log_dropped], [4, panel.version]] },
   ],
 }
