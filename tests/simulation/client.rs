@@ -17,6 +17,8 @@ pub(crate) struct Client {
     pub(crate) received: Vec<u64>,
     attaching: BTreeSet<String>,
     detaching: BTreeSet<String>,
+    /// It has been attached to `main`.
+    main: bool,
     pings: Vec<String>,
     auths: u32,
     pub(crate) closed: Option<u16>,
@@ -67,6 +69,15 @@ impl Client {
         })
     }
 
+    /// Has it asked for `main`, and been answered?
+    pub(crate) fn is_attached_to_main(&self) -> bool {
+        self.connected && self.main
+    }
+
+    pub(crate) fn unanswered_pings(&self) -> usize {
+        self.pings.len()
+    }
+
     /// Everything that is still owed to it.
     pub(crate) fn waits_for(&self) -> Vec<String> {
         let mut all: Vec<String> = Vec::new();
@@ -99,7 +110,10 @@ impl Client {
                 self.auths = self.auths.saturating_sub(1);
                 asked && message["connectionId"] == *self.connection_id
             }
-            Some(11) => self.attaching.remove(message["channel"].as_str().unwrap()),
+            Some(11) => {
+                self.main |= message["channel"] == "main";
+                self.attaching.remove(message["channel"].as_str().unwrap())
+            }
             Some(13) => self.detaching.remove(message["channel"].as_str().unwrap()),
             Some(14) => true,
             Some(15) => {

@@ -13,6 +13,8 @@
     reason = "tests fail by panicking; a world is told once"
 )]
 
+mod alarm;
+#[allow(dead_code, reason = "shared with the simulated network")]
 mod client;
 mod service;
 mod swaps;
@@ -126,5 +128,21 @@ fn a_swap_loses_nothing_that_is_not_counted() {
     if seeds().count() >= 256 {
         assert!(sum.swaps >= 2_500 && sum.doubts >= 500 && sum.returns >= 1_000, "{sum:?}");
         assert!(sum.kept >= 500 && sum.discarded >= 250, "{sum:?}");
+    }
+}
+
+#[test]
+fn the_core_is_woken_when_it_asks() {
+    for seed in seeds().take(16) {
+        World::new(stormy(seed)).punctually().run();
+    }
+}
+
+/// Expected to fail (core.md 5, S06): `Fenced` brings the deadline nearer, and has no action.
+#[test]
+#[should_panic(expected = "nobody wakes the core")]
+fn the_core_is_woken_when_it_asks_while_it_swaps() {
+    for seed in 0..64 {
+        swaps::World::new(weather(seed)).punctually().run();
     }
 }

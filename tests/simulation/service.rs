@@ -61,6 +61,8 @@ pub(crate) struct Service {
     pub(crate) ack_delay: u64,
     /// Messages a second that it says it takes: what was held is let go no faster.
     pub(crate) rate: u64,
+    /// Numbers that it published by itself.
+    pub(crate) published_numbers: u64,
     issued: u32,
 }
 
@@ -117,13 +119,15 @@ impl Service {
         self.resumes += u64::from(known.is_some());
         let id = known.unwrap_or(fresh);
         let connection = self.connections.entry(id.clone()).or_default();
+        let mut out = Vec::new();
         if let Some(old) = connection.transport.replace(tid) {
-            self.transports.remove(&old);
+            out = self.end(old, json!({"action": 6, "error": {"code": 80016, "statusCode": 410}}));
         }
         if let Some(transport) = self.transports.get_mut(&tid) {
             transport.connection = Some(id.clone());
         }
-        vec![Out { delay: 0, to: tid, what: Some(self.connected(&id, error)) }]
+        out.push(Out { delay: 0, to: tid, what: Some(self.connected(&id, error)) });
+        out
     }
 
     fn connected(&mut self, id: &str, error: Option<Value>) -> Value {
@@ -191,7 +195,10 @@ impl Service {
         self.end(tid, json!({"action": 6, "error": {"code": 80003, "statusCode": 503, "message": "moving"}}))
     }
 
-    pub(crate) fn publish(&mut self, channel: &str, number: u64) -> Vec<Out> {
+    /// It says its next number.
+    pub(crate) fn publish_next(&mut self, channel: &str) -> Vec<Out> {
+        self.published_numbers += 1;
+        let number = self.published_numbers;
         let serial = self.history.entry(channel.into()).or_default().len();
         let message = json!({"action": 15, "id": format!("srv:{number}"), "channel": channel, "channelSerial": format!("s{serial}"),
             "messages": [{"name": "server", "data": number}]});

@@ -22,6 +22,8 @@ use perennial::{
     wire::{Close, Direction, Kind, Message},
 };
 
+use crate::alarm::{self, Alarm};
+
 /// What may go wrong, and how the service and the route are.
 #[derive(Debug, Clone, Copy)]
 pub struct Weather {
@@ -54,7 +56,8 @@ enum Happening {
     ServiceSays,
     NewToken,
     Renewed,
-    Wake,
+    /// The timer of this number fires.
+    Wake(u64),
     Dialled(u32),
     Up(u32, Said),
     Down(u32, Said),
@@ -92,6 +95,7 @@ pub struct World {
     happenings: BinaryHeap<Reverse<(u64, u64, Happening)>>,
     order: u64,
     session: Session,
+    alarm: Alarm,
     connections: BTreeMap<u32, Connection>,
     upstream: Option<u32>,
     next: Option<u32>,
@@ -108,6 +112,7 @@ pub struct World {
     here: bool,
     calm: bool,
     finished: bool,
+    punctual: bool,
     tally: Tally,
 }
 
@@ -130,6 +135,7 @@ impl World {
             happenings: BinaryHeap::new(),
             order: 0,
             session,
+            alarm: Alarm::default(),
             connections: BTreeMap::new(),
             upstream: None,
             next: None,
@@ -143,6 +149,7 @@ impl World {
             here: true,
             calm: false,
             finished: false,
+            punctual: false,
             tally: Tally::default(),
         };
         world.begin();
@@ -213,7 +220,18 @@ impl World {
                 }
             }
             Happening::Renewed => self.renewed(),
-            Happening::Wake => self.tell(Event::Timer, None),
+            Happening::Wake(number) => {
+                if self.alarm.rings(number) && self.session.deadline().is_some_and(|at| at <= self.instant())
+                {
+                    self.tell(Event::Timer, None);
+                    assert!(
+                        self.session.deadline().is_none_or(|at| at > self.instant()),
+                        "{:?}: a timer was handled, and the next deadline has passed already",
+                        self.weather
+                    );
+                }
+                self.arm(false);
+            }
             Happening::Turn => {
                 let token = self.token();
                 self.tell(Event::Turn(&token), None);
@@ -427,13 +445,22 @@ impl World {
 
     fn tell(&mut self, event: Event<'_>, said: Option<(Direction, u64)>) {
         let mut out = Vec::new();
+        let passes = alarm::is_of_a_message(&event);
         self.session.on_event(event, self.instant(), &mut out);
+        let looks = alarm::looks(passes, &out);
         for action in out {
             self.perform(action, said);
         }
-        if let Some(at) = self.session.deadline() {
-            let at = (at - self.begun.mono).as_micros() as u64;
-            self.at(at.max(self.now + 1), Happening::Wake);
+        self.arm(looks);
+    }
+
+    /// Sets the timer as the driver does.
+    fn arm(&mut self, looks: bool) {
+        let now = self.instant();
+        if let Some((number, at)) = self.alarm.set(self.session.deadline(), looks, now) {
+            // A microsecond later, for instants are rounded down here.
+            let at = (at - self.begun.mono).as_micros() as u64 + 1;
+            self.at(at.max(self.now), Happening::Wake(number));
         }
     }
 
@@ -517,6 +544,14 @@ impl World {
         let once = !self.weather.to_all;
         assert!(!once || in_order(&self.got), "{:?}: the client heard {:?}", self.weather, tail(&self.got));
         assert!(self.session.held_bytes() <= 3 * self.bound(), "{:?}", self.session);
+        let late = self.session.deadline().is_some_and(|at| at + alarm::SLACK < self.instant());
+        assert!(!(self.punctual && late), "{:?}: nobody wakes the core: {:?}", self.weather, self.session);
+    }
+
+    /// Fails where the core is woken later than it asked to be.
+    pub fn punctually(mut self) -> Self {
+        self.punctual = true;
+        self
     }
 
     fn bound(&self) -> usize {

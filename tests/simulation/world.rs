@@ -30,6 +30,7 @@ use perennial::{
 use serde_json::Value;
 
 use crate::{
+    alarm::{self, Alarm},
     client::Client,
     service::{Out, Service, Tid},
 };
@@ -64,7 +65,7 @@ pub(crate) struct Tally {
 
 #[derive(Debug)]
 enum Happening {
-    Timer(usize),
+    Timer(usize, u64),
     Keeper,
     Fetched(u64, Result<String, FetchFailure>),
     DialArrives(usize, Epoch, Tid, String, Shown),
@@ -86,7 +87,7 @@ struct Side {
     client: Client,
     /// The transport of the newest epoch.
     transport: Option<Tid>,
-    armed: Option<Instant>,
+    alarm: Alarm,
     turn: Option<u64>,
     bound: usize,
     finished: Option<Cause>,
@@ -118,9 +119,9 @@ pub(crate) struct World {
     endpoint_down: bool,
     /// No outage begins before this, µs.
     endpoint_spared: u64,
-    server_numbers: u64,
     tids: Tid,
     turns: u64,
+    punctual: bool,
     pub(crate) tally: Tally,
 }
 
@@ -155,15 +156,21 @@ impl World {
             dialects: Dialects::new(route, 1000),
             endpoint_down: false,
             endpoint_spared: 0,
-            server_numbers: 0,
             tids: 0,
             turns: 0,
+            punctual: false,
             tally: Tally::default(),
             random,
             plan,
         };
         world.begin();
         world
+    }
+
+    /// Fails where the core is woken later than it asked to be.
+    pub(crate) fn punctually(mut self) -> Self {
+        self.punctual = true;
+        self
     }
 
     fn begin(&mut self) {
@@ -182,7 +189,7 @@ impl World {
                 session,
                 client: Client::default(),
                 transport: None,
-                armed: None,
+                alarm: Alarm::default(),
                 turn: None,
                 bound: policy.session.queue,
                 finished: None,
@@ -265,13 +272,7 @@ impl World {
 
     fn step(&mut self, happening: Happening) {
         match happening {
-            Happening::Timer(index) => {
-                self.sides[index].armed = None;
-                if self.sides[index].session.deadline().is_some_and(|at| at <= self.instant()) {
-                    self.tell(index, Event::Timer);
-                }
-                self.arm(index);
-            }
+            Happening::Timer(index, number) => self.wakes(index, number),
             Happening::Keeper => {
                 self.keeper_armed = None;
                 self.keep(keeper::Event::Timer);
@@ -304,8 +305,7 @@ impl World {
             }
             Happening::Acts(index) => self.acts(index),
             Happening::Publishes => {
-                self.server_numbers += 1;
-                let out = self.service.publish("main", self.server_numbers);
+                let out = self.service.publish_next("main");
                 self.send_down(out);
                 let next = self.about(self.plan.every);
                 self.after(next, Happening::Publishes);
@@ -399,6 +399,7 @@ impl World {
             _ => None,
         };
         let was_over = self.sides[index].finished.is_some();
+        let passes = alarm::is_of_a_message(&event);
         self.sides[index].session.on_event(event, now, &mut actions);
         assert!(
             !was_over || actions.is_empty(),
@@ -408,21 +409,36 @@ impl World {
         for (at, action) in actions.iter().enumerate() {
             assert!(*action != Action::Forward || at == 0, "seed {}: Forward stands first", self.plan.seed);
         }
+        let looks = alarm::looks(passes, &actions);
         for action in actions {
             self.perform(index, action, message.as_ref());
         }
-        self.arm(index);
+        self.arm(index, looks);
     }
 
-    fn arm(&mut self, index: usize) {
-        let wanted = self.sides[index].session.deadline();
-        if self.sides[index].armed != wanted {
-            self.sides[index].armed = wanted;
-            if let Some(at) = wanted {
-                let when = self.micros(at);
-                self.at(when, Happening::Timer(index));
-            }
+    /// Sets the timer of a session as the driver does.
+    fn arm(&mut self, index: usize, looks: bool) {
+        let now = self.instant();
+        let side = &mut self.sides[index];
+        if let Some((number, at)) = side.alarm.set(side.session.deadline(), looks, now) {
+            let when = self.micros(at);
+            self.at(when, Happening::Timer(index, number));
         }
+    }
+
+    fn wakes(&mut self, index: usize, number: u64) {
+        let now = self.instant();
+        let side = &mut self.sides[index];
+        if side.alarm.rings(number) && side.session.deadline().is_some_and(|at| at <= now) {
+            self.tell(index, Event::Timer);
+            let next = self.sides[index].session.deadline();
+            assert!(
+                next.is_none_or(|at| at > now),
+                "seed {}: a timer was handled, and the next deadline has passed already",
+                self.plan.seed
+            );
+        }
+        self.arm(index, false);
     }
 
     fn perform(&mut self, index: usize, action: Action, message: Option<&(bool, Vec<u8>)>) {
@@ -638,6 +654,8 @@ impl World {
             let waits = session.deadline().is_some() || session.phase() == Phase::Live;
             assert!(waits, "seed {seed}: {session:?} has no deadline");
             assert!(session.held_bytes() <= side.bound + 4096, "seed {seed}: too much is held");
+            let late = session.deadline().is_some_and(|at| at + alarm::SLACK < self.instant());
+            assert!(!(self.punctual && late), "seed {seed}: nobody wakes the core: {session:?}");
         }
     }
 
@@ -654,8 +672,8 @@ impl World {
             assert_eq!(side.session.held_messages(), 0, "seed {seed}");
             let accepted = &self.service.connections[&client.connection_id].accepted;
             assert_eq!(*accepted, client.sent, "seed {seed}: up, client {index}");
-            let from = client.received.first().copied().unwrap_or(self.server_numbers + 1);
-            let expected: Vec<u64> = (from..=self.server_numbers).collect();
+            let from = client.received.first().copied().unwrap_or(self.service.published_numbers + 1);
+            let expected: Vec<u64> = (from..=self.service.published_numbers).collect();
             assert_eq!(client.received, expected, "seed {seed}: down, client {index}");
             self.tally.up += accepted.len() as u64;
             self.tally.down += client.received.len() as u64;
