@@ -5,6 +5,7 @@ use std::time::Duration;
 use perennial::{clock, proxy::Practice};
 
 use crate::{
+    ably,
     expected::expected_failure,
     stage::Stage,
     storm,
@@ -115,24 +116,6 @@ fn what_is_missing_was_counted() {
 }
 
 #[test]
-fn a_pong_answers_the_ping_it_was_sent_for() {
-    expected_failure("liveness: a Pong counts for the newest Ping", async || {
-        // A minute of the way lies in the buffers: thirty Pings are on it at once.
-        let far = Terms { rate: 1200, send: 64 * 1024, receive: 8 * 1024, ..Terms::rtt(100) };
-        let stage = Stage::set("none", "keepalive = \"2s\"", far);
-        let (mut client, near, mut service, _) = stage.session(Terms::rtt(20)).await;
-        for _ in 0..60 {
-            for _ in 0..20 {
-                client.text(&"x".repeat(100));
-            }
-            tokio::join!(client.listen(secs(1)), service.listen(secs(1)));
-        }
-        tokio::join!(client.listen(secs(400)), service.listen(secs(400)));
-        assert!(!near.is_left(), "a service that answers each Ping was cut");
-    });
-}
-
-#[test]
 fn a_client_that_comes_back_at_once_finds_its_session() {
     expected_failure("core.md 8, H08", async || {
         let stage = Stage::parking(Terms::rtt(20));
@@ -192,4 +175,77 @@ fn what_was_kept_survives_a_return_that_fails() {
             stage.lost()
         );
     });
+}
+
+#[test]
+fn a_channel_detached_and_attached_in_one_go_stays_attached() {
+    expected_failure("core.md 1, R01, E01", async || {
+        let stage = Stage::set("ably", "", Terms::rtt(20));
+        let (mut client, _, mut service, _) = stage.session(Terms::rtt(20)).await;
+        client.text(r#"{"action":10,"channel":"c"}"#);
+        client.flush().await;
+        service.next().await;
+        service.text(r#"{"action":11,"channel":"c","channelSerial":"s0","flags":0}"#);
+        tokio::join!(service.flush(), client.listen(secs(1)));
+        client.text(r#"{"action":12,"channel":"c"}"#);
+        client.text(r#"{"action":10,"channel":"c"}"#);
+        client.flush().await;
+        service.next().await;
+        service.next().await;
+        service.text(r#"{"action":13,"channel":"c"}"#);
+        service.text(r#"{"action":11,"channel":"c","channelSerial":"s0","flags":0}"#);
+        tokio::join!(service.flush(), client.listen(secs(1)));
+        drop(service);
+        let (mut next, _) = stage.service().await;
+        let (said, _) = tokio::join!(next.listen(secs(5)), client.listen(secs(5)));
+        let said: Vec<&str> = said.iter().map(crate::support::ws::Frame::text).collect();
+        assert!(said.iter().any(|text| text.contains("\"action\":10")), "it attaches to nothing: {said:?}");
+    });
+}
+
+#[test]
+fn a_leave_in_flight_over_a_loss_is_a_leave() {
+    expected_failure("core.md 2, R02, E02", async || {
+        let stage = Stage::set("ably", "", Terms::rtt(20));
+        let (mut client, _, mut service, _) = stage.session(Terms::rtt(20)).await;
+        client.text(r#"{"action":10,"channel":"c"}"#);
+        client.text(
+            r#"{"action":14,"channel":"c","msgSerial":0,"presence":[{"action":2,"clientId":"alice"}]}"#,
+        );
+        client.flush().await;
+        service.next().await;
+        service.next().await;
+        service.text(r#"{"action":11,"channel":"c","channelSerial":"s0","flags":0}"#);
+        service.text(r#"{"action":14,"channel":"c","connectionId":"c1","presence":[{"action":2,"clientId":"alice","connectionId":"c1","id":"c1:0:0"}]}"#);
+        service.text(r#"{"action":1,"msgSerial":0,"count":1}"#);
+        tokio::join!(service.flush(), client.listen(secs(1)));
+        client.text(
+            r#"{"action":14,"channel":"c","msgSerial":1,"presence":[{"action":3,"clientId":"alice"}]}"#,
+        );
+        client.flush().await;
+        service.next().await;
+        drop(service);
+        let (mut next, _) = stage.service().await;
+        let serving = async {
+            let mut presence = Vec::new();
+            while let Ok(Some(frame)) = tokio::time::timeout(secs(5), next.next()).await {
+                if frame.text().contains("\"action\":10") {
+                    next.text(r#"{"action":11,"channel":"c","channelSerial":"s0","flags":4}"#);
+                }
+                if frame.text().contains("\"presence\"") {
+                    presence.push(frame.text().to_owned());
+                }
+            }
+            presence
+        };
+        let (presence, _) = tokio::join!(serving, client.listen(secs(10)));
+        assert!(!presence.is_empty(), "setting up: the resume sends the LEAVE again");
+        let last = presence.last().unwrap();
+        assert!(last.contains("\"action\":3"), "the last that others hear of her is {last}");
+    });
+}
+
+#[test]
+fn a_dial_that_was_given_up_ends_no_session() {
+    expected_failure("new: a handshake that comes late supersedes", ably::a_late_handshake);
 }

@@ -9,9 +9,16 @@
     reason = "tests fail by panicking, and say which seed it was"
 )]
 
+#[path = "../simulation/client.rs"]
+#[allow(dead_code, reason = "shared with the simulation of the core")]
+mod model_client;
+#[path = "../simulation/service.rs"]
+#[allow(dead_code, clippy::needless_pass_by_value, reason = "shared with the simulation of the core")]
+mod model_service;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod ably;
 mod expected;
 mod fabric;
 mod keepalive;

@@ -52,13 +52,14 @@ impl Peer {
         Self::new(wire, true)
     }
 
-    /// A service that accepts; `None` if nobody asked.
-    pub async fn service(mut wire: Wire) -> Option<Self> {
+    /// A service that accepts, and the target that it was asked for; `None` if nobody asked.
+    pub async fn service(mut wire: Wire) -> Option<(String, Self)> {
         let head = wire.head().await;
         if head.first.is_empty() {
             return None;
         }
-        Some(Self::new(Asked { head, wire }.accept("").await, false))
+        let target = head.target().to_owned();
+        Some((target, Self::new(Asked { head, wire }.accept("").await, false)))
     }
 
     fn new(wire: Wire, is_client: bool) -> Self {

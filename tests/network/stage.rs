@@ -132,7 +132,7 @@ impl Stage {
     /// The service's end of the next connection, after the proxy was let in.
     pub async fn service(&self) -> (Peer, Cable) {
         let (end, cable) = self.fabric.accept().await;
-        let mut service = Peer::service(Wire::new(end)).await.unwrap();
+        let (_, mut service) = Peer::service(Wire::new(end)).await.unwrap();
         if self.dialect == "ably" {
             service.text(CONNECTED);
         }

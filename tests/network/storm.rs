@@ -216,7 +216,7 @@ type Connection = (usize, Habit, Duration, Arc<Mutex<Ledger>>, Arc<AtomicBool>);
 async fn service(wire: Wire, connection: Connection, mut random: fastrand::Rng) {
     let (number, habit, keepalive, ledger, quiet) = connection;
     let began = perennial::clock::now();
-    let Some(mut service) = Peer::service(wire).await else { return };
+    let Some((_, mut service)) = Peer::service(wire).await else { return };
     ledger.lock().unwrap().up.entry(number).or_default();
     match habit {
         Habit::Slow(pace) => service.pace = pace,

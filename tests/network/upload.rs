@@ -107,3 +107,20 @@ async fn a_slow_reader_is_never_cut() {
         assert_eq!(whole.count(), messages, "{dialect}: all of it");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_way_with_a_minute_in_its_buffers_is_no_hung_peer() {
+    // Six Pings are on it at once.
+    let far = Terms { rate: 1200, send: 64 * 1024, receive: 8 * 1024, ..Terms::rtt(100) };
+    let stage = Stage::set("none", "keepalive = \"10s\"", far);
+    let (mut client, near, mut service, _) = stage.session(Terms::rtt(20)).await;
+    let second = Duration::from_secs(1);
+    for _ in 0..60 {
+        for _ in 0..20 {
+            client.text(&"x".repeat(100));
+        }
+        tokio::join!(client.listen(second), service.listen(second));
+    }
+    tokio::join!(client.listen(400 * second), service.listen(400 * second));
+    assert!(!near.is_left(), "a service that answers each Ping was cut");
+}

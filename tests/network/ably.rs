@@ -1,0 +1,289 @@
+//! The model of an Ably service and its client, on the wire and in every weather.
+//!
+//! ```text
+//!   model client ─ frames ─► proxy ─► one task for each transport ─► model service (tests/simulation)
+//! ```
+//!
+//! The model is strict: what no client may send is a violation. At the end everything is acknowledged, each
+//! message was accepted once and in order, and the client has missed none.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use perennial::{
+    clock::{self, Instant},
+    proxy::Practice,
+};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use crate::{
+    model_client::Client,
+    model_service::{Out, Service, Tid},
+    peer::Peer,
+    seeds,
+    stage::Stage,
+    support::{
+        beside,
+        ws::{CLOSE, PING, TEXT, Wire},
+    },
+    tcp::{Cable, Terms},
+    weather,
+};
+
+/// How long the weather lasts, and how long it may then take to come to rest.
+const WEATHER: Duration = Duration::from_secs(60);
+const REST: Duration = Duration::from_secs(600);
+/// Messages on the way to one transport: more than any run has.
+const LINE: usize = 65_536;
+
+/// The service, and the ways to its transports.
+struct Hub {
+    service: Mutex<Service>,
+    lines: Mutex<BTreeMap<Tid, mpsc::Sender<Option<Value>>>>,
+    began: Instant,
+}
+
+/// A service that says it takes so many messages a second.
+fn hub(rate: u64) -> Arc<Hub> {
+    let mut service = Service::new(rate);
+    service.tokens.insert("T0".to_owned(), u64::MAX);
+    Arc::new(Hub { service: Mutex::new(service), lines: Mutex::default(), began: clock::now() })
+}
+
+impl Hub {
+    fn act(self: &Arc<Self>, act: impl FnOnce(&mut Service, u64) -> Vec<Out>) {
+        let now = self.began.elapsed().as_micros() as u64;
+        let out = act(&mut self.service.lock().unwrap(), now);
+        for Out { delay, to, what } in out {
+            let Some(line) = self.lines.lock().unwrap().get(&to).cloned() else { continue };
+            if delay == 0 {
+                let _ = line.try_send(what);
+            } else {
+                beside(async move {
+                    tokio::time::sleep(Duration::from_micros(delay)).await;
+                    let _ = line.try_send(what);
+                });
+            }
+        }
+    }
+
+    /// One transport, from its handshake to its end.
+    async fn serve(self: Arc<Self>, wire: Wire, tid: Tid) {
+        let Some((target, mut peer)) = Peer::service(wire).await else { return };
+        let (line, mut said) = mpsc::channel(LINE);
+        self.lines.lock().unwrap().insert(tid, line);
+        self.act(|service, now| service.dial(tid, &target, now));
+        loop {
+            tokio::select! {
+                biased;
+                out = said.recv() => match out.flatten() {
+                    Some(message) => {
+                        tracing::debug!(tid, %message, at = ?self.began.elapsed(), "from the service");
+                        peer.text(&message.to_string());
+                    }
+                    None => break,
+                },
+                frame = peer.next() => match frame {
+                    Some(frame) if frame.opcode() == TEXT => {
+                        tracing::debug!(tid, text = frame.text(), at = ?self.began.elapsed(), "to the service");
+                        if let Ok(message) = serde_json::from_slice::<Value>(&frame.payload) {
+                            self.act(|service, now| service.receive(tid, &message, now));
+                        }
+                    }
+                    Some(frame) if frame.opcode() == CLOSE => {
+                        peer.frame(0x80 | CLOSE, &frame.payload);
+                        break;
+                    }
+                    Some(_) => {}
+                    None => break,
+                },
+            }
+        }
+        self.lines.lock().unwrap().remove(&tid);
+        self.service.lock().unwrap().cut(tid);
+        let _ = tokio::time::timeout(Duration::from_secs(60), peer.flush()).await;
+    }
+}
+
+#[test]
+fn an_ably_session_in_every_weather() {
+    let runs = seeds::each("an_ably_session_in_every_weather", 80, run);
+    let sum = runs.iter().fold((0, 0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1, sum.2 + one.2));
+    println!("{} up, {} down, {} resumes", sum.0, sum.1, sum.2);
+    assert!(!seeds::all_ran() || sum.2 > 80, "there was little to hide: {sum:?}");
+}
+
+/// One seed: messages up and down, and resumes.
+async fn run(seed: u64) -> (usize, usize, u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let storm = !seed.is_multiple_of(3);
+    let far = Terms { rate: 1 << 30, send: 65_536, receive: 65_536, ..weather::terms(&mut random) };
+    let stage = Arc::new(Stage::set("ably", "reconnect = \"10m\"\nkeepalive = \"10s\"", far));
+    let mut dials = random.fork();
+    stage.fabric.answer(move |count| weather::answer(&mut dials, storm && count > 0, far));
+    let hub = hub(if seed.is_multiple_of(4) { 20 } else { 2000 });
+    serve(&stage, &hub);
+    let near = Terms { rate: 1 << 30, ..weather::terms(&mut random) };
+    let (mut peer, way) = stage.client(near).await;
+    let mut client = Client::default();
+    tokio::select! {
+        () = talk(&mut peer, &mut client, random.fork()) => {}
+        () = publish(&hub, random.fork()) => {}
+        () = faults(&stage, &hub, storm, random.fork()) => {}
+        () = tokio::time::sleep(WEATHER) => {}
+    }
+    stage.fabric.cables().iter().for_each(heal);
+    let until = clock::now() + REST;
+    while clock::now() < until
+        && (!client.waits_for().is_empty() || client.received.last() != last(&hub).as_ref())
+    {
+        hear(&mut peer, &mut client, Duration::from_secs(1)).await;
+    }
+    stage.is_calm(&format!("seed {seed}"));
+    assert!(!way.is_left(), "seed {seed}: the client was cut");
+    judge(seed, &hub, &client)
+}
+
+/// The way is there again. What the proxy has given up meanwhile comes to nothing: if it reached the service, that
+/// would be the failure that `a_dial_that_was_given_up_ends_no_session` shows.
+fn heal(cable: &Cable) {
+    if cable.is_left() { cable.reset() } else { cable.thaw() }
+}
+
+/// Expected to fail: the service takes a handshake that comes late for the client's newest connection, ends the
+/// one that serves with 80016, and the client is told so.
+pub async fn a_late_handshake() {
+    let stage = Arc::new(Stage::set("ably", "", Terms::rtt(100)));
+    let hub = hub(2000);
+    serve(&stage, &hub);
+    let (mut peer, way) = stage.client(Terms::rtt(20)).await;
+    let mut client = Client::default();
+    hear(&mut peer, &mut client, Duration::from_secs(1)).await;
+    assert!(client.connected, "setting up: it is connected");
+    stage.fabric.newest().reset();
+    while stage.fabric.cables().len() < 2 {
+        hear(&mut peer, &mut client, Duration::from_millis(10)).await;
+    }
+    let late = stage.fabric.newest();
+    // The connection stands after 100 ms, and the request is on its way.
+    hear(&mut peer, &mut client, Duration::from_millis(120)).await;
+    late.freeze();
+    hear(&mut peer, &mut client, Duration::from_secs(30)).await;
+    assert!(stage.fabric.cables().len() > 2 && !way.is_left(), "setting up: another connection serves");
+    late.thaw();
+    hear(&mut peer, &mut client, Duration::from_secs(30)).await;
+    assert!(!way.is_left() && client.wrong.is_empty(), "the client saw {:?}, and was cut", client.wrong);
+}
+
+/// Accepts every connection of the proxy's.
+fn serve(stage: &Arc<Stage>, hub: &Arc<Hub>) {
+    let (stage, hub) = (Arc::clone(stage), Arc::clone(hub));
+    beside(async move {
+        for tid in 0.. {
+            let (end, _) = stage.fabric.accept().await;
+            beside(Arc::clone(&hub).serve(Wire::new(end), tid));
+        }
+    });
+}
+
+/// The number that the service published last.
+fn last(hub: &Hub) -> Option<u64> {
+    Some(hub.service.lock().unwrap().published_numbers).filter(|number| *number > 0)
+}
+
+fn judge(seed: u64, hub: &Hub, client: &Client) -> (usize, usize, u64) {
+    let service = hub.service.lock().unwrap();
+    assert!(service.violations.is_empty(), "seed {seed}: {:?}", service.violations);
+    assert!(client.wrong.is_empty(), "seed {seed}: the client saw {:?}", client.wrong);
+    let accepted = &service.connections[&client.connection_id].accepted;
+    let of = format!("seed {seed}: {} said, {} accepted", client.sent.len(), accepted.len());
+    assert_eq!(client.waits_for(), Vec::<String>::new(), "{of}: what the client still waits for");
+    assert_eq!(*accepted, client.sent, "seed {seed}: up");
+    let from = client.received.first().copied().unwrap_or(service.published_numbers + 1);
+    let expected: Vec<u64> = (from..=service.published_numbers).collect();
+    assert_eq!(client.received, expected, "seed {seed}: down");
+    (accepted.len(), client.received.len(), service.resumes)
+}
+
+/// The client hears for so long.
+async fn hear(peer: &mut Peer, client: &mut Client, time: Duration) {
+    let until = clock::now() + time;
+    while let Ok(Some(frame)) = tokio::time::timeout_at(until, peer.next()).await {
+        if frame.opcode() == TEXT {
+            client.receive(&serde_json::from_slice(&frame.payload).unwrap());
+        }
+    }
+    if peer.end.is_some() {
+        tokio::time::sleep_until(until).await;
+    }
+}
+
+/// The client attaches, and then says what comes to its mind.
+async fn talk(peer: &mut Peer, client: &mut Client, mut random: fastrand::Rng) {
+    while !client.connected {
+        hear(peer, client, Duration::from_millis(100)).await;
+    }
+    let every = [50, 500, 5000][random.usize(..3)];
+    let mut message = client.attach("main");
+    loop {
+        if let Some(message) = message.take() {
+            peer.text(&message.to_string());
+        }
+        hear(peer, client, Duration::from_millis(random.u64(..every))).await;
+        message = match random.u8(..100) {
+            _ if peer.waiting() > 4096 => None,
+            0..=4 if client.unanswered_pings() < 4 => Some(client.ping()),
+            5..=8 => client.attach("options"),
+            9..=12 => client.detach("options"),
+            13..=14 if client.is_attached_to_main() => Some(client.enter()),
+            15 => client.auth(),
+            16 => Some(json!({"action": 77, "what": "an action that nobody knows"})),
+            17 => {
+                peer.frame(0x80 | PING, b"?");
+                peer.frame(0x80 | TEXT, b"{}");
+                None
+            }
+            _ => Some(client.publish()),
+        };
+    }
+}
+
+/// The service says numbers on the channel.
+async fn publish(hub: &Arc<Hub>, mut random: fastrand::Rng) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(random.u64(1..1000))).await;
+        hub.act(|service, _| service.publish_next("main"));
+    }
+}
+
+/// Faults of the way to the service, and the service's own.
+async fn faults(stage: &Stage, hub: &Arc<Hub>, storm: bool, mut random: fastrand::Rng) {
+    let every = random.u64(2_000..20_000);
+    loop {
+        tokio::time::sleep(Duration::from_millis(random.u64(1..every * 2))).await;
+        let cable = stage.fabric.newest();
+        let live = hub.service.lock().unwrap().live();
+        match (random.u8(..7), live.last()) {
+            (0..=1, _) => {
+                stage.context.sessions.practise(Practice::Reauthenticate, |all| all);
+            }
+            (2, Some(tid)) if storm => hub.act(|service, _| service.disconnect(*tid)),
+            (3, _) if storm => cable.reset(),
+            (4, _) if storm => cable.reset_after(random.usize(..2), random.u64(..3000)),
+            (5, _) if storm => cable.freeze(),
+            (6, _) if storm => {
+                cable.freeze();
+                let pause = Duration::from_millis(random.u64(..12_000));
+                beside(async move {
+                    tokio::time::sleep(pause).await;
+                    heal(&cable);
+                });
+            }
+            _ => {}
+        }
+    }
+}
