@@ -131,3 +131,15 @@ async fn a_close_ends_both_connections() {
         assert!(near.is_over() && far.is_over(), "{dialect}: both have ended within two seconds");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_vanished_is_noticed() {
+    for dialect in DIALECTS {
+        let stage = Stage::set(dialect, "keepalive = \"10s\"", Terms::rtt(20));
+        let (_client, near, mut service, _) = stage.session(Terms::rtt(20)).await;
+        near.freeze();
+        // A Ping within 10 s, 30 s for its acknowledgement, and the last Close.
+        service.listen(Duration::from_secs(60)).await;
+        assert!(stage.context.sessions.is_empty(), "{dialect}: the session still waits for its client");
+    }
+}

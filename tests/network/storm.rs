@@ -25,7 +25,7 @@ use crate::{
         beside,
         ws::{CLOSE, CONTINUATION, PING, TEXT, Wire},
     },
-    tcp::Cable,
+    tcp::{Cable, Terms},
     weather::{self, Habit},
 };
 
@@ -60,7 +60,27 @@ struct Run {
 
 #[test]
 fn a_plain_session_in_every_weather() {
-    sum(seeds::each("a_plain_session_in_every_weather", 70, async |seed| run("none", seed).await));
+    let sum = sum(seeds::each("a_plain_session_in_every_weather", 70, async |seed| run("none", seed).await));
+    assert!(sum.uncounted.is_empty(), "a session that goes on has lost nothing: {:?}", sum.uncounted);
+}
+
+/// The way to the client fails as well: order holds for what arrives, and everything comes to its end.
+#[test]
+fn a_client_in_every_weather() {
+    let sum = sum(seeds::each("a_client_in_every_weather", 60, async |seed| wander("handshake", seed).await));
+    assert!(!seeds::all_ran() || sum.ended > 10, "clients that were cut: {sum:?}");
+}
+
+/// The same seed is the same run: what it prints to replay a failure is worth something.
+#[test]
+fn the_same_seed_is_the_same_run() {
+    let run = |seed| {
+        let tally =
+            seeds::one("the_same_seed_is_the_same_run", seed, &async |seed| run("handshake", seed).await);
+        (tally.up, tally.down, tally.lost, tally.dials)
+    };
+    assert_eq!(run(7), run(7));
+    assert_ne!(run(7), run(8));
 }
 
 #[test]
@@ -94,7 +114,22 @@ fn sum(tallies: Vec<Tally>) -> Tally {
     sum
 }
 
+/// One seed.
 pub async fn run(dialect: &'static str, seed: u64) -> Tally {
+    let (mut run, near) = begin(dialect, seed);
+    let (client, cable) = run.stage.client(near).await;
+    run.session(client, cable, None).await
+}
+
+/// One seed with faults of the client's way.
+async fn wander(dialect: &'static str, seed: u64) -> Tally {
+    let (mut run, near) = begin(dialect, seed);
+    let (client, cable) = run.stage.client(near).await;
+    let when = Duration::from_millis(run.random.u64(1..100_000));
+    run.session(client, cable, Some(when)).await
+}
+
+fn begin(dialect: &'static str, seed: u64) -> (Run, Terms) {
     let mut random = fastrand::Rng::with_seed(seed);
     let storm = !seed.is_multiple_of(3);
     let far = weather::terms(&mut random);
@@ -103,20 +138,13 @@ pub async fn run(dialect: &'static str, seed: u64) -> Tally {
     let stage = Arc::new(Stage::set(dialect, &format!("keepalive = \"{keepalive}s\""), far));
     let mut dials = random.fork();
     stage.fabric.answer(move |count| weather::answer(&mut dials, storm && count > 0, far));
-    let mut run = Run {
-        stage,
-        ledger: Arc::default(),
-        random,
-        storm,
-        seed,
-        keepalive: Duration::from_secs(keepalive),
-        quiet: Arc::default(),
-    };
+    let keepalive = Duration::from_secs(keepalive);
+    let mut run =
+        Run { stage, ledger: Arc::default(), random, storm, seed, keepalive, quiet: Arc::default() };
     run.serve();
     let near = weather::terms(&mut run.random);
-    tracing::debug!(dialect, seed, storm, keepalive, ?far, ?near, "the weather");
-    let (client, cable) = run.stage.client(near).await;
-    run.session(client, cable).await
+    tracing::debug!(dialect, seed, storm, ?keepalive, ?far, ?near, "the weather");
+    (run, near)
 }
 
 impl Run {
@@ -135,12 +163,13 @@ impl Run {
     }
 
     /// The client talks through the weather, and then waits until it is quiet.
-    async fn session(&mut self, mut client: Peer, near: Cable) -> Tally {
+    async fn session(&mut self, mut client: Peer, near: Cable, cut: Option<Duration>) -> Tally {
         client.pace = if self.random.u8(..4) == 0 { self.random.u64(2_000..50_000) } else { 0 };
         let talks = self.random.fork();
         tokio::select! {
             () = talk(&mut client, &self.ledger, talks) => {}
             () = faults(&self.stage, self.storm, self.random.fork()) => {}
+            () = cuts(&near, cut, self.random.fork()) => {}
             () = tokio::time::sleep(WEATHER) => {}
         }
         self.quiet.store(true, Ordering::Relaxed);
@@ -149,7 +178,7 @@ impl Run {
         let ended = client.end.is_some() || near.is_left();
         let flood = flooded(client.pings, self.stage.began, self.keepalive);
         assert_eq!(flood, None, "seed {}: the client", self.seed);
-        let tally = self.add_up(ended, &near);
+        let tally = self.add_up((ended, cut.is_some()), &near);
         if !ended {
             client.frame(0x80 | CLOSE, &[3, 232]);
             hear(&mut client, &self.ledger, REST).await;
@@ -164,7 +193,8 @@ impl Run {
         for cable in self.stage.fabric.cables() {
             cable.thaw();
         }
-        near.thaw();
+        // A client whose way is dead is not told; this is the end of what it waits for.
+        near.reset_if_frozen();
         let until = perennial::clock::now() + REST;
         let mut before = (0, 0, 0);
         while client.end.is_none() && perennial::clock::now() < until {
@@ -179,7 +209,7 @@ impl Run {
     }
 
     /// The ledger is right, and what is missing was counted.
-    fn add_up(&self, ended: bool, near: &Cable) -> Tally {
+    fn add_up(&self, (ended, cut): (bool, bool), near: &Cable) -> Tally {
         let seed = self.seed;
         let ledger = self.ledger.lock().unwrap();
         assert_eq!(ledger.wrong(), None, "seed {seed}");
@@ -188,7 +218,7 @@ impl Run {
         let of = format!("seed {seed}: {ledger:?}, counted as lost: {up} up, {down} down");
         let counted = ledger.missing_up() <= up && (ledger.missing_down() == 0 || down > 0);
         let uncounted = (!ended && !counted).then(|| of.clone()).into_iter().collect();
-        assert!(self.storm || !ended, "{of}: it ended in fair weather");
+        assert!(self.storm || cut || !ended, "{of}: it ended in fair weather");
         let said = ledger.said - ledger.missing_up();
         let heard: u64 = ledger.down.values().map(|heard| heard.len() as u64).sum();
         let dials = self.stage.fabric.dials().len();
@@ -325,6 +355,19 @@ fn say_in_pieces(client: &mut Peer, ledger: &Mutex<Ledger>, random: &mut fastran
     client.frame(0x80 | PING, b"");
     client.frame(CONTINUATION, tail.as_bytes());
     client.frame(0x80 | CONTINUATION, b"");
+}
+
+/// After a while the client's way fails, in one way or another.
+async fn cuts(near: &Cable, cut: Option<Duration>, mut random: fastrand::Rng) {
+    if let Some(when) = cut {
+        tokio::time::sleep(when).await;
+        match random.u8(..3) {
+            0 => near.reset(),
+            1 => near.reset_after(random.usize(..2), random.u64(..3000)),
+            _ => near.freeze(),
+        }
+    }
+    std::future::pending().await
 }
 
 /// Faults of the way to the service, and refreshes.

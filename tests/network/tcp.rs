@@ -434,6 +434,15 @@ impl Cable {
         self.0.act(|state, _| state.give_up(io::ErrorKind::ConnectionReset));
     }
 
+    /// The end of a way that is dead: a reset. A way that works stays as it is.
+    pub fn reset_if_frozen(&self) {
+        self.0.act(|state, _| {
+            if state.frozen.is_some() {
+                state.give_up(io::ErrorKind::ConnectionReset);
+            }
+        });
+    }
+
     /// A reset once so many more bytes have arrived at `side` (0 or 1).
     pub fn reset_after(&self, side: usize, bytes: u64) {
         self.0.act(|state, _| {
