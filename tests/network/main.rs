@@ -21,6 +21,7 @@ mod support;
 mod ably;
 mod expected;
 mod fabric;
+mod flow;
 mod keepalive;
 mod known;
 mod ledger;

@@ -124,3 +124,26 @@ async fn a_way_with_a_minute_in_its_buffers_is_no_hung_peer() {
     tokio::join!(client.listen(400 * second), service.listen(400 * second));
     assert!(!near.is_left(), "a service that answers each Ping was cut");
 }
+
+/// A leg that is not read for the want of room is read again as soon as there is some: a wake-up that is lost costs the
+/// time to the next timer.
+#[tokio::test(start_paused = true)]
+async fn a_transfer_takes_as_long_as_the_way_does() {
+    const BYTES: usize = 8_000_000;
+    let slow = Terms { rate: 1_000_000, ..Terms::rtt(20) };
+    for dialect in ["none", "handshake"] {
+        for (is_up, near, far) in [(true, Terms::rtt(20), slow), (false, slow, Terms::rtt(20))] {
+            let stage = Stage::set(dialect, "", far);
+            let (mut client, _, mut service, _) = stage.session(near).await;
+            let (from, to) = if is_up { (&mut client, &mut service) } else { (&mut service, &mut client) };
+            for _ in 0..BYTES / MESSAGE {
+                from.text(&"x".repeat(MESSAGE));
+            }
+            let began = perennial::clock::now();
+            tokio::join!(from.listen(Duration::from_secs(60)), to.listen(Duration::from_secs(60)));
+            let took = to.heard - began;
+            println!("{dialect}, up {is_up}: {took:?}");
+            assert!(took < Duration::from_secs(12), "{dialect}, up {is_up}: 8 MB at 1 MB/s took {took:?}");
+        }
+    }
+}
