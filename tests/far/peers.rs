@@ -51,7 +51,7 @@ pub fn serving<F: Future<Output = ()> + Send + 'static>(
     port
 }
 
-/// A client that answers Pings until its connection ends, and sends a message each time that so much has passed.
+/// A client that answers Pings until it is closed, and sends a message each time that so much has passed.
 pub async fn client(mut wire: Wire, every: Option<Duration>) {
     loop {
         let frame = tokio::select! {
@@ -63,10 +63,14 @@ pub async fn client(mut wire: Wire, every: Option<Duration>) {
                 continue;
             }
         };
-        match frame {
-            Some(frame) if frame.opcode() != PING => {}
-            Some(frame) if wire.try_send(&masked(PONG, &frame.payload)).await.is_ok() => {}
-            Some(_) | None => return,
+        let Some(frame) = frame else { return };
+        let lives = match frame.opcode() {
+            CLOSE => false,
+            PING => wire.try_send(&masked(PONG, &frame.payload)).await.is_ok(),
+            _ => true,
+        };
+        if !lives {
+            return;
         }
     }
 }

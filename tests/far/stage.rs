@@ -19,7 +19,7 @@ use crate::{
         http::{ask, handshake},
         ws::Wire,
     },
-    wire_proxy::{Conditions, WireProxy},
+    wire_proxy::{Conditions, Seen, WireProxy},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
