@@ -109,15 +109,17 @@ impl Stage {
     /// Waits until the sidecar has found that its service is gone: it dials again, or closes the client if the
     /// dialect can restore nothing. How long that took; it fails after `within`.
     pub async fn found(&self, client: JoinHandle<()>, began: Instant, within: Duration) -> Duration {
-        let (dialect, what) = (self.dialect, "the sidecar has found it");
-        match dialect {
-            Dialect::None => timeout(within, client).await.expect(what).unwrap(),
-            Dialect::Handshake | Dialect::Ably => {
-                self.proxy
-                    .until(&format!("{dialect:?}: {what}"), within, |seen| seen.connections() == 2)
-                    .await;
+        let dialect = self.dialect;
+        let finding = async {
+            match dialect {
+                Dialect::None => client.await.unwrap(),
+                Dialect::Handshake | Dialect::Ably => {
+                    self.proxy.whenever(|seen| seen.connections() == 2).await
+                }
             }
-        }
+        };
+        let found = timeout(within, finding).await.is_ok();
+        assert!(found, "{dialect:?}: not found within {within:?}\n{}", self.proxy.seen(Seen::tail));
         began.elapsed()
     }
 }
