@@ -5,7 +5,7 @@
 //!         └─► Events: the status page
 //! ```
 //!
-//! - Nobody waits for a line to be written: [`queue`]. One kind of line does not hide the others: [`rate`].
+//! - Nobody waits for a line to be written: `queue`. One kind of line does not hide the others: `rate`.
 //! - Libraries are never heard below INFO, whatever the filter says: at DEBUG and TRACE they print
 //!   handshakes and frames, tokens included.
 //! - An event is one line: control characters in what a peer sent are escaped, so that no peer can

@@ -50,7 +50,7 @@ impl Dropped {
     }
 }
 
-/// The writing thread. Dropping this waits until the queue is written, [`LAST_LINES`] at most.
+/// The writing thread. Dropping this waits until the queue is written, for a second and a half at most.
 #[derive(Debug)]
 #[must_use = "the last lines are lost without it"]
 pub struct Writing(Option<WorkerGuard>);
