@@ -25,7 +25,7 @@ const NO_FIELDS: [&str; 6] = ["way", "cause", "why", "took", "gap", "duration"];
 
 type Line = Map<String, Value>;
 
-/// A session that is re-authenticated and resumed, and one more whose service is away at first.
+/// A session that is re-authenticated and resumed, and one more that the service refuses at first.
 async fn log() -> Vec<Line> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let service = Service::start(listener, long_lived(), &CancellationToken::new()).unwrap();
@@ -44,6 +44,8 @@ async fn log() -> Vec<Line> {
     service.faults().refuse_handshakes(2, 503);
     service.faults().reset();
     until("it is resumed", || sidecar.metric(RESUMED), |count| *count == 1.0).await;
+    service.faults().refuse_handshakes(1, 503);
+    assert!(Client::open(Dial::new(address, Format::Json, "second")).await.is_err());
     let second = Client::connect(Dial::new(address, Format::Json, "second")).await;
     second.close().await;
     drop((first, second));
