@@ -31,6 +31,8 @@ const SLOWEST: u64 = 8 * 1024;
 const READING: Duration = Duration::from_secs(512);
 /// A peer is trusted to go on reading at this part of the rate it has shown.
 const SLOWER: u32 = 8;
+/// The least time between two looks.
+const AGAIN: Duration = Duration::from_millis(100);
 const DEAD: &str = "the network is dead: nothing is acknowledged";
 /// How long an acknowledgement may be away if `keepalive` says nothing shorter.
 const NETWORK: Duration = Duration::from_secs(30);
@@ -227,9 +229,9 @@ impl Liveness {
             return confirmed;
         }
         self.suspect = false;
-        // The peer's host lives. It is asked again when its silence would be long enough.
+        // It is asked again when the silence of its host would be long enough.
         let silent = if delivery.overdue { delivery.last_ack } else { first / 2 };
-        self.unacknowledged = now.checked_sub(silent.min(first * 3 / 4)).or(Some(now));
+        self.unacknowledged = now.checked_sub(silent.min(first.saturating_sub(AGAIN))).or(Some(now));
         false
     }
 

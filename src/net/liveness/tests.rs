@@ -174,8 +174,10 @@ fn a_dead_network_is_found_in_one_and_a_half_spans_busy_or_not() {
             let start = clock::now();
             let patience = Patience::with_service(keepalive);
             let mut leg = Liveness::new(start);
+            // The last message before the cut was acknowledged, and the answer to it did not arrive.
+            leg.wrote(100, start);
             let mut now = start;
-            // It was heard last at the start; the client goes on sending, 20 times a second.
+            // The client goes on sending, 20 times a second.
             let why = loop {
                 let due = leg.deadline(patience).unwrap();
                 let sent = now + ms(50);
@@ -185,7 +187,7 @@ fn a_dead_network_is_found_in_one_and_a_half_spans_busy_or_not() {
                     continue;
                 }
                 now = due;
-                match leg.judge(patience, now, || cut(now - start, ms(rto))) {
+                match leg.judge(patience, now, || cut(now - start - ms(20), ms(rto))) {
                     Verdict::Ask => leg.pinged(6, now),
                     Verdict::Alive => {}
                     Verdict::Gone(why) => break why,
