@@ -80,6 +80,11 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(Log, Writing), LogsError
     let last =
         log.events.clone().with_filter(filter_fn(|event| *event.level() <= Level::INFO && ours(event)));
     tracing_subscriber::registry().with(layer).with(last).try_init().map_err(|_| LogsError::Twice)?;
+    // The usual hook writes to stderr itself, and would wait for its reader.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(place, error = panic.payload_as_str().unwrap_or("no words"), "a task panicked");
+    }));
     Ok((log, writing))
 }
 
