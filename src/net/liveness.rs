@@ -76,10 +76,10 @@ pub enum Verdict {
 pub struct Liveness {
     /// When bytes last came.
     heard: Instant,
-    /// When the socket last took bytes.
-    taken: Instant,
     /// When the last Ping was queued; at first, when the leg began.
     pinged: Instant,
+    /// Since when the first Ping to which nothing came is on its way.
+    asking: Option<Instant>,
     /// Since when the socket takes nothing of what the peer is owed.
     blocked: Option<Instant>,
     /// From when on the kernel is to be asked for acknowledgements.
@@ -92,6 +92,8 @@ pub struct Liveness {
     /// When a Pong last came, and the bytes a second that the peer was seen to read.
     ponged: Instant,
     rate: u32,
+    /// How long it took until anything came after the last Ping, ms.
+    lag: u32,
 }
 
 impl Liveness {
@@ -99,8 +101,8 @@ impl Liveness {
     pub fn new(now: Instant) -> Self {
         Self {
             heard: now,
-            taken: now,
             pinged: now,
+            asking: None,
             blocked: None,
             unacknowledged: None,
             suspect: false,
@@ -108,20 +110,28 @@ impl Liveness {
             asked: 0,
             ponged: now,
             rate: 0,
+            lag: 0,
         }
     }
 
     /// Bytes came. A leg that may not be read is told the same: nothing can be heard of it.
     pub fn heard(&mut self, now: Instant) {
         self.heard = now;
+        if let Some(since) = self.asking.take() {
+            let lag = now.saturating_duration_since(since).as_millis();
+            self.lag = u32::try_from(lag).unwrap_or(u32::MAX);
+        }
         self.unacknowledged = None;
         self.suspect = false;
     }
 
     /// The socket took `bytes`.
     pub fn wrote(&mut self, bytes: usize, now: Instant) {
+        if self.unread < self.asked {
+            // The Ping waits behind what it was queued behind.
+            self.asking = self.asking.map(|_| now);
+        }
         self.unread += bytes as u64;
-        self.taken = now;
         self.blocked = None;
         self.unacknowledged.get_or_insert(now);
     }
@@ -139,6 +149,7 @@ impl Liveness {
     /// A Ping was queued behind `owed` bytes that the socket is yet to take, itself included.
     pub fn pinged(&mut self, owed: usize, now: Instant) {
         self.pinged = now;
+        self.asking.get_or_insert(now);
         if self.asked == 0 {
             self.asked = self.unread + owed as u64;
         }
@@ -181,7 +192,9 @@ impl Liveness {
             if unanswered {
                 match delivery.filter(|delivery| delivery.outstanding) {
                     // The Ping is on its way behind the rest: the peer's host takes it in, however slowly.
-                    Some(delivery) if delivery.last_ack < patience.every / 2 => self.taken = now,
+                    Some(delivery) if delivery.last_ack < patience.every / 2 => {
+                        self.asking = Some(now);
+                    }
                     Some(_) => return Verdict::Gone(DEAD),
                     None => return Verdict::Gone("it does not answer a Ping"),
                 }
@@ -201,8 +214,10 @@ impl Liveness {
 
     /// A Ping to which nothing came is a verdict after half of `every`, and the time to read up to it.
     fn answer_due(&self, patience: Patience) -> Option<Instant> {
-        let waits = patience.answers && self.pinged > self.heard;
-        waits.then(|| self.pinged.max(self.taken) + patience.every / 2 + self.reading(self.asked))
+        let asking = self.asking.filter(|_| patience.answers);
+        // One that was slow to answer before may be so again.
+        let slow = Duration::from_millis(u64::from(self.lag) * 2).min(READING);
+        asking.map(|since| since + patience.every / 2 + self.reading(self.asked).max(slow))
     }
 
     fn stall_due(&self) -> Option<Instant> {

@@ -4,6 +4,7 @@
 
 use std::{
     fmt,
+    hash::{BuildHasher, RandomState},
     net::SocketAddr,
     sync::{
         LazyLock,
@@ -18,7 +19,8 @@ pub(super) struct SessionId(u32);
 impl SessionId {
     fn next() -> Self {
         // Begins at random: the sessions of two processes, or of one before and after a restart, differ too.
-        static NEXT: LazyLock<AtomicU32> = LazyLock::new(|| AtomicU32::new(fastrand::u32(..)));
+        static NEXT: LazyLock<AtomicU32> =
+            LazyLock::new(|| AtomicU32::new(RandomState::new().hash_one(()) as u32));
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }

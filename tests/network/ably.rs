@@ -79,7 +79,7 @@ impl Hub {
         self.act(|service, now| service.dial(tid, &target, now));
         loop {
             tokio::select! {
-                biased;
+               biased;
                 out = said.recv() => match out.flatten() {
                     Some(message) => {
                         tracing::debug!(tid, %message, at = ?self.began.elapsed(), "from the service");
@@ -131,6 +131,7 @@ async fn run(seed: u64) -> (usize, usize, u64) {
     let (mut peer, way) = stage.client(near).await;
     let mut client = Client::default();
     tokio::select! {
+        biased;
         () = talk(&mut peer, &mut client, random.fork()) => {}
         () = publish(&hub, random.fork()) => {}
         () = faults(&stage, &hub, storm, random.fork()) => {}

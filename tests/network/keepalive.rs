@@ -58,6 +58,7 @@ async fn a_service_that_hangs_is_found_on_an_idle_link() {
         };
         let limit = every.mul_f64(1.5) + secs(0.5);
         let found = tokio::select! {
+            biased;
             found = found => Some(found),
             _ = client.listen(limit) => None,
         };

@@ -59,6 +59,7 @@ fn an_outage_that_flaps_comes_to_an_end() {
             }
         };
         tokio::select! {
+            biased;
             () = greeter => {}
             _ = client.listen(secs(600)) => {}
         }

@@ -40,6 +40,7 @@ async fn found(dialect: &'static str, busy: bool, every: Duration, line: &str) -
         far.is_left().then(|| since.elapsed())
     };
     let found = tokio::select! {
+        biased;
         () = talking => None,
         found = dying => found,
     };

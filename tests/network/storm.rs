@@ -167,6 +167,7 @@ impl Run {
         client.pace = if self.random.u8(..4) == 0 { self.random.u64(2_000..50_000) } else { 0 };
         let talks = self.random.fork();
         tokio::select! {
+            biased;
             () = talk(&mut client, &self.ledger, talks) => {}
             () = faults(&self.stage, self.storm, self.random.fork()) => {}
             () = cuts(&near, cut, self.random.fork()) => {}

@@ -178,7 +178,7 @@ async fn run(shared: Arc<Shared>) {
         match next {
             Some(at) => {
                 tokio::select! {
-                    biased;
+                   biased;
                     () = shared.changed.notified() => {}
                     () = tokio::time::sleep_until(at) => {}
                 }

@@ -63,6 +63,7 @@ async fn upload(dialect: &'static str, slow: Slow, bytes: usize, rate: u64) {
     let enough = Duration::from_secs_f64(bytes as f64 / rate as f64 * 1.5 + 10.0);
     let heard = async { tokio::time::timeout(enough, takes(&mut service, dialect, messages)).await };
     let heard = tokio::select! {
+        biased;
         heard = heard => heard,
         () = talking => Ok(0),
     };

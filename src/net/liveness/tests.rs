@@ -123,6 +123,43 @@ fn the_client_may_be_silent_and_zero_turns_pings_off() {
 }
 
 #[test]
+fn a_hung_peer_is_found_however_much_the_client_goes_on_sending() {
+    for (bytes, limit) in [(10, 17_000), (20_000, 530_000)] {
+        let start = clock::now();
+        let patience = Patience::with_service(TEN);
+        let (mut leg, mut now) = (Liveness::new(start), start);
+        loop {
+            let due = leg.deadline(patience).unwrap();
+            now += ms(50);
+            if due > now {
+                leg.wrote(bytes, now);
+                continue;
+            }
+            now = due;
+            match leg.judge(patience, now, alive) {
+                Verdict::Ask => leg.pinged(6, now),
+                Verdict::Alive => {}
+                Verdict::Gone(_) => break,
+            }
+        }
+        assert!(now - start < ms(limit), "{bytes} bytes at once: {:?}", now - start);
+    }
+}
+
+#[test]
+fn one_that_was_slow_to_answer_may_be_so_again() {
+    let start = clock::now();
+    let patience = Patience::with_service(TEN);
+    let mut leg = Liveness::new(start);
+    assert_eq!(leg.judge(patience, start + TEN, alive), Verdict::Ask);
+    leg.pinged(6, start + TEN);
+    leg.heard(start + ms(14_000));
+    leg.ponged(start + ms(14_000));
+    leg.pinged(6, start + ms(24_000));
+    assert_eq!(leg.judge(patience, start + ms(31_900), alive), Verdict::Alive);
+}
+
+#[test]
 fn after_an_upload_the_peer_gets_the_time_to_read_it() {
     let start = clock::now();
     let patience = Patience::with_service(TEN);
