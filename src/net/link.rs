@@ -52,6 +52,8 @@ pub struct Link {
     written: usize,
     /// Control frames that wait for the end of the frame that is passing.
     waiting: Vec<u8>,
+    /// A Ping is one of them.
+    ping_waits: bool,
     /// The stream holds bytes back (TLS records) that have to be flushed.
     unflushed: bool,
     pub close_sent: bool,
@@ -80,6 +82,7 @@ impl Link {
             outbox: Vec::new(),
             written: 0,
             waiting: Vec::new(),
+            ping_waits: false,
             unflushed: false,
             close_sent: false,
             close_received: false,
@@ -147,10 +150,13 @@ impl Link {
     }
 
     /// The frame that was passing has ended: what waited for it may go.
-    pub fn frame_ended(&mut self) {
+    pub fn frame_ended(&mut self, now: Instant) {
         if !self.waiting.is_empty() {
             let waiting = std::mem::take(&mut self.waiting);
             self.outbox.extend_from_slice(&waiting);
+        }
+        if std::mem::take(&mut self.ping_waits) {
+            self.liveness.pinged(self.owed() + self.taken, now);
         }
     }
 
@@ -160,10 +166,17 @@ impl Link {
         self.close_sent = true;
     }
 
-    /// Asks the peer for a sign of life.
+    /// Asks the peer for a sign of life; `inside`: a frame is passing, and the question waits for its end.
     pub fn ping(&mut self, inside: bool, random: &mut fastrand::Rng, now: Instant) {
-        self.control(Opcode::Ping, b"", inside, random);
-        self.liveness.pinged(self.owed() + self.waiting.len() + self.taken, now);
+        if !self.ping_waits {
+            self.control(Opcode::Ping, b"", inside, random);
+        }
+        if inside {
+            self.ping_waits = true;
+            self.liveness.ping_waits(now);
+        } else {
+            self.liveness.pinged(self.owed() + self.taken, now);
+        }
     }
 
     /// What is to be done about the peer now.

@@ -25,12 +25,14 @@ use crate::clock::Instant;
 
 /// How long a peer may take nothing of what it is owed, beside the time to read what it has.
 const STALL: Duration = Duration::from_secs(30);
-/// The slowest reader that is waited for, bytes a second; and how long at most: as it would take for what a
-/// kernel's buffers hold (4 MiB is Linux's largest of its own accord).
-const SLOWEST: u64 = 8 * 1024;
+/// The slowest reader that is waited for, bytes a second; and how long at most: as it takes for a megabyte.
+const SLOWEST: u64 = 2 * 1024;
 const READING: Duration = Duration::from_secs(512);
 /// A peer is trusted to go on reading at this part of the rate it has shown.
 const SLOWER: u32 = 8;
+const HUNG: &str = "it does not answer a Ping";
+/// On a way that is slow itself, so many times as long.
+const SLOW_WAY: u32 = 4;
 /// The least time between two looks.
 const AGAIN: Duration = Duration::from_millis(100);
 const DEAD: &str = "the network is dead: nothing is acknowledged";
@@ -86,6 +88,8 @@ pub struct Liveness {
     unacknowledged: Option<Instant>,
     /// The last look found none: one more, and it is a verdict.
     suspect: bool,
+    /// What was sent before an unanswered Ping arrives slowly.
+    slow_way: bool,
     /// Bytes that the socket took and no Pong has proven read; those of them before the oldest unanswered Ping.
     unread: u64,
     asked: u64,
@@ -106,6 +110,7 @@ impl Liveness {
             blocked: None,
             unacknowledged: None,
             suspect: false,
+            slow_way: false,
             unread: 0,
             asked: 0,
             ponged: now,
@@ -123,6 +128,7 @@ impl Liveness {
         }
         self.unacknowledged = None;
         self.suspect = false;
+        self.slow_way = false;
     }
 
     /// The socket took `bytes`.
@@ -144,6 +150,11 @@ impl Liveness {
     /// Has what was sent brought a deadline that silence alone would not?
     pub fn is_owed_a_look(&self) -> bool {
         self.blocked.is_some() || self.unacknowledged.is_some()
+    }
+
+    /// A Ping is to be sent, and waits for the end of a frame: nothing has been asked yet.
+    pub fn ping_waits(&mut self, now: Instant) {
+        self.pinged = now;
     }
 
     /// A Ping was queued behind `owed` bytes that the socket is yet to take, itself included.
@@ -191,12 +202,13 @@ impl Liveness {
             }
             if unanswered {
                 match delivery.filter(|delivery| delivery.outstanding) {
-                    // The Ping is on its way behind the rest: the peer's host takes it in, however slowly.
-                    Some(delivery) if delivery.last_ack < patience.every / 2 => {
-                        self.asking = Some(now);
-                    }
+                    // The Ping may be on its way behind the rest: the peer's host takes it in, however slowly.
+                    Some(delivery) if delivery.last_ack < patience.every / 2 => self.slow_way = true,
                     Some(_) => return Verdict::Gone(DEAD),
-                    None => return Verdict::Gone("it does not answer a Ping"),
+                    None => return Verdict::Gone(HUNG),
+                }
+                if is_due(self.answer_due(patience)) {
+                    return Verdict::Gone(HUNG);
                 }
             }
         }
@@ -217,7 +229,8 @@ impl Liveness {
         let asking = self.asking.filter(|_| patience.answers);
         // One that was slow to answer before may be so again.
         let slow = Duration::from_millis(u64::from(self.lag) * 2).min(READING);
-        asking.map(|since| since + patience.every / 2 + self.reading(self.asked).max(slow))
+        let way = if self.slow_way { SLOW_WAY } else { 1 };
+        asking.map(|since| since + patience.every / 2 + (self.reading(self.asked) * way).max(slow))
     }
 
     fn stall_due(&self) -> Option<Instant> {

@@ -77,7 +77,7 @@ impl Driver {
                 Ok(Step::Part { total, ends }) => {
                     run.pass(total);
                     messages += u64::from(ends);
-                    self.between_frames(cx, leg, &mut run);
+                    self.between_frames(cx, leg, &mut run, now);
                 }
                 Ok(Step::Control { opcode, mask, header, total }) => {
                     run.flush(self, cx, leg);

@@ -32,12 +32,12 @@ impl Driver {
     }
 
     /// Control frames that waited for the end of a frame go before the next one begins.
-    pub(super) fn between_frames(&mut self, cx: &mut Context<'_>, leg: Leg, run: &mut Run<'_>) {
+    pub(super) fn between_frames(&mut self, cx: &mut Context<'_>, leg: Leg, run: &mut Run<'_>, now: Instant) {
         let inside = self.link(leg).is_some_and(|link| link.inbound.mid_frame());
         if !inside && self.other(leg).is_some_and(|target| target.has_waiting()) {
             run.flush(self, cx, leg);
             if let Some(target) = self.other(leg) {
-                target.frame_ended();
+                target.frame_ended(now);
             }
         }
     }
