@@ -227,7 +227,7 @@ impl Flow {
     }
 }
 
-/// Wakes whoever waits.
+/// Wakes the task that waits.
 pub fn wake(waker: &mut Option<Waker>) {
     if let Some(waker) = waker.take() {
         waker.wake();

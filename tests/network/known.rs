@@ -124,7 +124,7 @@ fn a_client_that_comes_back_at_once_finds_its_session() {
         near.freeze();
         let again = async { tokio::time::timeout(secs(5), stage.service()).await.ok() };
         let (_back, _other, _) = tokio::join!(stage.client(Terms::rtt(20)), again, service.listen(secs(5)));
-        assert_eq!(stage.fabric.dials().len(), 1, "the service is dialled anew for a client that it serves");
+        assert_eq!(stage.fabric.dials().len(), 1, "the service is dialled again for a client that it serves");
     });
 }
 

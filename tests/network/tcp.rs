@@ -45,7 +45,7 @@ struct State {
     flows: [Flow; 2],
     last: Instant,
     frozen: Option<Instant>,
-    /// When a reset reaches whoever is left.
+    /// When a reset reaches the end that is left.
     reset: Option<Instant>,
     broken: Option<io::ErrorKind>,
     open: usize,

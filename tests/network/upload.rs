@@ -1,4 +1,4 @@
-//! Slow peers: whoever makes progress is alive.
+//! Slow peers: one that makes progress is alive.
 
 use std::time::Duration;
 
