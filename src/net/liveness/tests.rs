@@ -53,6 +53,17 @@ fn idle(patience: Patience, rtt: Duration, length: Duration) -> (u32, Verdict) {
     }
 }
 
+/// A leg to a service that was quiet for one span and has been sent a Ping; when it began.
+fn asked() -> (Instant, Patience, Liveness) {
+    let start = clock::now();
+    let patience = Patience::with_service(TEN);
+    let mut leg = Liveness::new(start);
+    assert_eq!(leg.judge(patience, start + TEN, alive), Verdict::Ask);
+    leg.pinged(6, start + TEN);
+    leg.wrote(6, start + TEN);
+    (start, patience, leg)
+}
+
 #[test]
 fn an_idle_leg_is_pinged_once_in_each_span_at_any_round_trip_time() {
     for rtt in [0, 50, 200, 1000, 2000] {
@@ -67,12 +78,7 @@ fn an_idle_leg_is_pinged_once_in_each_span_at_any_round_trip_time() {
 
 #[test]
 fn a_hung_peer_on_an_idle_leg_is_found_in_one_and_a_half_spans() {
-    let start = clock::now();
-    let patience = Patience::with_service(TEN);
-    let mut leg = Liveness::new(start);
-    assert_eq!(leg.judge(patience, start + TEN, alive), Verdict::Ask);
-    leg.pinged(6, start + TEN);
-    leg.wrote(6, start + TEN);
+    let (start, patience, mut leg) = asked();
     let due = leg.deadline(patience).unwrap();
     assert!(due > start + ms(14_999) && due < start + ms(15_100), "{:?}", due - start);
     assert_eq!(leg.judge(patience, due, alive), Verdict::Gone(HUNG));
@@ -80,12 +86,7 @@ fn a_hung_peer_on_an_idle_leg_is_found_in_one_and_a_half_spans() {
 
 #[test]
 fn a_half_open_idle_leg_is_found_as_fast() {
-    let start = clock::now();
-    let patience = Patience::with_service(TEN);
-    let mut leg = Liveness::new(start);
-    assert_eq!(leg.judge(patience, start + TEN, alive), Verdict::Ask);
-    leg.pinged(6, start + TEN);
-    leg.wrote(6, start + TEN);
+    let (start, patience, mut leg) = asked();
     let due = leg.deadline(patience).unwrap();
     assert!(due < start + ms(15_100), "{:?}", due - start);
     assert_eq!(leg.judge(patience, due, || cut(due - start, ms(300))), Verdict::Gone(DEAD));
@@ -93,12 +94,7 @@ fn a_half_open_idle_leg_is_found_as_fast() {
 
 #[test]
 fn a_delayed_acknowledgement_hides_no_hung_peer() {
-    let start = clock::now();
-    let patience = Patience::with_service(TEN);
-    let mut leg = Liveness::new(start);
-    assert_eq!(leg.judge(patience, start + TEN, alive), Verdict::Ask);
-    leg.pinged(6, start + TEN);
-    leg.wrote(6, start + TEN);
+    let (start, patience, mut leg) = asked();
     // The client goes on sending: the last of it is always on its way.
     let delayed = Delivery { outstanding: true, overdue: false, retry: ms(200), last_ack: ms(40) };
     let mut now = start;

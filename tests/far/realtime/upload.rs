@@ -158,7 +158,7 @@ fn adding(service: Service, taken: Arc<watch::Sender<Taken>>) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes two minutes of real time: run by tests/all"]
+#[ignore = "needs two minutes of real time: run by tests/all"]
 async fn an_upload_arrives_whole_however_slowly_it_is_read() {
     let uploads = DIALECTS.iter().flat_map(|dialect| {
         let upload = |bytes, rate| Upload { dialect: *dialect, bytes, rate };
