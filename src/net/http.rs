@@ -5,16 +5,16 @@
 //! 2. The body has a limit; beyond it the connection is dropped, unread.
 //! 3. A redirect is an answer like any other: following it would carry a secret to another host.
 
-use std::{error::Error as _, pin::pin};
+use std::{error::Error as _, pin::pin, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
 use super::{DialError, Dialer, Stream};
-use crate::clock::Instant;
+use crate::clock::{Instant, Now};
 
 /// The head of an answer may be this long.
 const MAX_HEAD: usize = 64 * 1024;
@@ -40,6 +40,16 @@ impl HttpError {
             Self::Exchange { .. } | Self::TooLarge { .. } | Self::Late => true,
         }
     }
+}
+
+/// When the server wants to be asked again (RFC 9110 §10.2.3): seconds, or a date.
+pub fn retry_after(headers: &HeaderMap, now: Now) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+    Some(Duration::from_millis(u64::try_from(at.as_millisecond()).ok()?).saturating_sub(now.wall))
 }
 
 /// Sends `request` (its URI in origin form) and reads the whole answer, at most `limit` bytes of body.

@@ -3,16 +3,12 @@
 //! 1. An answer is at most 64 KiB long, and not compressed.
 //! 2. A name without a value passes: a value may come.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 
 use super::SourceError;
-use crate::{
-    clock::Now,
-    config::{Name, Place, Template},
-};
+use crate::config::{Name, Place, Template};
+pub(super) use crate::net::http::retry_after;
 
 /// The largest answer that is read.
 pub(super) const MAX_ANSWER: usize = 64 * 1024;
@@ -60,14 +56,4 @@ pub(super) fn content_type(response: &Response<Bytes>) -> Result<Option<&str>, &
         return Err("the answer is compressed, which was not asked for");
     }
     Ok(response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()))
-}
-
-/// When to come again (RFC 9110 §10.2.3): seconds, or a date.
-pub(super) fn retry_after(headers: &HeaderMap, now: Now) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-    Some(Duration::from_millis(u64::try_from(at.as_millisecond()).ok()?).saturating_sub(now.wall))
 }
