@@ -32,7 +32,19 @@ pub(super) const STATE_TLS: Keys = Keys { table: "state.tls", ..ROUTE_TLS };
 
 pub(super) const ROUTE: Keys = Keys {
     table: "route",
-    now: &["name", "path", "upstream", "dialect", "tls", "token", "client", "handshake", "session", "http"],
+    now: &[
+        "name",
+        "path",
+        "upstream",
+        "dialect",
+        "tls",
+        "token",
+        "client",
+        "handshake",
+        "session",
+        "close",
+        "http",
+    ],
     later: &[],
 };
 
@@ -151,7 +163,10 @@ pub(super) const SESSION: Keys = Keys {
     later: &[],
 };
 
-/// Where several have a key, the first is the likeliest home of one that went astray.
+pub(super) const CLOSE: Keys =
+    Keys { table: "route.close", now: &["code", "reason", "means", "as"], later: &[] };
+
+/// If several have a key, the first is the likeliest home of one that went astray.
 const ALL: &[&Keys] = &[
     &LISTEN,
     &ADMIN,
@@ -163,6 +178,7 @@ const ALL: &[&Keys] = &[
     &CLIENT_TOKEN,
     &HANDSHAKE,
     &SESSION,
+    &CLOSE,
     &HTTP,
     &STATE,
 ];
@@ -179,7 +195,8 @@ pub(super) fn unknown(keys: &Keys, key: &str) -> String {
     }
     // A key after the header of a subtable lands in that subtable: TOML's commonest trap.
     if let Some(home) = ALL.iter().find(|table| table.now.contains(&key)) {
-        let header = if home.table == "route" { "[[route]]".to_owned() } else { format!("[{}]", home.table) };
+        let array = matches!(home.table, "route" | "route.close");
+        let header = if array { format!("[[{}]]", home.table) } else { format!("[{}]", home.table) };
         return format!("unknown key here; it belongs to {header}");
     }
     format!("unknown key; known here are: {}", keys.now.join(", "))

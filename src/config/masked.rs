@@ -9,9 +9,9 @@ use std::{
 };
 
 use super::{
-    AblyKeySource, Config, DialectKind, ExecSource, HttpBody, HttpRoute, HttpSource, Listen, Overlap, Route,
-    SessionPolicy, Share, SourceConfig, StateConfig, Swap, TokenConfig, UpstreamTls, endpoint::Schemes,
-    value::UNITS,
+    AblyKeySource, CloseRule, Config, DialectKind, ExecSource, HttpBody, HttpRoute, HttpSource, Listen,
+    Overlap, Route, SessionPolicy, Share, SourceConfig, StateConfig, Swap, TokenConfig, UpstreamTls,
+    endpoint::Schemes, value::UNITS,
 };
 
 impl Config {
@@ -112,6 +112,9 @@ impl Page {
         self.client_token(route);
         self.handshake(route);
         self.session(&route.session, route);
+        for rule in &route.closes {
+            self.close(rule);
+        }
         if let Some(http) = &route.http {
             self.plain_http(http);
         }
@@ -140,6 +143,18 @@ impl Page {
             }
             self.text("overlap", if session.overlap == Overlap::Keep { "keep" } else { "discard" });
             self.text("swap", if session.swap == Swap::Make { "make" } else { "break" });
+        }
+    }
+
+    fn close(&mut self, rule: &CloseRule) {
+        self.table("[[route.close]]");
+        self.raw("code", format_args!("{:?}", rule.codes));
+        if let Some(reason) = &rule.reason {
+            self.text("reason", reason);
+        }
+        self.text("means", rule.means.word());
+        if let Some(code) = rule.as_code {
+            self.raw("as", code);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The configuration: the file as written, and as meant.
 //!
 //! - `raw`, `keys`, `value` read the file: every key is listed, every value has its place.
-//! - `general`, `redis`, `route`, `token`, `oauth2` make of it what [`model`](Config) can hold: types that cannot be
+//! - `general`, `redis`, `route`, `close`, `token`, `oauth2` make of it what [`model`](Config) can hold: types that cannot be
 //!   wrong, so that nobody checks again.
 //! - [`ConfigErrors`] names all that is wrong at once, with line, column, key and the way out.
 //! - [`Secret`] and [`Template`] are read and expanded when they are used; nothing shows a secret.
@@ -9,6 +9,7 @@
 //! The room is pure, but for reading the file, the secrets and the files that it names.
 
 mod client;
+mod close;
 mod endpoint;
 mod error;
 mod exec;
@@ -31,6 +32,7 @@ mod value;
 
 use std::path::Path;
 
+pub use close::{CloseMeans, CloseRule};
 pub use error::{ConfigErrors, Problem};
 pub use masked::duration;
 pub use model::*;

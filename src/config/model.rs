@@ -7,7 +7,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use zeroize::Zeroizing;
 
-use super::{ExpandError, Name, OAuth2Source, Place, Secret, Template};
+use super::{CloseRule, ExpandError, Name, OAuth2Source, Place, Secret, Template};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -129,6 +129,8 @@ pub struct Route {
     pub handshake: Placement,
     /// What one session may hold, and for how long.
     pub session: SessionPolicy,
+    /// What a Close of the service's means; the first rule that matches counts.
+    pub closes: Vec<CloseRule>,
     /// Where requests go that are no WebSocket; `None`: nowhere.
     pub http: Option<HttpRoute>,
 }

@@ -6,8 +6,8 @@ use http::HeaderName;
 use toml::de::DeValue;
 
 use super::{
-    ClientGate, DialectKind, Endpoint, HttpRoute, Overlap, Placement, Route, SessionPolicy, Share, Swap,
-    Template, Upstream, UpstreamTls, client,
+    ClientGate, CloseRule, DialectKind, Endpoint, HttpRoute, Overlap, Placement, Route, SessionPolicy, Share,
+    Swap, Template, Upstream, UpstreamTls, client, close,
     endpoint::Schemes,
     keys::{self, Keys},
     raw::{Found, Section},
@@ -77,6 +77,7 @@ fn route(section: &Section<'_>, number: usize) -> Option<Parsed> {
     let each = matches!(&token, Some(Some(token)) if matches!(token.share, Share::Client { .. }));
     let keepalive = keepalive(dialect.as_ref().map(|dialect| dialect.value));
     let session = session(section, swaps, each, keepalive);
+    let closes = closes(section, swaps);
     let http = http(section, client.token.is_some());
     if let Some(dialect) = &dialect {
         fits(section, dialect, handshake.as_ref(), &client);
@@ -95,6 +96,7 @@ fn route(section: &Section<'_>, number: usize) -> Option<Parsed> {
             client,
             handshake: placement.unwrap_or_default(),
             session,
+            closes,
             http: http?,
         },
     })
@@ -296,6 +298,15 @@ fn keepalive(dialect: Option<DialectKind>) -> Duration {
         Some(DialectKind::Ably) => Duration::from_secs(5),
         Some(DialectKind::Handshake | DialectKind::None) | None => Duration::from_secs(10),
     }
+}
+
+/// `[[route.close]]`, in the order of the file.
+fn closes(section: &Section<'_>, swaps: bool) -> Vec<CloseRule> {
+    let tables = section.tables("close", &keys::CLOSE);
+    for table in tables.iter().filter(|_| !swaps) {
+        table.problem(ONLY_HANDSHAKE);
+    }
+    tables.iter().filter_map(close::rule).collect()
 }
 
 fn session(section: &Section<'_>, swaps: bool, each: bool, keepalive: Duration) -> SessionPolicy {

@@ -316,6 +316,7 @@ fn all_problems_are_named_at_once() {
 }
 
 mod clients;
+mod closes;
 mod oauth2;
 mod places;
 mod refusals;
