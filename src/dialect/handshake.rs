@@ -4,6 +4,8 @@
 //! next begins is looked at, so that a connection is left between two of them, and the first message of a
 //! connection that replaced another, which may be a greeting that the client must not see.
 
+mod closes;
+
 use std::{sync::Arc, time::Duration};
 
 use super::{Dialect, Ending, Moment, Outgoing, Reading, Request, Say, Verdict, placement};
@@ -13,12 +15,6 @@ use crate::{
     credential::Token,
     wire::{Close, Direction, Kind, Message, Payload},
 };
-
-/// Close codes by which services say that a token will not do: 4401 after HTTP's 401, and 3000, which IANA
-/// has as "Unauthorized".
-const UNAUTHORIZED: [u16; 2] = [4401, 3000];
-/// A connection that ended for reasons of the network or the host (RFC 6455 §7.4.1, IANA's registry).
-const OF_THE_HOST: [u16; 4] = [1001, 1012, 1013, 1014];
 
 /// One client's session with such a service.
 pub(super) struct Handshake {
@@ -82,16 +78,7 @@ impl Dialect for Handshake {
     }
 
     fn ending(&self, close: &Close) -> Ending {
-        let Some(code) = close.code else { return Ending::Final };
-        let reason = close.reason.to_ascii_lowercase();
-        let of_the_token = ["token", "expired", "unauthorized"].iter().any(|word| reason.contains(word));
-        if UNAUTHORIZED.contains(&code) || (code == Close::POLICY && of_the_token) {
-            Ending::Lapsed
-        } else if OF_THE_HOST.contains(&code) {
-            Ending::Lost
-        } else {
-            Ending::Final
-        }
+        closes::meaning(&self.route.closes, Some(close), false)
     }
 
     fn lost(&mut self) -> bool {
