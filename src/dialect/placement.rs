@@ -8,7 +8,7 @@ use http::{HeaderValue, header};
 use super::{
     Outgoing, Request,
     presented::{self, find, offers},
-    request::{encode_parameter, join_target},
+    request::{cookies, encode_parameter, join_target},
 };
 use crate::{
     config::{Name, Place, Placement, Route},
@@ -17,12 +17,11 @@ use crate::{
 
 /// The upstream's handshake: the client's, with this token in it; without one, as the client wrote it.
 pub(super) fn outgoing(request: &Request, route: &Route, token: Option<&Token>) -> Result<Outgoing, String> {
-    let Some(token) = token else {
-        return Ok(Outgoing { target: request.target.clone(), headers: request.headers.clone() });
-    };
     let shown = route.client.token.as_ref().and_then(|places| find(request, places).ok());
+    // Before the token is put in its place, which may be a cookie.
+    let mut request = request.with_cookies();
+    let Some(token) = token else { return Ok(request.into()) };
     let placed = route.handshake.places();
-    let mut request = request.clone();
     if let Some(places) = &route.client.token {
         presented::replace(&mut request, places, (!placed).then(|| token.expose()))?;
     }
@@ -80,14 +79,10 @@ fn place(
         out.headers.insert(header::SEC_WEBSOCKET_PROTOCOL, sensitive(&names.join(", "))?);
     }
     if let Some(name) = &placement.cookie {
-        let others = out.headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok());
-        let mut pairs: Vec<String> = others
-            .flat_map(|v| v.split(';'))
-            .map(|pair| pair.trim().to_owned())
-            .filter(|pair| !pair.is_empty() && pair.split_once('=').is_none_or(|(n, _)| n != name))
-            .collect();
-        pairs.push(format!("{name}={}", token.expose()));
-        out.headers.insert(header::COOKIE, sensitive(&pairs.join("; "))?);
+        let others =
+            cookies::pairs(&request.headers).filter(|pair| cookies::split(pair).0 != name.as_bytes());
+        let own = format!("{name}={}", token.expose());
+        cookies::put(&mut out.headers, others.chain([own.as_bytes()]))?;
     }
     Ok(out)
 }
@@ -98,4 +93,60 @@ pub(super) fn sensitive(text: &str) -> Result<HeaderValue, String> {
         HeaderValue::from_str(text).map_err(|_| "the token does not fit into a header".to_owned())?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http::HeaderMap;
+
+    use super::*;
+    use crate::{clock::Now, config::Config, credential::Generation};
+
+    /// A route whose token is a cookie called `session`: as `[route.handshake]` or `[route.client.token]` says.
+    fn route(table: &str) -> Arc<Route> {
+        let text = format!(
+            "[[route]]\nupstream = \"ws://h\"\ndialect = \"handshake\"\n\
+             token = {{ source = \"file\", path = \"/t\" }}\n[{table}]\ncookie = \"session\""
+        );
+        Arc::clone(&Config::parse(&text, "p").unwrap().routes[0])
+    }
+
+    fn request(cookie: &str, answer: &[&'static str]) -> Request {
+        let mut headers = HeaderMap::new();
+        headers.append(header::COOKIE, HeaderValue::from_bytes(cookie.as_bytes()).unwrap());
+        let mut request = Request::new("/", &headers);
+        let mut headers = HeaderMap::new();
+        for line in answer {
+            headers.append(header::SET_COOKIE, HeaderValue::from_static(line));
+        }
+        request.remember_cookies(&headers);
+        request
+    }
+
+    #[test]
+    fn a_token_in_a_cookie_stands_among_all_other_cookies_whatever_their_bytes() {
+        let token = Token::new("T1", Generation(1), Now::read(), None);
+        let (placed, replaced) = (route("route.handshake"), route("route.client.token"));
+        for (route, own, answer, expected) in [
+            (&placed, "a=ü; session=T0; b=2", &[][..], "a=ü; b=2; session=T1"),
+            (&replaced, "a=ü; session=T0; b=2", &[], "a=ü; session=T1; b=2"),
+            // The service's own cookies are shown as well, but none in place of the token.
+            (&placed, "a=ü; session=T0", &["lb=1; Path=/", "session=S"], "a=ü; lb=1; session=T1"),
+            (&replaced, "a=ü; session=T0", &["lb=1; Path=/", "a=2"], "session=T1; lb=1; a=2"),
+            (&replaced, "session=T0", &["session=S"], "session=T1"),
+        ] {
+            let out = outgoing(&request(own, answer), route, Some(&token)).unwrap();
+            assert_eq!(out.headers[header::COOKIE].as_bytes(), expected.as_bytes(), "{own} {answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_route_without_a_token_shows_the_cookies_of_the_service() {
+        let text = "[[route]]\nupstream = \"ws://h\"\ndialect = \"none\"";
+        let plain = Arc::clone(&Config::parse(text, "p").unwrap().routes[0]);
+        let out = outgoing(&request("a=1", &["lb=1"]), &plain, None).unwrap();
+        assert_eq!(out.headers[header::COOKIE], "a=1; lb=1");
+    }
 }

@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq;
 use super::{
     Outgoing, Request,
     placement::sensitive,
-    request::{encode_parameter, join_target},
+    request::{cookies, encode_parameter, join_target},
 };
 use crate::config::TokenPlaces;
 
@@ -102,8 +102,9 @@ fn all(request: &Request, places: &TokenPlaces) -> Vec<String> {
         found.extend(values.filter_map(|value| behind(value, before)).map(str::to_owned));
     }
     if let Some(name) = &places.cookie {
-        let pairs = cookies(&request.headers).filter_map(|pair| pair.split_once('='));
-        found.extend(pairs.filter(|(pair, _)| pair == name).map(|(_, value)| value.to_owned()));
+        let pairs = cookies::pairs(&request.headers).map(cookies::split);
+        let named = pairs.filter(|(pair, _)| *pair == name.as_bytes());
+        found.extend(named.map(|(_, value)| String::from_utf8_lossy(value).into_owned()));
     }
     found
 }
@@ -113,11 +114,6 @@ pub(super) fn offers(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let lists =
         headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
     lists.flat_map(|list| list.split(',')).map(str::trim).filter(|offer| !offer.is_empty())
-}
-
-fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let lists = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    lists.flat_map(|list| list.split(';')).map(str::trim).filter(|pair| !pair.is_empty())
 }
 
 /// The value behind what stands before it; the scheme of `Authorization` has no case (RFC 9110 §11.1).
@@ -153,14 +149,13 @@ pub(super) fn replace(
         put(headers, &header::SEC_WEBSOCKET_PROTOCOL, &offers.join(", "))?;
     }
     if let Some(name) = &places.cookie {
-        let is_it = |pair: &str| pair.split_once('=').is_some_and(|(pair, _)| pair == name);
-        let pairs = cookies(headers).filter_map(|pair| match token {
-            _ if !is_it(pair) => Some(pair.to_owned()),
-            Some(token) => Some(format!("{name}={token}")),
-            None => None,
+        let shown = headers.clone();
+        let own = token.map(|token| format!("{name}={token}"));
+        let pairs = cookies::pairs(&shown).filter_map(|pair| {
+            let is_it = cookies::split(pair).0 == name.as_bytes();
+            if is_it { own.as_ref().map(String::as_bytes) } else { Some(pair) }
         });
-        let pairs: Vec<_> = pairs.collect();
-        put(headers, &header::COOKIE, &pairs.join("; "))?;
+        cookies::put(headers, pairs)?;
     }
     if let Some((name, before)) = &places.header {
         let shown = headers.get(name).and_then(|value| value.to_str().ok());
@@ -181,7 +176,7 @@ fn put(headers: &mut HeaderMap, name: &HeaderName, text: &str) -> Result<(), Str
 }
 
 impl From<Request> for Outgoing {
-    fn from(Request { target, headers }: Request) -> Self {
+    fn from(Request { target, headers, .. }: Request) -> Self {
         Self { target, headers }
     }
 }

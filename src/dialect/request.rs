@@ -1,18 +1,26 @@
 //! A handshake: what the client asked for, and what the upstream is asked.
 //!
 //! The client's headers go on, without those of one hop, those of the WebSocket handshake, and its
-//! credential. Parameters of the query keep their order and their spelling.
+//! credential. Parameters of the query keep their order and their spelling. Cookies that the service sets are shown
+//! again on later connections of the session.
+
+pub(super) mod cookies;
 
 use http::{HeaderMap, HeaderName, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use cookies::Jar;
+
 /// The client's handshake, as far as it goes on.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Request {
     /// Path and query as the client wrote them.
     pub target: String,
-    /// End-to-end headers; `Host`, `Origin`-independent, without hop-by-hop and handshake headers.
+    /// The headers for the service: those of the connection to Perennial, and those of the handshake, are not among
+    /// them.
     pub headers: HeaderMap,
+    /// What the service set.
+    cookies: Jar,
 }
 
 /// The upstream's handshake, but for the headers of the WebSocket itself.
@@ -58,7 +66,20 @@ impl Request {
             }
         }
         kept.shrink_to_fit_if_possible();
-        Self { target: target.into(), headers: kept }
+        Self { target: target.into(), headers: kept, cookies: Jar::default() }
+    }
+
+    /// Keeps the cookies of the service's answer, to be shown on later connections of this session. What is kept is
+    /// bounded.
+    pub fn remember_cookies(&mut self, answer: &HeaderMap) {
+        self.cookies.remember(answer);
+    }
+
+    /// The request as it is made now: with the cookies that the service has set since.
+    pub(super) fn with_cookies(&self) -> Self {
+        let mut request = self.clone();
+        request.cookies.show(&mut request.headers);
+        request
     }
 
     /// The path, without the query.
