@@ -6,10 +6,12 @@
 //! ```
 //!
 //! Rules:
-//! 1. No dead token goes out: a dial or a turn that finds none but an expired one has failed.
+//! 1. No dead token goes out: a dial or a turn that finds none but an expired one has failed. So has a dial whose
+//!    token ended while it waited.
 //! 2. A dial has a deadline, `hold`. A turn comes when those before have had theirs; the session lives on
 //!    meanwhile.
-//! 3. Only an upstream that says 401 or 403 to a token blames the token; any other failure passes.
+//! 3. While the service refuses everybody, a dial waits for its turn (`refusals`), for half of its time at most.
+//! 4. A token is to blame if the service says 401 or 403 to it; any other failure passes.
 
 use std::{
     future::Future,
@@ -23,15 +25,18 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{
     driver::Driver,
     leg::Leg,
+    refusals,
+    route::RouteContext,
     upstream::{self, Opened, Refused},
 };
 use crate::{
     clock::{Instant, Now},
-    credential::Showing,
+    credential::{Showing, Token},
+    dialect::Outgoing,
     session::{Action, DialFailure, Epoch, Event, Shown},
 };
 
-type DialFuture = Pin<Box<dyn Future<Output = Result<Opened, Refused>> + Send>>;
+type DialFuture = Pin<Box<dyn Future<Output = Result<Opened, NotOpened>> + Send>>;
 type TurnFuture = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
 
 /// A dial that is under way.
@@ -39,6 +44,40 @@ pub(super) struct Dialling {
     pub(super) epoch: Epoch,
     pub(super) shown: Option<Shown>,
     pub(super) future: DialFuture,
+}
+
+/// Why a dial opened nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotOpened {
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// It never went out; until this time, if one is named.
+    #[error("the service refuses everybody for now")]
+    NotItsTurn(Option<Instant>),
+    #[error("the token ended while the dial waited for its turn")]
+    TokenEnded,
+}
+
+/// Dials when it is this session's turn.
+async fn dial_in_turn(
+    route: &RouteContext,
+    outgoing: Outgoing,
+    token: Option<&Token>,
+    now: Instant,
+) -> Result<Opened, NotOpened> {
+    let hold = route.route.session.hold;
+    route.politeness.turn(now + hold / 2).await.map_err(NotOpened::NotItsTurn)?;
+    if token.is_some_and(|token| token.is_expired(Now::read())) {
+        return Err(NotOpened::TokenEnded);
+    }
+    let opened = upstream::open(&route.dialer, outgoing, route.limit, now + hold).await;
+    route.politeness.note(match &opened {
+        Err(Refused::Status { status, retry_after, .. }) if refusals::is_for_all(*status) => {
+            Some(*retry_after)
+        }
+        Ok(_) | Err(_) => None,
+    });
+    Ok(opened?)
 }
 
 /// A session's place among those that may exchange.
@@ -66,11 +105,8 @@ impl Driver {
         match self.session.handshake(token.as_deref()) {
             Ok(outgoing) => {
                 let route = Arc::clone(&self.route);
-                let deadline = now + route.route.session.hold;
                 let future =
-                    Box::pin(
-                        async move { upstream::open(&route.dialer, outgoing, route.limit, deadline).await },
-                    );
+                    Box::pin(async move { dial_in_turn(&route, outgoing, token.as_deref(), now).await });
                 self.dial = Some(Box::new(Dialling { epoch, shown, future }));
             }
             Err(why) => {
@@ -103,8 +139,8 @@ impl Driver {
                 self.event(Event::Opened(epoch, shown), now, actions);
                 self.note_expiry();
             }
-            Err(refused) => {
-                let failure = self.failure(&refused, shown);
+            Err(not_opened) => {
+                let failure = self.failure(&not_opened, shown);
                 self.event(Event::DialFailed(epoch, failure), now, actions);
             }
         }
@@ -112,12 +148,14 @@ impl Driver {
     }
 
     /// What a refusal means to the core.
-    fn failure(&self, refused: &Refused, shown: Option<Shown>) -> DialFailure {
-        match (refused, shown) {
-            (Refused::Status(status, _), Some(shown)) if matches!(status.as_u16(), 401 | 403) => {
+    fn failure(&self, not_opened: &NotOpened, shown: Option<Shown>) -> DialFailure {
+        match (not_opened, shown) {
+            (NotOpened::Refused(Refused::Status { status, .. }), Some(shown))
+                if matches!(status.as_u16(), 401 | 403) =>
+            {
                 DialFailure::Token(shown.generation)
             }
-            _ => DialFailure::Passing(refused.to_string()),
+            _ => DialFailure::Passing(not_opened.to_string()),
         }
     }
 

@@ -17,6 +17,7 @@
 //!                  │  │     └─► writing  runs at once, the rest in each round
 //!                  │  ├─► perform        actions become IO
 //!                  │  │     ├─► dialling an upstream, a turn to exchange
+//!                  │  │     │      └──► refusals: one session of a route asks, the others wait
 //!                  │  │     └─► ending   legs end, with what they are owed
 //!                  │  └─► watch          deadlines of the core and of the legs
 //!                  ▼
@@ -48,6 +49,7 @@ mod perform;
 mod places;
 mod pump;
 mod reading;
+mod refusals;
 mod report;
 mod route;
 mod sessions;

@@ -9,6 +9,7 @@ use super::{
     census::Census,
     http::Service,
     parking::Lot,
+    refusals::Politeness,
     sessions::{Extremes, Sessions},
 };
 use crate::{
@@ -48,6 +49,7 @@ pub struct RouteContext {
     pub sessions: Arc<Sessions>,
     pub(super) census: Census,
     pub(super) turns: Arc<Semaphore>,
+    pub(super) politeness: Politeness,
     pub(super) parking: Arc<Lot>,
     /// Bytes of the largest message.
     pub(super) limit: usize,
@@ -63,7 +65,9 @@ impl RouteContext {
         metrics: Arc<RouteMetrics>,
         (limit, remembered): (usize, usize),
     ) -> Self {
+        let session = &route.session;
         Self {
+            politeness: Politeness::new(session.reconnect, session.hold),
             dialects: Dialects::new(Arc::clone(&route), remembered),
             http: None,
             route,

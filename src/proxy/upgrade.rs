@@ -237,8 +237,8 @@ enum Failed {
     Refused(Refusal),
 }
 
-/// Dials until the service answers: what passes is tried again, a refused token is replaced once, where
-/// anybody has vouched for it.
+/// Dials until the service answers. If it cannot be reached, that is tried again. A token that it refuses is replaced
+/// once, if anybody has vouched for it.
 async fn dial(
     route: &RouteContext,
     lease: Option<&Lease>,
@@ -262,7 +262,7 @@ async fn dial(
         report::not_reached(session, name, &refused.to_string(), attempt);
         match (&refused, &token, lease) {
             (
-                Refused::Status(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _),
+                Refused::Status { status: StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, .. },
                 Some(token),
                 Some(lease),
             ) if !renewed && lease.is_proven() => {
@@ -362,7 +362,7 @@ fn copy_headers(from: &HeaderMap, to: &mut HeaderMap) {
 /// So may a header, the target of a redirect above all: one that does stays behind too.
 fn pass_on(refused: Refused, token: Option<&Token>) -> Answer {
     match refused {
-        Refused::Status(status, headers) => {
+        Refused::Status { status, headers, .. } => {
             let mut response = refuse(status, "");
             copy_headers(&without(headers, token), response.headers_mut());
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

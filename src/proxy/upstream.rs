@@ -3,6 +3,8 @@
 //! Nothing of the client's handshake is relayed as it is. Only 101 with the right `Upgrade`,
 //! `Connection` and `Sec-WebSocket-Accept` counts (RFC 6455 §4.1); no extension is offered or taken.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Empty;
@@ -11,10 +13,11 @@ use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
 
 use crate::{
-    clock::{self, Instant},
+    clock::{self, Instant, Now},
     dialect::Outgoing,
     net::{
         DialError, Dialer, Stream,
+        http::retry_after,
         link::{Link, Side},
     },
 };
@@ -41,8 +44,13 @@ pub(super) enum Refused {
     #[error("the handshake could not be written: {0}")]
     Request(#[from] http::Error),
     /// The service's own answer.
-    #[error("the service answered {0}")]
-    Status(StatusCode, HeaderMap),
+    #[error("the service answered {status}")]
+    Status {
+        status: StatusCode,
+        headers: HeaderMap,
+        /// When it wants to be asked again, if it says so.
+        retry_after: Option<Duration>,
+    },
     #[error("the service's 101 is none: {0}")]
     Not101(&'static str),
 }
@@ -87,7 +95,7 @@ async fn handshake(
     }
 }
 
-/// The answer, while `drive` runs beside it; what goes wrong first with either counts.
+/// The answer, while `drive` runs beside it. The first fault of either counts.
 async fn first_failure<T>(
     answer: impl Future<Output = Result<T, Refused>>,
     drive: impl Future<Output = Result<(), Refused>>,
@@ -122,7 +130,8 @@ fn request(outgoing: Outgoing, authority: &str, key: &str) -> Result<Request<Emp
 fn check(response: &Response<Incoming>, key: &str, offered: &[String]) -> Result<(), Refused> {
     let headers = response.headers();
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Refused::Status(response.status(), headers.clone()));
+        let (status, retry_after) = (response.status(), retry_after(headers, Now::read()));
+        return Err(Refused::Status { status, headers: headers.clone(), retry_after });
     }
     if !has_token(headers, &header::UPGRADE, "websocket") {
         return Err(Refused::Not101("it does not upgrade to websocket"));

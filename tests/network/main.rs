@@ -27,6 +27,7 @@ mod known;
 mod ledger;
 mod loss;
 mod peer;
+mod polite;
 mod seeds;
 mod stage;
 mod storm;
