@@ -36,7 +36,10 @@ use super::{
     supply::Supply,
     token::{Generation, Token},
 };
-use crate::{clock::Now, config::RefreshPolicy};
+use crate::{
+    clock::{Instant, Now},
+    config::RefreshPolicy,
+};
 
 mod journal;
 mod shared;
@@ -335,6 +338,12 @@ impl Lease {
     /// Has the service taken a token of it before? What nobody has vouched for is not renewed.
     pub fn is_proven(&self) -> bool {
         self.member.as_ref().is_none_or(|member| member.tenant.tenancy.proven.load(Ordering::Relaxed))
+    }
+
+    /// May a refusal of the service's be the fault of this token, so that a newer one is worth its fetch? Not if nobody
+    /// has vouched for the credential, nor if others were just accepted with this very token.
+    pub fn may_blame(&self, generation: Generation, now: Instant) -> bool {
+        self.is_proven() && !self.credential.is_vouched_for(generation, now)
     }
 
     /// The service has taken a token of it: from now on it is remembered when that ends.

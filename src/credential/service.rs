@@ -38,10 +38,12 @@ use crate::{
     config::RefreshPolicy,
 };
 
+mod accepted;
 pub(super) mod name;
 mod task;
 mod wanted;
 
+use accepted::{Accepted, Who};
 use name::short_name;
 use task::Task;
 use wanted::Mailbox;
@@ -120,6 +122,8 @@ pub struct Credential {
     values: ArcSwap<ClientValues>,
     /// Sessions that show a token of it to a service at this moment.
     busy: Mutex<usize>,
+    /// Which token the service accepted last.
+    accepted: Mutex<Accepted>,
 }
 
 /// What a scrape counts of a credential, on the wall clock.
@@ -169,6 +173,7 @@ impl Credential {
             hooks: Mutex::new(Slab::new()),
             values: ArcSwap::default(),
             busy: Mutex::default(),
+            accepted: Mutex::default(),
         });
         let task = Task::new(credential.clone(), spec);
         tasks.spawn(async move {
@@ -245,6 +250,25 @@ impl Credential {
     /// replaced: where it is no longer the current one, nothing happens.
     pub fn demand(&self, rejected: Option<Generation>, trigger: Trigger) {
         self.mailbox.put(rejected, trigger);
+    }
+
+    /// The service let this session in with the token of this generation.
+    pub fn accepted(&self, generation: Generation, who: Who, now: Instant) {
+        self.acceptances().accepted(generation, who, now);
+    }
+
+    /// Did the service just let others in with this token? Then it is not to blame if somebody new is refused.
+    pub fn is_vouched_for(&self, generation: Generation, now: Instant) -> bool {
+        self.acceptances().vouched(generation, None, now)
+    }
+
+    /// The service refused a session that it had let in before. Is the token of this generation to blame?
+    pub fn is_to_blame(&self, generation: Generation, who: Who, now: Instant) -> bool {
+        self.acceptances().refused(generation, who, now)
+    }
+
+    fn acceptances(&self) -> MutexGuard<'_, Accepted> {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says that what the source is asked with has changed, without waiting for the next look.

@@ -11,7 +11,7 @@
 //! 2. A dial has a deadline, `hold`. A turn comes when those before have had theirs; the session lives on
 //!    meanwhile.
 //! 3. While the service refuses everybody, a dial waits for its turn (`refusals`), for half of its time at most.
-//! 4. A token is to blame if the service says 401 or 403 to it; any other failure passes.
+//! 4. A token is to blame if the service says 401 or 403 to it, and did not just let others in with it.
 
 use std::{
     future::Future,
@@ -136,6 +136,9 @@ impl Driver {
                     Leg::Upstream
                 };
                 self.count_early(leg);
+                if let (Some(credential), Some(shown)) = (self.credential(), shown) {
+                    credential.accepted(shown.generation, self.place.number(), now);
+                }
                 self.event(Event::Opened(epoch, shown), now, actions);
                 self.note_expiry();
             }

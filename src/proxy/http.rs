@@ -158,7 +158,9 @@ impl Exchange<'_> {
             match answer {
                 Ok(response) if response.status() == StatusCode::UNAUTHORIZED && !renewed => {
                     renewed = true;
-                    let given = lease.as_ref().filter(|lease| lease.is_proven()).zip(token.as_deref());
+                    let given = lease.as_ref().zip(token.as_deref());
+                    let given =
+                        given.filter(|(lease, token)| lease.may_blame(token.generation, clock::now()));
                     match self.renew(given, empty, deadline).await {
                         Some(newer) => token = Some(newer),
                         None => return Ok(self.pass_on(response, token.as_deref(), permit)),

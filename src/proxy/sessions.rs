@@ -236,6 +236,13 @@ impl Sessions {
     }
 }
 
+impl Place {
+    /// Tells a session apart from the others of its route that live.
+    pub(super) fn number(&self) -> usize {
+        self.key
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         self.handle.over();

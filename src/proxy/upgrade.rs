@@ -237,8 +237,10 @@ enum Failed {
     Refused(Refusal),
 }
 
-/// Dials until the service answers. If it cannot be reached, that is tried again. A token that it refuses is replaced
-/// once, if anybody has vouched for it.
+/// Dials until the service answers. If it cannot be reached, that is tried again.
+///
+/// If it refuses the token, that is replaced once. Two tokens are not: one that nobody has vouched for, and one that
+/// others were just accepted with. The fault is not the token's then, and the client gets the service's answer.
 async fn dial(
     route: &RouteContext,
     lease: Option<&Lease>,
@@ -265,7 +267,7 @@ async fn dial(
                 Refused::Status { status: StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, .. },
                 Some(token),
                 Some(lease),
-            ) if !renewed && lease.is_proven() => {
+            ) if !renewed && lease.may_blame(token.generation, clock::now()) => {
                 renewed = true;
                 if !renew(lease, token, deadline).await {
                     return Err(failed(pass_on(refused, Some(token))));
@@ -318,6 +320,9 @@ fn begin(upgraded: upgrade::Upgraded, ready: Ready, tasks: &TaskTracker) {
 fn start(client: Link, new: New, now: Instant) -> Driver {
     let New { caller, route, opened, dialect, shown, lease, spot, opening, permit } = new;
     let place = route.sessions.enter(permit);
+    if let (Some(lease), Some(shown)) = (&lease, shown) {
+        lease.credential().accepted(shown.generation, place.number(), now);
+    }
     let access = lease.map(|lease| Access { news: lease.is_own().then(|| news(&lease, &place)), lease });
     let policy = Policy { session: route.route.session, opening, needs_token: access.is_some() };
     // Read after the subscription: what is published in between is not missed.

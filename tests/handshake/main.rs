@@ -15,6 +15,7 @@ mod oauth2;
 mod parking;
 mod quiet;
 mod readme;
+mod refusals;
 #[path = "../sidecar/mod.rs"]
 mod sidecar;
 mod sources;
