@@ -78,6 +78,8 @@ pub(super) struct Details<'a> {
 pub(super) struct ErrorInfo<'a> {
     #[serde(default)]
     pub code: Uint,
+    #[serde(default, rename = "statusCode")]
+    pub status: Uint,
     #[serde(default, borrow)]
     pub message: Option<Text<'a>>,
 }
@@ -112,9 +114,20 @@ impl ErrorInfo<'_> {
         self.code.0.unwrap_or_default()
     }
 
-    /// RSA4b: an error that a new token mends.
+    /// RSA4b: the token ended, and a new one will do.
     pub(super) fn is_of_token(&self) -> bool {
         (40140..40150).contains(&self.code())
+    }
+
+    /// The token that was just offered will not do: it is invalid, or not one for this connection. Other
+    /// codes from 40100 on speak of the account or of its limits, and cost nobody a token.
+    pub(super) fn is_of_offered_token(&self) -> bool {
+        matches!(self.code(), 40101 | 40102 | 40130..=40149)
+    }
+
+    /// Too much is asked of the service, or it has a fault of its own: that passes, whatever the code.
+    pub(super) fn passes(&self) -> bool {
+        matches!(self.code(), 42900..=42999 | 50000..=59999) || matches!(self.status.0, Some(429 | 500..=599))
     }
 
     /// For a log: the code, and what the service says of it.

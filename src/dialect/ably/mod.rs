@@ -21,6 +21,7 @@ mod codec;
 mod head;
 mod lines;
 mod msgpack;
+mod refusals;
 mod serials;
 mod service;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::{
     Ably, Connection, DEFAULT_PACE,
     channels::Attached,
     codec::{Format, Map},
-    head::{Details, ErrorInfo, Head, action},
+    head::{Details, Head, action},
     lines::{Line, lock},
     serials::{Covered, Run, Serials},
 };
@@ -137,54 +137,6 @@ impl Ably {
             say.to_client.push(acknowledgement(format, &fields, results.as_deref(), &run));
         }
         Verdict::SWALLOW
-    }
-
-    pub(super) fn error(&mut self, head: &Head<'_>, moment: Moment, say: &mut Say) -> Verdict {
-        if let Some(channel) = head.channel() {
-            self.channels.gone(channel);
-            return Verdict::forward(self.replay(say));
-        }
-        let none = ErrorInfo::default();
-        let error = head.error.as_ref().unwrap_or(&none);
-        if self.own_auth {
-            self.own_auth = false;
-            return Verdict::swallow(Meaning::Rejected(error.describe()));
-        }
-        if error.is_of_token() {
-            return Verdict::swallow(Meaning::Lapsed(error.describe()));
-        }
-        match error.code() {
-            // The redial's credential was refused: a fresh one may do, once. At the first dial it is the
-            // client's own doing (its clientId, say), and must not cost the other sessions their token.
-            40100..=40139 if moment == Moment::Resuming && self.refused == 0 => {
-                self.refused += 1;
-                Verdict::swallow(Meaning::Lapsed(error.describe()))
-            }
-            // Too much, or a fault of the service's: it passes.
-            42900..=42999 | 50000..=59999 if moment != Moment::Opening => {
-                Verdict::swallow(Meaning::Lost(error.describe()))
-            }
-            _ => Verdict::forward(Meaning::Fatal),
-        }
-    }
-
-    pub(super) fn disconnected_by_service(&mut self, head: &Head<'_>) -> Verdict {
-        let none = ErrorInfo::default();
-        let error = head.error.as_ref().unwrap_or(&none);
-        let of_token = error.is_of_token();
-        match error.code() {
-            // The client itself has a newer transport: this one must not fight for the connection.
-            80016 => Verdict::forward(Meaning::Fatal),
-            // Also while an AUTH is under way: it is the old token that ended before the new one was read.
-            _ if of_token => Verdict::swallow(Meaning::Lapsed(error.describe())),
-            _ => Verdict::swallow(Meaning::Lost(error.describe())),
-        }
-    }
-
-    /// RTN15h3: the client comes back at once, with `resume`.
-    pub(super) fn disconnected(&self, why: &str) -> Payload {
-        let error = Map::new(self.format).uint("code", 80003).uint("statusCode", 400).text("message", why);
-        Map::action(self.format, action::DISCONNECTED).map("error", error).payload()
     }
 }
 

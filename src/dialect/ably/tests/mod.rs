@@ -1,4 +1,6 @@
-//! The conversation of a resumed connection, word by word: what must wait for what.
+//! The dialect in the middle of a conversation, message by message, without a session.
+
+mod refusals;
 
 use std::sync::Arc;
 
@@ -6,7 +8,15 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{clock, wire::Kind};
+use crate::{
+    clock::{self, Now},
+    credential::Generation,
+    dialect::Fate,
+    wire::Kind,
+};
+
+/// Bytes that a dialect of these tests may keep.
+const LIMIT: usize = 1 << 20;
 
 struct Middle {
     dialect: Ably,
@@ -14,10 +24,22 @@ struct Middle {
 }
 
 impl Middle {
+    /// A client that has just asked.
     fn new(target: &str) -> Self {
+        Self::on(&Arc::new(Lines::new(10)), target, clock::now(), LIMIT)
+    }
+
+    fn on(lines: &Arc<Lines>, target: &str, now: Instant, limit: usize) -> Self {
         let request = Request::new(target, &HeaderMap::new());
-        let dialect = Ably::new(request, Arc::new(Lines::new(10)), 1 << 20, clock::now());
+        let dialect = Ably::new(request, Arc::clone(lines), limit, now);
         Self { dialect, say: Say::default() }
+    }
+
+    /// A client that is connected.
+    fn open() -> Self {
+        let mut middle = Self::new("/?format=json&v=2");
+        assert_eq!(middle.service(Moment::Opening, &connected("k1")).meaning, Meaning::Ready);
+        middle
     }
 
     fn service(&mut self, moment: Moment, message: &Value) -> Verdict {
@@ -34,9 +56,19 @@ impl Middle {
 
     /// What was said to the service since the last time.
     fn said(&mut self) -> Vec<Value> {
-        let said = std::mem::take(&mut self.say.to_upstream);
-        said.iter().map(|payload| serde_json::from_slice(&payload.bytes).unwrap()).collect()
+        read(&mut self.say.to_upstream)
     }
+
+    /// The target of the next dial.
+    fn dials(&mut self) -> String {
+        let token = Token::new("new", Generation(1), Now::read(), None);
+        self.dialect.handshake(Some(&token)).unwrap().target
+    }
+}
+
+fn read(payloads: &mut Vec<Payload>) -> Vec<Value> {
+    let said = std::mem::take(payloads);
+    said.iter().map(|payload| serde_json::from_slice(&payload.bytes).unwrap()).collect()
 }
 
 fn connected(key: &str) -> Value {
@@ -45,8 +77,7 @@ fn connected(key: &str) -> Value {
 
 #[test]
 fn presence_waits_for_its_channel() {
-    let mut middle = Middle::new("/?format=json&v=2");
-    assert_eq!(middle.service(Moment::Opening, &connected("k1")).meaning, Meaning::Ready);
+    let mut middle = Middle::open();
     middle.client(&json!({"action": 10, "channel": "c", "params": {"rewind": "1"}}));
     middle.service(
         Moment::Live,
@@ -78,18 +109,16 @@ fn presence_waits_for_its_channel() {
 #[test]
 fn the_newest_key_resumes_and_one_credential_goes_out() {
     let mut middle = Middle::new("/?key=a.b%3Ac&access_token=old&format=json&accessToken=x&resume=stale&v=2");
-    let now = clock::Now::read();
-    let token = Token::new("new", crate::credential::Generation(1), now, None);
-    let first = middle.dialect.handshake(Some(&token)).unwrap().target;
     assert_eq!(
-        first, "/?accessToken=new&format=json&v=2&resume=unknown",
-        "a key nobody remembers is not passed on"
+        middle.dials(),
+        "/?accessToken=new&format=json&v=2&resume=unknown",
+        "a key without a record is not passed on"
     );
     middle.service(Moment::Opening, &connected("k1"));
+    let token = Token::new("new", Generation(1), Now::read(), None);
     middle.dialect.exchange(&token, &mut middle.say);
     assert_eq!(middle.said(), [json!({"action": 17, "auth": {"accessToken": "new"}})]);
     assert_eq!(middle.service(Moment::Exchanging, &connected("k2")), Verdict::swallow(Meaning::Accepted));
     assert!(middle.dialect.lost());
-    let again = middle.dialect.handshake(Some(&token)).unwrap().target;
-    assert_eq!(again, "/?accessToken=new&format=json&v=2&resume=k2");
+    assert_eq!(middle.dials(), "/?accessToken=new&format=json&v=2&resume=k2");
 }

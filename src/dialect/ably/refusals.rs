@@ -1,0 +1,69 @@
+//! What an ERROR or a DISCONNECTED of the service's means: the code is judged first, then the moment.
+//!
+//! ```text
+//!   ERROR             4014x      other token codes   passes (429, 5xx)   anything else
+//!   opening           Lapsed     shown               shown               shown
+//!   own AUTH is out   Rejected   Rejected            Lost                Lost: the redial shows what it is
+//!   live              Lapsed     shown               Lost                shown
+//!   resuming          Lapsed     Lapsed, once        Lost                shown
+//! ```
+//!
+//! A fault of the service's never costs a token: other sessions use it too.
+
+use super::{
+    Ably,
+    codec::Map,
+    head::{ErrorInfo, Head, action},
+};
+use crate::{
+    dialect::{Meaning, Moment, Say, Verdict},
+    wire::Payload,
+};
+
+impl Ably {
+    pub(super) fn error(&mut self, head: &Head<'_>, moment: Moment, say: &mut Say) -> Verdict {
+        if let Some(channel) = head.channel() {
+            self.channels.gone(channel);
+            return Verdict::forward(self.replay(say));
+        }
+        let none = ErrorInfo::default();
+        let error = head.error.as_ref().unwrap_or(&none);
+        let own_auth = std::mem::take(&mut self.own_auth);
+        if error.passes() && (own_auth || moment != Moment::Opening) {
+            return Verdict::swallow(Meaning::Lost(error.describe()));
+        }
+        if own_auth {
+            let why = error.describe();
+            let of_token = error.is_of_offered_token();
+            return Verdict::swallow(if of_token { Meaning::Rejected(why) } else { Meaning::Lost(why) });
+        }
+        if error.is_of_token() {
+            return Verdict::swallow(Meaning::Lapsed(error.describe()));
+        }
+        // The redial's token was refused: a fresh one may do, once. At the first dial it is the client's own
+        // doing (its clientId, say), and must not cost the other sessions their token.
+        if error.is_of_offered_token() && moment == Moment::Resuming && self.refused == 0 {
+            self.refused += 1;
+            return Verdict::swallow(Meaning::Lapsed(error.describe()));
+        }
+        Verdict::forward(Meaning::Fatal)
+    }
+
+    pub(super) fn disconnected_by_service(&mut self, head: &Head<'_>) -> Verdict {
+        let none = ErrorInfo::default();
+        let error = head.error.as_ref().unwrap_or(&none);
+        match error.code() {
+            // The client itself has a newer transport: this one must not fight for the connection.
+            80016 => Verdict::forward(Meaning::Fatal),
+            // Also while an AUTH is under way: it is the old token that ended before the new one was read.
+            _ if error.is_of_token() => Verdict::swallow(Meaning::Lapsed(error.describe())),
+            _ => Verdict::swallow(Meaning::Lost(error.describe())),
+        }
+    }
+
+    /// RTN15h3: the client comes back at once, with `resume`.
+    pub(super) fn disconnected(&self, why: &str) -> Payload {
+        let error = Map::new(self.format).uint("code", 80003).uint("statusCode", 400).text("message", why);
+        Map::action(self.format, action::DISCONNECTED).map("error", error).payload()
+    }
+}
