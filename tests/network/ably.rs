@@ -28,7 +28,7 @@ use crate::{
     stage::Stage,
     support::{
         beside,
-        ws::{CLOSE, PING, TEXT, Wire},
+        ws::{CLOSE, Frame, PING, TEXT, Wire},
     },
     tcp::{Cable, Terms},
     weather,
@@ -178,6 +178,75 @@ pub async fn a_late_handshake() {
     late.thaw();
     hear(&mut peer, &mut client, Duration::from_secs(30)).await;
     assert!(!way.is_left() && client.wrong.is_empty(), "the client saw {:?}, and was cut", client.wrong);
+}
+
+#[test]
+fn a_channel_detached_and_attached_in_one_go_stays_attached() {
+    seeds::paused(1, &async |_| {
+        let stage = Stage::set("ably", "", Terms::rtt(20));
+        let (mut client, _, mut service, _) = stage.session(Terms::rtt(20)).await;
+        client.text(r#"{"action":10,"channel":"c"}"#);
+        client.flush().await;
+        service.next().await;
+        service.text(r#"{"action":11,"channel":"c","channelSerial":"s0","flags":0}"#);
+        tokio::join!(service.flush(), client.listen(Duration::from_secs(1)));
+        client.text(r#"{"action":12,"channel":"c"}"#);
+        client.text(r#"{"action":10,"channel":"c"}"#);
+        client.flush().await;
+        service.next().await;
+        service.next().await;
+        service.text(r#"{"action":13,"channel":"c"}"#);
+        service.text(r#"{"action":11,"channel":"c","channelSerial":"s0","flags":0}"#);
+        tokio::join!(service.flush(), client.listen(Duration::from_secs(1)));
+        drop(service);
+        let (mut next, _) = stage.service().await;
+        let (said, _) =
+            tokio::join!(next.listen(Duration::from_secs(5)), client.listen(Duration::from_secs(5)));
+        let said: Vec<&str> = said.iter().map(Frame::text).collect();
+        assert!(said.iter().any(|text| text.contains("\"action\":10")), "it attaches to nothing: {said:?}");
+    });
+}
+
+#[test]
+fn a_leave_in_flight_over_a_loss_is_a_leave() {
+    seeds::paused(1, &async |_| {
+        let stage = Stage::set("ably", "", Terms::rtt(20));
+        let (mut client, _, mut service, _) = stage.session(Terms::rtt(20)).await;
+        client.text(r#"{"action":10,"channel":"c"}"#);
+        client.text(
+            r#"{"action":14,"channel":"c","msgSerial":0,"presence":[{"action":2,"clientId":"alice"}]}"#,
+        );
+        client.flush().await;
+        service.next().await;
+        service.next().await;
+        service.text(r#"{"action":11,"channel":"c","channelSerial":"s0","flags":0}"#);
+        service.text(r#"{"action":14,"channel":"c","connectionId":"c1","presence":[{"action":2,"clientId":"alice","connectionId":"c1","id":"c1:0:0"}]}"#);
+        service.text(r#"{"action":1,"msgSerial":0,"count":1}"#);
+        tokio::join!(service.flush(), client.listen(Duration::from_secs(1)));
+        client.text(
+            r#"{"action":14,"channel":"c","msgSerial":1,"presence":[{"action":3,"clientId":"alice"}]}"#,
+        );
+        client.flush().await;
+        service.next().await;
+        drop(service);
+        let (mut next, _) = stage.service().await;
+        let serving = async {
+            let mut presence = Vec::new();
+            while let Ok(Some(frame)) = tokio::time::timeout(Duration::from_secs(5), next.next()).await {
+                if frame.text().contains("\"action\":10") {
+                    next.text(r#"{"action":11,"channel":"c","channelSerial":"s0","flags":4}"#);
+                }
+                if frame.text().contains("\"presence\"") {
+                    presence.push(frame.text().to_owned());
+                }
+            }
+            presence
+        };
+        let (presence, _) = tokio::join!(serving, client.listen(Duration::from_secs(10)));
+        assert!(!presence.is_empty(), "setting up: the resume sends the LEAVE again");
+        let last = presence.last().unwrap();
+        assert!(last.contains("\"action\":3"), "the last that others hear of her is {last}");
+    });
 }
 
 /// Accepts every connection of the proxy's.

@@ -1,7 +1,7 @@
 //! What the client says: numbered and kept on its way to the service, answered or held where it has to be.
 
 use super::{
-    Ably, PINGS,
+    Ably, PING_ID, PINGS,
     codec::Map,
     head::{Head, action},
     lines::lock,
@@ -66,7 +66,7 @@ impl Ably {
     }
 
     pub(super) fn client_pings(&mut self, head: &Head<'_>) {
-        if let Some(id) = &head.id {
+        if let Some(id) = head.id.as_ref().filter(|id| id.0.len() <= PING_ID) {
             if self.pings.len() == PINGS {
                 self.pings.pop_front();
             }

@@ -30,6 +30,8 @@ pub(super) mod action {
     pub(in super::super) const ANNOTATION: u64 = 21;
 }
 
+/// TR3: others are present on the channel.
+pub(super) const HAS_PRESENCE: u64 = 1;
 /// TR3: ATTACHED says that the channel goes on from the given serial.
 pub(super) const RESUMED: u64 = 4;
 /// TR3: the channel holds Objects, whose state is synchronised on ATTACHED.
@@ -63,6 +65,8 @@ pub(super) struct Head<'a> {
 /// CD2: what the service says of a connection.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Details<'a> {
+    #[serde(default, borrow, rename = "clientId")]
+    pub client_id: Option<Text<'a>>,
     #[serde(default, borrow, rename = "connectionKey")]
     pub key: Option<Text<'a>>,
     /// Milliseconds; 0 promises nothing (CD2h).

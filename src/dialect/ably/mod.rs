@@ -15,13 +15,16 @@
 //! The rules are those of the specification's points named beside the code. What cannot be hidden is a
 //! new connection id: the client is told DISCONNECTED, comes back, and its SDK starts over cleanly.
 
+mod channel;
 mod channels;
 mod client;
 mod codec;
 mod head;
 mod lines;
+mod members;
 mod msgpack;
 mod refusals;
+mod resume;
 mod serials;
 mod service;
 #[cfg(test)]
@@ -53,8 +56,9 @@ const DEFAULT_PACE: u32 = 500;
 /// A key that no service can know: it answers with a new connection id, and says why (80018).
 const UNKNOWN_KEY: &str = "unknown";
 
-/// Pings of the client's whose answers are looked out for.
+/// Pings of the client's whose answers are awaited, and the longest id that is kept: an SDK's has 20 bytes.
 const PINGS: usize = 16;
+const PING_ID: usize = 128;
 
 /// One client's connection.
 pub struct Ably {
@@ -91,6 +95,8 @@ pub struct Ably {
 struct Connection {
     id: Box<str>,
     line: SharedLine,
+    /// CD2a: the client id of who names none.
+    client_id: Option<Box<str>>,
     max_idle: Option<Duration>,
     pace: u32,
 }
@@ -113,7 +119,7 @@ impl Ably {
             lines,
             connection: None,
             continued,
-            channels: Channels::new(format),
+            channels: Channels::new(format, limit),
             serials: serials.unwrap_or_default(),
             limit,
             pings: VecDeque::new(),
@@ -196,7 +202,7 @@ impl Dialect for Ably {
             Some(action::ATTACHED) => return self.attached(&head, say),
             Some(action::DETACHED) => {
                 if let Some(channel) = head.channel() {
-                    self.channels.gone(channel);
+                    self.channels.detached(channel);
                 }
                 return Verdict::forward(self.replay(say));
             }
@@ -236,7 +242,7 @@ impl Dialect for Ably {
     fn lost(&mut self) -> bool {
         self.own_auth = false;
         self.replaying = false;
-        !self.closing && self.channels.bytes() <= self.limit
+        !self.closing && !self.channels.are_forgotten()
     }
 
     fn farewell(&mut self, say: &mut Say) {

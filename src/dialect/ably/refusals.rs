@@ -23,7 +23,7 @@ use crate::{
 impl Ably {
     pub(super) fn error(&mut self, head: &Head<'_>, moment: Moment, say: &mut Say) -> Verdict {
         if let Some(channel) = head.channel() {
-            self.channels.gone(channel);
+            self.channels.failed(channel);
             return Verdict::forward(self.replay(say));
         }
         let none = ErrorInfo::default();

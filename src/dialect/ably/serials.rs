@@ -139,9 +139,9 @@ impl Serials {
         self.unacked.iter().any(|sent| sent.client.is_none())
     }
 
-    /// Channels whose presence is not acknowledged.
-    pub(super) fn presence_channels(&self) -> impl Iterator<Item = &str> {
-        self.unacked.iter().filter_map(|sent| sent.presence_of.as_deref())
+    /// Presence that is not acknowledged.
+    pub(super) fn presence(&self) -> impl Iterator<Item = (&str, &Sent)> {
+        self.unacked.iter().filter_map(|sent| Some((sent.presence_of.as_deref()?, sent)))
     }
 
     /// Everything that is not acknowledged, to be sent again in its order.

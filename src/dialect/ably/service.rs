@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Ably, Connection, DEFAULT_PACE,
-    channels::Attached,
+    channel::Attached,
     codec::{Format, Map},
     head::{Details, Head, action},
     lines::{Line, lock},
@@ -37,13 +37,7 @@ impl Ably {
             Fate::Swallow
         };
         if moment == Moment::Resuming {
-            self.own_auth = false;
-            self.replaying = true;
-            // What the lost connection was asked and did not answer.
-            let owed = std::mem::take(&mut self.pings);
-            say.to_client.extend(owed.iter().map(|id| self.pong(Some(id))));
-            say.to_upstream.extend(self.channels.attach_again());
-            return Verdict { fate, meaning: self.replay(say) };
+            return Verdict { fate, meaning: self.resume(say) };
         }
         if std::mem::take(&mut self.own_auth) {
             return Verdict { fate, meaning: Meaning::Accepted };
@@ -60,8 +54,13 @@ impl Ably {
             Arc::new(Mutex::new(Line { id: id.to_owned(), clean: true, ..Line::default() }))
         });
         lock(&line).ended = None;
-        let mut connection =
-            Connection { id: id.into(), line, max_idle: Some(Duration::from_secs(15)), pace: DEFAULT_PACE };
+        let mut connection = Connection {
+            id: id.into(),
+            line,
+            client_id: None,
+            max_idle: Some(Duration::from_secs(15)),
+            pace: DEFAULT_PACE,
+        };
         connection.update(head.details.as_ref());
         self.connection = Some(connection);
         self.show_key();
@@ -76,28 +75,6 @@ impl Ably {
         }
     }
 
-    /// RTN19a, RTP17i: once every channel whose presence is at stake is attached, what was not
-    /// acknowledged goes again, with its serials; then the members are entered again.
-    pub(super) fn replay(&mut self, say: &mut Say) -> Meaning {
-        let waits = self.serials.presence_channels().any(|channel| self.channels.is_attaching(channel));
-        if !self.replaying || waits || self.channels.members_wait() {
-            return Meaning::Nothing;
-        }
-        self.replaying = false;
-        let before = say.to_upstream.len();
-        say.to_upstream.extend(self.serials.again().cloned());
-        say.replayed += (say.to_upstream.len() - before) as u64;
-        for (channel, message) in self.channels.members() {
-            let serial = self.serials.take_own();
-            let payload = message.uint("msgSerial", serial).payload();
-            self.serials.sent_own(serial, payload.clone(), &channel);
-            say.to_upstream.push(payload);
-        }
-        self.note_serials();
-        say.to_upstream.extend(self.channels.detach_again());
-        Meaning::Ready
-    }
-
     /// What a later session would have to know of the counting.
     pub(super) fn note_serials(&self) {
         if let Some(connection) = &self.connection {
@@ -110,8 +87,8 @@ impl Ably {
 
     pub(super) fn attached(&mut self, head: &Head<'_>, say: &mut Say) -> Verdict {
         let fate = match self.channels.attached(head) {
-            Attached::Client | Attached::OwnWithGap => Fate::Forward,
-            Attached::Own => {
+            Attached::Shown => Fate::Forward,
+            Attached::Hidden => {
                 let own = self.connection.as_ref().map_or("", |connection| &connection.id);
                 say.to_client.extend(self.channels.emptied(head, own));
                 Fate::Swallow
@@ -145,6 +122,9 @@ impl Connection {
         let Some(details) = details else { return };
         if let Some(key) = &details.key {
             lock(&self.line).key = key.0.to_string();
+        }
+        if let Some(client_id) = &details.client_id {
+            self.client_id = Some(Box::from(&*client_id.0));
         }
         if let Some(millis) = details.max_idle.0 {
             self.max_idle = (millis > 0).then(|| Duration::from_millis(millis));

@@ -1,8 +1,11 @@
 //! The dialect in the middle of a conversation, message by message, without a session.
 
+mod bounds;
+mod channels;
+mod presence;
 mod refusals;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
 use serde_json::{Value, json};
@@ -37,7 +40,11 @@ impl Middle {
 
     /// A client that is connected.
     fn open() -> Self {
-        let mut middle = Self::new("/?format=json&v=2");
+        Self::open_with(LIMIT)
+    }
+
+    fn open_with(limit: usize) -> Self {
+        let mut middle = Self::on(&Arc::new(Lines::new(10)), "/?format=json&v=2", clock::now(), limit);
         assert_eq!(middle.service(Moment::Opening, &connected("k1")).meaning, Meaning::Ready);
         middle
     }
@@ -64,6 +71,39 @@ impl Middle {
         let token = Token::new("new", Generation(1), Now::read(), None);
         self.dialect.handshake(Some(&token)).unwrap().target
     }
+
+    fn attach(&mut self, channel: &str) {
+        self.client(&json!({"action": 10, "channel": channel}));
+        self.service(Moment::Live, &attached(channel, 0));
+    }
+
+    /// The client says something of a member, which the service neither echoes nor acknowledges.
+    fn presence(&mut self, channel: &str, serial: u64, action: u64, data: &str) {
+        let item = json!({"action": action, "clientId": "alice", "data": data});
+        self.client(&json!({"action": 14, "channel": channel, "msgSerial": serial, "presence": [item]}));
+    }
+
+    /// The client enters a member, and the service takes it.
+    fn enters(&mut self, channel: &str, serial: u64) {
+        self.presence(channel, serial, 2, "old");
+        self.echo(channel, serial, "old");
+        self.service(Moment::Live, &ack(serial));
+    }
+
+    fn echo(&mut self, channel: &str, serial: u64, data: &str) {
+        let item = json!({"action": 2, "clientId": "alice", "data": data});
+        let id = format!("me:{serial}");
+        let echo =
+            json!({"action": 14, "channel": channel, "connectionId": "me", "id": id, "presence": [item]});
+        self.service(Moment::Live, &echo);
+    }
+
+    /// The upstream is lost, and the service continues the connection: what Perennial says first.
+    fn resumes(&mut self) -> Vec<Value> {
+        assert!(self.dialect.lost());
+        self.service(Moment::Resuming, &connected("k2"));
+        self.said()
+    }
 }
 
 fn read(payloads: &mut Vec<Payload>) -> Vec<Value> {
@@ -75,14 +115,25 @@ fn connected(key: &str) -> Value {
     json!({"connectionDetails": {"connectionKey": key}, "connectionId": "me", "action": 4})
 }
 
+/// ATTACHED with these flags beside the modes.
+fn attached(channel: &str, flags: u64) -> Value {
+    json!({"action": 11, "channel": channel, "channelSerial": "s1", "flags": 983_040 + flags})
+}
+
+fn ack(serial: u64) -> Value {
+    json!({"action": 1, "msgSerial": serial, "count": 1})
+}
+
+/// The messages of an action.
+fn of(action: u64, said: &[Value]) -> Vec<Value> {
+    said.iter().filter(|message| message["action"] == action).cloned().collect()
+}
+
 #[test]
 fn presence_waits_for_its_channel() {
     let mut middle = Middle::open();
     middle.client(&json!({"action": 10, "channel": "c", "params": {"rewind": "1"}}));
-    middle.service(
-        Moment::Live,
-        &json!({"action": 11, "channel": "c", "channelSerial": "s1", "flags": 983_040}),
-    );
+    middle.service(Moment::Live, &attached("c", 0));
     middle.client(
         &json!({"action": 14, "channel": "c", "msgSerial": 0, "presence": [{"action": 2, "clientId": "a"}]}),
     );

@@ -1,0 +1,123 @@
+//! What is kept is bounded as it is kept, and work grows with what is said, not with its square.
+
+use super::*;
+
+#[test]
+fn attaches_are_bounded_and_a_connection_beyond_it_is_not_resumed() {
+    let mut middle = Middle::open();
+    let pad = "x".repeat(100_000);
+    let mut most = 0;
+    for n in 0..64 {
+        let attach = json!({"action": 10, "channel": format!("c{n}"), "params": {"a": pad}});
+        assert_eq!(middle.client(&attach), Verdict::FORWARD, "the service is the judge of it");
+        most = most.max(middle.dialect.channels.bytes());
+    }
+    assert!(most <= LIMIT && middle.dialect.channels.bytes() == 0, "{most} bytes were kept");
+    assert!(!middle.dialect.lost());
+}
+
+#[test]
+fn members_and_serials_count_as_well() {
+    let mut middle = Middle::open();
+    middle.attach("c");
+    let pad = "x".repeat(100_000);
+    for n in 0..20 {
+        let item = json!({"action": 1, "clientId": format!("u{n}"), "connectionId": "me", "id": "me:0:0", "data": pad});
+        middle.service(Moment::Live, &json!({"action": 16, "channel": "c", "presence": [item]}));
+    }
+    assert!(middle.dialect.channels.are_forgotten());
+    let mut middle = Middle::open();
+    middle.attach("c");
+    let serial = "s".repeat(LIMIT);
+    middle.service(Moment::Live, &json!({"action": 15, "channel": "c", "channelSerial": serial}));
+    assert!(middle.dialect.channels.are_forgotten());
+}
+
+#[test]
+fn what_is_kept_no_longer_is_not_counted() {
+    let mut middle = Middle::open();
+    for n in 0..1000 {
+        let channel = format!("c{n}");
+        middle.attach(&channel);
+        middle.client(&json!({"action": 10, "channel": channel, "params": {"rewind": "1"}}));
+        middle.service(Moment::Live, &attached(&channel, 4));
+        middle.client(&json!({"action": 12, "channel": channel}));
+        middle.service(Moment::Live, &json!({"action": 13, "channel": channel}));
+    }
+    assert_eq!(middle.dialect.channels.bytes(), 0);
+    middle.attach("c");
+    let before = middle.dialect.channels.bytes();
+    middle.enters("c", 0);
+    assert!(middle.dialect.channels.bytes() > before);
+    middle.presence("c", 1, 3, "");
+    let leave = json!({"action": 3, "clientId": "alice", "data": ""});
+    middle.service(
+        Moment::Live,
+        &json!({"action": 14, "channel": "c", "connectionId": "me", "id": "me:1", "presence": [leave]}),
+    );
+    assert_eq!(middle.dialect.channels.bytes(), before);
+}
+
+#[test]
+fn a_resume_during_which_the_channels_grow_too_large_is_given_up() {
+    let mut middle = Middle::open_with(4096);
+    middle.attach("c");
+    middle.attach("d");
+    middle.enters("c", 0);
+    middle.resumes();
+    let mut long = attached("d", 4);
+    long["channelSerial"] = json!("s".repeat(5000));
+    assert!(matches!(middle.service(Moment::Resuming, &long).meaning, Meaning::Lost(_)));
+    assert!(!middle.dialect.lost());
+}
+
+#[test]
+fn ids_of_pings_are_bounded() {
+    let mut middle = Middle::open();
+    let pad = "x".repeat(1_000_000);
+    for n in 0..64 {
+        middle.client(&json!({"action": 0, "id": format!("{n}{pad}")}));
+        middle.client(&json!({"action": 0, "id": format!("{n}")}));
+    }
+    let bytes: usize = middle.dialect.pings.iter().map(|id| id.len()).sum();
+    assert!(bytes <= PINGS * PING_ID && middle.dialect.pings.len() == PINGS, "{bytes} bytes of ids");
+}
+
+/// The least time of three that some work takes.
+fn least(work: impl Fn() -> Duration) -> f64 {
+    (0..3).map(|_| work()).min().unwrap_or_default().as_secs_f64()
+}
+
+/// How long it takes to do something with each text.
+fn timed(texts: &[String], mut each: impl FnMut(&str)) -> Duration {
+    let start = clock::now();
+    texts.iter().for_each(|text| each(text));
+    start.elapsed()
+}
+
+/// The same texts, only read: the yardstick.
+fn reading(texts: &[String]) -> f64 {
+    least(|| timed(texts, |text| drop(serde_json::from_str::<Value>(text))))
+}
+
+impl Middle {
+    fn hears(&mut self, text: &str) {
+        let message = Message { kind: Kind::Text, payload: text.as_bytes() };
+        self.dialect.upstream(message, Moment::Live, clock::now(), &mut self.say);
+    }
+}
+
+#[test]
+fn the_work_for_members_grows_with_their_number_not_with_its_square() {
+    let items: Vec<_> = (0..16_000)
+        .map(|n| json!({"action": 1, "clientId": format!("u{n}"), "connectionId": "me", "id": "me:0:0"}))
+        .collect();
+    let sync = [json!({"action": 16, "channel": "c", "presence": items}).to_string()];
+    let taken = least(|| {
+        let mut middle = Middle::open_with(1 << 30);
+        middle.attach("c");
+        timed(&sync, |text| middle.hears(text))
+    });
+    let times = taken / reading(&sync);
+    assert!(times < 40.0, "it takes {times:.0} times as long as to read it");
+}
