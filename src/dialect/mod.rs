@@ -195,19 +195,19 @@ pub trait Dialect: Send {
 #[derive(Debug)]
 pub struct Dialects {
     route: Arc<Route>,
-    lines: Arc<ably::Lines>,
+    records: Arc<ably::Records>,
 }
 
 impl Dialects {
     /// For one route.
     pub fn new(route: Arc<Route>, limit: usize) -> Self {
-        Self { route, lines: Arc::new(ably::Lines::new(limit)) }
+        Self { route, records: Arc::new(ably::Records::new(limit)) }
     }
 
     /// The same for the route as it is configured now: what was remembered stays remembered.
     #[must_use]
     pub fn with(&self, route: Arc<Route>) -> Self {
-        Self { route, lines: Arc::clone(&self.lines) }
+        Self { route, records: Arc::clone(&self.records) }
     }
 
     /// The dialect of a session that begins with `request`.
@@ -217,7 +217,7 @@ impl Dialects {
             DialectKind::Handshake => Box::new(handshake::Handshake::new(request, Arc::clone(&self.route))),
             DialectKind::Ably => {
                 let remember = self.route.session.queue;
-                Box::new(ably::Ably::new(request, Arc::clone(&self.lines), remember, now))
+                Box::new(ably::Ably::new(request, Arc::clone(&self.records), remember, now))
             }
         }
     }

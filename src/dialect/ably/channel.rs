@@ -209,6 +209,11 @@ impl Channel {
         self.members.iter().filter(move |_| due)
     }
 
+    /// Is the member present with this id? Then it is no longer.
+    pub(super) fn remove_member(&mut self, client: &str, id: &str) -> bool {
+        self.members.remove_if(client, id)
+    }
+
     /// The service has no members here: the SYNC that tells the client, if it knew some.
     pub(super) fn emptied(&mut self, format: Format, head: &Head<'_>, own: &str) -> Option<Payload> {
         if head.flag(HAS_PRESENCE) || !self.peopled {

@@ -160,6 +160,11 @@ impl Channels {
         out
     }
 
+    /// The service refused to enter a member again: if it still has that id, it is present no longer.
+    pub(super) fn remove_member(&mut self, name: &str, client: &str, id: &str) -> bool {
+        self.change(name, |channel| channel.remove_member(client, id)).unwrap_or_default()
+    }
+
     /// The service has no members on this channel: what the client has to be told, if it knew some.
     pub(super) fn emptied(&mut self, head: &Head<'_>, own: &str) -> Option<Payload> {
         let format = self.format;

@@ -1,10 +1,9 @@
-//! What the client says: numbered and kept on its way to the service, answered or held where it has to be.
+//! What the client says: numbered and kept on its way to the service, answered or held if it has to be.
 
 use super::{
     Ably, PING_ID, PINGS,
     codec::Map,
     head::{Head, action},
-    lines::lock,
 };
 use crate::{
     dialect::{Fate, Meaning, Moment, Say, Verdict},
@@ -23,10 +22,9 @@ impl Ably {
         let presence = head.action.0 == Some(action::PRESENCE);
         let presence_of = head.channel().filter(|_| presence).map(Box::from);
         let upstream = self.serials.upstream_of(serial);
-        if let Some(connection) = &self.connection {
+        if let Some(mut record) = self.own_record() {
             // At once, not at the end: the client may be back before this session knows that it left.
-            let mut line = lock(&connection.line);
-            line.next_client = line.next_client.max(serial.saturating_add(1));
+            record.next_client = record.next_client.max(serial.saturating_add(1));
         }
         if upstream == serial {
             self.serials.sent(serial, message.into(), presence_of);
@@ -39,6 +37,7 @@ impl Ably {
             key => map.raw(key, value),
         });
         let payload = renumbered.payload();
+        say.to_upstream.extend(self.serials.due_before(upstream));
         self.serials.sent(serial, payload.clone(), presence_of);
         say.to_upstream.push(payload);
         Verdict::SWALLOW
@@ -86,7 +85,7 @@ impl Ably {
     /// A message that comes while the upstream is away, or taken up with something else.
     pub(super) fn client_waits(&mut self, head: &Head<'_>, moment: Moment, say: &mut Say) -> Verdict {
         match head.action.0 {
-            // Nothing of a heartbeat needs the new token.
+            // A heartbeat does not depend on the token.
             Some(action::HEARTBEAT) if moment == Moment::Exchanging => {
                 self.client_pings(head);
                 Verdict::FORWARD

@@ -72,9 +72,15 @@ pub(super) struct Details<'a> {
     /// Milliseconds; 0 promises nothing (CD2h).
     #[serde(default, rename = "maxIdleInterval")]
     pub max_idle: Uint,
-    /// Messages a second.
+    /// Messages a second; 0 names no limit.
     #[serde(default, rename = "maxInboundRate")]
     pub max_inbound_rate: Uint,
+}
+
+impl Details<'_> {
+    /// The service said nothing.
+    pub(super) const NONE: Self =
+        Self { client_id: None, key: None, max_idle: Uint(None), max_inbound_rate: Uint(None) };
 }
 
 /// TI1: why something failed.

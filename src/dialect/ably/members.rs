@@ -130,4 +130,13 @@ impl Members {
             self.cost = self.cost.saturating_sub(client.len() + member.cost());
         }
     }
+
+    /// Removes a member that still has this id; was it so?
+    pub(super) fn remove_if(&mut self, client: &str, id: &str) -> bool {
+        let same = self.by_client.get(client).is_some_and(|member| *member.id == *id);
+        if same {
+            self.remove(client);
+        }
+        same
+    }
 }

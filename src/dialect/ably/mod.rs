@@ -20,9 +20,9 @@ mod channels;
 mod client;
 mod codec;
 mod head;
-mod lines;
 mod members;
 mod msgpack;
+mod records;
 mod refusals;
 mod resume;
 mod serials;
@@ -30,13 +30,17 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, MutexGuard},
+    time::Duration,
+};
 
 use channels::Channels;
 use codec::{Format, Map};
 use head::{Head, action};
-pub use lines::Lines;
-use lines::{SharedLine, lock};
+pub use records::Records;
+use records::{ConnectionRecord, Owner, SharedRecord, lock};
 use serials::Serials;
 
 use super::{
@@ -50,7 +54,7 @@ use crate::{
     wire::{Close, Direction, Message, Payload},
 };
 
-/// Messages a second where the service names no `maxInboundRate`.
+/// Messages a second if the service names no `maxInboundRate`.
 const DEFAULT_PACE: u32 = 500;
 
 /// A key that no service can know: it answers with a new connection id, and says why (80018).
@@ -61,17 +65,20 @@ const PINGS: usize = 16;
 const PING_ID: usize = 128;
 
 /// One client's connection.
+#[derive(Clone)]
 pub struct Ably {
     request: Request,
     format: Format,
-    lines: Arc<Lines>,
+    records: Arc<Records>,
+    /// This session, as the owner of a record.
+    session: Owner,
     /// Present once the service said CONNECTED.
     connection: Option<Connection>,
-    /// The line that the client asked to continue.
-    continued: Option<SharedLine>,
+    /// The record of the connection that the client asked to continue.
+    continued: Option<SharedRecord>,
     channels: Channels,
     serials: Serials,
-    /// Bytes that may be remembered of messages and channels, each.
+    /// Bytes that may be kept of messages and of channels, each.
     limit: usize,
     /// Ids of the client's pings that the service has not answered.
     pings: VecDeque<Box<str>>,
@@ -92,31 +99,35 @@ pub struct Ably {
 }
 
 /// What the service said of the connection.
+#[derive(Clone)]
 struct Connection {
     id: Box<str>,
-    line: SharedLine,
+    record: SharedRecord,
     /// CD2a: the client id of who names none.
     client_id: Option<Box<str>>,
+    /// How long the service may be silent, as it said last, and as the client was shown last.
     max_idle: Option<Duration>,
+    shown_max_idle: Option<Duration>,
     pace: u32,
 }
 
 impl Ably {
-    /// For a client whose handshake was `request`; `limit` bytes are remembered at most.
-    pub(super) fn new(request: Request, lines: Arc<Lines>, limit: usize, now: Instant) -> Self {
+    /// For a client whose handshake was `request`; of messages and of channels, `limit` bytes are kept each.
+    pub(super) fn new(request: Request, records: Arc<Records>, limit: usize, now: Instant) -> Self {
         let json = request.parameter("format").is_some_and(|format| format == "json");
         let format = if json { Format::Json } else { Format::Msgpack };
-        lines.sweep(now);
+        let session = records.new_owner(now);
         let key = request.parameter("resume").or_else(|| request.parameter("recover"));
-        let continued = key.as_deref().and_then(|key| lines.find(key, now));
-        let serials = continued.as_ref().map(|line| {
-            let line = lock(line);
-            Serials::continued(line.breaks.clone(), line.next_client)
+        let continued = key.and_then(|key| records.take_over(&key, session, now));
+        let serials = continued.as_ref().map(|record| {
+            let record = lock(record);
+            Serials::continued(record.breaks.clone(), record.next_client, record.owed.clone())
         });
         Self {
             request,
             format,
-            lines,
+            records,
+            session,
             connection: None,
             continued,
             channels: Channels::new(format, limit),
@@ -131,6 +142,47 @@ impl Ably {
             closed: false,
             replaying: false,
         }
+    }
+
+    fn shared_record(&self) -> Option<&SharedRecord> {
+        self.connection.as_ref().map(|connection| &connection.record).or(self.continued.as_ref())
+    }
+
+    /// The connection's record, if it is this session's to write.
+    fn own_record(&self) -> Option<MutexGuard<'_, ConnectionRecord>> {
+        let record = lock(self.shared_record()?);
+        record.is_owned_by(self.session).then_some(record)
+    }
+
+    /// Has a newer session of the client taken the connection over? Then this one must not dial again: it
+    /// would supersede its successor.
+    pub fn superseded(&self) -> bool {
+        self.shared_record().is_some_and(|record| !lock(record).is_owned_by(self.session))
+    }
+
+    /// Why a lost upstream could not be replaced unseen, if it were lost now.
+    pub fn why_not_resumable(&self) -> Option<&'static str> {
+        if self.superseded() {
+            Some("a newer session of the client continues the connection")
+        } else if self.closing {
+            Some("the client has closed the connection")
+        } else if self.channels.are_forgotten() {
+            Some("the channels take more memory than session.queue allows")
+        } else if self.is_beyond_bound() {
+            Some("the messages without an acknowledgement take more memory than session.queue allows")
+        } else {
+            None
+        }
+    }
+
+    /// How long the service promised to be silent at most (CD2h), as it said last.
+    pub fn upstream_idle(&self) -> Option<Duration> {
+        self.connection.as_ref()?.max_idle
+    }
+
+    /// The hard bound of what is kept of messages, however much of it was sent again.
+    fn is_beyond_bound(&self) -> bool {
+        self.serials.bytes() > self.limit.saturating_mul(2)
     }
 
     /// A message in the connection's format, or in the one it came in.
@@ -150,9 +202,7 @@ impl Dialect for Ably {
     /// §1.2: every spelling of the credential is taken out, one is put in; `resume` names the newest key.
     fn handshake(&mut self, token: Option<&Token>) -> Result<Outgoing, String> {
         let token = token.ok_or_else(|| "there is no token".to_owned())?;
-        let connection_line = self.connection.as_ref().map(|connection| &connection.line);
-        let line = connection_line.or(self.continued.as_ref());
-        let key = line.map(|line| lock(line).key.clone());
+        let key = self.shared_record().map(|record| lock(record).key.clone());
         let mut continues = None;
         let mut pairs = vec![encode_parameter("accessToken", token.expose())];
         for parameter in self.request.parameters() {
@@ -242,7 +292,7 @@ impl Dialect for Ably {
     fn lost(&mut self) -> bool {
         self.own_auth = false;
         self.replaying = false;
-        !self.closing && !self.channels.are_forgotten()
+        self.why_not_resumable().is_none()
     }
 
     fn farewell(&mut self, say: &mut Say) {
@@ -258,8 +308,11 @@ impl Dialect for Ably {
     }
 
     fn client_idle(&self) -> Option<Duration> {
+        // The client goes by what it was shown. What it was not shown since may be shorter, never longer.
+        let connection = self.connection.as_ref()?;
+        let interval = [connection.shown_max_idle, connection.max_idle].into_iter().flatten().min();
         // Two thirds: one of ours is always there before the client's patience ends (RTN23a).
-        self.connection.as_ref()?.max_idle.map(|interval| interval * 2 / 3)
+        interval.map(|interval| interval * 2 / 3)
     }
 
     fn idle(&self) -> Option<Payload> {
@@ -270,8 +323,10 @@ impl Dialect for Ably {
         self.connection.as_ref().map_or(DEFAULT_PACE, |connection| connection.pace)
     }
 
+    /// Messages that were sent again do not count: a service that had taken them may never acknowledge them
+    /// by themselves, but only with a later message, which has to be read first.
     fn is_full(&self) -> bool {
-        self.serials.bytes() > self.limit
+        self.serials.bytes_sent_once() > self.limit || self.is_beyond_bound()
     }
 
     fn acknowledges(&self) -> bool {
@@ -279,11 +334,13 @@ impl Dialect for Ably {
     }
 
     fn ended(&mut self, now: Instant) {
-        if let Some(connection) = &self.connection {
-            self.note_serials();
-            let mut line = lock(&connection.line);
-            line.ended = Some(now);
-            line.clean &= !self.closing;
+        if let Some(mut record) = self.own_record() {
+            record.over |= self.closing;
+        } else {
+            return;
+        }
+        if let Some(record) = self.shared_record() {
+            self.records.ended(record, now);
         }
     }
 }

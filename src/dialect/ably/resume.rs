@@ -39,7 +39,6 @@ impl Ably {
         say.to_upstream.extend(self.serials.again().cloned());
         say.replayed += (say.to_upstream.len() - before) as u64;
         self.enter_members_again(say);
-        self.note_serials();
         say.to_upstream.extend(self.channels.detach_again());
         Meaning::Ready
     }
@@ -51,11 +50,20 @@ impl Ably {
             let newest = unacked.get(channel).and_then(|clients| clients.get(client));
             newest.is_none_or(|newest| newest.as_deref() == Some(id))
         });
+        if members.is_empty() {
+            return;
+        }
+        say.to_upstream.extend(self.serials.due_before(u64::MAX));
+        let mut owed = Vec::with_capacity(members.len());
         for (channel, message) in members {
             let serial = self.serials.take_own();
             let payload = message.uint("msgSerial", serial).payload();
-            self.serials.sent_own(serial, payload.clone(), &channel);
-            say.to_upstream.push(payload);
+            say.to_upstream.push(payload.clone());
+            owed.push(self.serials.sent_own(serial, payload, &channel));
+        }
+        if let Some(mut record) = self.own_record() {
+            record.breaks = self.serials.breaks().to_vec();
+            record.owed.extend(owed);
         }
     }
 

@@ -9,17 +9,19 @@
 //!   upstream  5   6  [7]   8   9          [7] is Perennial's own: its ACK is swallowed
 //! ```
 //!
-//! Rules: what is not acknowledged is kept as it was sent, to be sent again with the same serial; an
-//! acknowledgement reaches the client only for what the client sent, in its counting, in its order.
+//! Rules:
+//! 1. What is not acknowledged is kept as it was sent, to be sent again with the same serial.
+//! 2. An acknowledgement reaches the client only for what the client sent, in its counting, in its order.
+//! 3. What an earlier session owes of Perennial's own goes before the first message with a later serial.
 
 use std::collections::VecDeque;
 
 use crate::wire::Payload;
 
 /// A message that has not been acknowledged.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sent {
-    /// The client's serial; `None` where the message is Perennial's own.
+    /// The client's serial; `None` if the message is Perennial's own.
     pub client: Option<u64>,
     /// The upstream's.
     pub upstream: u64,
@@ -31,6 +33,24 @@ pub(super) struct Sent {
     again: bool,
 }
 
+impl Sent {
+    /// Bytes that keeping it takes: the queue doubles as it grows, and each allocation has its own overhead.
+    fn cost(&self) -> usize {
+        const OVERHEAD: usize = 2 * size_of::<Sent>() + 32;
+        OVERHEAD
+            + self.payload.bytes.len()
+            + self.presence_of.as_ref().map_or(0, |channel| channel.len() + 32)
+    }
+
+    /// It is kept no longer.
+    fn release(&self, bytes: &mut usize, repeated: &mut usize) {
+        *bytes = bytes.saturating_sub(self.cost());
+        if self.again {
+            *repeated = repeated.saturating_sub(self.cost());
+        }
+    }
+}
+
 /// Where the offset changes: client serials from `from` on are `offset` behind the upstream's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Break {
@@ -39,10 +59,15 @@ pub(super) struct Break {
 }
 
 /// Both countings, and what is not acknowledged.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Serials {
+    /// In the order of the upstream's serials.
     unacked: VecDeque<Sent>,
+    /// Perennial's own, of an earlier session, that have not gone up in this one.
+    owed: VecDeque<Sent>,
     bytes: usize,
+    /// How many of `bytes` are messages that were sent again.
+    repeated: usize,
     breaks: Vec<Break>,
     /// The next serial of the client's that has not been seen.
     next_client: u64,
@@ -53,30 +78,34 @@ pub(super) struct Serials {
 pub(super) struct Run {
     pub first: u64,
     pub count: u64,
-    /// Index into the acknowledgement's `res` of the first; `None` where the service did not name it.
+    /// Index into the acknowledgement's `res` of the first; `None` if the service did not name it.
     pub result: Option<usize>,
 }
 
 impl Run {
     /// Also in `res`: a message of Perennial's own between two of the client's has its place there.
     fn is_followed_by(&self, client: u64, result: Option<usize>) -> bool {
-        self.first + self.count == client && self.result.map(|at| at + self.count as usize) == result
+        self.first.saturating_add(self.count) == client
+            && self.result.map(|at| at + self.count as usize) == result
     }
 }
 
 /// What an acknowledgement covers.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Covered {
-    /// Just the client's, with the same numbers: it goes on as it is.
-    AsItIs,
-    /// These runs, each to be written anew; none where it was all Perennial's own.
-    Runs(Vec<Run>),
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Covered {
+    /// The client's messages.
+    pub runs: Vec<Run>,
+    /// It is one run with the numbers that the service named: the acknowledgement goes on as it is.
+    pub is_unchanged: bool,
+    /// Perennial's own messages.
+    pub own: Vec<Sent>,
 }
 
 impl Serials {
-    /// Continues a counting of an earlier session of the same connection.
-    pub(super) fn continued(breaks: Vec<Break>, next_client: u64) -> Self {
-        Self { breaks, next_client, ..Self::default() }
+    /// Continues the counting of an earlier session of the same connection.
+    pub(super) fn continued(breaks: Vec<Break>, next_client: u64, owed: VecDeque<Sent>) -> Self {
+        let bytes = owed.iter().map(Sent::cost).sum();
+        Self { breaks, next_client, owed, bytes, ..Self::default() }
     }
 
     pub(super) fn breaks(&self) -> &[Break] {
@@ -93,25 +122,25 @@ impl Serials {
     pub(super) fn sent(&mut self, client: u64, payload: Payload, presence_of: Option<Box<str>>) {
         let upstream = self.upstream_of(client);
         self.next_client = self.next_client.max(client.saturating_add(1));
-        // An SDK may send a serial twice on one transport (fact sheet §3.4); one of them is remembered.
-        if self.unacked.back().is_some_and(|last| last.upstream >= upstream) {
-            self.forget(upstream);
-        }
-        self.push(Sent { client: Some(client), upstream, payload, presence_of, again: false });
+        self.keep(Sent { client: Some(client), upstream, payload, presence_of, again: false });
     }
 
-    fn forget(&mut self, upstream: u64) {
-        if let Some(at) = self.unacked.iter().position(|sent| sent.upstream >= upstream) {
-            for sent in self.unacked.drain(at..) {
-                self.bytes -= sent.payload.bytes.len();
-            }
+    /// What is owed of an earlier session has to go now: a message with the serial `upstream` is next.
+    pub(super) fn due_before(&mut self, upstream: u64) -> Vec<Payload> {
+        let due = self.owed.partition_point(|sent| sent.upstream < upstream);
+        let due: Vec<Sent> = self.owed.drain(..due).collect();
+        let payloads = due.iter().map(|sent| sent.payload.clone()).collect();
+        for sent in due {
+            self.bytes = self.bytes.saturating_sub(sent.cost());
+            self.keep(sent);
         }
+        payloads
     }
 
     /// The serial that a message of Perennial's own is to carry; its place in the counting is taken.
     pub(super) fn take_own(&mut self) -> u64 {
         let upstream = self.upstream_of(self.next_client);
-        let offset = upstream - self.next_client + 1;
+        let offset = upstream.saturating_sub(self.next_client).saturating_add(1);
         match self.breaks.last_mut().filter(|last| last.from == self.next_client) {
             Some(last) => last.offset = offset,
             None => self.breaks.push(Break { from: self.next_client, offset }),
@@ -120,13 +149,23 @@ impl Serials {
     }
 
     /// A message of Perennial's own goes up with a serial from [`Serials::take_own`].
-    pub(super) fn sent_own(&mut self, upstream: u64, payload: Payload, channel: &str) {
-        self.push(Sent { client: None, upstream, payload, presence_of: Some(channel.into()), again: false });
+    pub(super) fn sent_own(&mut self, upstream: u64, payload: Payload, channel: &str) -> Sent {
+        let sent = Sent { client: None, upstream, payload, presence_of: Some(channel.into()), again: false };
+        self.keep(sent.clone());
+        sent
     }
 
-    fn push(&mut self, sent: Sent) {
-        self.bytes += sent.payload.bytes.len();
-        self.unacked.push_back(sent);
+    /// An SDK may send a serial twice on one transport (fact sheet §3.4): the newest is kept.
+    fn keep(&mut self, sent: Sent) {
+        self.bytes += sent.cost();
+        let at = self.unacked.partition_point(|known| known.upstream < sent.upstream);
+        match self.unacked.get_mut(at) {
+            Some(known) if known.upstream == sent.upstream => {
+                let before = std::mem::replace(known, sent);
+                before.release(&mut self.bytes, &mut self.repeated);
+            }
+            _ => self.unacked.insert(at, sent),
+        }
     }
 
     /// Bytes kept.
@@ -134,9 +173,9 @@ impl Serials {
         self.bytes
     }
 
-    /// Is anything of Perennial's own not acknowledged?
-    pub(super) fn owes_own(&self) -> bool {
-        self.unacked.iter().any(|sent| sent.client.is_none())
+    /// Bytes kept of messages that were sent once: the service is sure to acknowledge them.
+    pub(super) fn bytes_sent_once(&self) -> usize {
+        self.bytes.saturating_sub(self.repeated)
     }
 
     /// Presence that is not acknowledged.
@@ -146,48 +185,58 @@ impl Serials {
 
     /// Everything that is not acknowledged, to be sent again in its order.
     pub(super) fn again(&mut self) -> impl Iterator<Item = &Payload> {
+        self.repeated = self.bytes.saturating_sub(self.owed.iter().map(Sent::cost).sum());
         self.unacked.iter_mut().map(|sent| {
             sent.again = true;
             &sent.payload
         })
     }
 
-    /// The service acknowledges `count` messages from `first` on; `refused` where it is a NACK.
+    /// The service acknowledges `count` messages from `first` on; `refused` if it is a NACK.
     pub(super) fn acknowledged(&mut self, first: u64, count: u64, refused: bool) -> Covered {
         let end = first.saturating_add(count);
-        let mut runs: Vec<Run> = Vec::new();
+        let mut covered = Covered::default();
         // A refusal says nothing of what went before it: that is still to be acknowledged, or sent again.
         let from = if refused { self.unacked.partition_point(|sent| sent.upstream < first) } else { 0 };
         let to = self.unacked.partition_point(|sent| sent.upstream < end).max(from);
-        for sent in self.unacked.drain(from..to) {
-            self.bytes -= sent.payload.bytes.len();
-            let named = sent.upstream >= first;
-            // What was sent again, and is passed over by a later ACK, the service had taken before.
-            let counts = named || sent.again;
-            let (Some(client), true) = (sent.client, counts) else { continue };
-            let result = named.then(|| (sent.upstream - first) as usize);
-            match runs.last_mut() {
-                Some(run) if run.is_followed_by(client, result) => run.count += 1,
-                _ => runs.push(Run { first: client, count: 1, result }),
-            }
+        let Self { unacked, bytes, repeated, .. } = self;
+        for sent in unacked.drain(from..to) {
+            sent.release(bytes, repeated);
+            covered.add(sent, first);
         }
         if self.unacked.is_empty() && self.unacked.capacity() > 64 {
             self.unacked = VecDeque::new();
         }
         self.prune();
-        match runs[..] {
-            [Run { first: client, count: n, result: Some(0) }] if client == first && n == count => {
-                Covered::AsItIs
-            }
-            _ => Covered::Runs(runs),
-        }
+        let whole = Run { first, count, result: Some(0) };
+        covered.is_unchanged = covered.runs == [whole];
+        covered
     }
 
     /// Drops offsets that no message will ask for again.
     fn prune(&mut self) {
-        let oldest = self.unacked.iter().find_map(|sent| sent.client).unwrap_or(self.next_client);
-        while self.breaks.get(1).is_some_and(|second| second.from <= oldest) {
+        while let Some(second) = self.breaks.get(1).copied() {
+            let oldest = self.unacked.iter().find_map(|sent| sent.client).unwrap_or(self.next_client);
+            if second.from > oldest {
+                return;
+            }
             self.breaks.remove(0);
+        }
+    }
+}
+
+impl Covered {
+    fn add(&mut self, sent: Sent, first: u64) {
+        let Some(client) = sent.client else { return self.own.push(sent) };
+        let named = sent.upstream >= first;
+        // What was sent again, and is passed over by a later ACK, the service had taken before.
+        if !named && !sent.again {
+            return;
+        }
+        let result = named.then(|| sent.upstream.saturating_sub(first) as usize);
+        match self.runs.last_mut() {
+            Some(run) if run.is_followed_by(client, result) => run.count += 1,
+            _ => self.runs.push(Run { first: client, count: 1, result }),
         }
     }
 }
@@ -207,12 +256,16 @@ mod tests {
         serial
     }
 
+    fn run(first: u64, count: u64, result: Option<usize>) -> Run {
+        Run { first, count, result }
+    }
+
     #[test]
     fn without_messages_of_ones_own_everything_passes_as_it_is() {
         let mut serials = Serials::default();
         (0..5).for_each(|n| serials.sent(n, payload(), None));
-        assert_eq!(serials.acknowledged(0, 3, false), Covered::AsItIs);
-        assert_eq!(serials.acknowledged(3, 2, false), Covered::AsItIs);
+        assert!(serials.acknowledged(0, 3, false).is_unchanged);
+        assert!(serials.acknowledged(3, 2, false).is_unchanged);
         assert_eq!((serials.bytes(), serials.breaks().len()), (0, 0));
     }
 
@@ -225,21 +278,20 @@ mod tests {
         serials.sent(1, payload(), None);
         serials.sent(2, payload(), None);
         assert_eq!(serials.upstream_of(2), 4);
-        let runs =
-            vec![Run { first: 0, count: 1, result: Some(0) }, Run { first: 1, count: 2, result: Some(3) }];
-        assert_eq!(serials.acknowledged(0, 5, false), Covered::Runs(runs));
+        let covered = serials.acknowledged(0, 5, false);
+        assert_eq!(covered.runs, [run(0, 1, Some(0)), run(1, 2, Some(3))]);
+        assert_eq!(covered.own.iter().map(|sent| sent.upstream).collect::<Vec<_>>(), [1, 2]);
         serials.sent(3, payload(), None);
-        let runs = vec![Run { first: 3, count: 1, result: Some(0) }];
-        assert_eq!(serials.acknowledged(5, 1, true), Covered::Runs(runs));
+        let covered = serials.acknowledged(5, 1, true);
+        assert_eq!((covered.runs, covered.is_unchanged), (vec![run(3, 1, Some(0))], false));
     }
 
     #[test]
-    fn an_acknowledgement_of_ones_own_is_swallowed() {
+    fn an_acknowledgement_of_ones_own_is_for_no_client() {
         let mut serials = Serials::default();
         own(&mut serials);
-        assert!(serials.owes_own());
-        assert_eq!(serials.acknowledged(0, 1, false), Covered::Runs(vec![]));
-        assert!(!serials.owes_own());
+        let covered = serials.acknowledged(0, 1, false);
+        assert_eq!((covered.runs.len(), covered.own.len(), covered.is_unchanged), (0, 1, false));
     }
 
     #[test]
@@ -247,30 +299,62 @@ mod tests {
         let mut serials = Serials::default();
         (0..3).for_each(|n| serials.sent(n, payload(), None));
         assert_eq!(serials.again().count(), 3);
-        let runs =
-            vec![Run { first: 0, count: 2, result: None }, Run { first: 2, count: 1, result: Some(0) }];
-        assert_eq!(serials.acknowledged(2, 1, false), Covered::Runs(runs));
+        assert_eq!(serials.acknowledged(2, 1, false).runs, [run(0, 2, None), run(2, 1, Some(0))]);
         // But a refusal of the last says nothing of those before it.
         (3..5).for_each(|n| serials.sent(n, payload(), None));
         assert_eq!(serials.again().count(), 2);
-        assert_eq!(serials.acknowledged(4, 1, true), Covered::AsItIs);
-        let runs =
-            vec![Run { first: 3, count: 1, result: None }, Run { first: 5, count: 1, result: Some(0) }];
+        assert!(serials.acknowledged(4, 1, true).is_unchanged);
         serials.sent(5, payload(), None);
-        assert_eq!(serials.acknowledged(5, 1, false), Covered::Runs(runs));
+        assert_eq!(serials.acknowledged(5, 1, false).runs, [run(3, 1, None), run(5, 1, Some(0))]);
     }
 
     #[test]
     fn a_serial_that_comes_twice_is_kept_once() {
         let mut serials = Serials::default();
         (0..4).for_each(|n| serials.sent(n, payload(), None));
+        let bytes = serials.bytes();
         (2..4).for_each(|n| serials.sent(n, payload(), None));
-        assert_eq!(serials.again().count(), 4);
-        assert_eq!(serials.acknowledged(0, 4, false), Covered::AsItIs);
-        assert_eq!(
-            serials.acknowledged(0, 4, false),
-            Covered::Runs(vec![]),
-            "an ACK that comes again is not the client's"
-        );
+        assert_eq!((serials.again().count(), serials.bytes()), (4, bytes));
+        assert!(serials.acknowledged(0, 4, false).is_unchanged);
+        assert_eq!(serials.acknowledged(0, 4, false), Covered::default(), "it comes again: not the client's");
+    }
+
+    #[test]
+    fn one_serial_that_comes_twice_takes_nothing_else_away() {
+        let mut serials = Serials::default();
+        serials.sent(0, payload(), None);
+        own(&mut serials);
+        serials.sent(1, payload(), None);
+        serials.sent(0, payload(), None);
+        assert_eq!(serials.again().count(), 3);
+    }
+
+    #[test]
+    fn repeats_are_told_from_what_was_sent_once() {
+        let mut serials = Serials::default();
+        (0..3).for_each(|n| serials.sent(n, payload(), None));
+        assert_eq!(serials.bytes_sent_once(), serials.bytes());
+        serials.again().count();
+        assert_eq!(serials.bytes_sent_once(), 0);
+        serials.sent(3, payload(), None);
+        let one = serials.bytes() / 4;
+        assert_eq!(serials.bytes_sent_once(), one);
+        serials.acknowledged(0, 2, false);
+        assert_eq!((serials.bytes(), serials.bytes_sent_once()), (2 * one, one));
+    }
+
+    #[test]
+    fn what_is_owed_goes_before_the_first_later_serial() {
+        let mut before = Serials::default();
+        before.sent(0, payload(), None);
+        let serial = before.take_own();
+        let owed = before.sent_own(serial, payload(), "c");
+        let mut serials = Serials::continued(before.breaks().to_vec(), 1, [owed].into());
+        assert_eq!(serials.due_before(serials.upstream_of(0)).len(), 0, "the client's own comes first");
+        serials.sent(0, payload(), None);
+        assert_eq!(serials.due_before(serials.upstream_of(1)).len(), 1);
+        serials.sent(1, payload(), None);
+        assert_eq!(serials.acknowledged(0, 3, false).runs, [run(0, 1, Some(0)), run(1, 1, Some(2))]);
+        assert_eq!(serials.bytes(), 0);
     }
 }

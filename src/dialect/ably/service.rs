@@ -1,87 +1,97 @@
-//! What the service says: swallowed where Perennial started it, in the client's counting where it did not.
+//! What the service says: swallowed if Perennial started it, in the client's counting if the client did.
 
-use std::{
-    borrow::Cow,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{borrow::Cow, time::Duration};
 
 use super::{
     Ably, Connection, DEFAULT_PACE,
     channel::Attached,
     codec::{Format, Map},
     head::{Details, Head, action},
-    lines::{Line, lock},
-    serials::{Covered, Run, Serials},
+    members::Item,
+    records::Records,
+    serials::{Run, Sent, Serials},
 };
 use crate::{
     dialect::{Fate, Meaning, Moment, Say, Verdict},
     wire::{Message, Payload},
 };
 
+/// RTP17e: a member could not be entered again.
+const RE_ENTRY_FAILED: u64 = 91004;
+
 impl Ably {
     pub(super) fn connected(&mut self, head: &Head<'_>, moment: Moment, say: &mut Say) -> Verdict {
         let id = head.connection_id.as_ref().map_or("", |id| &id.0);
         self.refused = 0;
-        let Some(connection) = &mut self.connection else { return self.first_connected(id, head) };
+        let Some(connection) = &self.connection else { return self.first_connected(id, head) };
         if *connection.id != *id {
-            lock(&connection.line).over = true;
+            if let Some(mut record) = self.own_record() {
+                record.over = true;
+            }
             say.to_client.push(self.disconnected("the service could not continue the connection"));
             return Verdict::swallow(Meaning::Discontinued);
         }
-        connection.update(head.details.as_ref());
-        let fate = if std::mem::take(&mut self.client_auth) {
-            self.show_key();
-            Fate::Forward
+        // The answer to the client's own AUTH, or one that nobody asked for.
+        let resumes = moment == Moment::Resuming;
+        let shown = std::mem::take(&mut self.client_auth) || !(resumes || self.own_auth);
+        self.learn(head.details.as_ref(), shown);
+        let fate = if shown { Fate::Forward } else { Fate::Swallow };
+        let meaning = if resumes {
+            self.resume(say)
+        } else if std::mem::take(&mut self.own_auth) {
+            Meaning::Accepted
         } else {
-            Fate::Swallow
+            Meaning::Nothing
         };
-        if moment == Moment::Resuming {
-            return Verdict { fate, meaning: self.resume(say) };
-        }
-        if std::mem::take(&mut self.own_auth) {
-            return Verdict { fate, meaning: Meaning::Accepted };
-        }
-        self.show_key();
-        Verdict::FORWARD
+        Verdict { fate, meaning }
     }
 
-    pub(super) fn first_connected(&mut self, id: &str, head: &Head<'_>) -> Verdict {
-        let same = self.continued.take().filter(|line| lock(line).id == id);
-        let line = same.unwrap_or_else(|| {
+    fn first_connected(&mut self, id: &str, head: &Head<'_>) -> Verdict {
+        let continued = self.continued.take();
+        let same = continued.filter(|record| {
+            let mut record = super::lock(record);
+            let same = record.id == id;
+            // If not, the service has ended it.
+            record.over |= !same && record.is_owned_by(self.session);
+            same
+        });
+        let record = same.unwrap_or_else(|| {
             // A new id starts a new counting, whatever the client asked to continue.
             self.serials = Serials::default();
-            Arc::new(Mutex::new(Line { id: id.to_owned(), clean: true, ..Line::default() }))
+            Records::create(id, self.session)
         });
-        lock(&line).ended = None;
-        let mut connection = Connection {
+        let patience = Some(Duration::from_secs(15));
+        self.connection = Some(Connection {
             id: id.into(),
-            line,
+            record,
             client_id: None,
-            max_idle: Some(Duration::from_secs(15)),
+            max_idle: patience,
+            shown_max_idle: patience,
             pace: DEFAULT_PACE,
-        };
-        connection.update(head.details.as_ref());
-        self.connection = Some(connection);
-        self.show_key();
+        });
+        self.learn(head.details.as_ref(), true);
         Verdict::forward(Meaning::Ready)
     }
 
-    /// The client is shown the newest key, and may come back with it.
-    pub(super) fn show_key(&self) {
-        if let Some(connection) = &self.connection {
-            let key = lock(&connection.line).key.clone();
-            self.lines.learn(&key, &connection.line);
+    /// What the service says of the connection. If the client is shown it, it may come back with that key.
+    fn learn(&mut self, details: Option<&Details<'_>>, shown: bool) {
+        let details = details.unwrap_or(&Details::NONE);
+        if let (Some(key), Some(mut record)) = (&details.key, self.own_record()) {
+            record.key = key.0.to_string();
         }
-    }
-
-    /// What a later session would have to know of the counting.
-    pub(super) fn note_serials(&self) {
-        if let Some(connection) = &self.connection {
-            let mut line = lock(&connection.line);
-            line.breaks.clear();
-            line.breaks.extend_from_slice(self.serials.breaks());
-            line.clean = !self.serials.owes_own();
+        let Some(connection) = &mut self.connection else { return };
+        if let Some(client_id) = &details.client_id {
+            connection.client_id = Some(Box::from(&*client_id.0));
+        }
+        if let Some(millis) = details.max_idle.0 {
+            connection.max_idle = (millis > 0).then(|| Duration::from_millis(millis));
+        }
+        if let Some(rate) = details.max_inbound_rate.0.filter(|rate| *rate > 0) {
+            connection.pace = u32::try_from(rate).unwrap_or(u32::MAX);
+        }
+        if shown {
+            connection.shown_max_idle = connection.max_idle;
+            self.records.show_key(&connection.record);
         }
     }
 
@@ -101,37 +111,57 @@ impl Ably {
     pub(super) fn acknowledged(&mut self, head: &Head<'_>, message: Message<'_>, say: &mut Say) -> Verdict {
         let Some(first) = head.msg_serial.0 else { return Verdict::FORWARD };
         let refused = head.action.0 == Some(action::NACK);
-        let owed = !self.serials.breaks().is_empty();
         let covered = self.serials.acknowledged(first, head.count.0.unwrap_or(1), refused);
-        if owed {
-            self.note_serials();
+        if covered.is_unchanged {
+            return Verdict::FORWARD;
         }
-        let Covered::Runs(runs) = covered else { return Verdict::FORWARD };
         let format = Self::format_of(message);
         let fields = format.fields(message.payload).unwrap_or_default();
         let results = fields.iter().find(|(key, _)| key == "res").and_then(|(_, res)| format.elements(res));
-        for run in runs {
+        for run in covered.runs {
             say.to_client.push(acknowledgement(format, &fields, results.as_deref(), &run));
+        }
+        self.no_longer_owed(&covered.own);
+        if refused {
+            let error = fields.iter().find(|(key, _)| key == "error").map(|(_, error)| *error);
+            say.to_client.extend(covered.own.iter().filter_map(|sent| self.not_entered(sent, format, error)));
         }
         Verdict::SWALLOW
     }
-}
 
-impl Connection {
-    fn update(&mut self, details: Option<&Details<'_>>) {
-        let Some(details) = details else { return };
-        if let Some(key) = &details.key {
-            lock(&self.line).key = key.0.to_string();
+    /// The next session need not send these messages of Perennial's own.
+    fn no_longer_owed(&self, own: &[Sent]) {
+        let (Some(first), Some(last)) = (own.first(), own.last()) else { return };
+        if let Some(mut record) = self.own_record() {
+            record.owed.retain(|sent| !(first.upstream..=last.upstream).contains(&sent.upstream));
         }
-        if let Some(client_id) = &details.client_id {
-            self.client_id = Some(Box::from(&*client_id.0));
+    }
+
+    /// The service refused to enter a member again. The client believes that it is present: it is told that
+    /// the member left, and why (RTP17e; no message of the service's makes an SDK raise that event).
+    fn not_entered(&mut self, sent: &Sent, format: Format, cause: Option<&[u8]>) -> Option<Payload> {
+        let own = self.connection.as_ref().map(|connection| connection.id.clone())?;
+        let channel = sent.presence_of.as_deref()?;
+        let said = Self::format_of(sent.payload.as_message());
+        let item = Item::all(said, &sent.payload.bytes).into_iter().next()?;
+        let client = item.client().unwrap_or_default();
+        if !self.channels.remove_member(channel, &client, &item.id(None)) {
+            return None;
         }
-        if let Some(millis) = details.max_idle.0 {
-            self.max_idle = (millis > 0).then(|| Duration::from_millis(millis));
-        }
-        if let Some(rate) = details.max_inbound_rate.0 {
-            self.pace = u32::try_from(rate).unwrap_or(u32::MAX).max(1);
-        }
+        // RTP2b2: newer than what the client knows of the member.
+        let id = format!("{own}:{}:0", sent.upstream);
+        let left = Map::action(format, 3).text("id", &id).text("clientId", &client);
+        let left = left.text("connectionId", &own).bytes();
+        let why = format!("{client} could not be entered again on {channel}");
+        let error = Map::new(format).uint("code", RE_ENTRY_FAILED).uint("statusCode", 400);
+        let error = error.text("message", &why);
+        let error = cause.into_iter().fold(error, |error, cause| error.raw("cause", cause));
+        let message = Map::action(format, action::PRESENCE)
+            .text("channel", channel)
+            .text("connectionId", &own)
+            .map("error", error)
+            .array("presence", std::iter::once(&left[..]));
+        Some(message.payload())
     }
 }
 

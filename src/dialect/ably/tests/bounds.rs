@@ -14,6 +14,7 @@ fn attaches_are_bounded_and_a_connection_beyond_it_is_not_resumed() {
     }
     assert!(most <= LIMIT && middle.dialect.channels.bytes() == 0, "{most} bytes were kept");
     assert!(!middle.dialect.lost());
+    assert!(middle.dialect.why_not_resumable().is_some_and(|why| why.contains("channels")));
 }
 
 #[test]
@@ -83,6 +84,54 @@ fn ids_of_pings_are_bounded() {
     assert!(bytes <= PINGS * PING_ID && middle.dialect.pings.len() == PINGS, "{bytes} bytes of ids");
 }
 
+#[test]
+fn small_messages_count_with_what_it_costs_to_keep_them() {
+    let mut middle = Middle::open();
+    let mut serial = 0;
+    while !middle.dialect.is_full() {
+        middle.client(&json!({"action": 15, "msgSerial": serial}));
+        serial += 1;
+    }
+    let real = serial as usize * (30 + size_of::<serials::Sent>());
+    assert!(real <= LIMIT, "{real} bytes are kept, counted as {LIMIT}");
+}
+
+#[test]
+fn repeats_that_the_service_does_not_acknowledge_make_no_client_unread() {
+    let mut middle = Middle::open_with(4096);
+    let mut serial = 0;
+    while !middle.dialect.is_full() {
+        middle.client(&publish(serial));
+        serial += 1;
+    }
+    middle.resumes();
+    assert!(!middle.dialect.is_full(), "the acknowledgement can come only with a later message");
+    middle.client(&publish(serial));
+    middle.service(Moment::Live, &ack(serial));
+    let told = middle.told();
+    let covered: u64 = told.iter().filter_map(|message| message["count"].as_u64()).sum();
+    assert_eq!((covered, middle.dialect.serials.bytes()), (serial + 1, 0), "{told:?}");
+}
+
+#[test]
+fn repeats_have_a_hard_bound_at_which_the_client_starts_over() {
+    let mut middle = Middle::open_with(4096);
+    let mut serial = 0;
+    for _ in 0..2 {
+        while !middle.dialect.is_full() {
+            middle.client(&publish(serial));
+            serial += 1;
+        }
+        if middle.dialect.clone().lost() {
+            middle.resumes();
+        }
+    }
+    let bytes = middle.dialect.serials.bytes();
+    assert!((8192..9000).contains(&bytes), "{bytes} bytes are kept");
+    assert!(!middle.dialect.lost(), "or it would be deaf for ever");
+    assert!(middle.dialect.why_not_resumable().is_some_and(|why| why.contains("acknowledgement")));
+}
+
 /// The least time of three that some work takes.
 fn least(work: impl Fn() -> Duration) -> f64 {
     (0..3).map(|_| work()).min().unwrap_or_default().as_secs_f64()
@@ -120,4 +169,23 @@ fn the_work_for_members_grows_with_their_number_not_with_its_square() {
     });
     let times = taken / reading(&sync);
     assert!(times < 40.0, "it takes {times:.0} times as long as to read it");
+}
+
+#[test]
+fn the_work_for_acknowledgements_grows_with_their_number_not_with_its_square() {
+    const MESSAGES: u64 = 64_000;
+    let acks: Vec<String> = (1..=MESSAGES).map(|serial| ack(serial + 1).to_string()).collect();
+    let taken = least(|| {
+        let mut middle = Middle::open_with(1 << 30);
+        middle.attach("c");
+        middle.enters("c", 0);
+        middle.resumes();
+        middle.service(Moment::Resuming, &attached("c", 4));
+        middle.service(Moment::Live, &ack(1));
+        (1..=MESSAGES).for_each(|serial| drop(middle.client(&publish(serial))));
+        middle.said();
+        timed(&acks, |text| middle.hears(text))
+    });
+    let times = taken / reading(&acks);
+    assert!(times < 20.0, "it takes {times:.0} times as long as to read them");
 }

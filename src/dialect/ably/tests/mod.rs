@@ -3,6 +3,7 @@
 mod bounds;
 mod channels;
 mod presence;
+mod records;
 mod refusals;
 
 use std::{sync::Arc, time::Duration};
@@ -29,12 +30,12 @@ struct Middle {
 impl Middle {
     /// A client that has just asked.
     fn new(target: &str) -> Self {
-        Self::on(&Arc::new(Lines::new(10)), target, clock::now(), LIMIT)
+        Self::on(&Arc::new(Records::new(10)), target, clock::now(), LIMIT)
     }
 
-    fn on(lines: &Arc<Lines>, target: &str, now: Instant, limit: usize) -> Self {
+    fn on(records: &Arc<Records>, target: &str, now: Instant, limit: usize) -> Self {
         let request = Request::new(target, &HeaderMap::new());
-        let dialect = Ably::new(request, Arc::clone(lines), limit, now);
+        let dialect = Ably::new(request, Arc::clone(records), limit, now);
         Self { dialect, say: Say::default() }
     }
 
@@ -44,7 +45,7 @@ impl Middle {
     }
 
     fn open_with(limit: usize) -> Self {
-        let mut middle = Self::on(&Arc::new(Lines::new(10)), "/?format=json&v=2", clock::now(), limit);
+        let mut middle = Self::on(&Arc::new(Records::new(10)), "/?format=json&v=2", clock::now(), limit);
         assert_eq!(middle.service(Moment::Opening, &connected("k1")).meaning, Meaning::Ready);
         middle
     }
@@ -64,6 +65,11 @@ impl Middle {
     /// What was said to the service since the last time.
     fn said(&mut self) -> Vec<Value> {
         read(&mut self.say.to_upstream)
+    }
+
+    /// What was said to the client since the last time.
+    fn told(&mut self) -> Vec<Value> {
+        read(&mut self.say.to_client)
     }
 
     /// The target of the next dial.
@@ -100,7 +106,7 @@ impl Middle {
 
     /// The upstream is lost, and the service continues the connection: what Perennial says first.
     fn resumes(&mut self) -> Vec<Value> {
-        assert!(self.dialect.lost());
+        assert!(self.dialect.lost(), "{:?}", self.dialect.why_not_resumable());
         self.service(Moment::Resuming, &connected("k2"));
         self.said()
     }
@@ -112,7 +118,11 @@ fn read(payloads: &mut Vec<Payload>) -> Vec<Value> {
 }
 
 fn connected(key: &str) -> Value {
-    json!({"connectionDetails": {"connectionKey": key}, "connectionId": "me", "action": 4})
+    connected_as("me", key)
+}
+
+fn connected_as(id: &str, key: &str) -> Value {
+    json!({"connectionDetails": {"connectionKey": key}, "connectionId": id, "action": 4})
 }
 
 /// ATTACHED with these flags beside the modes.
@@ -122,6 +132,10 @@ fn attached(channel: &str, flags: u64) -> Value {
 
 fn ack(serial: u64) -> Value {
     json!({"action": 1, "msgSerial": serial, "count": 1})
+}
+
+fn publish(serial: u64) -> Value {
+    json!({"action": 15, "channel": "c", "msgSerial": serial, "messages": [{"data": 1}]})
 }
 
 /// The messages of an action.
@@ -172,4 +186,33 @@ fn the_newest_key_resumes_and_one_credential_goes_out() {
     assert_eq!(middle.service(Moment::Exchanging, &connected("k2")), Verdict::swallow(Meaning::Accepted));
     assert!(middle.dialect.lost());
     assert_eq!(middle.dials(), "/?accessToken=new&format=json&v=2&resume=k2");
+}
+
+#[test]
+fn a_rate_of_zero_names_no_limit() {
+    let mut middle = Middle::new("/?format=json&v=2");
+    let details = json!({"connectionKey": "k", "maxInboundRate": 0});
+    middle
+        .service(Moment::Opening, &json!({"action": 4, "connectionId": "me", "connectionDetails": details}));
+    assert_eq!(middle.dialect.pace(), DEFAULT_PACE);
+}
+
+#[test]
+fn the_clients_patience_is_the_one_it_was_shown() {
+    let promise = |key: &str, millis: u64| {
+        let details = json!({"connectionKey": key, "maxIdleInterval": millis});
+        json!({"action": 4, "connectionId": "me", "connectionDetails": details})
+    };
+    let secs = |n| Some(Duration::from_secs(n));
+    let mut middle = Middle::new("/?format=json&v=2");
+    middle.service(Moment::Opening, &promise("k1", 0));
+    assert_eq!((middle.dialect.client_idle(), middle.dialect.upstream_idle()), (None, None));
+    // A CONNECTED that the client sees.
+    assert_eq!(middle.service(Moment::Live, &promise("k2", 3000)).fate, Fate::Forward);
+    assert_eq!((middle.dialect.client_idle(), middle.dialect.upstream_idle()), (secs(2), secs(3)));
+    // The answer to Perennial's own AUTH: the client still gives up after three seconds.
+    let token = Token::new("new", Generation(2), Now::read(), None);
+    middle.dialect.exchange(&token, &mut middle.say);
+    assert_eq!(middle.service(Moment::Exchanging, &promise("k3", 30_000)).fate, Fate::Swallow);
+    assert_eq!((middle.dialect.client_idle(), middle.dialect.upstream_idle()), (secs(2), secs(30)));
 }

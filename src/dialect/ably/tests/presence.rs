@@ -94,3 +94,35 @@ fn a_channel_with_objects_shows_its_attached_and_keeps_its_members() {
     assert_eq!(verdict, Verdict::forward(Meaning::Ready), "its Objects are synchronised again");
     assert_eq!(actions(&middle.said()), [2], "no SDK enters them after ATTACHED with RESUMED");
 }
+
+#[test]
+fn a_member_that_is_refused_again_leaves_before_the_clients_eyes() {
+    let mut middle = with_a_member();
+    assert_eq!(actions(&entered_again(&mut middle, 4)), [2]);
+    middle.told();
+    let denied = json!({"code": 40160, "statusCode": 401, "message": "denied"});
+    let nack = json!({"action": 2, "msgSerial": 1, "count": 1, "error": denied});
+    assert_eq!(middle.service(Moment::Live, &nack).fate, Fate::Swallow, "the client did not send it");
+    let told = middle.told();
+    assert_eq!(told.len(), 1, "{told:?}");
+    let left = json!({"action": 3, "clientId": "alice", "connectionId": "me", "id": "me:1:0"});
+    assert_eq!(told[0]["presence"], json!([left]));
+    assert_eq!((&told[0]["error"]["code"], &told[0]["error"]["cause"]), (&json!(91004), &denied));
+    assert_eq!(
+        actions(&entered_again(&mut middle, 4)),
+        Vec::<u64>::new(),
+        "nor is it entered at the next loss"
+    );
+}
+
+#[test]
+fn a_refusal_of_a_member_that_has_changed_since_is_not_told() {
+    let mut middle = with_a_member();
+    entered_again(&mut middle, 4);
+    middle.told();
+    middle.presence("c", 1, 4, "new");
+    middle.echo("c", 2, "new");
+    let nack = json!({"action": 2, "msgSerial": 1, "count": 1, "error": {"code": 40160}});
+    middle.service(Moment::Live, &nack);
+    assert_eq!(middle.told(), Vec::<Value>::new());
+}
