@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     AblyKeySource, CloseRule, Config, DialectKind, ExecSource, HttpBody, HttpRoute, HttpSource, Listen,
-    Overlap, Route, SessionPolicy, Share, SourceConfig, StateConfig, Swap, TokenConfig, UpstreamTls,
+    Overlap, Route, SessionPolicy, Share, SourceConfig, StateConfig, TokenConfig, UpstreamTls,
     endpoint::Schemes, value::UNITS,
 };
 
@@ -142,7 +142,7 @@ impl Page {
                 self.text("park", duration(session.park));
             }
             self.text("overlap", if session.overlap == Overlap::Keep { "keep" } else { "discard" });
-            self.text("swap", if session.swap == Swap::Make { "make" } else { "break" });
+            self.text("swap", session.swap.word());
         }
     }
 

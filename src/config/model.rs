@@ -387,7 +387,7 @@ pub struct SessionPolicy {
     pub park: Duration,
     /// What becomes of messages that a new connection sends before the old one has ended.
     pub overlap: Overlap,
-    /// Which comes first where a new connection replaces a live one.
+    /// Which comes first if a new connection replaces a live one, and whether one does.
     pub swap: Swap,
 }
 
@@ -400,13 +400,27 @@ pub enum Overlap {
     Discard,
 }
 
-/// How a new connection replaces a live one.
+/// How a new connection replaces a live one if its token is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Swap {
     /// It is made before the old one is broken.
     Make,
     /// The old one is broken before it is made: the service allows one only.
     Break,
+    /// Not at all: a new token is for new connections only, and the service's Close, whatever it means, goes to the
+    /// client.
+    Never,
+}
+
+impl Swap {
+    /// The word of the configuration.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Make => "make",
+            Self::Break => "break",
+            Self::Never => "never",
+        }
+    }
 }
 
 impl HttpBody {

@@ -324,7 +324,7 @@ fn session(section: &Section<'_>, swaps: bool, each: bool, keepalive: Duration) 
         table.problem_at(&table.span_of("park"), "park", message);
     }
     let word =
-        |key, words: &'static [&'static str; 2]| table.and_then(|t| t.value(key, |v| one_of(v, words, &[])));
+        |key, words: &'static [&'static str]| table.and_then(|t| t.value(key, |v| one_of(v, words, &[])));
     SessionPolicy {
         queue: table.and_then(|t| t.value("queue", size)).unwrap_or(1 << 20),
         hold: time("hold").unwrap_or(ten),
@@ -335,8 +335,9 @@ fn session(section: &Section<'_>, swaps: bool, each: bool, keepalive: Duration) 
             Some("discard") => Overlap::Discard,
             _ => Overlap::Keep,
         },
-        swap: match word("swap", &["make", "break"]) {
+        swap: match word("swap", &["make", "break", "never"]) {
             Some("break") => Swap::Break,
+            Some("never") => Swap::Never,
             _ => Swap::Make,
         },
     }

@@ -4,31 +4,32 @@
 //! next begins is looked at, so that a connection is left between two of them, and the first message of a
 //! connection that replaced another, which may be a greeting that the client must not see.
 
-mod closes;
+use std::sync::Arc;
 
-use std::{sync::Arc, time::Duration};
+use http::HeaderMap;
 
-use super::{Dialect, Ending, Moment, Outgoing, Reading, Request, Say, Verdict, placement};
+use super::{
+    Awaits, Dialect, Ending, Moment, Outgoing, Purpose, Reading, Request, Say, Verdict, closes, placement,
+};
 use crate::{
     clock::Instant,
     config::{Route, Swap},
     credential::Token,
-    wire::{Close, Direction, Kind, Message, Payload},
+    wire::{Close, Direction, Kind, Message},
 };
 
 /// One client's session with such a service.
+#[derive(Clone, PartialEq)]
 pub(super) struct Handshake {
     request: Request,
     route: Arc<Route>,
-    /// Connections made so far.
-    opened: u32,
     /// The next message of the newest connection is its first, and may be a greeting.
     first: bool,
 }
 
 impl Handshake {
     pub(super) fn new(request: Request, route: Arc<Route>) -> Self {
-        Self { request, route, opened: 0, first: false }
+        Self { request, route, first: false }
     }
 
     fn is_greeting(&self, message: Message<'_>) -> bool {
@@ -50,10 +51,6 @@ impl Dialect for Handshake {
         placement::outgoing(&self.request, &self.route, token)
     }
 
-    fn client(&mut self, _message: Message<'_>, moment: Moment, _now: Instant, _say: &mut Say) -> Verdict {
-        if moment == Moment::Live { Verdict::FORWARD } else { Verdict::HOLD }
-    }
-
     fn upstream(&mut self, message: Message<'_>, moment: Moment, _now: Instant, _say: &mut Say) -> Verdict {
         // While the old connection has yet to end, its messages are none of the newest one's.
         let newest = moment != Moment::Exchanging;
@@ -63,49 +60,28 @@ impl Dialect for Handshake {
         Verdict::FORWARD
     }
 
-    fn opened(&mut self) -> bool {
-        self.first = self.opened > 0 && self.route.handshake.greeting.is_some();
-        self.opened = self.opened.saturating_add(1);
-        true
-    }
-
-    fn exchange(&mut self, _token: &Token, _say: &mut Say) -> bool {
-        false
+    fn opened(&mut self, purpose: Purpose, _say: &mut Say) -> Awaits {
+        self.first = purpose != Purpose::First && self.route.handshake.greeting.is_some();
+        Awaits::Nothing
     }
 
     fn swap(&self) -> Option<Swap> {
         Some(self.route.session.swap)
     }
 
-    fn ending(&self, close: &Close) -> Ending {
-        closes::meaning(&self.route.closes, Some(close), false)
+    fn ending(&self, close: Option<&Close>, at_the_end: bool) -> Ending {
+        closes::meaning(&self.route.closes, close, at_the_end)
     }
 
-    fn lost(&mut self) -> bool {
-        true
+    fn answered(&mut self, headers: &HeaderMap) {
+        self.request.remember_cookies(headers);
     }
 
-    fn farewell(&mut self, _say: &mut Say) {}
-
-    fn client_idle(&self) -> Option<Duration> {
-        None
+    fn lost(&mut self) -> Result<(), &'static str> {
+        if self.route.session.swap == Swap::Never { Err("`session.swap` is never") } else { Ok(()) }
     }
 
-    fn idle(&self) -> Option<Payload> {
-        None
+    fn close_for_client(&self, close: Close) -> Close {
+        closes::for_client(&self.route.closes, close)
     }
-
-    fn pace(&self) -> u32 {
-        u32::MAX
-    }
-
-    fn is_full(&self) -> bool {
-        false
-    }
-
-    fn acknowledges(&self) -> bool {
-        false
-    }
-
-    fn ended(&mut self, _now: Instant) {}
 }

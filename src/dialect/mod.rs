@@ -9,17 +9,21 @@
 //! Rules:
 //! 1. A message that nobody has to change is forwarded as the bytes it came in ([`Fate::Forward`]).
 //! 2. What a dialect cannot read it forwards: the service is the judge of it.
-//! 3. What a dialect remembers is bounded; where it had to forget, it says so when asked to resume.
+//! 3. What a dialect remembers is bounded at insertion; if it had to forget, it says so when asked to resume.
+//! 4. The methods of [`Dialect`] have the defaults of a service that is told of a token at its handshake only.
+//! 5. A dialect is a value: it can be copied and compared ([`DialectValue`]).
 
 pub mod ably;
+mod closes;
 mod handshake;
 mod opaque;
 mod placement;
 mod presented;
 mod request;
 
-use std::{sync::Arc, time::Duration};
+use std::{any::Any, sync::Arc, time::Duration};
 
+use http::HeaderMap;
 pub use placement::beside;
 pub use presented::{Presented, Unclear};
 pub use request::{Outgoing, Request};
@@ -46,6 +50,26 @@ pub enum Moment {
     Resuming,
     /// A new upstream is open, and the old one has yet to end: this is a message of the new one's.
     Overlapping,
+}
+
+/// What a new connection is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// The session has had none.
+    First,
+    /// It takes up the state of one that was lost.
+    Resume,
+    /// It replaces a live one, which serves on meanwhile.
+    Swap,
+}
+
+/// What an open connection waits for before it serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Awaits {
+    /// Nothing that the dialect knows of.
+    Nothing,
+    /// A message that means [`Meaning::Ready`].
+    Ready,
 }
 
 /// How much of the messages that go one way a dialect wants to see.
@@ -102,9 +126,9 @@ pub enum Meaning {
     Lost(String),
     /// The service continues nothing: the client has been told, and has to start over.
     Discontinued,
-    /// A refusal that no token and no repeating will mend: the client has to see it.
+    /// A refusal that no token and no repeating will change: the client has to see it.
     Fatal,
-    /// The client says goodbye; where nobody can answer, [`Dialect::farewell`] does.
+    /// The client says goodbye; if no service can answer, [`Dialect::farewell`] does.
     Leaving,
 }
 
@@ -131,64 +155,154 @@ impl Verdict {
     }
 }
 
-/// What the dialect itself has to say; after the message that made it speak.
-#[derive(Debug, Default)]
+/// What the dialect itself has to say, after the message that made it speak.
+#[derive(Debug, Default, Clone, PartialEq)]
 pub struct Say {
+    /// Goes on in the place of this message, which is forwarded, behind what is said to that side.
+    pub instead: Option<Payload>,
     pub to_client: Vec<Payload>,
     pub to_upstream: Vec<Payload>,
     /// How many of `to_upstream` are messages of the client's that are sent again.
     pub replayed: u64,
+    /// The service has shown that it took a message of the client's.
+    pub acknowledged: bool,
 }
 
 /// The seam between the core and a service.
-pub trait Dialect: Send {
+pub trait Dialect: DialectValue + Send {
     /// How much does it want to see of messages that go this way?
     fn reads(&self, direction: Direction) -> Reading;
 
     /// The handshake of a new upstream connection, with the token and with what resumes.
     fn handshake(&mut self, token: Option<&Token>) -> Result<Outgoing, String>;
 
+    /// The headers of the service's answer to it.
+    fn answered(&mut self, _headers: &HeaderMap) {}
+
     /// A message of the client's.
-    fn client(&mut self, message: Message<'_>, moment: Moment, now: Instant, say: &mut Say) -> Verdict;
+    fn client(&mut self, _message: Message<'_>, moment: Moment, _now: Instant, _say: &mut Say) -> Verdict {
+        if moment == Moment::Live { Verdict::FORWARD } else { Verdict::HOLD }
+    }
 
     /// A message of the service's.
-    fn upstream(&mut self, message: Message<'_>, moment: Moment, now: Instant, say: &mut Say) -> Verdict;
+    fn upstream(&mut self, _message: Message<'_>, _moment: Moment, _now: Instant, _say: &mut Say) -> Verdict {
+        Verdict::FORWARD
+    }
 
-    /// The connection is open, which the core has taken note of. Is it ready already?
-    fn opened(&mut self) -> bool;
+    /// The connection is open: what rebuilds the client's state on it is said now.
+    fn opened(&mut self, _purpose: Purpose, _say: &mut Say) -> Awaits {
+        Awaits::Nothing
+    }
 
     /// Says what re-authenticates the live connection with `token`; false: the service knows no such message.
-    fn exchange(&mut self, token: &Token, say: &mut Say) -> bool;
+    fn exchange(&mut self, _token: &Token, _say: &mut Say) -> bool {
+        false
+    }
 
-    /// Where a new token takes a new connection: which of the two connections goes first.
-    fn swap(&self) -> Option<Swap>;
+    /// If a new token takes a new connection: which of the two connections goes first.
+    fn swap(&self) -> Option<Swap> {
+        None
+    }
 
-    /// What this Close of the service's means.
-    fn ending(&self, close: &Close) -> Ending;
+    /// How long the old connection serves on beside a new one that is ready.
+    fn settle(&self) -> Duration {
+        Duration::ZERO
+    }
 
-    /// The upstream connection is gone. Can a new one continue it, unseen?
-    fn lost(&mut self) -> bool;
+    /// What this end of a connection means: the service's Close, or `None` if it ended without one. `at_the_end`:
+    /// the known end of its token is now.
+    fn ending(&self, _close: Option<&Close>, _at_the_end: bool) -> Ending {
+        Ending::Lost
+    }
 
-    /// Answers a client that leaves while no service can.
-    fn farewell(&mut self, say: &mut Say);
+    /// The Close that the client is told.
+    fn close_for_client(&self, close: Close) -> Close {
+        close
+    }
+
+    /// The upstream connection is gone. Can a new one continue it, unseen? If not, why.
+    fn lost(&mut self) -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    /// Does another session of the same client continue the service's connection? Then this one must not dial.
+    fn is_superseded(&self) -> bool {
+        false
+    }
+
+    /// A handshake was given up without an answer: the service may take it yet.
+    fn gave_up(&mut self, _now: Instant) {}
+
+    /// The last words to a client whose service is gone.
+    fn farewell(&mut self, _say: &mut Say) {}
 
     /// How long the client may be left without a message before [`Dialect::idle`] is asked for one.
-    fn client_idle(&self) -> Option<Duration>;
+    fn client_idle(&self) -> Option<Duration> {
+        None
+    }
 
     /// A message that keeps the client from giving up.
-    fn idle(&self) -> Option<Payload>;
+    fn idle(&self) -> Option<Payload> {
+        None
+    }
 
     /// Messages a second that the service takes; what was held is flushed no faster.
-    fn pace(&self) -> u32;
+    fn pace(&self) -> u32 {
+        u32::MAX
+    }
 
     /// Is as much remembered as may be? Then the client is not read for a while.
-    fn is_full(&self) -> bool;
+    fn is_full(&self) -> bool {
+        false
+    }
 
     /// Does the service acknowledge, so that the client knows what was lost?
-    fn acknowledges(&self) -> bool;
+    fn acknowledges(&self) -> bool {
+        false
+    }
 
     /// The session is over; what outlives it is put down now.
-    fn ended(&mut self, now: Instant);
+    fn ended(&mut self, _now: Instant) {}
+}
+
+/// A dialect as a value: every `Clone + PartialEq` type is one.
+pub trait DialectValue: Any {
+    fn copy(&self) -> Box<dyn Dialect>;
+    fn is_same(&self, other: &dyn Any) -> bool;
+    fn as_any(&self) -> &dyn Any;
+}
+
+impl<D: Dialect + Clone + PartialEq + 'static> DialectValue for D {
+    fn copy(&self) -> Box<dyn Dialect> {
+        Box::new(self.clone())
+    }
+
+    fn is_same(&self, other: &dyn Any) -> bool {
+        other.downcast_ref::<D>().is_some_and(|other| self == other)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl Clone for Box<dyn Dialect> {
+    fn clone(&self) -> Self {
+        (**self).copy()
+    }
+}
+
+impl PartialEq for Box<dyn Dialect> {
+    fn eq(&self, other: &Self) -> bool {
+        (**self).is_same((**other).as_any())
+    }
+}
+
+/// What a derived comparison of a struct with a dialect in it asks for.
+impl PartialEq<&Self> for Box<dyn Dialect> {
+    fn eq(&self, other: &&Self) -> bool {
+        self == *other
+    }
 }
 
 /// What the sessions of one route share of their dialect, and where they get theirs.

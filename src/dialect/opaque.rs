@@ -1,16 +1,16 @@
 //! No dialect: messages pass unread; a token, where the route has one, goes into the handshake.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use super::{Dialect, Ending, Moment, Outgoing, Reading, Request, Say, Verdict, placement};
+use super::{Awaits, Dialect, Ending, Outgoing, Purpose, Reading, Request, Say, closes, placement};
 use crate::{
-    clock::Instant,
     config::{Route, Swap},
     credential::Token,
-    wire::{Close, Direction, Message, Payload},
+    wire::{Close, Direction},
 };
 
 /// A service that is not spoken with.
+#[derive(Clone, PartialEq)]
 pub(super) struct Opaque {
     /// Kept only until the handshake is made: an idle session holds no headers.
     request: Option<Request>,
@@ -29,61 +29,30 @@ impl Dialect for Opaque {
     }
 
     fn handshake(&mut self, token: Option<&Token>) -> Result<Outgoing, String> {
-        let Some(request) = &self.request else { return Err("the connection cannot be made anew".into()) };
+        let Some(request) = &self.request else { return Err("the connection cannot be made again".into()) };
         placement::outgoing(request, &self.route, token)
     }
 
-    fn client(&mut self, _message: Message<'_>, _moment: Moment, _now: Instant, _say: &mut Say) -> Verdict {
-        Verdict::FORWARD
-    }
-
-    fn upstream(&mut self, _message: Message<'_>, _moment: Moment, _now: Instant, _say: &mut Say) -> Verdict {
-        Verdict::FORWARD
-    }
-
-    fn opened(&mut self) -> bool {
+    fn opened(&mut self, _purpose: Purpose, _say: &mut Say) -> Awaits {
         // It will not be dialled again: an idle session holds no headers.
         self.request = None;
-        true
+        Awaits::Nothing
     }
 
-    fn exchange(&mut self, _token: &Token, _say: &mut Say) -> bool {
-        false
-    }
-
+    /// One connection serves the session, and what ends it ends the session.
     fn swap(&self) -> Option<Swap> {
-        None
+        Some(Swap::Never)
     }
 
-    fn ending(&self, _close: &Close) -> Ending {
-        Ending::Lost
+    fn ending(&self, close: Option<&Close>, at_the_end: bool) -> Ending {
+        closes::meaning(&self.route.closes, close, at_the_end)
     }
 
-    fn lost(&mut self) -> bool {
-        false
+    fn close_for_client(&self, close: Close) -> Close {
+        closes::for_client(&self.route.closes, close)
     }
 
-    fn farewell(&mut self, _say: &mut Say) {}
-
-    fn client_idle(&self) -> Option<Duration> {
-        None
+    fn lost(&mut self) -> Result<(), &'static str> {
+        Err("the route has no dialect")
     }
-
-    fn idle(&self) -> Option<Payload> {
-        None
-    }
-
-    fn pace(&self) -> u32 {
-        u32::MAX
-    }
-
-    fn is_full(&self) -> bool {
-        false
-    }
-
-    fn acknowledges(&self) -> bool {
-        false
-    }
-
-    fn ended(&mut self, _now: Instant) {}
 }

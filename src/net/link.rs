@@ -1,7 +1,7 @@
 //! A WebSocket on a byte stream: one leg of a session.
 //!
 //! ```text
-//!   socket ─► scratch (the thread's) ─► frames ─► whoever the session is
+//!   socket ─► scratch (the thread's) ─► frames ─► the session
 //!             └► partial: only the rest of a frame that is not all there
 //!   frames ─► socket
 //!             └► outbox: only what the socket would not take
@@ -10,7 +10,8 @@
 //! Rules:
 //! 1. An idle leg holds no buffer: what arrives whole and leaves at once was only ever in the scratch.
 //! 2. One read, and one write for all frames that arrived together.
-//! 3. A control frame never lands inside another frame: where a long one is passing, it waits.
+//! 3. A control frame never lands inside another frame: a leg knows whether its own outgoing frame is open, and
+//!    then makes the control frame wait for its end.
 //! 4. Dropping a poll loses nothing: all progress is in the leg.
 
 use std::{
@@ -50,6 +51,8 @@ pub struct Link {
     outbox: Vec<u8>,
     /// How much of the outbox has been written.
     written: usize,
+    /// The frame that is passing to the peer has begun, and has not ended.
+    mid_frame: bool,
     /// Control frames that wait for the end of the frame that is passing.
     waiting: Vec<u8>,
     /// A Ping is one of them.
@@ -81,6 +84,7 @@ impl Link {
             paused: !early.is_empty(),
             outbox: Vec::new(),
             written: 0,
+            mid_frame: false,
             waiting: Vec::new(),
             ping_waits: false,
             unflushed: false,
@@ -104,26 +108,30 @@ impl Link {
         self.outbox.len() - self.written
     }
 
-    /// Sends bytes that are frames already: at once where nothing stands before them.
-    pub fn send_raw(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) -> io::Result<()> {
-        while self.outbox.is_empty() && !bytes.is_empty() {
-            match Pin::new(&mut self.stream).poll_write(cx, bytes)? {
-                Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(n) => {
-                    bytes = &bytes[n..];
+    /// Sends bytes that are frames already: at once if nothing stands before them. `mid_frame`: their last frame
+    /// goes on in what is sent next. What cannot be written is noticed when the leg is flushed.
+    pub fn send_raw(&mut self, cx: &mut Context<'_>, bytes: &[u8], mid_frame: bool, now: Instant) {
+        let written = self.write_now(cx, bytes);
+        self.outbox.extend_from_slice(&bytes[written..]);
+        self.mid_frame = mid_frame;
+        if !mid_frame {
+            self.frame_ended(now);
+        }
+    }
+
+    fn write_now(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> usize {
+        let mut written = 0;
+        while self.outbox.is_empty() && written < bytes.len() {
+            match Pin::new(&mut self.stream).poll_write(cx, &bytes[written..]) {
+                Poll::Ready(Ok(n)) if n > 0 => {
+                    written += n;
                     self.taken += n;
                 }
-                Poll::Pending => break,
+                Poll::Ready(_) | Poll::Pending => break,
             }
             self.unflushed = !matches!(self.stream, Stream::Plain(_));
         }
-        self.outbox.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    /// Queues bytes that are frames already, behind what is queued.
-    pub fn queue_raw(&mut self, bytes: &[u8]) {
-        self.outbox.extend_from_slice(bytes);
+        written
     }
 
     /// Queues a whole message.
@@ -132,15 +140,15 @@ impl Link {
         encode_frame(opcode, payload, mask, &mut self.outbox);
     }
 
-    /// Queues a control frame; `inside`: a frame is passing, which it must not split.
-    pub fn control(&mut self, opcode: Opcode, payload: &[u8], inside: bool, random: &mut fastrand::Rng) {
+    /// Queues a control frame, behind the frame that is passing.
+    pub fn control(&mut self, opcode: Opcode, payload: &[u8], random: &mut fastrand::Rng) {
         let unsaid = self.owed() + self.waiting.len();
         if self.close_sent || (opcode == Opcode::Pong && unsaid > SOFT_LIMIT) {
             // After a Close nothing follows; a peer that does not read is owed no more answers (RFC 6455 §5.5.3).
             return;
         }
         let mask = self.mask(random);
-        let target = if inside { &mut self.waiting } else { &mut self.outbox };
+        let target = if self.mid_frame { &mut self.waiting } else { &mut self.outbox };
         encode_frame(opcode, payload, mask, target);
     }
 
@@ -149,8 +157,13 @@ impl Link {
         !self.waiting.is_empty()
     }
 
+    /// Is a frame passing to the peer, whose end has not come?
+    pub fn is_mid_frame(&self) -> bool {
+        self.mid_frame
+    }
+
     /// The frame that was passing has ended: what waited for it may go.
-    pub fn frame_ended(&mut self, now: Instant) {
+    fn frame_ended(&mut self, now: Instant) {
         if !self.waiting.is_empty() {
             let waiting = std::mem::take(&mut self.waiting);
             self.outbox.extend_from_slice(&waiting);
@@ -161,17 +174,17 @@ impl Link {
     }
 
     /// Queues a Close, once.
-    pub fn close(&mut self, close: &Close, inside: bool, random: &mut fastrand::Rng) {
-        self.control(Opcode::Close, &close.payload(), inside, random);
+    pub fn close(&mut self, close: &Close, random: &mut fastrand::Rng) {
+        self.control(Opcode::Close, &close.payload(), random);
         self.close_sent = true;
     }
 
-    /// Asks the peer for a sign of life; `inside`: a frame is passing, and the question waits for its end.
-    pub fn ping(&mut self, inside: bool, random: &mut fastrand::Rng, now: Instant) {
+    /// Asks the peer for a sign that it has read what was sent so far.
+    pub fn ping(&mut self, payload: &[u8], random: &mut fastrand::Rng, now: Instant) {
         if !self.ping_waits {
-            self.control(Opcode::Ping, b"", inside, random);
+            self.control(Opcode::Ping, payload, random);
         }
-        if inside {
+        if self.mid_frame {
             self.ping_waits = true;
             self.liveness.ping_waits(now);
         } else {

@@ -147,9 +147,9 @@ impl Liveness {
         self.blocked.get_or_insert(now);
     }
 
-    /// Has what was sent brought a deadline that silence alone would not?
-    pub fn is_owed_a_look(&self) -> bool {
-        self.blocked.is_some() || self.unacknowledged.is_some()
+    /// Is no Ping on its way, and none younger than `least`?
+    pub fn may_ask(&self, least: Duration, now: Instant) -> bool {
+        self.asked == 0 && self.pinged + least <= now
     }
 
     /// A Ping is to be sent, and waits for the end of a frame: nothing has been asked yet.

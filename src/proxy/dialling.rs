@@ -11,7 +11,8 @@
 //! 2. A dial has a deadline, `hold`. A turn comes when those before have had theirs; the session lives on
 //!    meanwhile.
 //! 3. While the service refuses everybody, a dial waits for its turn (`refusals`), for half of its time at most.
-//! 4. A token is to blame if the service says 401 or 403 to it, and did not just let others in with it.
+//! 4. A token is to blame if the service says 401 or 403 to it, and did not just let others in with it. Otherwise
+//!    these are verdicts on what was asked for, as 404 and 410 are. Any other failure passes.
 
 use std::{
     future::Future,
@@ -24,14 +25,14 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     driver::Driver,
-    leg::Leg,
+    leg::Upstream,
     refusals,
     route::RouteContext,
     upstream::{self, Opened, Refused},
 };
 use crate::{
     clock::{Instant, Now},
-    credential::{Showing, Token},
+    credential::{Generation, Showing, Token},
     dialect::Outgoing,
     session::{Action, DialFailure, Epoch, Event, Shown},
 };
@@ -80,6 +81,28 @@ async fn dial_in_turn(
     Ok(opened?)
 }
 
+/// What a dial that opened nothing means to the core. `to_blame`: is it the fault of the token that was shown?
+fn failure(
+    not_opened: &NotOpened,
+    shown: Option<Shown>,
+    to_blame: impl Fn(Generation) -> bool,
+    now: Instant,
+) -> DialFailure {
+    let passing = |retry_after| DialFailure::Passing { why: not_opened.to_string(), retry_after };
+    let (status, retry_after) = match not_opened {
+        NotOpened::Refused(Refused::Status { status, retry_after, .. }) => (status.as_u16(), *retry_after),
+        NotOpened::NotItsTurn(until) => return passing(until.map(|at| at.saturating_duration_since(now))),
+        NotOpened::Refused(_) | NotOpened::TokenEnded => return passing(None),
+    };
+    match (status, shown) {
+        (401 | 403, Some(shown)) if to_blame(shown.generation) => {
+            DialFailure::Token(shown.generation, status)
+        }
+        (401 | 403 | 404 | 410, _) => DialFailure::Refused { status },
+        _ => passing(retry_after),
+    }
+}
+
 /// A session's place among those that may exchange.
 pub(super) enum Turns {
     None,
@@ -110,7 +133,11 @@ impl Driver {
                 self.dial = Some(Box::new(Dialling { epoch, shown, future }));
             }
             Err(why) => {
-                self.session.on_event(Event::DialFailed(epoch, DialFailure::Passing(why)), now, again);
+                self.session.on_event(
+                    Event::DialFailed(epoch, DialFailure::Passing { why, retry_after: None }),
+                    now,
+                    again,
+                );
             }
         }
     }
@@ -128,13 +155,8 @@ impl Driver {
         self.dial = None;
         match result {
             Ok(opened) => {
-                let leg = if self.session.next_epoch() == Some(epoch) {
-                    self.next = Some(Box::new(opened.link));
-                    Leg::Next
-                } else {
-                    self.upstream = Some(opened.link);
-                    Leg::Upstream
-                };
+                let leg = self.connect(Upstream { epoch, link: opened.link });
+                self.session.answered(&opened.headers);
                 self.count_early(leg);
                 if let (Some(credential), Some(shown)) = (self.credential(), shown) {
                     credential.accepted(shown.generation, self.place.number(), now);
@@ -143,23 +165,15 @@ impl Driver {
                 self.note_expiry();
             }
             Err(not_opened) => {
-                let failure = self.failure(&not_opened, shown);
+                let to_blame = |generation| {
+                    let credential = self.credential();
+                    credential.is_none_or(|it| it.is_to_blame(generation, self.place.number(), now))
+                };
+                let failure = failure(&not_opened, shown, to_blame, now);
                 self.event(Event::DialFailed(epoch, failure), now, actions);
             }
         }
         true
-    }
-
-    /// What a refusal means to the core.
-    fn failure(&self, not_opened: &NotOpened, shown: Option<Shown>) -> DialFailure {
-        match (not_opened, shown) {
-            (NotOpened::Refused(Refused::Status { status, .. }), Some(shown))
-                if matches!(status.as_u16(), 401 | 403) =>
-            {
-                DialFailure::Token(shown.generation)
-            }
-            _ => DialFailure::Passing(not_opened.to_string()),
-        }
     }
 
     /// Tells the core that its turn has come, where it has.
@@ -179,5 +193,52 @@ impl Driver {
             None => self.event(Event::NoTurn, now, actions),
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::{HeaderMap, StatusCode};
+
+    use super::*;
+    use crate::clock;
+
+    const T1: Generation = Generation(1);
+
+    fn refused(status: u16, retry_after: Option<u64>) -> NotOpened {
+        let (status, headers) = (StatusCode::from_u16(status).unwrap(), HeaderMap::new());
+        let retry_after = retry_after.map(Duration::from_secs);
+        NotOpened::Refused(Refused::Status { status, headers, retry_after })
+    }
+
+    #[test]
+    fn a_refusal_is_the_tokens_fault_a_verdict_or_passes() {
+        let now = clock::now();
+        let shown = Some(Shown { generation: T1, expires: None });
+        for (status, shown, to_blame, expected) in [
+            (401, shown, true, DialFailure::Token(T1, 401)),
+            (403, shown, true, DialFailure::Token(T1, 403)),
+            (401, shown, false, DialFailure::Refused { status: 401 }),
+            (403, shown, false, DialFailure::Refused { status: 403 }),
+            (403, None, true, DialFailure::Refused { status: 403 }),
+            (404, shown, true, DialFailure::Refused { status: 404 }),
+            (410, None, true, DialFailure::Refused { status: 410 }),
+        ] {
+            assert_eq!(failure(&refused(status, None), shown, |_| to_blame, now), expected, "{to_blame}");
+        }
+        let passes = |not_opened: &NotOpened| {
+            let failure = failure(not_opened, shown, |_| true, now);
+            let DialFailure::Passing { retry_after, .. } = failure else { panic!("{failure:?}") };
+            retry_after.map(|wait| wait.as_secs())
+        };
+        assert_eq!(passes(&refused(429, Some(5))), Some(5));
+        assert_eq!(passes(&refused(503, None)), None);
+        assert_eq!(passes(&refused(301, None)), None);
+        assert_eq!(passes(&NotOpened::NotItsTurn(Some(now + Duration::from_secs(7)))), Some(7));
+        assert_eq!(passes(&NotOpened::NotItsTurn(None)), None);
+        assert_eq!(passes(&NotOpened::TokenEnded), None);
+        assert_eq!(passes(&NotOpened::Refused(Refused::TimedOut)), None);
     }
 }

@@ -1,10 +1,9 @@
-//! How a session ends, and how its legs are let go on the way: each with what it is owed.
+//! How a session ends, and how its legs are closed on the way: each with what it is owed.
 //!
 //! ```text
-//!   Switch, HangUp ─► let_go ─► Close, one try ─► shut down
-//!                        └───── of a session that is over: `parting`, until it took all, or LINGER
-//!   Park           ─► the client is let go, its spot kept ─► client_back, on another connection
-//!   Finished       ─► the client's Close is waited for (LINGER), all else discarded ─► is_over
+//!   HangUp   ─► Close ─► `parting`: until it took all and has ended, or LINGER
+//!   Park     ─► the client is closed, its place kept ─► client_back, on another connection
+//!   Finished ─► the client's Close is waited for (LINGER), all else discarded ─► is_over
 //! ```
 //!
 //! Rules:
@@ -14,14 +13,20 @@
 //! 3. Whatever is waited for here has an end, LINGER.
 
 use std::{
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use super::{driver::Driver, leg::Leg, pump::Done};
+use super::{
+    driver::{Driver, Scratch},
+    leg::Leg,
+    parting::Parting,
+    pump::Done,
+};
 use crate::{
     clock::Instant,
-    session::{Action, Event, Phase},
+    net::link::Link,
+    session::{Action, Epoch, Event, Phase},
     wire::{Close, Opcode, Step},
 };
 
@@ -34,53 +39,54 @@ pub(super) fn linger(now: Instant) -> Instant {
 }
 
 impl Driver {
-    /// Lets go of every upstream, and of the dial.
-    pub(super) fn hang_up(&mut self, now: Instant) {
-        self.hang_up_next(now);
-        self.dial = None;
-        self.let_go(now);
-    }
-
-    /// Lets go of the connection that was to replace the live one; it is told so, as well as it can be at once.
-    pub(super) fn hang_up_next(&mut self, now: Instant) {
-        if let Some(mut next) = self.next.take() {
-            next.close(&Close::new(1000, ""), false, &mut self.random);
-            let mut nobody = Context::from_waker(Waker::noop());
-            let _ = next.poll_flush(&mut nobody, now);
-            let _ = next.poll_shutdown(&mut nobody);
-        } else if self.upstream.is_some() {
-            // The dial under way was for it.
+    /// Closes an upstream connection, or gives its dial up. A client that vanished said no Close, and none is said
+    /// in its name to the connection that served it.
+    pub(super) fn hang_up(&mut self, epoch: Epoch, now: Instant) {
+        if self.dial.as_ref().is_some_and(|dial| dial.epoch == epoch) {
             self.dial = None;
         }
-    }
-
-    /// The next connection takes the place of the old one; a dial that is under way is for that place.
-    pub(super) fn switch(&mut self, now: Instant) {
-        self.let_go(now);
-        self.upstream = self.next.take().map(|next| *next);
-    }
-
-    /// Lets go of the upstream: a Close on its way out is given one try, and the last words of a session
-    /// that is over a little longer. A client that vanished said no Close, and none is said in its name.
-    fn let_go(&mut self, now: Instant) {
-        let Some(mut upstream) = self.upstream.take() else { return };
-        if !self.client.inbound.mid_frame() && !self.dropped {
-            upstream.close(&Close::new(1000, ""), false, &mut self.random);
+        let served = self.leg(epoch) == Some(Leg::Upstream);
+        let Some(mut upstream) = self.disconnect(epoch) else { return };
+        let silent = upstream.is_mid_frame() || served && self.dropped;
+        if !silent {
+            upstream.close(&Close::new(1000, ""), &mut self.random);
         }
-        let mut nobody = Context::from_waker(Waker::noop());
-        let late = upstream.poll_flush(&mut nobody, now).is_pending();
-        if late && self.session.phase() == Phase::Closing {
-            self.parting = Some(Box::new((upstream, linger(now))));
-        } else {
-            let _ = upstream.poll_shutdown(&mut nobody);
+        let _ = upstream.poll_flush(&mut Context::from_waker(Waker::noop()), now);
+        self.parting = Some(Box::new(Parting::new(upstream, now)));
+    }
+
+    /// An upstream connection is gone.
+    pub(super) fn upstream_gone(
+        &mut self,
+        epoch: Epoch,
+        close: Option<Close>,
+        why: &'static str,
+        actions: &mut Vec<Action>,
+        now: Instant,
+    ) {
+        if let Some(upstream) = self.disconnect(epoch) {
+            self.cut_short(&upstream);
+            self.event(Event::UpstreamClosed(epoch, close, why), now, actions);
         }
     }
 
-    /// The client went away: its connection is let go, with an answer to its Close, and its place is kept.
+    /// What a connection said of a message without its end is lost, unless the service says it again.
+    fn cut_short(&self, upstream: &Link) {
+        self.too_late(u64::from(upstream.inbound.is_mid_message()));
+    }
+
+    /// Messages of a connection that serves no more: lost, unless the service says them again.
+    fn too_late(&self, messages: u64) {
+        if self.session.phase() != Phase::Closing && !self.session.acknowledges() {
+            self.report.too_late(messages);
+        }
+    }
+
+    /// The client went away: its connection is closed, with an answer to its Close, and its place is kept.
     pub(super) fn park(&mut self, now: Instant) {
         let mut nobody = Context::from_waker(Waker::noop());
         if self.client.close_received {
-            self.client.close(&Close::new(Close::GOING_AWAY, ""), false, &mut self.random);
+            self.client.close(&Close::new(Close::GOING_AWAY, ""), &mut self.random);
         }
         let _ = self.client.poll_flush(&mut nobody, now);
         let _ = self.client.poll_shutdown(&mut nobody);
@@ -90,24 +96,13 @@ impl Driver {
         }
     }
 
-    /// Gives the upstream of a session that is over what it is owed, and lets it go.
-    pub(super) fn part(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    /// Looks at the connection that was told to end.
+    pub(super) fn part(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Instant) -> bool {
         let Some(parting) = &mut self.parting else { return false };
-        let (upstream, until) = &mut **parting;
-        let done = upstream.poll_flush(cx, now).is_ready();
-        if done || *until <= now {
-            let _ = upstream.poll_shutdown(cx);
-            self.parting = None;
-        }
-        done
-    }
-
-    /// An operator's word: the upstream connection is gone from one moment to the next, without a Close.
-    pub(super) fn upstream_dropped(&mut self, actions: &mut Vec<Action>, now: Instant) {
-        let Some(mut upstream) = self.upstream.take() else { return };
-        let _ = upstream.poll_shutdown(&mut Context::from_waker(Waker::noop()));
-        let epoch = self.session.epoch();
-        self.event(Event::UpstreamClosed(epoch, None, "an operator dropped it"), now, actions);
+        let Poll::Ready(messages) = parting.poll(cx, &mut scratch.read, now) else { return false };
+        self.parting = None;
+        self.too_late(messages);
+        true
     }
 
     /// The client's connection is over, without a Close.
@@ -116,7 +111,8 @@ impl Driver {
         self.event(Event::ClientClosed(None), now, actions);
     }
 
-    /// The client that went away has come back, on another connection.
+    /// The client that went away has come back, on another connection. If the session is over by now, its last
+    /// word is that of a service that is away.
     pub(super) fn client_back(&mut self, actions: &mut Vec<Action>, now: Instant) {
         let Some(link) = self.place.handle.take_returned() else { return };
         self.client = *link;
@@ -125,13 +121,18 @@ impl Driver {
         }
         self.dropped = false;
         self.deaf = false;
+        if let Some((_, until)) = &mut self.finished {
+            *until = linger(now);
+            let close = Close::new(Close::TRY_AGAIN, "the session is over; connect again");
+            return self.client.close(&close, &mut self.random);
+        }
         self.count_early(Leg::Client);
         self.event(Event::ClientBack, now, actions);
     }
 
     /// The core is done: only the client's Close is still of interest.
     ///
-    /// What cannot be read is let run out: a socket that is closed under a peer that still sends is reset,
+    /// What cannot be read is discarded: a socket that is closed under a peer that still sends is reset,
     /// and the peer may never read the Close that tells it why.
     pub(super) fn discard(&mut self, leg: Leg, bytes: &[u8]) -> Done {
         let mut at = 0;
@@ -152,16 +153,18 @@ impl Driver {
 
     /// Has everybody heard everything?
     pub(super) fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.finished.is_none() || self.parting.is_some() {
+        if self.finished.is_none() || self.parting.as_ref().is_some_and(|parting| parting.is_owed()) {
             return false;
         }
         if self.dropped || self.client.owed() > 0 {
             return self.dropped;
         }
-        if self.wordless {
-            // The socket is not closed under what the client has yet to read: it ends its side, or is late.
+        if self.wordless || self.deaf {
+            // The socket is not closed under what the client has yet to read: it ends its side, or is late. After a
+            // violation no answer to our Close can be read, and TCP ends behind it (RFC 6455 §7.1.1).
             let _ = self.client.poll_shutdown(cx);
+            return false;
         }
-        !self.wordless && self.client.close_sent && self.client.close_received
+        self.client.close_sent && self.client.close_received
     }
 }

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Says Close, and waits for the end of the client's side; what it still sends is for nobody.
 pub(super) async fn say(mut client: Link, close: Close) {
-    client.close(&close, false, &mut fastrand::Rng::new());
+    client.close(&close, &mut fastrand::Rng::new());
     let (mut read, mut rest) = ([0; 1024], Vec::new());
     let ended = poll_fn(|cx| {
         if let Poll::Ready(Err(_)) = client.poll_flush(cx, clock::now()) {

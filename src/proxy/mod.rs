@@ -45,6 +45,7 @@ mod listener;
 mod opening;
 mod pace;
 mod parking;
+mod parting;
 mod perform;
 mod places;
 mod pump;

@@ -8,14 +8,20 @@
 use std::sync::Arc;
 
 use super::{
-    caller::Caller, dialling::Turns, driver::Driver, leg::Leg, parking::Spot, report::Report,
-    route::RouteContext, sessions::Place,
+    caller::Caller,
+    dialling::Turns,
+    driver::Driver,
+    leg::{Leg, Upstream},
+    parking::Spot,
+    report::Report,
+    route::RouteContext,
+    sessions::Place,
 };
 use crate::{
     clock::Instant,
     credential::{Credential, Lease, Subscription, Token},
     net::link::Link,
-    session::{Event, Session, Shown},
+    session::{Epoch, Event, Session, Shown},
 };
 
 /// Whose token a session uses, and how it hears of a newer one.
@@ -42,9 +48,10 @@ impl Driver {
         let Beginning { caller, client, upstream, shown, session, access, spot } = begin;
         let random = fastrand::Rng::new();
         let report = Report::new(caller, Arc::clone(&route), Arc::clone(&place.handle), now);
+        let epoch = Epoch::FIRST;
         let mut driver = Self {
             client,
-            upstream: Some(upstream),
+            upstream: None,
             next: None,
             session,
             dial: None,
@@ -59,17 +66,16 @@ impl Driver {
             dropped: false,
             wordless: false,
             deaf: false,
-            stirred: true,
-            rearm: true,
+            work: 0,
             parting: None,
             code: None,
             sleep: None,
             armed: None,
         };
+        driver.connect(Upstream { epoch, link: upstream });
         driver.count_early(Leg::Client);
         driver.count_early(Leg::Upstream);
         let mut actions = Vec::new();
-        let epoch = driver.session.epoch();
         driver.session.on_event(Event::Opened(epoch, shown), now, &mut actions);
         driver.perform(&mut actions, now);
         driver.note_expiry();

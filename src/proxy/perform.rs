@@ -7,24 +7,18 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use super::{dialling::Turns, driver::Driver, ending::linger};
+use super::{dialling::Turns, driver::Driver, ending::linger, leg::Leg};
 use crate::{
     clock::{Instant, Now},
     credential,
     session::{Action, Demand, Method, Note, Trigger},
     telemetry::Phase,
-    wire::Opcode,
 };
-
-/// What a Ping says whose Pong is waited for.
-pub(super) const FENCE: &[u8] = b"fence";
 
 impl Driver {
     /// Carries out actions in their order. `Forward` was the pump's business.
     pub(super) fn perform(&mut self, actions: &mut Vec<Action>, now: Instant) {
         // An action may make the core speak again; what it then wants is done after the rest.
-        self.stirred |= !actions.is_empty();
-        self.rearm |= !actions.is_empty();
         let mut again = Vec::new();
         for action in actions.drain(..) {
             self.perform_one(action, &mut again, now);
@@ -40,35 +34,31 @@ impl Driver {
             Action::ToClient(payload) => {
                 self.client.queue(payload.kind.opcode(), &payload.bytes, &mut self.random)
             }
-            Action::ToUpstream(payload) => {
-                if let Some(upstream) = &mut self.upstream {
-                    upstream.queue(payload.kind.opcode(), &payload.bytes, &mut self.random);
+            Action::ToUpstream(epoch, payload) => {
+                let leg = self.leg(epoch);
+                if let Some((link, random)) = leg.and_then(|leg| self.link_and_random(leg)) {
+                    link.queue(payload.kind.opcode(), &payload.bytes, random);
                 }
             }
             Action::Dial(epoch) => self.dial(epoch, again, now),
-            Action::HangUp => self.hang_up(now),
-            Action::HangUpNext => self.hang_up_next(now),
-            Action::Switch => self.switch(now),
+            Action::HangUp(epoch) => self.hang_up(epoch, now),
             Action::Park => self.park(now),
-            Action::Fence => {
-                if let Some(upstream) = &mut self.upstream {
-                    upstream.control(Opcode::Ping, FENCE, false, &mut self.random);
-                }
+            Action::PingUpstream(epoch, messages) => {
+                let leg = self.leg(epoch);
+                self.ping(leg, messages, now);
             }
-            Action::CloseUpstream(close) => {
-                let inside = self.client.inbound.mid_frame();
-                if let Some(upstream) = &mut self.upstream {
-                    upstream.close(&close, inside, &mut self.random);
+            Action::PingClient(messages) => self.ping(Some(Leg::Client), messages, now),
+            Action::CloseUpstream(epoch, close) => {
+                let leg = self.leg(epoch);
+                if let Some((link, random)) = leg.and_then(|leg| self.link_and_random(leg)) {
+                    link.close(&close, random);
                 }
             }
             Action::CloseClient(close) => {
-                let inside = self.upstream.as_ref().is_some_and(|link| link.inbound.mid_frame());
-                if inside {
-                    // A Close cannot stand inside a frame whose end will never come.
-                    self.dropped = true;
-                }
+                // A Close cannot stand inside a frame whose end will never come.
+                self.dropped |= self.client.is_mid_frame();
                 self.code = close.code;
-                self.client.close(&close, inside, &mut self.random);
+                self.client.close(&close, &mut self.random);
             }
             Action::DropClient => self.wordless = true,
             Action::Demand(demand) => self.demand(demand),
@@ -84,6 +74,13 @@ impl Driver {
                 self.note_expiry();
             }
             Action::Finished(cause) => self.finished = Some((cause, linger(now))),
+        }
+    }
+
+    /// A Ping behind what was sent: its Pong shows that so many messages were read.
+    pub(super) fn ping(&mut self, leg: Option<Leg>, messages: u64, now: Instant) {
+        if let Some((link, random)) = leg.and_then(|leg| self.link_and_random(leg)) {
+            link.ping(&messages.to_be_bytes(), random, now);
         }
     }
 

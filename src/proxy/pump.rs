@@ -6,16 +6,16 @@
 //! ```
 //!
 //! Rules:
-//! 1. Where nobody looks inside, frames pass in whatever pieces they come (`stream`).
-//! 2. Where the dialect looks inside, messages are shown whole (`inspect`), save those that the core lets
-//!    pass unseen. What goes on unchanged goes as the bytes it came in.
+//! 1. If the dialect reads nothing, frames pass in whatever pieces they come (`stream`).
+//! 2. If it reads messages, they are shown whole (`inspect`), save those that the core lets pass unseen. What
+//!    goes on unchanged goes as the bytes it came in.
 //! 3. What came from a connection that no longer counts goes nowhere; after the end only the client's Close
 //!    is looked for.
 
 use std::task::Context;
 
 use super::{
-    control::unmasked,
+    control::Body,
     driver::{Driver, Scratch},
     leg::Leg,
     writing::Run,
@@ -80,22 +80,22 @@ impl Driver {
                     self.between_frames(cx, leg, &mut run, now);
                 }
                 Ok(Step::Control { opcode, mask, header, total }) => {
-                    run.flush(self, cx, leg);
-                    let body = unmasked(&run.rest()[header..total], mask);
+                    run.flush(self, cx, leg, now);
+                    let body = Body::unmasked(&run.rest()[header..total], mask);
                     run.skip(total);
                     self.control(leg, opcode, &body, actions, now);
                     self.nothing_behind_a_close(leg, &mut run);
                 }
                 Ok(Step::More | Step::Single { .. } | Step::Fragment { .. }) => break,
                 Err(violation) => {
-                    run.flush(self, cx, leg);
+                    run.flush(self, cx, leg, now);
                     self.broke(leg, violation, actions, now);
                     run.skip(run.rest().len());
                 }
             }
         }
         self.report.messages(leg.direction(), messages);
-        run.flush(self, cx, leg);
+        run.flush(self, cx, leg, now);
         let used = if self.finished.is_some() { bytes.len() } else { run.at };
         Done { used, paused: false }
     }
@@ -114,7 +114,7 @@ impl Driver {
         let mut messages = 0;
         while run.at < bytes.len() && self.finished.is_none() {
             if !self.wants(leg) {
-                run.flush(self, cx, leg);
+                run.flush(self, cx, leg, now);
                 self.report.messages(leg.direction(), messages);
                 return Done { used: run.at, paused: true };
             }
@@ -128,7 +128,7 @@ impl Driver {
                     self.show_single(cx, leg, &mut run, (kind, mask, header, total), scratch, now);
                 }
                 Ok(Step::Fragment { total, ends }) => {
-                    run.flush(self, cx, leg);
+                    run.flush(self, cx, leg, now);
                     run.skip(total);
                     if ends {
                         messages += 1;
@@ -136,26 +136,29 @@ impl Driver {
                     }
                 }
                 Ok(Step::Control { opcode, mask, header, total }) => {
-                    run.flush(self, cx, leg);
-                    let body = unmasked(&run.rest()[header..total], mask);
+                    run.flush(self, cx, leg, now);
+                    let body = Body::unmasked(&run.rest()[header..total], mask);
                     run.skip(total);
                     self.control(leg, opcode, &body, &mut scratch.actions, now);
                     self.nothing_behind_a_close(leg, &mut run);
                 }
                 Ok(Step::More | Step::Part { .. }) => break,
                 Err(violation) => {
-                    run.flush(self, cx, leg);
+                    run.flush(self, cx, leg, now);
                     self.broke(leg, violation, &mut scratch.actions, now);
                     run.skip(run.rest().len());
                 }
             }
         }
         self.report.messages(leg.direction(), messages);
+        if leg == Leg::Upstream && messages > 0 {
+            self.ask_what_was_read(now);
+        }
         if leg != Leg::Client && self.epoch(leg) != epoch || self.finished.is_some() {
             // The rest came from a connection that no longer counts.
             return Done { used: bytes.len(), paused: false };
         }
-        run.flush(self, cx, leg);
+        run.flush(self, cx, leg, now);
         Done { used: run.at, paused: false }
     }
 
@@ -170,6 +173,7 @@ impl Driver {
         now: Instant,
     ) {
         if leg != Leg::Next && self.session.passes(leg.direction()) {
+            self.session.passed(leg.direction(), 1);
             run.pass(total);
             return;
         }
@@ -194,9 +198,9 @@ impl Driver {
         }
         if scratch.actions.first() == Some(&Action::Forward) {
             run.pass(total);
-            run.flush(self, cx, leg);
+            run.flush(self, cx, leg, now);
         } else {
-            run.flush(self, cx, leg);
+            run.flush(self, cx, leg, now);
             run.skip(total);
         }
         self.perform(&mut scratch.actions, now);
@@ -206,12 +210,13 @@ impl Driver {
     fn show_assembled(&mut self, cx: &mut Context<'_>, leg: Leg, scratch: &mut Scratch, now: Instant) {
         let Some(assembly) = self.link(leg).and_then(|link| link.inbound.assembled()) else { return };
         if leg != Leg::Next && self.session.passes(leg.direction()) {
-            return self.send(cx, leg, &assembly.raw);
+            self.session.passed(leg.direction(), 1);
+            return self.send(cx, leg, &assembly.raw, now);
         }
         let message = Message { kind: assembly.kind, payload: &assembly.payload };
         self.show(leg, message, &mut scratch.actions, now);
         if scratch.actions.first() == Some(&Action::Forward) {
-            self.send(cx, leg, &assembly.raw);
+            self.send(cx, leg, &assembly.raw, now);
         }
         self.perform(&mut scratch.actions, now);
     }
@@ -224,12 +229,11 @@ impl Driver {
         self.session.on_event(event, now, actions);
     }
 
-    /// Is there anybody for what a leg says next?
+    /// May what a leg says next be taken?
     fn wants(&self, leg: Leg) -> bool {
         match leg {
             Leg::Client => self.session.wants_client(),
-            Leg::Upstream => self.session.wants_upstream(),
-            Leg::Next => self.session.wants_next(),
+            Leg::Upstream | Leg::Next => self.session.wants(self.epoch(leg)),
         }
     }
 }

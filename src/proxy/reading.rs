@@ -1,4 +1,4 @@
-//! How a leg is read: where it may be, once a round, and nothing of what came is lost.
+//! How a leg is read: if it may be, once a round, and nothing of what came is lost.
 //!
 //! ```text
 //!   may_read ─► socket ─► took ─► pump ─► used up
@@ -8,15 +8,17 @@
 //! ```
 //!
 //! Rules:
-//! 1. A leg is read while the other takes what it sends. While an answer to an exchange is awaited the
-//!    upstream is read on, up to a hard limit: the answer may stand behind what the client is slow to take.
+//! 1. A leg is read while the other takes what it sends. While an answer is awaited the upstream is read on, up
+//!    to a hard limit: the answer may stand behind what the client is slow to take. Beyond it the answer waits
+//!    for the client, and so does the deadline of the answer.
 //! 2. What is not read cannot be heard: an upstream that is left alone does not count as silent.
-//! 3. A leg keeps bytes only where a part of a frame, or a rest that nobody wants yet, is left over.
+//! 3. A leg keeps bytes only if a part of a frame, or a rest that cannot be taken yet, is left over.
+//! 4. What a client said before it went away is taken as before.
 
 use std::task::{Context, Poll};
 
 use super::{
-    driver::{Driver, Polled, Scratch},
+    driver::{Driver, Scratch},
     leg::Leg,
     pump::Done,
 };
@@ -24,43 +26,42 @@ use crate::{
     clock::Instant,
     net::link::SOFT_LIMIT,
     session::{Action, Event},
+    wire::Close,
 };
 
 impl Driver {
-    /// Reads one leg once, where it may be read, and uses up what came.
+    /// Reads one leg once, if it may be read, and uses up what came; has anything moved?
     pub(super) fn poll_side(
         &mut self,
         cx: &mut Context<'_>,
         leg: Leg,
         scratch: &mut Scratch,
         now: Instant,
-    ) -> Polled {
+    ) -> bool {
         if !self.may_read(leg, &mut scratch.actions, now) {
-            return Polled::Blocked;
+            return false;
         }
-        let Some(link) = self.link(leg) else { return Polled::Idle };
+        let Some(link) = self.link(leg) else { return false };
         if link.paused {
             link.paused = false;
             let bytes = std::mem::take(&mut link.partial);
             let done = self.consume(cx, leg, &bytes, scratch, now);
             self.keep(leg, bytes, &done);
-            // Where the rest is only a part of a frame, the socket is to be asked for what follows.
-            return if done.used > 0 || !done.paused { Polled::Moved } else { Polled::Blocked };
+            // If the rest is only a part of a frame, the socket is to be asked for what follows.
+            return done.used > 0 || !done.paused;
         }
         let mut read = std::mem::take(&mut scratch.read);
-        let polled = match link.poll_read(cx, &mut read) {
-            Poll::Pending => Polled::Idle,
+        let polled = link.poll_read(cx, &mut read);
+        match polled {
+            Poll::Pending => {}
             Poll::Ready(Ok(n)) if n > 0 => {
+                self.work += n;
                 self.took(cx, leg, &read[..n], scratch, now);
-                Polled::Moved
             }
-            Poll::Ready(_) => {
-                self.ended(leg, &mut scratch.actions, now);
-                Polled::Moved
-            }
-        };
+            Poll::Ready(ref result) => self.ended(leg, result.is_ok(), &mut scratch.actions, now),
+        }
         scratch.read = read;
-        polled
+        polled.is_ready()
     }
 
     /// Back-pressure: a leg is read while the other takes what it sends.
@@ -69,38 +70,32 @@ impl Driver {
             return leg == Leg::Client && !self.dropped;
         }
         match leg {
-            Leg::Client if self.dropped => false,
-            Leg::Next => self.session.wants_next(),
-            Leg::Upstream if self.dropped => {
-                let may = self.session.wants_upstream();
-                if let (false, Some(upstream)) = (may, &mut self.upstream) {
-                    // Nothing can be heard of a side that is not read.
-                    upstream.liveness.heard(now);
-                }
-                may
-            }
             Leg::Client => {
                 let room = match &self.upstream {
-                    Some(upstream) => upstream.owed() < SOFT_LIMIT,
+                    Some(upstream) => upstream.link.owed() < SOFT_LIMIT,
                     None => !self.session.streams(),
                 };
-                room && self.session.wants_client() && !self.client.close_received
+                let there = if self.dropped { self.client.paused } else { !self.client.close_received };
+                room && there && self.session.wants_client()
             }
-            Leg::Upstream => {
-                let owed = self.client.owed();
-                let hard = self.route.route.session.queue + SOFT_LIMIT;
-                let may = owed < SOFT_LIMIT || (self.session.awaits_answer() && owed < hard);
-                if !may {
-                    if self.session.awaits_answer() {
-                        self.event(Event::ClientStalled, now, actions);
-                    } else if let Some(upstream) = &mut self.upstream {
-                        // Nothing can be heard of a leg that is not read.
-                        upstream.liveness.heard(now);
-                    }
-                }
-                may
-            }
+            Leg::Next => self.session.wants(self.epoch(leg)),
+            Leg::Upstream => self.may_read_upstream(actions, now),
         }
+    }
+
+    fn may_read_upstream(&mut self, actions: &mut Vec<Action>, now: Instant) -> bool {
+        let Some(epoch) = self.upstream.as_ref().map(|upstream| upstream.epoch) else { return false };
+        let owed = if self.dropped { 0 } else { self.client.owed() };
+        let limit = if self.session.awaits_answer() { self.route.route.session.queue } else { 0 };
+        let may = self.session.wants(epoch) && owed < limit + SOFT_LIMIT;
+        if !may {
+            if let Some(upstream) = &mut self.upstream {
+                // Rule 2.
+                upstream.link.liveness.heard(now);
+            }
+            self.event(Event::Unread, now, actions);
+        }
+        may
     }
 
     fn took(&mut self, cx: &mut Context<'_>, leg: Leg, bytes: &[u8], scratch: &mut Scratch, now: Instant) {
@@ -132,17 +127,14 @@ impl Driver {
         link.paused = done.paused;
     }
 
-    /// A leg's stream has ended.
-    fn ended(&mut self, leg: Leg, actions: &mut Vec<Action>, now: Instant) {
+    /// A leg's stream has ended. A service that ends it behind our Close has answered that.
+    fn ended(&mut self, leg: Leg, clean: bool, actions: &mut Vec<Action>, now: Instant) {
+        let answers = clean && self.link(leg).is_some_and(|link| link.close_sent);
         match leg {
             Leg::Client => self.client_gone(actions, now),
             Leg::Upstream | Leg::Next => {
-                let epoch = self.epoch(leg);
-                match leg {
-                    Leg::Next => self.next = None,
-                    Leg::Client | Leg::Upstream => self.upstream = None,
-                }
-                self.event(Event::UpstreamClosed(epoch, None, "its connection ended"), now, actions);
+                let close = answers.then(Close::default);
+                self.upstream_gone(self.epoch(leg), close, "its connection ended", actions, now);
             }
         }
     }

@@ -28,9 +28,6 @@ pub(super) struct Report {
     /// Since when it is in that state.
     since: Instant,
     messages: [u64; 2],
-    /// Messages of the client's that stood before the last ping, and before the last that was answered.
-    asked: u64,
-    taken: u64,
     /// Messages of the client's that are held.
     waiting: u32,
 }
@@ -45,18 +42,7 @@ impl Report {
         route.census.moved(None, Some(Phase::Opening), now);
         tracing::info!(%session, route = route.route.name, %client, "session opened");
         let phase = Some(Phase::Opening);
-        Self {
-            session,
-            route,
-            handle,
-            opened: now,
-            phase,
-            since: now,
-            messages: [0; 2],
-            asked: 0,
-            taken: 0,
-            waiting: 0,
-        }
+        Self { session, route, handle, opened: now, phase, since: now, messages: [0; 2], waiting: 0 }
     }
 
     /// The session is in this state now.
@@ -117,7 +103,8 @@ impl Report {
             }
             Note::Overlapped { kept: true } => metrics.overlapped(1),
             Note::Overlapped { kept: false } => metrics.lost(Direction::Down, LossReason::Overlap, 1),
-            Note::InDoubt => self.in_doubt(),
+            Note::InDoubt { direction, messages } => self.in_doubt(towards(*direction), *messages),
+            Note::Gap => metrics.lost(Direction::Down, LossReason::Discontinued, 1),
             Note::Parked => tracing::info!(%session, route, "client away: its upstream is kept"),
             Note::Returned { after } => {
                 tracing::info!(%session, route, duration_ms = milliseconds(*after), "client back");
@@ -137,7 +124,8 @@ impl Report {
             | Note::UpstreamLost { .. }
             | Note::UpstreamResumed { .. }
             | Note::Overlapped { .. }
-            | Note::InDoubt
+            | Note::InDoubt { .. }
+            | Note::Gap
             | Note::Parked
             | Note::Returned { .. } => return,
         };
@@ -206,31 +194,28 @@ impl Report {
         Told { route, credential, generation, outcome, took, error: None }
     }
 
-    /// A service that acknowledges nothing was left without a word: what it had not been heard to take, and
-    /// what it may have said meanwhile, is counted.
-    fn in_doubt(&mut self) {
-        let said = self.messages[wire::Direction::Up as usize];
-        let up = said.saturating_sub(self.taken);
-        // What was counted is not counted again when the next connection is lost as well.
-        (self.taken, self.asked) = (said, said);
-        self.route.metrics.lost(Direction::Up, LossReason::Unacknowledged, up);
-        self.route.metrics.lost(Direction::Down, LossReason::Discontinued, 1);
-        tracing::warn!(
-            session = %self.session,
-            route = self.route.route.name,
-            up,
-            "messages may be lost: the service acknowledges none"
-        );
+    /// Messages were sent, and nothing shows that they were read.
+    fn in_doubt(&self, direction: Direction, messages: u64) {
+        self.route.metrics.lost(direction, LossReason::Unacknowledged, messages);
+        if messages > 0 {
+            tracing::warn!(
+                session = %self.session,
+                route = self.route.route.name,
+                direction = direction.as_str(),
+                messages,
+                "messages may be lost: nothing shows that they were read"
+            );
+        }
     }
 
-    /// The service is asked for a sign that it has taken what was sent so far.
-    pub(super) fn pinged(&mut self) {
-        self.asked = self.messages[wire::Direction::Up as usize];
+    /// So many messages of the service's came on a connection that serves no more.
+    pub(super) fn too_late(&self, messages: u64) {
+        self.route.metrics.lost(Direction::Down, LossReason::Discontinued, messages);
     }
 
-    /// The sign came.
-    pub(super) fn ponged(&mut self) {
-        self.taken = self.asked;
+    /// The client's Close carried a code that is none.
+    pub(super) fn wrong_close_code(&self, code: u16) {
+        tracing::debug!(session = %self.session, route = self.route.route.name, code, "the client's Close has no valid code");
     }
 
     /// The session is over.
@@ -286,7 +271,7 @@ fn loss_reason(cause: Cause) -> LossReason {
     match cause {
         Cause::Outage | Cause::TokenExpired => LossReason::Outage,
         Cause::Discontinued => LossReason::Discontinued,
-        Cause::Drain => LossReason::Drain,
+        Cause::Shutdown => LossReason::Drain,
         Cause::TooBig => LossReason::Overflow,
         Cause::Client | Cause::Upstream | Cause::Refused | Cause::Violation | Cause::Slow => {
             LossReason::PeerGone
@@ -305,6 +290,6 @@ fn close_reason(cause: Cause) -> CloseReason {
         Cause::Violation => CloseReason::Violation,
         Cause::TooBig => CloseReason::TooBig,
         Cause::Slow => CloseReason::Slow,
-        Cause::Drain => CloseReason::Drain,
+        Cause::Shutdown => CloseReason::Drain,
     }
 }

@@ -187,6 +187,7 @@ async fn open(
         Err(Failed::Answer(answer)) => return Err(answer),
         Err(Failed::Refused(refusal)) => return turn_away(route, &headers, refusal, permit),
     };
+    dialect.answered(&opened.headers);
     if let Some(lease) = &lease {
         lease.prove();
     }

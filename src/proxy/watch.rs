@@ -5,19 +5,23 @@
 //! ```
 //!
 //! Rules:
-//! 1. There is one timer, which is never later than the earliest deadline: messages that pass move deadlines
-//!    away, and that is found out when it fires.
+//! 1. There is one timer, which is never later than the earliest deadline: that is compared whenever the session
+//!    has nothing to do. A deadline that has moved away, as it does with each message, is found out when it fires.
 //! 2. A leg is judged after it was read: a sidecar that slept blames nobody for its own silence.
 //! 3. Whatever fired has moved its deadline into the future ([`crate::net::liveness`], rule 1).
+//! 4. A service that says something is asked what it has read, if messages are in doubt: at most once in [`ASK`].
 
-use std::task::Context;
+use std::{task::Context, time::Duration};
 
-use super::driver::Driver;
+use super::{driver::Driver, ending::linger, leg::Leg};
 use crate::{
     clock::Instant,
     net::{Patience, Verdict},
     session::{Action, Event},
 };
+
+/// The least time between two questions of what a service has read.
+const ASK: Duration = Duration::from_millis(250);
 
 impl Driver {
     /// What the core wanted to be woken for, and the end of the wait for a last Close.
@@ -30,11 +34,8 @@ impl Driver {
         if self.session.deadline().is_some_and(|at| at <= now) {
             self.event(Event::Timer, now, actions);
         }
-        if let Some((_, until)) = self.finished
-            && until <= now
-        {
-            self.dropped = true;
-            self.parting = None;
+        if self.finished.is_some_and(|(_, until)| until <= now) {
+            self.linger_on(now);
         }
         true
     }
@@ -48,26 +49,41 @@ impl Driver {
         if !self.dropped {
             match self.client.judge(Patience::with_client(every), now) {
                 Verdict::Alive => {}
-                Verdict::Ask => {
-                    let inside = self.upstream.as_ref().is_some_and(|link| link.inbound.mid_frame());
-                    self.client.ping(inside, &mut self.random, now);
-                }
+                Verdict::Ask => self.ping(Some(Leg::Client), self.session.sent_to_client(), now),
                 Verdict::Gone(_) => self.event(Event::ClientStalled, now, actions),
             }
         }
         let Some(upstream) = &mut self.upstream else { return true };
-        match upstream.judge(Patience::with_service(every), now) {
+        let epoch = upstream.epoch;
+        match upstream.link.judge(Patience::with_service(every), now) {
             Verdict::Alive => {}
-            Verdict::Ask => {
-                upstream.ping(self.client.inbound.mid_frame(), &mut self.random, now);
-                self.report.pinged();
-            }
-            Verdict::Gone(why) => {
-                let epoch = self.session.epoch();
-                self.event(Event::UpstreamClosed(epoch, None, why), now, actions);
-            }
+            Verdict::Ask => self.ping(Some(Leg::Upstream), self.session.sent_to(epoch), now),
+            Verdict::Gone(why) => self.upstream_gone(epoch, None, why, actions, now),
         }
         true
+    }
+
+    /// Rule 4. The answer bounds what a loss leaves in doubt.
+    pub(super) fn ask_what_was_read(&mut self, now: Instant) {
+        let Some(upstream) = &self.upstream else { return };
+        let (epoch, due) = (upstream.epoch, upstream.link.liveness.may_ask(ASK, now));
+        if due && self.session.is_in_doubt(epoch) {
+            self.ping(Some(Leg::Upstream), self.session.sent_to(epoch), now);
+        }
+    }
+
+    /// The time for the last words is over, unless the client is still reading them.
+    fn linger_on(&mut self, now: Instant) {
+        self.parting = None;
+        let every = self.route.route.session.keepalive;
+        let reads = !self.dropped && self.client.owed() > 0;
+        if reads && !matches!(self.client.judge(Patience::with_client(every), now), Verdict::Gone(_)) {
+            if let Some((_, until)) = &mut self.finished {
+                *until = linger(now);
+            }
+            return;
+        }
+        self.dropped = true;
     }
 
     /// The earliest deadline of the legs.
@@ -75,26 +91,26 @@ impl Driver {
         let every = self.route.route.session.keepalive;
         let client =
             (!self.dropped).then(|| self.client.liveness.deadline(Patience::with_client(every))).flatten();
-        let upstream =
-            self.upstream.as_ref().and_then(|link| link.liveness.deadline(Patience::with_service(every)));
+        let upstream = self
+            .upstream
+            .as_ref()
+            .and_then(|upstream| upstream.link.liveness.deadline(Patience::with_service(every)));
         [client, upstream].into_iter().flatten().min()
     }
 
     fn deadline(&self) -> Option<Instant> {
         match self.finished {
             Some((_, until)) => Some(until),
-            None => [self.session.deadline(), self.legs_due()].into_iter().flatten().min(),
+            None => {
+                let parting = self.parting.as_ref().map(|parting| parting.until);
+                [self.session.deadline(), self.legs_due(), parting].into_iter().flatten().min()
+            }
         }
     }
 
-    /// Sets the timer if it may have to be earlier; is it due already?
+    /// Sets the timer if it has to be earlier; is it due already?
     pub(super) fn sleep_until(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.armed.is_some() && !self.rearm {
-            return false;
-        }
-        self.rearm = false;
         let Some(at) = self.deadline() else { return false };
-        // A deadline that has moved away, as it does with each message, is found out when the timer fires.
         if self.armed.is_some_and(|armed| armed <= at) {
             return false;
         }

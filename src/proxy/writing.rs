@@ -16,36 +16,29 @@
 use std::task::{Context, Poll};
 
 use super::{driver::Driver, leg::Leg};
-use crate::{
-    clock::Instant,
-    session::{Action, Event},
-};
+use crate::{clock::Instant, session::Action};
 
 impl Driver {
-    /// Sends a run; what cannot be written will be noticed when the leg is flushed.
-    pub(super) fn send(&mut self, cx: &mut Context<'_>, leg: Leg, run: &[u8]) {
-        if let Some(target) = self.other(leg)
-            && target.send_raw(cx, run).is_err()
-        {
-            target.queue_raw(run);
+    /// Sends a run, which ends where the leg's frames have got to.
+    pub(super) fn send(&mut self, cx: &mut Context<'_>, leg: Leg, run: &[u8], now: Instant) {
+        let mid_frame = self.link(leg).is_some_and(|link| link.inbound.mid_frame());
+        if let Some(target) = self.other(leg) {
+            target.send_raw(cx, run, mid_frame, now);
         }
     }
 
-    /// Control frames that waited for the end of a frame go before the next one begins.
+    /// Control frames that wait for the end of a frame go before the next one begins.
     pub(super) fn between_frames(&mut self, cx: &mut Context<'_>, leg: Leg, run: &mut Run<'_>, now: Instant) {
         let inside = self.link(leg).is_some_and(|link| link.inbound.mid_frame());
         if !inside && self.other(leg).is_some_and(|target| target.has_waiting()) {
-            run.flush(self, cx, leg);
-            if let Some(target) = self.other(leg) {
-                target.frame_ended(now);
-            }
+            run.flush(self, cx, leg, now);
         }
     }
 
     /// Writes what is owed; a leg that cannot be written to has ended.
     ///
     /// A leg that took something may have made room: the other one, which was not read for the lack of
-    /// it, is to be looked at again, for nobody else will wake the session for it.
+    /// it, is to be looked at again, because nothing else wakes the session for it.
     pub(super) fn write(&mut self, cx: &mut Context<'_>, actions: &mut Vec<Action>, now: Instant) -> bool {
         let mut moved = false;
         if !self.dropped {
@@ -56,29 +49,18 @@ impl Driver {
             }
             moved |= self.client.owed() < owed;
         }
-        if let Some(upstream) = &mut self.upstream {
-            let owed = upstream.owed();
-            if let Poll::Ready(Err(_)) = upstream.poll_flush(cx, now) {
-                let epoch = self.session.epoch();
-                self.upstream = None;
-                self.event(Event::UpstreamClosed(epoch, None, "it cannot be written to"), now, actions);
+        for leg in [Leg::Upstream, Leg::Next] {
+            let epoch = self.epoch(leg);
+            let Some(link) = self.link(leg) else { continue };
+            let owed = link.owed();
+            if let Poll::Ready(Err(_)) = link.poll_flush(cx, now) {
+                self.upstream_gone(epoch, None, "it cannot be written to", actions, now);
                 moved = true;
             } else {
-                moved |= upstream.owed() < owed;
+                moved |= link.owed() < owed;
             }
         }
-        if let Some(next) = &mut self.next
-            && let Poll::Ready(Err(_)) = next.poll_flush(cx, now)
-        {
-            let epoch = self.epoch(Leg::Next);
-            self.next = None;
-            self.event(Event::UpstreamClosed(epoch, None, "it cannot be written to"), now, actions);
-            moved = true;
-        }
-        // What was sent, and was not taken or acknowledged, has a deadline of its own.
-        self.rearm |= self.client.liveness.is_owed_a_look() && !self.dropped
-            || self.upstream.as_ref().is_some_and(|up| up.liveness.is_owed_a_look());
-        moved | self.part(cx, now)
+        moved
     }
 }
 
@@ -112,9 +94,9 @@ impl<'a> Run<'a> {
         self.from = self.at;
     }
 
-    pub(super) fn flush(&mut self, driver: &mut Driver, cx: &mut Context<'_>, leg: Leg) {
+    pub(super) fn flush(&mut self, driver: &mut Driver, cx: &mut Context<'_>, leg: Leg, now: Instant) {
         if self.from < self.at {
-            driver.send(cx, leg, &self.bytes[self.from..self.at]);
+            driver.send(cx, leg, &self.bytes[self.from..self.at], now);
             self.from = self.at;
         }
     }

@@ -2,28 +2,33 @@
 //!
 //! ```text
 //!   the client vanished, or said 1001 ──► Parked ── it is back: what was kept, in its order ──► as it was
-//!                                           │  ▲
-//!                     the service says on ──┘  └── swaps, exchanges and losses go on as ever
+//!                                           │  ▲            │
+//!                     the service says on ──┘  └────────────┘ gone again before it has read that: once more
+//!                     swaps, exchanges and losses go on as ever
 //! ```
 //!
 //! 1. A client that says goodbye with any other code means it.
 //! 2. What the service says is kept within `session.queue`; beyond it the service is not read.
 //! 3. A service that ends the connection meanwhile has its last word kept as well.
+//! 4. What was kept is kept until the client has read it: the Pong to a Ping behind it shows that. What it was
+//!    sent before it went away, and may not have read, cannot be kept, and is counted.
 
 use super::{
-    core::{Session, State},
+    core::Session,
     event::{Action, Cause, Note},
-    messages::released,
+    messages::held,
     queue::Queue,
+    state::State,
     timers::Timer,
 };
 use crate::{
     clock::Instant,
+    dialect::Purpose,
     wire::{Close, Direction},
 };
 
 /// A client that went away.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Away {
     since: Instant,
     /// What it is to hear when it is back.
@@ -36,35 +41,54 @@ impl Session {
     /// Is the client one to be waited for?
     pub(super) fn parks(&self, close: Option<&Close>) -> bool {
         let meant = close.is_some_and(|close| close.code != Some(Close::GOING_AWAY));
+        let first = self.purpose() == Some(Purpose::First);
         !meant
+            && !first
             && !self.policy.session.park.is_zero()
-            && matches!(
-                self.state,
-                State::Live | State::Exchanging { .. } | State::Resuming { .. } | State::Swapping { .. }
-            )
+            && !matches!(self.state, State::Closing { .. } | State::Departed | State::Ended)
     }
 
-    pub(super) fn park(&mut self, now: Instant, out: &mut Vec<Action>) {
-        if self.away.is_none() {
-            self.away = Some(Box::new(Away { since: now, kept: Queue::default(), last_word: None }));
-            self.timers.set(Timer::Park, now + self.policy.session.park);
-            out.push(Action::Park);
-            out.push(Action::Note(Note::Parked));
+    pub(super) fn park(&mut self) {
+        if self.away.is_some() {
+            return;
         }
+        // Rule 4: what it was given when it was back last comes first, and is none of what is in doubt.
+        let kept = std::mem::take(&mut self.unread);
+        let messages = self.heard.take_doubt().saturating_sub(kept.len() as u64);
+        self.out.extend(kept.sizes().map(|bytes| Action::Note(held(Direction::Down, bytes))));
+        if messages > 0 {
+            self.note(Note::InDoubt { direction: Direction::Down, messages });
+        }
+        self.away = Some(Box::new(Away { since: self.now, kept, last_word: None }));
+        self.timers.set(Timer::Park, self.now + self.policy.session.park);
+        self.out.push(Action::Park);
+        self.note(Note::Parked);
     }
 
     /// The client is back: it hears what it missed.
-    pub(super) fn client_back(&mut self, now: Instant, out: &mut Vec<Action>) {
-        let Some(mut away) = self.away.take() else { return };
-        self.timers.clear(Timer::Park);
-        self.told_client = now;
-        out.push(Action::Note(Note::Returned { after: now - away.since }));
-        while let Some((payload, since)) = away.kept.pop() {
-            out.push(released(Direction::Down, &payload, since, now));
-            out.push(Action::ToClient(payload));
+    pub(super) fn client_back(&mut self) {
+        let Some(away) = self.away.take() else { return };
+        let Away { since, mut kept, last_word } = *away;
+        self.timers.stop(Timer::Park);
+        self.told_client = self.now;
+        self.note(Note::Returned { after: self.now - since });
+        if self.state != State::Departed {
+            self.unread = kept.clone();
         }
+        self.deliver(&mut kept);
         if self.state == State::Departed {
-            self.end(Cause::Upstream, away.last_word, now, out);
+            return self.end(Cause::Upstream, last_word);
+        }
+        if !self.unread.is_empty() {
+            self.out.push(Action::PingClient(self.heard.sent()));
+        }
+    }
+
+    /// The client has read so many messages.
+    pub(super) fn client_read(&mut self, messages: u64) {
+        self.heard.reads(messages);
+        if self.heard.is_all_read() {
+            self.unread = Queue::default();
         }
     }
 }

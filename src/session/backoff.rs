@@ -8,7 +8,7 @@ const FIRST: Duration = Duration::from_millis(500);
 const LAST: Duration = Duration::from_secs(5);
 
 /// Attempts since the last success.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Backoff {
     attempts: u32,
     random: fastrand::Rng,
@@ -19,15 +19,16 @@ impl Backoff {
         Self { attempts: 0, random: fastrand::Rng::with_seed(seed) }
     }
 
-    /// How long to wait before the next attempt; the first goes at once.
-    pub(super) fn next(&mut self) -> Duration {
+    /// How long to wait before the next attempt; the first goes at once. If the service named a time
+    /// (`Retry-After`), it is waited for, and a random part of a ceiling more.
+    pub(super) fn next(&mut self, named: Option<Duration>) -> Duration {
         let attempts = self.attempts;
         self.attempts = attempts.saturating_add(1);
-        if attempts == 0 {
+        if attempts == 0 && named.is_none() {
             return Duration::ZERO;
         }
-        let ceiling = FIRST.saturating_mul(1 << (attempts - 1).min(10)).min(LAST);
-        ceiling.mul_f64(self.random.f64())
+        let ceiling = FIRST.saturating_mul(1 << attempts.saturating_sub(1).min(10)).min(LAST);
+        named.unwrap_or_default().saturating_add(ceiling.mul_f64(self.random.f64()))
     }
 
     /// Attempts since the last success.

@@ -1,16 +1,22 @@
 //! Ends: who said goodbye, and what the other side is told.
+//!
+//! Rules:
+//! 1. What a Close of the service's means: the route's `[[route.close]]`, then the dialect's rules, which know
+//!    whether it came at the end of the token ([`AT_THE_END`]).
+//! 2. While a replacement is being made, whatever ends the old connection is the swap's doing ([`super::swap`]).
+//! 3. A limit of Perennial's own is not the client's fault, and nobody is told so.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use super::{
-    core::{Session, State, Step},
-    event::{Action, Cause, Note},
+    core::Session,
+    event::{Action, Cause, Epoch, Note},
     queue::Queue,
-    timers::{Timer, Timers},
+    state::{State, Step},
+    timers::Timer,
 };
 use crate::{
-    clock::Instant,
-    dialect::Ending,
+    dialect::{Ending, Purpose},
     wire::{Close, Direction, Violation},
 };
 
@@ -18,144 +24,184 @@ use crate::{
 pub(super) const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a client's goodbye may wait for a service that is away: its SDK waits for 10 s.
 pub(super) const LEAVING_PATIENCE: Duration = Duration::from_secs(8);
+/// A Close from so long before to so long after the end of the token is of the token: services look now and then,
+/// and some close a little early.
+const AT_THE_END: RangeInclusive<i64> = -1_000..=5_000;
 
 impl Session {
-    pub(super) fn client_closed(&mut self, close: Option<Close>, now: Instant, out: &mut Vec<Action>) {
+    // ----- the client's
+
+    pub(super) fn client_closed(&mut self, close: Option<Close>) {
         if self.parks(close.as_ref()) {
-            return self.park(now, out);
+            return self.park();
         }
-        if let State::Swapping { draining: Some(_), .. } = self.state {
-            // What the client said before goes to the next connection, and its goodbye behind it.
-            self.leaving = Some(close);
+        if let State::Swapping { drain: Some(_), .. } = self.state {
+            // What the client said before goes to the new connection, and its goodbye behind it.
+            self.leaving = Some(Box::new(close));
             return;
         }
         if self.is_owed_a_delivery() {
             // There is no service now, and what the client said before is for the next one.
-            self.timers.set(Timer::Leaving, now + LEAVING_PATIENCE);
-            self.leaving = Some(close);
+            self.timers.set(Timer::Leaving, self.now + LEAVING_PATIENCE);
+            self.leaving = Some(Box::new(close));
             return;
         }
-        let live = matches!(self.state, State::Live | State::Exchanging { .. } | State::Swapping { .. });
-        let reachable = live || matches!(self.state, State::Opening(Step::Greeting) | State::Closing { .. });
-        if live {
-            self.flush_all(now, out);
+        if matches!(self.state, State::Live | State::Exchanging { .. } | State::Swapping { .. }) {
+            self.flush_all();
         }
-        match close {
-            Some(close) if reachable => {
-                self.give_up_next(out);
-                out.push(Action::CloseUpstream(close.clone()));
-                self.timers.set(Timer::Step, now + CLOSE_PATIENCE);
-                self.state = State::Closing { cause: Cause::Client, close };
+        match (close, self.open()) {
+            (Some(close), Some(epoch)) => {
+                if self.purpose() == Some(Purpose::Swap) {
+                    self.give_up_attempt();
+                }
+                self.out.push(Action::CloseUpstream(epoch, close.clone()));
+                let closing = State::Closing { cause: Cause::Client, close };
+                self.enter(closing, Some(self.now + CLOSE_PATIENCE));
             }
-            Some(close) => self.end(Cause::Client, Some(close), now, out),
-            None => self.end(Cause::Client, None, now, out),
+            (close, _) => self.end(Cause::Client, close),
         }
     }
 
     /// Are messages held for a service that acknowledges none, and whose client has said all it has to say?
     fn is_owed_a_delivery(&self) -> bool {
-        let away = matches!(self.state, State::Resuming { .. });
+        let away = self.purpose() == Some(Purpose::Resume);
         away && self.leaving.is_none() && !self.queue.is_empty() && !self.dialect.acknowledges()
     }
 
-    pub(super) fn broke(&mut self, violation: Violation, now: Instant, out: &mut Vec<Action>) {
-        let cause = if violation == Violation::TooBig { Cause::TooBig } else { Cause::Violation };
-        out.push(Action::CloseUpstream(Close::new(violation.close_code(), "the client broke the protocol")));
-        self.end(cause, Some(Close::new(violation.close_code(), &violation.to_string())), now, out);
+    pub(super) fn client_broke(&mut self, violation: Violation) {
+        // Rule 3.
+        let (cause, told) = if violation == Violation::TooBig {
+            (Cause::TooBig, Close::new(Close::GOING_AWAY, "a message is larger than the proxy takes"))
+        } else {
+            (Cause::Violation, Close::new(violation.close_code(), "the client broke the protocol"))
+        };
+        self.out.extend(self.open().map(|epoch| Action::CloseUpstream(epoch, told)));
+        self.end(cause, Some(Close::new(violation.close_code(), &violation.to_string())));
     }
 
-    pub(super) fn upstream_closed(
-        &mut self,
-        close: Option<Close>,
-        why: &str,
-        now: Instant,
-        out: &mut Vec<Action>,
-    ) {
+    /// The client's goodbye has waited for the service for as long as it may.
+    pub(super) fn leave(&mut self) {
+        if self.state == State::Connecting {
+            self.give_up(Cause::Client, Close::new(1000, ""));
+        }
+    }
+
+    // ----- the service's
+
+    pub(super) fn upstream_closed(&mut self, epoch: Epoch, close: Option<Close>, why: &str) {
+        if close.is_some() {
+            self.close_is_an_answer(epoch);
+        }
+        let first = self.purpose() == Some(Purpose::First);
         match (&self.state, close) {
-            (State::Closing { cause, close: own }, theirs) => {
-                let (cause, close) = (*cause, theirs.unwrap_or_else(|| own.clone()));
-                self.end(cause, Some(close), now, out);
+            (State::Swapping { .. } | State::Closing { .. }, close) => {
+                self.connection_lost(epoch, (why, close));
             }
-            (State::Opening(_), Some(close)) => self.end(Cause::Refused, Some(close), now, out),
-            (State::Swapping { draining: Some(_), .. }, _) => self.drained(now, out),
-            (_, None) => self.lose(why, None, now, out),
-            (_, Some(close)) => match self.dialect.ending(&close) {
-                Ending::Lapsed => self.lapsed(&said(&close), now, out),
-                Ending::Lost => self.lose(why, Some(close), now, out),
-                Ending::Final => self.last_word(close, now, out),
-            },
+            (State::Connecting, Some(close)) if first => self.end(Cause::Refused, Some(close)),
+            (_, close) => self.judge(epoch, close, why),
+        }
+    }
+
+    /// Rule 1.
+    fn judge(&mut self, epoch: Epoch, close: Option<Close>, why: &str) {
+        let at_the_end = self.is_at_the_end();
+        let ending = self.dialect.ending(close.as_ref(), at_the_end);
+        let lapsed = ending == Ending::Lapsed || at_the_end && close.is_some();
+        let cause = if lapsed { Cause::TokenExpired } else { Cause::Upstream };
+        match (ending, close) {
+            (_, close) if self.never_swaps() => {
+                if close.is_none() {
+                    self.note(Note::UpstreamLost { why: why.to_owned(), attempt: 0 });
+                }
+                self.give_up_with(cause, close);
+            }
+            (Ending::Lapsed, close) => {
+                let said = close.as_ref().map_or_else(|| why.to_owned(), said);
+                self.lapsed(epoch, (&said, close));
+            }
+            (Ending::Final, Some(close)) if self.fails_trial() => {
+                self.connection_lost(epoch, (&said(&close), Some(close.clone())));
+                if let Some(attempt) = &mut self.attempt {
+                    attempt.again = true;
+                }
+            }
+            (Ending::Final, close) => self.last_word(cause, close),
+            (Ending::Lost, close) => self.connection_lost(epoch, (why, close)),
+        }
+    }
+
+    /// Is this the time at which the token of the connection ends?
+    fn is_at_the_end(&self) -> bool {
+        self.live().expires.is_some_and(|end| {
+            let late = self.now.saturating_duration_since(end).as_millis() as i64;
+            let early = end.saturating_duration_since(self.now).as_millis() as i64;
+            AT_THE_END.contains(&(late - early))
+        })
+    }
+
+    /// An old connection that answers our Close has read all that stood before it.
+    fn close_is_an_answer(&mut self, epoch: Epoch) {
+        let drains = matches!(self.state, State::Swapping { drain: Some(_), .. });
+        if let Some(old) = self.serving.as_mut().filter(|old| drains && old.epoch == epoch) {
+            old.delivery.reads_all();
         }
     }
 
     /// The service broke the protocol: this connection of it is of no more use.
-    pub(super) fn upstream_broke(&mut self, violation: Violation, now: Instant, out: &mut Vec<Action>) {
-        out.push(Action::CloseUpstream(Close::new(violation.close_code(), &violation.to_string())));
-        if let State::Swapping { draining: Some(_), .. } = self.state {
-            out.push(Action::Note(Note::InDoubt));
-            return self.drained(now, out);
-        }
+    pub(super) fn upstream_broke(&mut self, epoch: Epoch, violation: Violation) {
+        self.out
+            .push(Action::CloseUpstream(epoch, Close::new(violation.close_code(), &violation.to_string())));
         let close = Close::new(violation.close_code(), "the service broke the protocol");
-        self.lose(&violation.to_string(), Some(close), now, out);
+        self.connection_lost(epoch, (&violation.to_string(), Some(close)));
     }
 
     /// The service is done: the client is told, now or when it comes back.
-    fn last_word(&mut self, close: Close, now: Instant, out: &mut Vec<Action>) {
-        let Some(away) = &mut self.away else {
-            return self.end(Cause::Upstream, Some(close), now, out);
-        };
-        away.last_word = Some(close);
-        self.end_turn(out);
-        self.give_up_next(out);
-        out.push(Action::HangUp);
-        for timer in [Timer::Step, Timer::Budget, Timer::Exchange, Timer::Retry, Timer::Pace] {
-            self.timers.clear(timer);
-        }
-        self.state = State::Departed;
+    fn last_word(&mut self, cause: Cause, close: Option<Close>) {
+        let Some(away) = &mut self.away else { return self.end(cause, close) };
+        away.last_word = close;
+        self.hang_up();
+        self.enter(State::Departed, None);
     }
 
-    /// No token is left, and the source will give none: who waits for one need not wait on.
-    pub(super) fn hopeless(&mut self, now: Instant, out: &mut Vec<Action>) {
-        if matches!(
-            self.state,
-            State::Opening(Step::NeedsToken) | State::Resuming { step: Step::NeedsToken, .. }
-        ) {
+    /// No token is left, and the source will give none: it is not waited for.
+    pub(super) fn hopeless(&mut self) {
+        if self.state == State::Connecting && self.step() == Some(Step::NeedsToken) {
             let close = Close::new(Close::POLICY, "Token expired");
-            self.end(Cause::TokenExpired, Some(close), now, out);
+            self.end(Cause::TokenExpired, Some(close));
         }
     }
 
-    pub(super) fn leave(&mut self, now: Instant, out: &mut Vec<Action>) {
-        if matches!(self.state, State::Resuming { .. } | State::Opening(_)) {
-            self.dialect.farewell(&mut self.say);
-            self.spoken(now, out);
-            self.end(Cause::Client, Some(Close::new(1000, "")), now, out);
-        }
+    // ----- the end
+
+    /// Closes every connection to the service; what the new one said is the client's all the same.
+    fn hang_up(&mut self) {
+        self.give_up_attempt();
+        self.out.extend(self.serving.take().map(|serving| Action::HangUp(serving.epoch)));
     }
 
-    /// The end: what is left is counted, both sides are let go, and nothing more will come.
-    pub(super) fn end(&mut self, cause: Cause, close: Option<Close>, now: Instant, out: &mut Vec<Action>) {
-        self.end_turn(out);
-        let known = self.dialect.acknowledges();
-        let mut lose = |direction, queue: &mut Queue| {
-            while let Some((payload, since)) = queue.pop() {
-                let (bytes, waited) = (payload.bytes.len(), now - since);
-                out.push(Action::Note(Note::Lost { direction, bytes, waited, known, cause }));
-            }
-        };
-        lose(Direction::Up, &mut self.queue);
+    /// The end: what is left is counted, both sides are closed, and nothing more will come.
+    pub(super) fn end(&mut self, cause: Cause, close: Option<Close>) {
+        self.hang_up();
+        let up = std::mem::take(&mut self.queue);
+        self.count_lost(Direction::Up, up, cause);
+        let mut down = std::mem::take(&mut self.orphans);
         if let Some(away) = &mut self.away {
-            lose(Direction::Down, &mut away.kept);
+            down.append(&mut away.kept);
         }
-        lose(Direction::Down, &mut self.orphans);
-        if let Some(next) = &mut self.next {
-            lose(Direction::Down, &mut next.kept);
+        self.count_lost(Direction::Down, down, cause);
+        self.dialect.ended(self.now);
+        let close = close.map(|close| self.dialect.close_for_client(close));
+        self.out.push(close.map_or(Action::DropClient, Action::CloseClient));
+        self.enter(State::Ended, None);
+        self.out.push(Action::Finished(cause));
+    }
+
+    fn count_lost(&mut self, direction: Direction, mut queue: Queue, cause: Cause) {
+        let known = self.dialect.acknowledges();
+        while let Some((payload, since)) = queue.pop() {
+            let (bytes, waited) = (payload.bytes.len(), self.now - since);
+            self.note(Note::Lost { direction, bytes, waited, known, cause });
         }
-        self.dialect.ended(now);
-        out.push(Action::HangUp);
-        out.push(close.map_or(Action::DropClient, Action::CloseClient));
-        out.push(Action::Finished(cause));
-        self.timers = Timers::default();
-        self.state = State::Ended;
     }
 }
 

@@ -13,11 +13,16 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Epoch(pub u32);
 
+impl Epoch {
+    /// That of the connection a session begins with.
+    pub const FIRST: Self = Self(1);
+}
+
 /// A token, as far as the core has to know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Shown {
     pub generation: Generation,
-    /// `None` where nobody told.
+    /// `None`: nobody told.
     pub expires: Option<Instant>,
 }
 
@@ -35,8 +40,12 @@ pub enum Event<'a> {
     /// The client said Close, or is gone without one.
     ClientClosed(Option<Close>),
     ClientBroke(Violation),
-    /// The client did not take what was written to it.
+    /// The client took nothing of what was written to it.
     ClientStalled,
+    /// The client has read so many of the messages that it was sent: the number of a Ping came back in its Pong.
+    ClientRead(u64),
+    /// The client that went away has come back.
+    ClientBack,
     /// The handshake of the dial was accepted; with this token.
     Opened(Epoch, Option<Shown>),
     DialFailed(Epoch, DialFailure),
@@ -45,10 +54,10 @@ pub enum Event<'a> {
     /// The service said Close, or is gone without one; why, for the log.
     UpstreamClosed(Epoch, Option<Close>, &'static str),
     UpstreamBroke(Epoch, Violation),
-    /// The service has read all that was sent to it before [`Action::Fence`].
-    Fenced(Epoch),
-    /// The client that went away has come back.
-    ClientBack,
+    /// The service has read so many of the messages that this connection was sent.
+    UpstreamRead(Epoch, u64),
+    /// The service is not read, because the client takes nothing: an answer may stand behind what is unread.
+    Unread,
     /// A newer token is current.
     Token(Shown),
     /// The turn that was asked for; with the current token.
@@ -60,7 +69,7 @@ pub enum Event<'a> {
     /// The deadline has come.
     Timer,
     /// The sidecar is going away.
-    Drain,
+    Shutdown,
     /// An operator practises.
     Rehearsal(Rehearsal),
 }
@@ -68,12 +77,14 @@ pub enum Event<'a> {
 /// Why a dial gave no connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DialFailure {
-    /// The service refused the token of this generation (401, 403).
-    Token(Generation),
+    /// The service refused the token of this generation, with this status (401, 403).
+    Token(Generation, u16),
     /// There is no token that may be used.
     NoToken,
-    /// It may go better later.
-    Passing(String),
+    /// A verdict on what was asked for (404, 410), or 401 and 403 to a token that is not to blame.
+    Refused { status: u16 },
+    /// It may go better later, and not before `retry_after`.
+    Passing { why: String, retry_after: Option<Duration> },
 }
 
 /// What a session wants done.
@@ -82,22 +93,19 @@ pub enum Action {
     /// The message of this event goes on, as the bytes it came in.
     Forward,
     ToClient(Payload),
-    ToUpstream(Payload),
+    ToUpstream(Epoch, Payload),
     /// Dial, with the token that is current then.
     Dial(Epoch),
-    /// Let go of every upstream connection, and of the dial.
-    HangUp,
-    /// Let go of the connection that was to replace the live one, or of its dial.
-    HangUpNext,
-    /// Let go of the old connection: the next one takes its place, as soon as it is there.
-    Switch,
-    /// Ask the service for a sign that it has read what was sent so far.
-    Fence,
-    CloseUpstream(Close),
+    /// Close this upstream connection if it is open, or give its dial up.
+    HangUp(Epoch),
+    /// A Ping behind what was sent: so many messages. Its Pong is [`Event::UpstreamRead`], [`Event::ClientRead`].
+    PingUpstream(Epoch, u64),
+    PingClient(u64),
+    CloseUpstream(Epoch, Close),
     CloseClient(Close),
     /// End the client's connection without a Close, as the service's ended.
     DropClient,
-    /// The client went away and may come back: its connection is let go, the rest stays.
+    /// The client went away and may come back: its connection is closed, the upstream stays.
     Park,
     /// A newer token is wanted.
     Demand(Demand),
@@ -155,8 +163,13 @@ pub enum Note {
         /// How many dials have failed since; 0: it was there until now.
         attempt: u32,
     },
-    /// The service does not acknowledge: what was sent last, either way, may be lost.
-    InDoubt,
+    /// So many messages were sent, and nothing shows that they were read: they may be lost.
+    InDoubt {
+        direction: Direction,
+        messages: u64,
+    },
+    /// A service that acknowledges nothing was without a connection: what it said meanwhile is lost.
+    Gap,
     UpstreamResumed {
         gap: Duration,
         replayed: u64,
@@ -170,7 +183,7 @@ pub enum Note {
         bytes: usize,
         waited: Duration,
     },
-    /// A message of the next connection's came before the old one had ended; is it kept?
+    /// A message of the new connection came before the old one had ended; is it kept?
     Overlapped {
         kept: bool,
     },
@@ -197,7 +210,7 @@ pub enum Cause {
     Client,
     /// The service ended it, and its dialect knows no resuming.
     Upstream,
-    /// No token could be had in place of one that ended.
+    /// The service ended it because of its token, or no token could be had in place of one that ended.
     TokenExpired,
     /// The service was away for longer than `reconnect`.
     Outage,
@@ -210,7 +223,7 @@ pub enum Cause {
     TooBig,
     /// The client did not take what was written to it.
     Slow,
-    Drain,
+    Shutdown,
 }
 
 /// Where a session is: for metrics and the status page.

@@ -3,178 +3,167 @@
 use std::time::Duration;
 
 use super::{
-    core::{Session, State, Step, Turn},
-    event::{Action, Demand, Method, Note, Shown, Trigger},
+    core::Session,
+    event::{Action, Demand, Epoch, Method, Note, Shown, Trigger},
+    state::{State, Step, Turn},
     timers::Timer,
 };
-use crate::{clock::Instant, credential::Token};
+use crate::{credential::Token, wire::Close};
 
 /// The longest time over which the exchanges of many sessions are spread.
 const LONGEST_SPREAD: Duration = Duration::from_secs(10);
 
 impl Session {
-    /// A newer token is current.
-    pub(super) fn token(&mut self, shown: Shown, now: Instant, out: &mut Vec<Action>) {
-        if shown.generation == self.newest.generation {
-            // The same token, whose end is later than it was said to be.
-            self.newest.expires = shown.expires.max(self.newest.expires);
-        }
-        if shown.generation <= self.newest.generation {
+    /// A newer token is current, or the current one ends later than was said.
+    pub(super) fn token(&mut self, shown: Shown) {
+        if shown.generation < self.newest.generation {
             return;
         }
-        self.newest = shown;
-        match &self.state {
-            State::Live => self.schedule_exchange(now, out),
-            State::Opening(Step::NeedsToken) | State::Resuming { step: Step::NeedsToken, .. } => {
-                self.next_attempt(now, out);
-            }
-            // Whoever dials reads the current one; whoever exchanges looks again when it is done.
-            State::Opening(_)
-            | State::Resuming { .. }
-            | State::Exchanging { .. }
-            | State::Swapping { .. }
-            | State::Departed
-            | State::Closing { .. }
-            | State::Ended => {}
+        let newer = shown.generation > self.newest.generation;
+        let expires = if newer { shown.expires } else { shown.expires.max(self.newest.expires) };
+        self.newest = Shown { expires, ..shown };
+        // A session that dials reads the current one; one that exchanges looks again when it is done.
+        if self.state == State::Live && newer {
+            self.schedule_exchange();
+        } else if self.step() == Some(Step::NeedsToken) && self.has_token() {
+            self.next_attempt(None);
         }
     }
 
     /// Spreads the exchanges of many sessions over a part of the time that is left.
-    pub(super) fn schedule_exchange(&mut self, now: Instant, out: &mut Vec<Action>) {
-        if self.newest.generation <= self.live.generation || self.turn != Turn::Idle {
+    pub(super) fn schedule_exchange(&mut self) {
+        let live = self.live();
+        if self.newest.generation <= live.generation || self.turn != Turn::Idle || self.never_swaps() {
             return;
         }
         if self.refused.is_some_and(|refused| self.newest.generation <= refused) {
             return;
         }
-        let left = self.live.expires.map_or(LONGEST_SPREAD, |at| at.saturating_duration_since(now));
+        let left = live.expires.map_or(LONGEST_SPREAD, |at| at.saturating_duration_since(self.now));
         let spread = (left / 4).min(LONGEST_SPREAD);
-        // The service has asked already: it waits for nobody.
+        // The service has asked already: it does not wait.
         if self.asked || spread.is_zero() {
-            self.exchange_due(out);
+            self.exchange_due();
         } else {
-            let at = now + self.backoff.part_of(spread);
+            let at = self.now + self.backoff.part_of(spread);
             self.timers.set(Timer::Exchange, at);
         }
     }
 
-    pub(super) fn exchange_due(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn exchange_due(&mut self) {
         if self.state == State::Live && self.turn == Turn::Idle {
             self.turn = Turn::Asked { same: false };
-            out.push(Action::AskTurn);
+            self.out.push(Action::AskTurn);
         }
     }
 
-    /// The client sent its own AUTH: an exchange with the current token answers it.
-    pub(super) fn client_asks(&mut self, out: &mut Vec<Action>) {
-        let wait = self.turn == Turn::Idle;
-        self.turn = Turn::Asked { same: true };
-        // While an exchange is under way, its answer is the client's too.
-        if self.state == State::Live && wait {
-            out.push(Action::AskTurn);
-        } else if self.state != State::Live {
-            self.turn = Turn::Idle;
+    /// The client sent its own AUTH: an exchange with the current token answers it. While one is under way, its
+    /// answer is the client's too.
+    pub(super) fn client_asks(&mut self) {
+        if self.state != State::Live {
+            return;
         }
+        if self.turn == Turn::Idle {
+            self.out.push(Action::AskTurn);
+        }
+        self.turn = Turn::Asked { same: true };
     }
 
     /// The service asked for a new token.
-    pub(super) fn asked(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn asked(&mut self) {
         self.asked = true;
-        if self.newest.generation > self.live.generation {
-            self.timers.clear(Timer::Exchange);
-            self.exchange_due(out);
+        if self.newest.generation > self.live().generation {
+            self.timers.stop(Timer::Exchange);
+            self.exchange_due();
         } else {
-            let rejected = Some(self.live.generation);
-            out.push(Action::Demand(Demand { rejected, trigger: Trigger::Hint }));
+            let rejected = Some(self.live().generation);
+            self.out.push(Action::Demand(Demand { rejected, trigger: Trigger::Hint }));
         }
     }
 
     /// It is this session's turn.
-    pub(super) fn take_turn(&mut self, token: &Token, now: Instant, out: &mut Vec<Action>) {
-        let Turn::Asked { same } = std::mem::replace(&mut self.turn, Turn::Idle) else {
-            out.push(Action::EndTurn);
-            return;
-        };
-        let newer =
-            token.generation > self.live.generation || (same && token.generation == self.live.generation);
+    pub(super) fn take_turn(&mut self, token: &Token) {
+        let Turn::Asked { same } = self.turn else { return self.out.push(Action::EndTurn) };
+        let live = self.live().generation;
+        let newer = token.generation > live || (same && token.generation == live);
         let refused = self.refused.is_some_and(|refused| token.generation <= refused);
-        let dead = token.expires.is_some_and(|at| at <= now);
+        let dead = token.expires.is_some_and(|at| at <= self.now);
         if dead {
-            self.refuse(token.generation, out);
+            self.refuse(token.generation);
         }
         if self.state != State::Live || !newer || refused || dead {
-            out.push(Action::EndTurn);
-            return;
+            return self.give_turn_back();
         }
+        self.turn = Turn::Mine;
+        let shown = Shown::from(token);
         if let Some(order) = self.dialect.swap() {
-            return self.begin_swap(order, Shown::from(token), now, out);
+            return self.begin_swap(order, shown);
         }
-        if !self.dialect.exchange(token, &mut self.say) {
-            out.push(Action::EndTurn);
-            return;
-        }
-        self.state = State::Exchanging { shown: Shown::from(token), since: now };
-        self.timers.set(Timer::Step, now + self.policy.session.hold);
-        self.spoken(now, out);
+        let Some(epoch) = self.serving().filter(|_| self.dialect.exchange(token, &mut self.say)) else {
+            return self.give_turn_back();
+        };
+        self.enter(State::Exchanging { shown, since: self.now }, Some(self.now + self.policy.session.hold));
+        self.spoken(epoch);
     }
 
     /// The service took the new token.
-    pub(super) fn accepted(&mut self, now: Instant, out: &mut Vec<Action>) {
+    pub(super) fn accepted(&mut self) {
         let State::Exchanging { shown, since } = self.state else { return };
-        self.state = State::Live;
-        self.live = shown;
+        if let Some(serving) = &mut self.serving {
+            serving.shown = shown;
+        }
+        self.enter(State::Live, None);
         self.asked = false;
-        self.timers.clear(Timer::Step);
-        out.push(Action::EndTurn);
         let (method, generation) = (Method::Exchange, shown.generation);
-        out.push(Action::Note(Note::Reauthenticated { method, generation, took: now - since }));
-        self.flush(now, out);
-        self.schedule_exchange(now, out);
+        self.note(Note::Reauthenticated { method, generation, took: self.now - since });
+        self.flush();
+        self.schedule_exchange();
     }
 
     /// The service refused the token of the exchange.
-    pub(super) fn rejected(&mut self, why: &str, now: Instant, out: &mut Vec<Action>) {
-        let State::Exchanging { shown, .. } = self.state else { return self.lapsed(why, now, out) };
-        self.failed(Method::Exchange, shown, (true, why), out);
-        self.refuse(shown.generation, out);
-        self.lose(why, None, now, out);
+    pub(super) fn rejected(&mut self, epoch: Epoch, why: &str) {
+        let State::Exchanging { shown, .. } = self.state else {
+            return self.lapsed(epoch, (why, None));
+        };
+        self.failed(Method::Exchange, shown, (true, why));
+        self.refuse(shown.generation);
+        self.connection_lost(epoch, (why, None));
     }
 
-    /// The token that the connection was made with will not do, or has ended.
-    pub(super) fn lapsed(&mut self, why: &str, now: Instant, out: &mut Vec<Action>) {
-        if matches!(self.state, State::Opening(_) | State::Resuming { .. }) {
-            self.failed(Method::Resume, self.live, (true, why), out);
+    /// The token that a connection was made with will not do, or has ended.
+    pub(super) fn lapsed(&mut self, epoch: Epoch, (why, close): (&str, Option<Close>)) {
+        if let State::Swapping { shown, .. } = self.state
+            && self.is_attempt(epoch)
+        {
+            self.swap_failed(why, true);
+            return self.refuse(shown.generation);
         }
-        self.refuse(self.live.generation, out);
-        self.lose(why, None, now, out);
+        if self.is_attempt(epoch) {
+            self.failed(Method::Resume, self.live(), (true, why));
+        }
+        self.refuse(self.live().generation);
+        self.connection_lost(epoch, (why, close));
     }
 
-    pub(super) fn failed(
-        &self,
-        method: Method,
-        shown: Shown,
-        (refused, why): (bool, &str),
-        out: &mut Vec<Action>,
-    ) {
+    pub(super) fn failed(&mut self, method: Method, shown: Shown, (refused, why): (bool, &str)) {
         let (generation, why) = (shown.generation, why.to_owned());
-        out.push(Action::Note(Note::ReauthenticationFailed { method, generation, refused, why }));
+        self.note(Note::ReauthenticationFailed { method, generation, refused, why });
     }
 
     /// This generation, and what is older, will not be used again.
-    pub(super) fn refuse(&mut self, generation: crate::credential::Generation, out: &mut Vec<Action>) {
+    pub(super) fn refuse(&mut self, generation: crate::credential::Generation) {
         self.refused = self.refused.max(Some(generation));
         if self.newest.generation <= generation {
             let rejected = Some(generation);
-            out.push(Action::Demand(Demand { rejected, trigger: Trigger::Expiry }));
+            self.out.push(Action::Demand(Demand { rejected, trigger: Trigger::Expiry }));
         }
     }
 
-    /// Gives the turn back, or the place in the queue for it.
-    pub(super) fn end_turn(&mut self, out: &mut Vec<Action>) {
-        let mine = matches!(self.state, State::Exchanging { .. } | State::Swapping { .. });
-        if mine || self.turn != Turn::Idle {
+    /// Gives the place in the queue of those that exchange back, unless it is in use.
+    pub(super) fn give_turn_back(&mut self) {
+        if !matches!(self.state, State::Exchanging { .. } | State::Swapping { .. }) {
             self.turn = Turn::Idle;
-            out.push(Action::EndTurn);
+            self.out.push(Action::EndTurn);
         }
     }
 }

@@ -1,63 +1,82 @@
 //! Messages: what passes, what is held, and how what was held goes on.
-
-use std::time::Duration;
+//!
+//! Rules:
+//! 1. The client's messages go in their order. If one waits, all that follow wait behind it.
+//! 2. What the dialect says to a new connection, and what was held, goes at the pace that the service takes
+//!    ([`Pace`](super::pace::Pace)). Live traffic is counted in it, and never slowed by it.
 
 use super::{
-    core::{Session, State, Step},
+    core::Session,
     ends::{CLOSE_PATIENCE, LEAVING_PATIENCE},
-    event::{Action, Cause, Note},
+    event::{Action, Cause, Epoch, Note},
+    state::{State, Step},
     timers::Timer,
 };
 use crate::{
     clock::Instant,
-    dialect::{Fate, Meaning, Moment, Verdict},
+    dialect::{Fate, Meaning, Moment, Purpose, Verdict},
     wire::{Close, Direction, Message, Payload},
 };
 
-/// How far the service may be behind: what is held goes in bursts of this length.
-const BURST: Duration = Duration::from_millis(90);
-
 impl Session {
-    fn moment(&self) -> Moment {
+    // ----- from the client
+
+    /// What the client's next message meets.
+    fn moment_up(&self) -> Moment {
         match self.state {
-            State::Opening(_) => Moment::Opening,
-            // What is held goes first: a new message waits behind it.
-            State::Live | State::Swapping { draining: None, .. } if !self.queue.is_empty() => {
-                Moment::Exchanging
-            }
-            State::Live | State::Swapping { draining: None, .. } => Moment::Live,
-            State::Exchanging { .. } | State::Swapping { draining: Some(_), .. } => Moment::Exchanging,
-            State::Resuming { step: Step::Greeting, .. } => Moment::Resuming,
-            State::Resuming { .. } | State::Closing { .. } | State::Departed | State::Ended => Moment::Away,
+            State::Connecting if self.purpose() == Some(Purpose::First) => Moment::Opening,
+            State::Connecting if self.step() == Some(Step::Restoring) => Moment::Resuming,
+            // Rule 1: a new message waits behind what is held.
+            _ if self.flows_up() && self.queue.is_empty() && !self.dialect_goes_first() => Moment::Live,
+            State::Live | State::Swapping { .. } | State::Exchanging { .. } => Moment::Exchanging,
+            State::Connecting | State::Closing { .. } | State::Departed | State::Ended => Moment::Away,
         }
     }
 
-    pub(super) fn client(&mut self, message: Message<'_>, now: Instant, out: &mut Vec<Action>) {
+    pub(super) fn client(&mut self, message: Message<'_>) {
         if matches!(self.state, State::Closing { .. }) {
             return;
         }
-        let verdict = self.dialect.client(message, self.moment(), now, &mut self.say);
-        match verdict.fate {
-            Fate::Forward => out.push(Action::Forward),
+        let Verdict { fate, meaning } =
+            self.dialect.client(message, self.moment_up(), self.now, &mut self.say);
+        match fate {
+            Fate::Forward => self.forward_up(None),
             Fate::Swallow => {}
             Fate::Hold => {
-                self.queue.push(message.into(), now);
-                out.push(held(Direction::Up, message.payload.len()));
+                self.queue.push(message.into(), self.now);
+                self.note(held(Direction::Up, message.payload.len()));
             }
             Fate::Hurry => {
-                self.flush_all(now, out);
-                self.release(message.into(), now, out);
+                self.flush_all();
+                self.release(message.into());
             }
         }
-        self.spoken(now, out);
-        self.client_means(&verdict.meaning, now, out);
+        self.spoken(self.serving().unwrap_or_default());
+        self.client_means(&meaning);
     }
 
-    fn client_means(&mut self, meaning: &Meaning, now: Instant, out: &mut Vec<Action>) {
+    /// A message of the client's goes to the service: its own bytes, the dialect's version of it, or `held`.
+    fn forward_up(&mut self, held: Option<Payload>) {
+        let Some(serving) = &mut self.serving else { return };
+        serving.delivery.sends(1);
+        let epoch = serving.epoch;
+        self.pace.sends(self.dialect.pace(), self.now);
+        self.trial_begins();
+        let instead = self.say.instead.take();
+        if instead.is_some() {
+            self.spoken(epoch);
+        }
+        self.out.push(match instead.or(held) {
+            Some(payload) => Action::ToUpstream(epoch, payload),
+            None => Action::Forward,
+        });
+    }
+
+    fn client_means(&mut self, meaning: &Meaning) {
         match meaning {
-            Meaning::ClientAsks => self.client_asks(out),
+            Meaning::ClientAsks => self.client_asks(),
             Meaning::Leaving if self.state != State::Live => {
-                self.timers.set(Timer::Leaving, now + LEAVING_PATIENCE);
+                self.timers.set(Timer::Leaving, self.now + LEAVING_PATIENCE);
             }
             Meaning::Leaving
             | Meaning::Nothing
@@ -72,125 +91,218 @@ impl Session {
         }
     }
 
-    pub(super) fn upstream(&mut self, message: Message<'_>, now: Instant, out: &mut Vec<Action>) {
-        let moment = match self.state {
-            State::Opening(_) => Moment::Opening,
-            State::Resuming { .. } => Moment::Resuming,
-            State::Exchanging { .. } | State::Swapping { .. } => Moment::Exchanging,
-            State::Live | State::Closing { .. } | State::Departed | State::Ended => Moment::Live,
-        };
-        let Verdict { fate, meaning } = self.dialect.upstream(message, moment, now, &mut self.say);
-        if fate == Fate::Forward {
-            self.told_client = now;
-            self.old_one_speaks(now);
-            match &mut self.away {
-                Some(away) => {
-                    away.kept.push(message.into(), now);
-                    out.push(held(Direction::Down, message.payload.len()));
-                }
-                None => out.push(Action::Forward),
+    // ----- from the service
+
+    fn moment_down(&self, epoch: Epoch) -> Moment {
+        match (self.purpose(), &self.state) {
+            (Some(Purpose::Swap), _) if self.is_attempt(epoch) => Moment::Overlapping,
+            (Some(Purpose::First), State::Connecting) => Moment::Opening,
+            (_, State::Connecting) => Moment::Resuming,
+            (_, State::Exchanging { .. } | State::Swapping { .. }) => Moment::Exchanging,
+            (_, State::Live | State::Closing { .. } | State::Departed | State::Ended) => Moment::Live,
+        }
+    }
+
+    pub(super) fn upstream(&mut self, epoch: Epoch, message: Message<'_>) {
+        let moment = self.moment_down(epoch);
+        let Verdict { fate, meaning } = self.dialect.upstream(message, moment, self.now, &mut self.say);
+        if moment == Moment::Overlapping {
+            if fate == Fate::Forward {
+                self.new_one_speaks(message);
+            }
+        } else {
+            self.trial_passed();
+            if fate == Fate::Forward {
+                self.old_one_speaks();
+                self.forward_down(message);
             }
         }
-        self.spoken(now, out);
+        if std::mem::take(&mut self.say.acknowledged) && self.is_serving(epoch) {
+            self.outage_is_over();
+        }
+        self.spoken(epoch);
+        if meaning != Meaning::Nothing || fate != Fate::Forward {
+            // It may have named another patience.
+            self.arm_idle();
+        }
+        self.service_means(epoch, meaning);
+        if self.is_attempt(epoch) && self.step() == Some(Step::Proving) {
+            self.ready();
+        }
+    }
+
+    fn forward_down(&mut self, message: Message<'_>) {
+        self.told_client = self.now;
+        if let Some(away) = &mut self.away {
+            away.kept.push(message.into(), self.now);
+            return self.note(held(Direction::Down, message.payload.len()));
+        }
+        self.heard.sends(1);
+        self.out.push(match self.say.instead.take() {
+            Some(payload) => Action::ToClient(payload),
+            None => Action::Forward,
+        });
+    }
+
+    fn service_means(&mut self, epoch: Epoch, meaning: Meaning) {
         match meaning {
             Meaning::Nothing | Meaning::ClientAsks | Meaning::Leaving => {}
-            Meaning::Ready => self.ready(now, out),
-            Meaning::Accepted => self.accepted(now, out),
-            Meaning::Asks => self.asked(out),
-            Meaning::Rejected(why) => self.rejected(&why, now, out),
-            Meaning::Lapsed(why) => self.lapsed(&why, now, out),
-            Meaning::Lost(why) => self.lose(&why, None, now, out),
+            Meaning::Ready if self.is_attempt(epoch) => self.ready(),
+            Meaning::Ready => {}
+            Meaning::Accepted => self.accepted(),
+            Meaning::Asks => self.asked(),
+            Meaning::Rejected(why) => self.rejected(epoch, &why),
+            Meaning::Lapsed(why) => self.lapsed(epoch, (&why, None)),
+            Meaning::Lost(why) => self.connection_lost(epoch, (&why, None)),
             Meaning::Discontinued => {
                 let close = Close::new(1000, "the service began a new connection");
-                self.end(Cause::Discontinued, Some(close), now, out);
+                self.end(Cause::Discontinued, Some(close));
             }
             Meaning::Fatal => {
-                self.timers.set(Timer::Step, now + CLOSE_PATIENCE);
-                self.state = State::Closing { cause: Cause::Refused, close: Close::new(1000, "") };
+                let closing = State::Closing { cause: Cause::Refused, close: Close::new(1000, "") };
+                self.enter(closing, Some(self.now + CLOSE_PATIENCE));
             }
         }
     }
 
-    /// What the dialect said becomes actions.
-    pub(super) fn spoken(&mut self, now: Instant, out: &mut Vec<Action>) {
-        if !self.say.to_client.is_empty() {
-            self.told_client = now;
-            out.extend(std::mem::take(&mut self.say.to_client).into_iter().map(Action::ToClient));
+    // ----- what the dialect says
+
+    /// What the dialect said becomes actions; what it says to the service goes to this connection.
+    pub(super) fn spoken(&mut self, epoch: Epoch) {
+        for payload in std::mem::take(&mut self.say.to_client) {
+            self.say_to_client(payload);
         }
-        if !self.say.to_upstream.is_empty() {
-            if let State::Resuming { replayed, .. } = &mut self.state {
-                *replayed += self.say.replayed;
+        if self.say.to_upstream.is_empty() {
+            return;
+        }
+        let (said, replayed) =
+            (std::mem::take(&mut self.say.to_upstream), std::mem::take(&mut self.say.replayed));
+        if let Some(attempt) = self.attempt.as_mut().filter(|attempt| attempt.epoch == epoch) {
+            attempt.replayed += replayed;
+            said.into_iter().for_each(|payload| self.outgoing.push(payload, self.now));
+            return self.flush_outgoing(epoch);
+        }
+        for payload in said {
+            self.pace.sends(self.dialect.pace(), self.now);
+            self.out.push(Action::ToUpstream(epoch, payload));
+        }
+    }
+
+    pub(super) fn say_to_client(&mut self, payload: Payload) {
+        self.told_client = self.now;
+        if let Some(away) = &mut self.away {
+            self.out.push(Action::Note(held(Direction::Down, payload.bytes.len())));
+            return away.kept.push(payload, self.now);
+        }
+        self.heard.sends(1);
+        self.out.push(Action::ToClient(payload));
+    }
+
+    /// Rule 2, for what the dialect said to a new connection. What is left has its time in [`Timer::Pace`].
+    fn flush_outgoing(&mut self, epoch: Epoch) {
+        let pace = self.dialect.pace();
+        while !self.outgoing.is_empty() {
+            if let Some(at) = self.pace.next(pace, self.now) {
+                return self.timers.set(Timer::Pace, at);
             }
-            self.say.replayed = 0;
-            self.digests(self.say.to_upstream.len() as u32, now);
-            out.extend(std::mem::take(&mut self.say.to_upstream).into_iter().map(Action::ToUpstream));
+            if let Some((payload, _)) = self.outgoing.pop() {
+                self.pace.sends(pace, self.now);
+                self.out.push(Action::ToUpstream(epoch, payload));
+            }
         }
     }
 
     /// A held message goes on, as if it came now.
-    fn release(&mut self, payload: Payload, now: Instant, out: &mut Vec<Action>) {
-        let verdict = self.dialect.client(payload.as_message(), Moment::Live, now, &mut self.say);
-        if verdict.fate == Fate::Forward {
-            self.digests(1, now);
-            out.push(Action::ToUpstream(payload));
+    fn release(&mut self, payload: Payload) {
+        let Verdict { fate, meaning } =
+            self.dialect.client(payload.as_message(), Moment::Live, self.now, &mut self.say);
+        if fate == Fate::Forward {
+            self.forward_up(Some(payload));
         }
-        self.spoken(now, out);
-        self.client_means(&verdict.meaning, now, out);
+        self.spoken(self.serving().unwrap_or_default());
+        self.client_means(&meaning);
     }
 
-    /// Held messages go, in order, no faster than the service takes them.
-    pub(super) fn flush(&mut self, now: Instant, out: &mut Vec<Action>) {
-        while self.state == State::Live && !self.queue.is_empty() {
-            if self.digested > now + BURST {
-                self.timers.set(Timer::Pace, self.digested);
-                return;
+    /// What waits goes, in order, no faster than the service takes it.
+    pub(super) fn flush(&mut self) {
+        let open = self.attempt.as_ref().filter(|attempt| attempt.is_open()).map(|attempt| attempt.epoch);
+        if let Some(epoch) = open.or_else(|| self.serving()) {
+            self.flush_outgoing(epoch);
+        }
+        while self.flows_up() && !self.dialect_goes_first() && !self.queue.is_empty() {
+            if let Some(at) = self.pace.next(self.dialect.pace(), self.now) {
+                return self.timers.set(Timer::Pace, at);
             }
-            if let Some((payload, since)) = self.queue.pop() {
-                out.push(released(Direction::Up, &payload, since, now));
-                self.release(payload, now, out);
-            }
+            self.release_one();
         }
     }
 
-    /// So many messages went to the service in one go. A tenth of a second is kept back: so no second,
-    /// wherever the service begins to count it, has more than [`Dialect::pace`] of them.
-    fn digests(&mut self, messages: u32, now: Instant) {
-        let each = Duration::from_millis(1100) / self.dialect.pace().max(1);
-        self.digested = self.digested.max(now) + each * messages;
+    /// Does something of the dialect's wait for the connection that serves?
+    pub(super) fn dialect_goes_first(&self) -> bool {
+        self.attempt.is_none() && !self.outgoing.is_empty()
     }
 
-    /// Held messages go now, all of them: something that may not wait stands behind them.
-    pub(super) fn flush_all(&mut self, now: Instant, out: &mut Vec<Action>) {
-        while let Some((payload, since)) = self.queue.pop() {
-            out.push(released(Direction::Up, &payload, since, now));
-            self.release(payload, now, out);
+    fn release_one(&mut self) {
+        if let Some((payload, since)) = self.queue.pop() {
+            self.note(released(Direction::Up, &payload, since, self.now));
+            self.release(payload);
+        }
+    }
+
+    /// What waits goes now, all of it: something that may not wait stands behind it.
+    pub(super) fn flush_all(&mut self) {
+        if let Some(epoch) = self.serving() {
+            while let Some((said, _)) = self.outgoing.pop() {
+                self.out.push(Action::ToUpstream(epoch, said));
+            }
+        }
+        while !self.queue.is_empty() {
+            self.release_one();
+        }
+    }
+
+    // ----- the client's patience
+
+    /// What is awaited may stand behind what is not read, because the client is slow: the wait begins again. That
+    /// client's own deadline ends it.
+    pub(super) fn unread(&mut self) {
+        let until = self.now + self.policy.session.hold;
+        if let State::Swapping { drain: Some(drain), .. } = &mut self.state {
+            drain.until = until;
+            let settle = drain.settle.map_or(until, |settle| self.now + settle);
+            self.timers.set(Timer::Step, settle);
+        } else if self.awaits_answer() {
+            self.timers.set(Timer::Step, until);
         }
     }
 
     /// The client has to hear something before its patience ends.
     pub(super) fn arm_idle(&mut self) {
-        if let Some(after) = self.dialect.client_idle() {
-            self.timers.set(Timer::Idle, self.told_client + after);
+        match self.dialect.client_idle() {
+            Some(after) => self.timers.set(Timer::Idle, self.told_client + after),
+            None => self.timers.stop(Timer::Idle),
         }
     }
 
     /// Says something to a client that has heard nothing for as long as it bears.
-    pub(super) fn idle(&mut self, now: Instant, out: &mut Vec<Action>) {
-        let quiet = self.dialect.client_idle().is_some_and(|after| self.told_client + after <= now);
+    pub(super) fn idle(&mut self) {
+        let quiet = self.dialect.client_idle().is_some_and(|after| self.told_client + after <= self.now);
         if let Some(message) = self.dialect.idle().filter(|_| quiet) {
-            self.told_client = now;
-            out.push(Action::ToClient(message));
+            self.told_client = self.now;
+            if self.away.is_none() {
+                self.out.push(Action::ToClient(message));
+            }
         }
         self.arm_idle();
     }
 }
 
 /// A held message goes on.
-pub(super) fn released(direction: Direction, payload: &Payload, since: Instant, now: Instant) -> Action {
-    Action::Note(Note::Released { direction, bytes: payload.bytes.len(), waited: now - since })
+pub(super) fn released(direction: Direction, payload: &Payload, since: Instant, now: Instant) -> Note {
+    Note::Released { direction, bytes: payload.bytes.len(), waited: now - since }
 }
 
 /// A message is held from now on.
-pub(super) fn held(direction: Direction, bytes: usize) -> Action {
-    Action::Note(Note::Held { direction, bytes })
+pub(super) fn held(direction: Direction, bytes: usize) -> Note {
+    Note::Held { direction, bytes }
 }

@@ -4,14 +4,15 @@ use std::collections::VecDeque;
 
 use crate::{clock::Instant, wire::Payload};
 
-/// What is held for one session.
-#[derive(Debug, Default)]
+/// What is held for one session. Empty, it is two words: an idle session has several.
+#[derive(Debug, Default, Clone, PartialEq)]
+#[expect(clippy::box_collection, reason = "an idle session keeps a word, not four")]
 pub(super) struct Queue {
-    held: VecDeque<Held>,
+    held: Option<Box<VecDeque<Held>>>,
     bytes: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 struct Held {
     payload: Payload,
     since: Instant,
@@ -22,11 +23,11 @@ const OVERHEAD: usize = size_of::<Held>();
 
 impl Queue {
     pub(super) fn is_empty(&self) -> bool {
-        self.held.is_empty()
+        self.held.is_none()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.held.len()
+        self.held.as_ref().map_or(0, |held| held.len())
     }
 
     /// Bytes held, with what keeping them costs.
@@ -34,25 +35,32 @@ impl Queue {
         self.bytes
     }
 
+    /// The size of each message, the oldest first.
+    pub(super) fn sizes(&self) -> impl Iterator<Item = usize> {
+        self.held.iter().flat_map(|held| held.iter()).map(|held| held.payload.bytes.len())
+    }
+
     pub(super) fn push(&mut self, payload: Payload, now: Instant) {
         self.bytes += payload.bytes.len() + OVERHEAD;
-        self.held.push_back(Held { payload, since: now });
+        self.held.get_or_insert_default().push_back(Held { payload, since: now });
     }
 
     /// Takes all of another queue in, behind its own.
     pub(super) fn append(&mut self, other: &mut Self) {
         self.bytes += std::mem::take(&mut other.bytes);
-        self.held.append(&mut other.held);
-        other.held = VecDeque::new();
+        match (&mut self.held, other.held.take()) {
+            (Some(held), Some(mut more)) => held.append(&mut more),
+            (held, more) => *held = held.take().or(more),
+        }
     }
 
     /// The oldest, and since when it was held.
     pub(super) fn pop(&mut self) -> Option<(Payload, Instant)> {
-        let Held { payload, since } = self.held.pop_front()?;
+        let held = self.held.as_mut()?;
+        let Held { payload, since } = held.pop_front()?;
         self.bytes -= payload.bytes.len() + OVERHEAD;
-        if self.held.is_empty() {
-            // An idle session keeps no buffer.
-            self.held = VecDeque::new();
+        if held.is_empty() {
+            self.held = None;
         }
         Some((payload, since))
     }

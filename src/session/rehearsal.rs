@@ -6,10 +6,10 @@
 //! 3. The loss of an upstream needs no word of its own: it is [`Event::UpstreamClosed`](super::Event).
 
 use super::{
-    core::{Session, State, Turn},
+    core::Session,
     event::Action,
+    state::{State, Turn},
 };
-use crate::clock::Instant;
 
 /// What is practised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,18 +21,21 @@ pub enum Rehearsal {
 }
 
 impl Session {
-    pub(super) fn rehearse(&mut self, what: Rehearsal, now: Instant, out: &mut Vec<Action>) {
+    pub(super) fn rehearse(&mut self, what: Rehearsal) {
         if self.state != State::Live {
             return;
         }
         match what {
             Rehearsal::Reauthenticate if self.turn == Turn::Idle => {
                 self.turn = Turn::Asked { same: true };
-                out.push(Action::AskTurn);
+                self.out.push(Action::AskTurn);
             }
             // It is about to anyway.
             Rehearsal::Reauthenticate => {}
-            Rehearsal::Expire => self.lapsed("an operator pretends expiry", now, out),
+            Rehearsal::Expire => {
+                let epoch = self.serving().unwrap_or_default();
+                self.lapsed(epoch, ("an operator pretends expiry", None));
+            }
         }
     }
 }

@@ -1,5 +1,8 @@
 //! The rules of the core, each by itself, with a toy dialect: every word of the service's is one message.
 
+mod outages;
+mod swaps;
+
 use std::{sync::mpsc, time::Duration};
 
 use super::*;
@@ -7,14 +10,16 @@ use crate::{
     clock::{self, Instant, Now},
     config::{Overlap, SessionPolicy, Swap},
     credential::{Generation, Token},
-    dialect::{Dialect, Ending, Meaning, Moment, Outgoing, Reading, Say, Verdict},
+    dialect::{Awaits, Dialect, Ending, Meaning, Moment, Outgoing, Purpose, Reading, Say, Verdict},
     wire::{Close, Direction, Kind, Message, Payload},
 };
 
 /// `ready`, `ok`, `no`, `ask` and `lapsed` of the service mean what they say; anything else passes.
+#[derive(Clone)]
 struct Toy {
     ended: mpsc::Sender<()>,
     swap: Option<Swap>,
+    settle: Duration,
 }
 
 fn text(text: &str) -> Payload {
@@ -30,10 +35,6 @@ impl Dialect for Toy {
         Ok(Outgoing { target: "/".into(), headers: http::HeaderMap::new() })
     }
 
-    fn client(&mut self, _message: Message<'_>, moment: Moment, _now: Instant, _say: &mut Say) -> Verdict {
-        if moment == Moment::Live { Verdict::FORWARD } else { Verdict::HOLD }
-    }
-
     fn upstream(&mut self, message: Message<'_>, _moment: Moment, _now: Instant, _say: &mut Say) -> Verdict {
         Verdict::swallow(match message.payload {
             b"ready" => Meaning::Ready,
@@ -45,8 +46,8 @@ impl Dialect for Toy {
         })
     }
 
-    fn opened(&mut self) -> bool {
-        false
+    fn opened(&mut self, _purpose: Purpose, _say: &mut Say) -> Awaits {
+        Awaits::Ready
     }
 
     fn exchange(&mut self, token: &Token, say: &mut Say) -> bool {
@@ -58,38 +59,30 @@ impl Dialect for Toy {
         self.swap
     }
 
-    fn ending(&self, _close: &Close) -> Ending {
-        Ending::Lost
+    fn settle(&self) -> Duration {
+        self.settle
     }
 
-    fn lost(&mut self) -> bool {
-        true
-    }
-
-    fn farewell(&mut self, _say: &mut Say) {}
-
-    fn client_idle(&self) -> Option<Duration> {
-        None
-    }
-
-    fn idle(&self) -> Option<Payload> {
-        None
+    fn ending(&self, close: Option<&Close>, at_the_end: bool) -> Ending {
+        match close.and_then(|close| close.code) {
+            _ if at_the_end && close.is_some() => Ending::Lapsed,
+            Some(3501) => Ending::Final,
+            _ => Ending::Lost,
+        }
     }
 
     fn pace(&self) -> u32 {
         1000
     }
 
-    fn is_full(&self) -> bool {
-        false
-    }
-
-    fn acknowledges(&self) -> bool {
-        false
-    }
-
     fn ended(&mut self, _now: Instant) {
         let _ = self.ended.send(());
+    }
+}
+
+impl PartialEq for Toy {
+    fn eq(&self, other: &Self) -> bool {
+        self.swap == other.swap
     }
 }
 
@@ -134,7 +127,7 @@ impl Bench {
         let policy = Policy { session, opening: HOLD, needs_token: true };
         let now = clock::now();
         let (sender, ended) = mpsc::channel();
-        let toy = Box::new(Toy { ended: sender, swap });
+        let toy = Box::new(Toy { ended: sender, swap, settle: Duration::ZERO });
         Self { session: Session::new(toy, policy, None, 1, now), now, ended }
     }
 
@@ -156,8 +149,14 @@ impl Bench {
     }
 
     fn hears(&mut self, word: &str) -> Vec<Action> {
-        let epoch = self.session.epoch();
+        let epoch = self.newest();
         self.tell(Event::Upstream(epoch, Message { kind: Kind::Text, payload: word.as_bytes() }))
+    }
+
+    /// The connection that is being made, or the one that serves.
+    fn newest(&self) -> Epoch {
+        let attempt = self.session.attempt.as_ref().map(|attempt| attempt.epoch);
+        attempt.or_else(|| self.session.serving()).unwrap()
     }
 
     fn says(&mut self, word: &str) -> Vec<Action> {
@@ -177,7 +176,7 @@ impl Bench {
         assert_eq!(self.wait(), [Action::AskTurn]);
         let token = self.token(generation, 60);
         let auth = text(&format!("auth {generation}"));
-        assert_eq!(self.tell(Event::Turn(&token)), [Action::ToUpstream(auth)]);
+        assert_eq!(self.tell(Event::Turn(&token)), [Action::ToUpstream(Epoch(1), auth)]);
         assert_eq!(self.session.phase(), Phase::Exchanging);
     }
 }
@@ -189,7 +188,7 @@ fn messages_wait_for_the_answer_and_go_in_their_order() {
     bench.exchange(2);
     assert_eq!((bench.says("b"), bench.says("c")), (vec![], vec![]));
     assert_eq!(bench.hears("a message of the service's"), [Action::Forward]);
-    let (b, c) = (Action::ToUpstream(text("b")), Action::ToUpstream(text("c")));
+    let (b, c) = (Action::ToUpstream(Epoch(1), text("b")), Action::ToUpstream(Epoch(1), text("c")));
     assert_eq!(bench.hears("ok"), [Action::EndTurn, b, c]);
     assert_eq!(bench.session.authenticated_with().generation, Generation(2));
     assert_eq!(bench.says("d"), [Action::Forward]);
@@ -206,15 +205,19 @@ fn a_service_that_was_slow_to_read_is_listened_to_for_longer() {
         let token = bench.token(2, 60);
         assert_eq!(bench.tell(Event::Turn(&token)), [Action::Dial(Epoch(2))]);
         let opened = bench.tell(Event::Opened(Epoch(2), Some(bench.shown(2, 60))));
-        assert_eq!(opened, [Action::Fence, Action::CloseUpstream(Close::new(1000, ""))]);
+        assert_eq!(opened, []);
+        let ready = bench.hears("ready");
+        let old = Epoch(1);
+        assert_eq!(ready, [Action::PingUpstream(old, 0), Action::CloseUpstream(old, Close::new(1000, ""))]);
         bench.now += read_after;
-        assert_eq!(bench.tell(Event::Fenced(Epoch(1))), []);
+        assert_eq!(bench.tell(Event::UpstreamRead(old, 0)), []);
         assert_eq!(bench.session.deadline(), Some(bench.now + listened));
         bench.now += Duration::from_millis(200);
-        assert_eq!(bench.hears("a late answer"), [Action::Forward]);
+        let answer = Message { kind: Kind::Text, payload: b"a late answer" };
+        assert_eq!(bench.tell(Event::Upstream(old, answer)), [Action::Forward]);
         let end = (bench.now + listened).min(bench.now - read_after - Duration::from_millis(200) + HOLD);
         assert_eq!(bench.session.deadline(), Some(end), "each word is waited on as long, within the hold");
-        assert!(bench.wait().contains(&Action::Switch));
+        assert!(bench.wait().contains(&Action::HangUp(old)));
     }
 }
 
@@ -238,7 +241,7 @@ fn rule_2_what_is_held_is_bounded_by_not_reading() {
 fn rule_3_late_words_change_nothing() {
     let mut bench = Bench::live();
     let lost = bench.tell(Event::UpstreamClosed(Epoch(1), None, "reset"));
-    assert_eq!(lost, [Action::HangUp, Action::Dial(Epoch(2))]);
+    assert_eq!(lost, [Action::HangUp(Epoch(1)), Action::Dial(Epoch(2))]);
     bench.tell(Event::Opened(Epoch(2), Some(bench.shown(1, 60))));
     let late = Message { kind: Kind::Text, payload: b"ready" };
     assert_eq!(bench.tell(Event::Upstream(Epoch(1), late)), []);
@@ -251,11 +254,11 @@ fn rule_3_late_words_change_nothing() {
 #[test]
 fn rule_4_the_end_is_the_end() {
     let mut bench = Bench::live();
-    let out = bench.tell(Event::Drain);
-    assert_eq!(out.last(), Some(&Action::Finished(Cause::Drain)));
+    let out = bench.tell(Event::Shutdown);
+    assert_eq!(out.last(), Some(&Action::Finished(Cause::Shutdown)));
     assert!(bench.ended.try_recv().is_ok());
     let token = bench.token(2, 60);
-    for event in [Event::Timer, Event::Turn(&token), Event::ClientClosed(None), Event::Drain] {
+    for event in [Event::Timer, Event::Turn(&token), Event::ClientClosed(None), Event::Shutdown] {
         assert_eq!(bench.tell(event), []);
     }
     assert_eq!(bench.session.deadline(), None);
@@ -271,7 +274,7 @@ fn rule_5_one_exchange_at_a_time_and_the_newest_token_in_the_end() {
     assert_eq!(bench.tell(Event::Turn(&token)), [Action::EndTurn], "not while the other has no answer");
     bench.hears("ok");
     bench.wait();
-    assert_eq!(bench.tell(Event::Turn(&token)), [Action::ToUpstream(text("auth 3"))]);
+    assert_eq!(bench.tell(Event::Turn(&token)), [Action::ToUpstream(Epoch(1), text("auth 3"))]);
 }
 
 #[test]
@@ -284,7 +287,7 @@ fn rule_6_no_dead_and_no_refused_token_goes_out() {
     bench.now += Duration::from_secs(31);
     let out = bench.tell(Event::Turn(&token));
     assert!(
-        out.contains(&Action::EndTurn) && !out.iter().any(|a| matches!(a, Action::ToUpstream(_))),
+        out.contains(&Action::EndTurn) && !out.iter().any(|a| matches!(a, Action::ToUpstream(..))),
         "{out:?}"
     );
 
@@ -318,9 +321,9 @@ fn rule_7_an_exchange_without_an_answer_is_given_up() {
     let started = bench.now;
     let out = bench.wait();
     assert_eq!(bench.now, started + HOLD);
-    assert_eq!(out, [Action::EndTurn, Action::HangUp, Action::Dial(Epoch(2))]);
+    assert_eq!(out, [Action::HangUp(Epoch(1)), Action::EndTurn, Action::Dial(Epoch(2))]);
     bench.tell(Event::Opened(Epoch(2), Some(bench.shown(2, 60))));
-    assert_eq!(bench.hears("ready"), [Action::ToUpstream(text("held"))]);
+    assert_eq!(bench.hears("ready"), [Action::ToUpstream(Epoch(2), text("held"))]);
 }
 
 #[test]
@@ -355,13 +358,13 @@ fn a_rehearsed_expiry_takes_a_newer_token_and_a_new_connection() {
     let mut bench = Bench::live();
     let out = bench.tell(Event::Rehearsal(Rehearsal::Expire));
     let demand = Demand { rejected: Some(Generation(1)), trigger: Trigger::Expiry };
-    assert!(out.contains(&Action::Demand(demand)) && out.contains(&Action::HangUp), "{out:?}");
+    assert!(out.contains(&Action::Demand(demand)) && out.contains(&Action::HangUp(Epoch(1))), "{out:?}");
     assert!(!out.iter().any(|a| matches!(a, Action::Dial(_))), "not with the token that has ended: {out:?}");
     bench.says("held");
     let shown = bench.shown(2, 60);
     assert_eq!(bench.tell(Event::Token(shown)), [Action::Dial(Epoch(2))]);
     bench.tell(Event::Opened(Epoch(2), Some(shown)));
-    assert_eq!(bench.hears("ready"), [Action::ToUpstream(text("held"))]);
+    assert_eq!(bench.hears("ready"), [Action::ToUpstream(Epoch(2), text("held"))]);
 }
 
 #[test]
@@ -370,7 +373,7 @@ fn a_rehearsed_exchange_shows_the_same_token_once() {
     assert_eq!(bench.tell(Event::Rehearsal(Rehearsal::Reauthenticate)), [Action::AskTurn]);
     assert_eq!(bench.tell(Event::Rehearsal(Rehearsal::Reauthenticate)), [], "it is about to");
     let token = bench.token(1, 60);
-    assert_eq!(bench.tell(Event::Turn(&token)), [Action::ToUpstream(text("auth 1"))]);
+    assert_eq!(bench.tell(Event::Turn(&token)), [Action::ToUpstream(Epoch(1), text("auth 1"))]);
     for rehearsal in [Rehearsal::Reauthenticate, Rehearsal::Expire] {
         assert_eq!(bench.tell(Event::Rehearsal(rehearsal)), [], "an exchange is under way");
     }
@@ -380,7 +383,7 @@ fn a_rehearsed_exchange_shows_the_same_token_once() {
 }
 
 #[test]
-fn what_nobody_will_send_is_counted() {
+fn what_will_not_be_sent_is_counted() {
     let mut bench = Bench::live();
     bench.tell(Event::UpstreamClosed(Epoch(1), None, "reset"));
     bench.says("held");

@@ -5,17 +5,19 @@ use crate::clock::Instant;
 /// Why the session wants to be woken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Timer {
-    /// The exchange, or the step of a reconnect, has taken too long.
+    /// What the state waits for has taken too long.
     Step,
     /// The outage has been hidden for as long as it may be.
     Budget,
+    /// The connection has served for so long that its outage is over.
+    Healthy,
     /// The next attempt to connect.
     Retry,
     /// This session's turn to show the service the new token.
     Exchange,
     /// The client has heard nothing for a while.
     Idle,
-    /// The next of the held messages may go.
+    /// The next of the messages that wait may go.
     Pace,
     /// The client said goodbye to a service that is away.
     Leaving,
@@ -23,9 +25,10 @@ pub(super) enum Timer {
     Park,
 }
 
-const ALL: [Timer; 8] = [
+const ALL: [Timer; 9] = [
     Timer::Step,
     Timer::Budget,
+    Timer::Healthy,
     Timer::Retry,
     Timer::Exchange,
     Timer::Idle,
@@ -35,7 +38,7 @@ const ALL: [Timer; 8] = [
 ];
 
 /// One deadline for each reason.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub(super) struct Timers([Option<Instant>; ALL.len()]);
 
 impl Timers {
@@ -43,8 +46,21 @@ impl Timers {
         self.0[timer as usize] = Some(at);
     }
 
-    pub(super) fn clear(&mut self, timer: Timer) {
+    pub(super) fn stop(&mut self, timer: Timer) {
         self.0[timer as usize] = None;
+    }
+
+    pub(super) fn at(&self, timer: Timer) -> Option<Instant> {
+        self.0[timer as usize]
+    }
+
+    /// Stops all but these.
+    pub(super) fn keep(&mut self, timers: &[Timer]) {
+        for timer in ALL {
+            if !timers.contains(&timer) {
+                self.stop(timer);
+            }
+        }
     }
 
     /// The earliest.
@@ -55,7 +71,7 @@ impl Timers {
     /// Takes one that is due.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<Timer> {
         let timer = ALL.into_iter().find(|timer| self.0[*timer as usize].is_some_and(|at| at <= now))?;
-        self.clear(timer);
+        self.stop(timer);
         Some(timer)
     }
 }

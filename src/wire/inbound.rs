@@ -127,6 +127,11 @@ impl Inbound {
         self.remaining > 0
     }
 
+    /// Has a message begun in fragments, and not ended?
+    pub fn is_mid_message(&self) -> bool {
+        self.unfinished.is_some()
+    }
+
     /// Bytes kept for an unfinished message.
     pub fn held(&self) -> usize {
         self.assembly.as_ref().map_or(0, |a| a.raw.capacity() + a.payload.capacity())

@@ -1,7 +1,7 @@
 //! `[[route.close]]` and `swap`: what is understood, and what is said of a wrong one.
 
 use super::{parse, refused};
-use crate::config::CloseMeans;
+use crate::config::{CloseMeans, Swap};
 
 /// A route of this dialect with these lines behind it.
 fn route(dialect: &str, lines: &str) -> String {
@@ -89,4 +89,22 @@ fn only_a_dialect_that_replaces_connections_has_rules() {
     );
     let lost = route("handshake", "[route.client]\nmeans = \"lost\"");
     assert_eq!(refused(&lost), "p:7:1: route.client.means: unknown key here; it belongs to [[route.close]]");
+}
+
+#[test]
+fn a_swap_is_made_broken_or_left_alone() {
+    for (line, expected) in [
+        ("", Swap::Make),
+        ("swap = \"make\"", Swap::Make),
+        ("swap = \"break\"", Swap::Break),
+        ("swap = \"never\"", Swap::Never),
+    ] {
+        let config = parse(&route("handshake", &format!("[route.session]\n{line}")));
+        assert_eq!(config.routes[0].session.swap, expected, "{line}");
+        assert_eq!(parse(&config.masked()).routes[0].session.swap, expected, "{}", config.masked());
+    }
+    assert_eq!(
+        refused(&route("handshake", "[route.session]\nswap = \"nevr\"")),
+        "p:7:8: route.session.swap: expected one of \"make\", \"break\", \"never\"; did you mean \"never\"?"
+    );
 }

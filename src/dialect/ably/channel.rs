@@ -25,7 +25,7 @@ pub(super) enum Attached {
     Hidden,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Channel {
     /// The client's newest ATTACH, with its params and flags.
     attach: Box<[u8]>,

@@ -25,7 +25,7 @@ use crate::wire::Payload;
 const NODE: usize = size_of::<Box<str>>() + 64;
 
 /// The channels of one connection.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Channels {
     format: Format,
     by_name: BTreeMap<Box<str>, Channel>,

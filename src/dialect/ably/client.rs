@@ -39,8 +39,8 @@ impl Ably {
         let payload = renumbered.payload();
         say.to_upstream.extend(self.serials.due_before(upstream));
         self.serials.sent(serial, payload.clone(), presence_of);
-        say.to_upstream.push(payload);
-        Verdict::SWALLOW
+        say.instead = Some(payload);
+        Verdict::FORWARD
     }
 
     pub(super) fn client_live(&mut self, head: &Head<'_>, message: Message<'_>, say: &mut Say) -> Verdict {

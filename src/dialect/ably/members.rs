@@ -54,7 +54,7 @@ impl<'a> Item<'a> {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Member {
     pub id: Box<str>,
     /// `clientId`, `data`, `encoding`, `extras`: as the service wrote them.
@@ -83,7 +83,7 @@ impl Member {
 }
 
 /// The members, by client id.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Members {
     by_client: BTreeMap<Box<str>, Member>,
     cost: usize,

@@ -40,18 +40,17 @@ use channels::Channels;
 use codec::{Format, Map};
 use head::{Head, action};
 pub use records::Records;
-use records::{ConnectionRecord, Owner, SharedRecord, lock};
+use records::{ConnectionRecord, Owner, Shared, SharedRecord, lock};
 use serials::Serials;
 
 use super::{
-    Dialect, Ending, Meaning, Moment, Outgoing, Reading, Request, Say, Verdict,
+    Awaits, Dialect, Meaning, Moment, Outgoing, Purpose, Reading, Request, Say, Verdict,
     request::{encode_parameter, join_target},
 };
 use crate::{
     clock::Instant,
-    config::Swap,
     credential::Token,
-    wire::{Close, Direction, Message, Payload},
+    wire::{Direction, Message, Payload},
 };
 
 /// Messages a second if the service names no `maxInboundRate`.
@@ -65,11 +64,11 @@ const PINGS: usize = 16;
 const PING_ID: usize = 128;
 
 /// One client's connection.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Ably {
     request: Request,
     format: Format,
-    records: Arc<Records>,
+    records: Shared<Records>,
     /// This session, as the owner of a record.
     session: Owner,
     /// Present once the service said CONNECTED.
@@ -96,10 +95,12 @@ pub struct Ably {
     closed: bool,
     /// A resumed connection waits for channels, before what was sent is sent again.
     replaying: bool,
+    /// When a handshake was given up that the service may take yet.
+    stray: Option<Instant>,
 }
 
 /// What the service said of the connection.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 struct Connection {
     id: Box<str>,
     record: SharedRecord,
@@ -126,7 +127,7 @@ impl Ably {
         Self {
             request,
             format,
-            records,
+            records: Shared(records),
             session,
             connection: None,
             continued,
@@ -141,6 +142,7 @@ impl Ably {
             leaving: false,
             closed: false,
             replaying: false,
+            stray: None,
         }
     }
 
@@ -152,27 +154,6 @@ impl Ably {
     fn own_record(&self) -> Option<MutexGuard<'_, ConnectionRecord>> {
         let record = lock(self.shared_record()?);
         record.is_owned_by(self.session).then_some(record)
-    }
-
-    /// Has a newer session of the client taken the connection over? Then this one must not dial again: it
-    /// would supersede its successor.
-    pub fn superseded(&self) -> bool {
-        self.shared_record().is_some_and(|record| !lock(record).is_owned_by(self.session))
-    }
-
-    /// Why a lost upstream could not be replaced unseen, if it were lost now.
-    pub fn why_not_resumable(&self) -> Option<&'static str> {
-        if self.superseded() {
-            Some("a newer session of the client continues the connection")
-        } else if self.closing {
-            Some("the client has closed the connection")
-        } else if self.channels.are_forgotten() {
-            Some("the channels take more memory than session.queue allows")
-        } else if self.is_beyond_bound() {
-            Some("the messages without an acknowledgement take more memory than session.queue allows")
-        } else {
-            None
-        }
     }
 
     /// How long the service promised to be silent at most (CD2h), as it said last.
@@ -219,9 +200,13 @@ impl Dialect for Ably {
             }
             (_, None, _) | (Some(_), Some(_), None) => {}
         }
-        let mut headers = self.request.headers.clone();
+        let mut headers = self.request.with_cookies().headers;
         headers.remove(http::header::AUTHORIZATION);
         Ok(Outgoing { target: join_target(self.request.path(), &pairs), headers })
+    }
+
+    fn answered(&mut self, headers: &http::HeaderMap) {
+        self.request.remember_cookies(headers);
     }
 
     fn client(&mut self, message: Message<'_>, moment: Moment, _now: Instant, say: &mut Say) -> Verdict {
@@ -232,7 +217,7 @@ impl Dialect for Ably {
         if live { self.client_live(&head, message, say) } else { self.client_waits(&head, moment, say) }
     }
 
-    fn upstream(&mut self, message: Message<'_>, moment: Moment, _now: Instant, say: &mut Say) -> Verdict {
+    fn upstream(&mut self, message: Message<'_>, moment: Moment, now: Instant, say: &mut Say) -> Verdict {
         let Some(head) = Head::read(Self::format_of(message), message.payload) else {
             return Verdict::FORWARD;
         };
@@ -263,14 +248,14 @@ impl Dialect for Ably {
                 }
             }
             Some(action::CLOSED) => self.closed = true,
-            Some(action::DISCONNECTED) => return self.disconnected_by_service(&head),
+            Some(action::DISCONNECTED) => return self.disconnected_by_service(&head, now),
             _ => {}
         }
         Verdict::FORWARD
     }
 
-    fn opened(&mut self) -> bool {
-        false
+    fn opened(&mut self, _purpose: Purpose, _say: &mut Say) -> Awaits {
+        Awaits::Ready
     }
 
     /// RTC8a: AUTH, on the live connection.
@@ -281,18 +266,29 @@ impl Dialect for Ably {
         true
     }
 
-    fn swap(&self) -> Option<Swap> {
-        None
-    }
-
-    fn ending(&self, _close: &Close) -> Ending {
-        Ending::Lost
-    }
-
-    fn lost(&mut self) -> bool {
+    fn lost(&mut self) -> Result<(), &'static str> {
         self.own_auth = false;
         self.replaying = false;
-        self.why_not_resumable().is_none()
+        if self.is_superseded() {
+            Err("a newer session of the client continues the connection")
+        } else if self.closing {
+            Err("the client has closed the connection")
+        } else if self.channels.are_forgotten() {
+            Err("the channels take more memory than session.queue allows")
+        } else if self.is_beyond_bound() {
+            Err("the messages without an acknowledgement take more memory than session.queue allows")
+        } else {
+            Ok(())
+        }
+    }
+
+    /// To dial again would supersede the successor.
+    fn is_superseded(&self) -> bool {
+        self.shared_record().is_some_and(|record| !lock(record).is_owned_by(self.session))
+    }
+
+    fn gave_up(&mut self, now: Instant) {
+        self.stray = Some(now);
     }
 
     fn farewell(&mut self, say: &mut Say) {

@@ -60,7 +60,31 @@ impl ConnectionRecord {
 }
 
 /// A record that several keys may name.
-pub(super) type SharedRecord = Arc<Mutex<ConnectionRecord>>;
+pub(super) type SharedRecord = Shared<Mutex<ConnectionRecord>>;
+
+/// What several sessions share: the same if it is one and the same.
+#[derive(Debug)]
+pub(super) struct Shared<T>(pub(super) Arc<T>);
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> PartialEq for Shared<T> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl<T> std::ops::Deref for Shared<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
 
 /// The records of one route, by the keys that clients were shown.
 #[derive(Debug)]
@@ -96,7 +120,8 @@ impl Records {
 
     /// A session begins a new connection.
     pub(super) fn create(id: &str, owner: Owner) -> SharedRecord {
-        Arc::new(Mutex::new(ConnectionRecord { id: id.to_owned(), owner, ..ConnectionRecord::default() }))
+        let record = ConnectionRecord { id: id.to_owned(), owner, ..ConnectionRecord::default() };
+        Shared(Arc::new(Mutex::new(record)))
     }
 
     /// The session that `key` belongs to now is `owner`, if a client may still resume with that key.
@@ -128,7 +153,7 @@ impl Records {
         known.shown += 1;
         let age = known.shown;
         known.by_age.insert(age, Arc::clone(&key));
-        if let Some((before, _)) = known.by_key.insert(key, (age, Arc::clone(shared))) {
+        if let Some((before, _)) = known.by_key.insert(key, (age, shared.clone())) {
             known.by_age.remove(&before);
         }
         while known.by_key.len() > self.limit && known.evict() {}
@@ -138,7 +163,7 @@ impl Records {
     pub(super) fn ended(&self, shared: &SharedRecord, now: Instant) {
         lock(shared).ended = Some(now);
         let mut known = lock(&self.known);
-        known.ended.push_back((now, Arc::clone(shared)));
+        known.ended.push_back((now, shared.clone()));
         // A client that comes and goes leaves an entry each time: they are bounded like the keys.
         if known.ended.len() > self.limit {
             known.evict_ended();

@@ -10,15 +10,21 @@
 //!
 //! A fault of the service's never costs a token: other sessions use it too.
 
+use std::time::Duration;
+
 use super::{
     Ably,
     codec::Map,
     head::{ErrorInfo, Head, action},
 };
 use crate::{
+    clock::Instant,
     dialect::{Meaning, Moment, Say, Verdict},
     wire::Payload,
 };
+
+/// How long a handshake that was given up may still be on its way.
+const STRAY: Duration = Duration::from_secs(120);
 
 impl Ably {
     pub(super) fn error(&mut self, head: &Head<'_>, moment: Moment, say: &mut Say) -> Verdict {
@@ -49,10 +55,14 @@ impl Ably {
         Verdict::forward(Meaning::Fatal)
     }
 
-    pub(super) fn disconnected_by_service(&mut self, head: &Head<'_>) -> Verdict {
+    pub(super) fn disconnected_by_service(&mut self, head: &Head<'_>, now: Instant) -> Verdict {
         let none = ErrorInfo::default();
         let error = head.error.as_ref().unwrap_or(&none);
         match error.code() {
+            // A handshake of our own that came late: a new connection supersedes it in its turn.
+            80016 if self.stray.take().is_some_and(|at| now - at < STRAY) => {
+                Verdict::swallow(Meaning::Lost(error.describe()))
+            }
             // The client itself has a newer transport: this one must not fight for the connection.
             80016 => Verdict::forward(Meaning::Fatal),
             // Also while an AUTH is under way: it is the old token that ended before the new one was read.

@@ -59,7 +59,7 @@ pub(super) struct Break {
 }
 
 /// Both countings, and what is not acknowledged.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Serials {
     /// In the order of the upstream's serials.
     unacked: VecDeque<Sent>,

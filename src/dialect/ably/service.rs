@@ -111,6 +111,7 @@ impl Ably {
     pub(super) fn acknowledged(&mut self, head: &Head<'_>, message: Message<'_>, say: &mut Say) -> Verdict {
         let Some(first) = head.msg_serial.0 else { return Verdict::FORWARD };
         let refused = head.action.0 == Some(action::NACK);
+        say.acknowledged = !refused;
         let covered = self.serials.acknowledged(first, head.count.0.unwrap_or(1), refused);
         if covered.is_unchanged {
             return Verdict::FORWARD;

@@ -13,8 +13,8 @@ fn attaches_are_bounded_and_a_connection_beyond_it_is_not_resumed() {
         most = most.max(middle.dialect.channels.bytes());
     }
     assert!(most <= LIMIT && middle.dialect.channels.bytes() == 0, "{most} bytes were kept");
-    assert!(!middle.dialect.lost());
-    assert!(middle.dialect.why_not_resumable().is_some_and(|why| why.contains("channels")));
+    assert!(middle.dialect.lost().is_err());
+    assert!(middle.dialect.lost().is_err_and(|why| why.contains("channels")));
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_resume_during_which_the_channels_grow_too_large_is_given_up() {
     let mut long = attached("d", 4);
     long["channelSerial"] = json!("s".repeat(5000));
     assert!(matches!(middle.service(Moment::Resuming, &long).meaning, Meaning::Lost(_)));
-    assert!(!middle.dialect.lost());
+    assert!(middle.dialect.lost().is_err());
 }
 
 #[test]
@@ -122,14 +122,14 @@ fn repeats_have_a_hard_bound_at_which_the_client_starts_over() {
             middle.client(&publish(serial));
             serial += 1;
         }
-        if middle.dialect.clone().lost() {
+        if middle.dialect.clone().lost().is_ok() {
             middle.resumes();
         }
     }
     let bytes = middle.dialect.serials.bytes();
     assert!((8192..9000).contains(&bytes), "{bytes} bytes are kept");
-    assert!(!middle.dialect.lost(), "or it would be deaf for ever");
-    assert!(middle.dialect.why_not_resumable().is_some_and(|why| why.contains("acknowledgement")));
+    assert!(middle.dialect.lost().is_err(), "or it would be deaf for ever");
+    assert!(middle.dialect.lost().is_err_and(|why| why.contains("acknowledgement")));
 }
 
 /// The least time of three that some work takes.

@@ -68,12 +68,15 @@ fn a_session_that_was_superseded_writes_nothing() {
 fn a_session_that_was_superseded_never_dials_again() {
     let (records, start) = (records(), clock::now());
     let mut old = session(&records, "", start, ("me", "k1"));
-    assert!(!old.dialect.superseded() && old.dialect.clone().lost());
+    assert!(!old.dialect.is_superseded() && old.dialect.clone().lost().is_ok());
     let mut new = Middle::on(&records, "/?format=json&v=2&resume=k1", start, LIMIT);
-    assert!(old.dialect.superseded() && !old.dialect.lost(), "from the start: it is about to dial");
-    assert!(old.dialect.why_not_resumable().is_some());
+    assert!(
+        old.dialect.is_superseded() && old.dialect.lost().is_err(),
+        "from the start: it is about to dial"
+    );
+    assert!(old.dialect.lost().is_err());
     new.service(Moment::Opening, &connected("k2"));
-    assert!(!new.dialect.superseded() && new.dialect.lost());
+    assert!(!new.dialect.is_superseded() && new.dialect.lost().is_ok());
 }
 
 #[test]

@@ -48,6 +48,12 @@ pub(super) fn meaning(rules: &[CloseRule], close: Option<&Close>, at_the_end: bo
     }
 }
 
+/// The Close as the client gets it, if it is passed on.
+pub(super) fn for_client(rules: &[CloseRule], close: Close) -> Close {
+    let code = rule(rules, Some(&close)).and_then(|rule| rule.as_code).or(close.code);
+    Close { code, ..close }
+}
+
 fn rule<'r>(rules: &'r [CloseRule], close: Option<&Close>) -> Option<&'r CloseRule> {
     let (code, reason) = said(close);
     rules.iter().find(|rule| rule.matches(code, reason))
@@ -180,5 +186,20 @@ mod tests {
             assert_eq!(meaning(&rules, close(code, reason).as_ref(), false), expected, "{code} {reason}");
         }
         assert_eq!(meaning(&rules, close(4401, "").as_ref(), true), Final, "whatever the time");
+    }
+
+    #[test]
+    fn the_client_gets_the_code_that_the_rule_names() {
+        let rules = rules(
+            "[[route.close]]\ncode = 4400\nreason = \"JWT\"\nmeans = \"expired\"\nas = 4403\n\
+             [[route.close]]\ncode = 1005\nmeans = \"lost\"\nas = 1013",
+        );
+        for ((code, reason), expected) in
+            [((4400, "JWTExpired"), Some(4403)), ((4400, "other"), Some(4400)), ((1005, ""), Some(1013))]
+        {
+            let shown = for_client(&rules, close(code, reason).unwrap());
+            assert_eq!(shown, Close { code: expected, reason: reason.to_owned() });
+        }
+        assert_eq!(for_client(&[], Close::default()), Close::default());
     }
 }
