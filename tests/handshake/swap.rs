@@ -339,3 +339,26 @@ async fn a_client_that_leaves_between_two_connections_is_heard_to_its_end() {
     new.send(bare(CLOSE, &close(1000, "bye"))).await;
     assert_eq!(client.ending().await, Some((1000, "bye".to_owned())));
 }
+
+#[tokio::test]
+async fn a_cookie_of_the_service_is_shown_at_the_next_handshake() {
+    let stage = Stage::set(Plan { token: LATER, ..Plan::default() }).await;
+    let cookies = "Set-Cookie: lb=b2; Path=/; HttpOnly\r\nSet-Cookie: gone=1\r\n";
+    let protocol = "Sec-WebSocket-Protocol: auth.T0\r\n";
+    let ((answer, mut client), old) = tokio::join!(stage.asks("T0"), async {
+        let asked = stage.service.asked().await;
+        assert_eq!(asked.head.get("cookie"), None);
+        asked.accept(&format!("{protocol}{cookies}")).await
+    });
+    assert_eq!(answer.all("set-cookie"), ["lb=b2; Path=/; HttpOnly", "gone=1"], "the client gets them, too");
+    drop(old);
+    let asked = stage.service.asked().await;
+    assert_eq!(asked.head.get("cookie"), Some("lb=b2; gone=1"));
+    let next =
+        asked.accept(&format!("{protocol}Set-Cookie: gone=; Max-Age=0\r\nSet-Cookie: lb=b3\r\n")).await;
+    drop(next);
+    let asked = stage.service.asked().await;
+    assert_eq!(asked.head.get("cookie"), Some("lb=b3"));
+    let mut last = choose(asked, "T0").await;
+    up(&mut client, &mut last, "still here").await;
+}

@@ -84,6 +84,12 @@ async fn a_client_that_breaks_the_protocol_is_told() {
                 tokio::join!(client.try_send(&said), theirs.ending(), stage.honest.relays());
             assert!(sent.is_ok(), "{case} at {target}: it could not finish what it said");
             assert_eq!(client.ending().await.map(|(code, _)| code), Some(code), "{case} at {target}");
+            // Neither a limit of the proxy's nor the code of a goodbye is a fault that the service is told of.
+            let code = match code {
+                1009 => 1001,
+                _ if case.contains("close-code") => 1000,
+                code => code,
+            };
             assert_eq!(told.map(|(code, _)| code), Some(code), "{case} at {target}: the service");
         }
     }

@@ -26,10 +26,16 @@ impl Ledger {
         self.said - self.up.values().map(|heard| heard.len() as u64).sum::<u64>()
     }
 
-    /// Messages of the service's that the client has not heard.
+    /// Messages of the service's that the client has not heard. A connection that carried nothing either way may be
+    /// one whose handshake was given up: the proxy cannot know what was said on it.
     pub fn missing_down(&self) -> u64 {
-        let heard = self.down.values().map(|heard| heard.len() as u64).sum::<u64>();
-        self.told.values().sum::<u64>() - heard
+        let carried = |connection: &usize| {
+            let up = self.up.get(connection).is_some_and(|up| !up.is_empty());
+            up || self.down.contains_key(connection)
+        };
+        let told: u64 =
+            self.told.iter().filter(|(connection, _)| carried(connection)).map(|(_, told)| told).sum();
+        told - self.down.values().map(|heard| heard.len() as u64).sum::<u64>()
     }
 
     /// What is wrong with what was heard.

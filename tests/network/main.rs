@@ -19,6 +19,7 @@ mod model_service;
 mod support;
 
 mod ably;
+mod core;
 mod expected;
 mod fabric;
 mod flow;

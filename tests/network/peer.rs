@@ -40,6 +40,8 @@ pub struct Peer {
     pub mute: bool,
     /// Pings that came.
     pub pings: u64,
+    /// Messages that it said.
+    pub said: u64,
     /// When a message last came.
     pub heard: Instant,
     /// Why reading ended.
@@ -74,6 +76,7 @@ impl Peer {
             pause: Box::pin(sleep_until(now)),
             mute: false,
             pings: 0,
+            said: 0,
             heard: now,
             end: None,
         }
@@ -87,6 +90,7 @@ impl Peer {
 
     /// Queues a whole message.
     pub fn text(&mut self, text: &str) {
+        self.said += 1;
         self.frame(0x80 | TEXT, text.as_bytes());
     }
 

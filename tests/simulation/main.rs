@@ -130,19 +130,3 @@ fn a_swap_loses_nothing_that_is_not_counted() {
         assert!(sum.kept >= 500 && sum.discarded >= 250, "{sum:?}");
     }
 }
-
-#[test]
-fn the_core_is_woken_when_it_asks() {
-    for seed in seeds().take(16) {
-        World::new(stormy(seed)).punctually().run();
-    }
-}
-
-/// Expected to fail (core.md 5, S06): `Fenced` brings the deadline nearer, and has no action.
-#[test]
-#[should_panic(expected = "nobody wakes the core")]
-fn the_core_is_woken_when_it_asks_while_it_swaps() {
-    for seed in 0..64 {
-        swaps::World::new(weather(seed)).punctually().run();
-    }
-}

@@ -64,12 +64,14 @@ enum Happening {
     Turn,
     Cut,
     Wanders,
+    ClientReads(u64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Said {
     Number(u64),
-    Ping,
+    /// A Ping or its Pong, with the number of messages before it.
+    Ping(u64),
     Close(u16),
 }
 
@@ -90,6 +92,8 @@ struct Connection {
 pub struct World {
     weather: Weather,
     random: fastrand::Rng,
+    /// When the session is copied.
+    forks: fastrand::Rng,
     begun: Now,
     now: u64,
     happenings: BinaryHeap<Reverse<(u64, u64, Happening)>>,
@@ -103,6 +107,8 @@ pub struct World {
     /// The connection that the service let in last.
     newest: Option<u32>,
     generation: u64,
+    /// The newest generation that the service refused.
+    refused: u64,
     /// Numbers the client has said, and those that the service heard.
     said: u64,
     heard: Vec<u64>,
@@ -112,7 +118,6 @@ pub struct World {
     here: bool,
     calm: bool,
     finished: bool,
-    punctual: bool,
     tally: Tally,
 }
 
@@ -130,6 +135,7 @@ impl World {
         let mut world = Self {
             weather,
             random,
+            forks: fastrand::Rng::with_seed(weather.seed),
             begun,
             now: 0,
             happenings: BinaryHeap::new(),
@@ -142,6 +148,7 @@ impl World {
             dial: None,
             newest: None,
             generation: 1,
+            refused: 0,
             said: 0,
             heard: Vec::new(),
             pushed: 0,
@@ -149,7 +156,6 @@ impl World {
             here: true,
             calm: false,
             finished: false,
-            punctual: false,
             tally: Tally::default(),
         };
         world.begin();
@@ -230,12 +236,13 @@ impl World {
                         self.weather
                     );
                 }
-                self.arm(false);
+                self.arm();
             }
             Happening::Turn => {
                 let token = self.token();
                 self.tell(Event::Turn(&token), None);
             }
+            Happening::ClientReads(messages) => self.tell(Event::ClientRead(messages), None),
             Happening::Dialled(id) => self.dialled(id),
             Happening::Up(id, said) => self.service_hears(id, said),
             Happening::Down(id, said) => self.sidecar_hears(id, said),
@@ -273,6 +280,7 @@ impl World {
 
     fn client_says(&mut self, number: u64) {
         if self.session.passes(Direction::Up) {
+            self.session.passed(Direction::Up, 1);
             return self.send_up(self.upstream.unwrap(), Said::Number(number));
         }
         let text = number.to_string();
@@ -288,6 +296,7 @@ impl World {
         let epoch = connection.epoch;
         match said {
             Said::Number(number) if self.upstream == Some(id) && self.session.passes(Direction::Down) => {
+                self.session.passed(Direction::Down, 1);
                 self.show(number);
             }
             Said::Number(number) => {
@@ -295,7 +304,7 @@ impl World {
                 let message = Message { kind: Kind::Text, payload: text.as_bytes() };
                 self.tell(Event::Upstream(epoch, message), Some((Direction::Down, number)));
             }
-            Said::Ping => self.tell(Event::Fenced(epoch), None),
+            Said::Ping(messages) => self.tell(Event::UpstreamRead(epoch, messages), None),
             Said::Close(code) => {
                 self.tell(Event::UpstreamClosed(epoch, Some(Close::new(code, "")), "closed"), None);
             }
@@ -318,8 +327,8 @@ impl World {
         match said {
             Said::Number(number) => self.heard.push(number),
             // One service in four answers no Ping either.
-            Said::Ping if self.weather.seed % 4 == 1 => {}
-            Said::Ping => self.send_down(id, Said::Ping),
+            Said::Ping(_) if self.weather.seed % 4 == 1 => {}
+            Said::Ping(messages) => self.send_down(id, Said::Ping(messages)),
             Said::Close(_) => {
                 connection.open = false;
                 if self.newest == Some(id) {
@@ -378,16 +387,19 @@ impl World {
         let Connection { epoch, shown, .. } = self.connections[&id];
         let fate = self.random.u8(..100);
         if self.weather.storm && !self.calm && fate < 30 {
-            let failure = if fate < 10 {
-                DialFailure::Token(shown.generation)
+            // A fresh token is taken after one that was refused: a second refusal would be a verdict.
+            let failure = if fate < 10 && shown.generation.0 > self.refused + 4 {
+                self.refused = shown.generation.0;
+                DialFailure::Token(shown.generation, 401)
             } else {
-                DialFailure::Passing("not now".into())
+                let retry_after = (fate < 12).then_some(Duration::from_secs(1));
+                DialFailure::Passing { why: "not now".into(), retry_after }
             };
             self.connections.get_mut(&id).unwrap().cut = true;
             return self.tell(Event::DialFailed(epoch, failure), None);
         }
         self.let_in(id);
-        if self.session.next_epoch() == Some(epoch) {
+        if self.upstream.is_some() {
             self.next = Some(id);
         } else {
             self.upstream = Some(id);
@@ -445,20 +457,24 @@ impl World {
 
     fn tell(&mut self, event: Event<'_>, said: Option<(Direction, u64)>) {
         let mut out = Vec::new();
-        let passes = alarm::is_of_a_message(&event);
+        if self.forks.u8(..8) == 0 {
+            // The session is a value: a copy goes on as it would.
+            let copy = self.session.clone();
+            assert!(copy == self.session, "{:?}: a copy differs: {copy:?}", self.weather);
+            self.session = copy;
+        }
         self.session.on_event(event, self.instant(), &mut out);
-        let looks = alarm::looks(passes, &out);
         for action in out {
             self.perform(action, said);
         }
-        self.arm(looks);
+        self.arm();
     }
 
     /// Sets the timer as the driver does.
-    fn arm(&mut self, looks: bool) {
+    fn arm(&mut self) {
         let now = self.instant();
-        if let Some((number, at)) = self.alarm.set(self.session.deadline(), looks, now) {
-            // A microsecond later, for instants are rounded down here.
+        if let Some((number, at)) = self.alarm.set(self.session.deadline(), now) {
+            // A microsecond later, because instants are rounded down here.
             let at = (at - self.begun.mono).as_micros() as u64 + 1;
             self.at(at.max(self.now), Happening::Wake(number));
         }
@@ -472,8 +488,8 @@ impl World {
                 (Direction::Up, number) => self.send_up(self.upstream.unwrap(), Said::Number(number)),
             },
             Action::ToClient(payload) => self.show(number(&payload.bytes)),
-            Action::ToUpstream(payload) => {
-                self.send_up(self.upstream.unwrap(), Said::Number(number(&payload.bytes)));
+            Action::ToUpstream(epoch, payload) => {
+                self.send_up(self.of(epoch).unwrap(), Said::Number(number(&payload.bytes)));
             }
             Action::Dial(epoch) => {
                 let id = self.fresh(epoch);
@@ -482,25 +498,12 @@ impl World {
                 let wait = self.random.u64(1_000..200_000) + slow;
                 self.after(wait, Happening::Dialled(id));
             }
-            Action::HangUp => {
-                self.dial = None;
-                self.let_go(self.next);
-                self.let_go(self.upstream);
-                (self.next, self.upstream) = (None, None);
+            Action::HangUp(epoch) => self.hang_up(epoch),
+            Action::PingUpstream(epoch, messages) => {
+                self.send_up(self.of(epoch).unwrap(), Said::Ping(messages))
             }
-            Action::HangUpNext => {
-                match self.next.take() {
-                    Some(next) => self.let_go(Some(next)),
-                    None => self.dial = None,
-                };
-            }
-            Action::Switch => {
-                self.let_go(self.upstream);
-                self.upstream = self.next.take();
-            }
-            Action::Fence => self.send_up(self.upstream.unwrap(), Said::Ping),
-            Action::CloseUpstream(close) => {
-                self.send_up(self.upstream.unwrap(), Said::Close(close.code.unwrap_or(1005)));
+            Action::CloseUpstream(epoch, close) => {
+                self.send_up(self.of(epoch).unwrap(), Said::Close(close.code.unwrap_or(1005)));
             }
             Action::AskTurn => self.after(SECOND / 100, Happening::Turn),
             Action::Demand(_) => {
@@ -512,23 +515,40 @@ impl World {
                 self.finished = true;
                 panic!("{:?} at {} s: the session ended: {cause:?}", self.weather, self.now / SECOND);
             }
+            Action::PingClient(messages) => self.after(0, Happening::ClientReads(messages)),
             Action::EndTurn | Action::Park | Action::CloseClient(_) | Action::DropClient => {}
         }
     }
 
-    fn let_go(&mut self, id: Option<u32>) {
-        // What was written before still arrives; the end of it is a Close, or none where one was said.
-        if let Some(id) = id
-            && !self.connections[&id].told
-        {
+    /// The connection of this epoch, if it is open.
+    fn of(&self, epoch: Epoch) -> Option<u32> {
+        [self.upstream, self.next].into_iter().flatten().find(|id| self.connections[id].epoch == epoch)
+    }
+
+    fn hang_up(&mut self, epoch: Epoch) {
+        self.dial = self.dial.filter(|id| self.connections[id].epoch != epoch);
+        let Some(id) = self.of(epoch) else { return };
+        // What was written before still arrives; the end of it is a Close, unless one was said.
+        if !self.connections[&id].told && !self.connections[&id].cut {
             self.send_up(id, Said::Close(1000));
+        }
+        self.disconnect(id);
+    }
+
+    /// As in the driver, the next connection stands in the place of one that is gone.
+    fn disconnect(&mut self, id: u32) {
+        let next = self.next.take().filter(|next| *next != id);
+        if self.upstream == Some(id) {
+            self.upstream = next;
+        } else {
+            self.next = next;
         }
     }
 
     fn note(&mut self, note: &Note) {
         match note {
             Note::Reauthenticated { .. } => self.tally.swaps += 1,
-            Note::InDoubt => self.tally.doubts += 1,
+            Note::Gap => self.tally.doubts += 1,
             Note::Overlapped { kept: true } => self.tally.kept += 1,
             Note::Overlapped { kept: false } => self.tally.discarded += 1,
             _ => {}
@@ -545,13 +565,7 @@ impl World {
         assert!(!once || in_order(&self.got), "{:?}: the client heard {:?}", self.weather, tail(&self.got));
         assert!(self.session.held_bytes() <= 3 * self.bound(), "{:?}", self.session);
         let late = self.session.deadline().is_some_and(|at| at + alarm::SLACK < self.instant());
-        assert!(!(self.punctual && late), "{:?}: nobody wakes the core: {:?}", self.weather, self.session);
-    }
-
-    /// Fails where the core is woken later than it asked to be.
-    pub fn punctually(mut self) -> Self {
-        self.punctual = true;
-        self
+        assert!(!late, "{:?}: nothing wakes the core: {:?}", self.weather, self.session);
     }
 
     fn bound(&self) -> usize {
