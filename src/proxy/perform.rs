@@ -3,7 +3,7 @@
 //! Rules:
 //! 1. Actions are carried out in their order; what the core then wants is done after the rest.
 //! 2. What takes its time is begun here, and looked at in the rounds that follow (`dialling`).
-//! 3. What a leg is owed when it is let go is the business of `ending`.
+//! 3. What a leg is owed when it is closed is the business of `ending`.
 
 use std::sync::{Arc, atomic::Ordering};
 

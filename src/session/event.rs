@@ -22,7 +22,7 @@ impl Epoch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Shown {
     pub generation: Generation,
-    /// `None`: nobody told.
+    /// `None`: it is not known.
     pub expires: Option<Instant>,
 }
 
@@ -193,7 +193,7 @@ pub enum Note {
     Returned {
         after: Duration,
     },
-    /// A held message that nobody will send; `known`: the service acknowledges, so the client knows.
+    /// A held message that will not be sent; `known`: the service acknowledges, so the client knows.
     Lost {
         direction: Direction,
         bytes: usize,

@@ -174,7 +174,6 @@ impl Drop for Stage {
 }
 
 /// What an Ably service greets with.
-/// The service's first word.
 pub const CONNECTED: &str = r#"{"action":4,"connectionId":"c1","connectionDetails":{"connectionKey":"c1!k-1","maxIdleInterval":15000,"maxMessageSize":65536,"maxInboundRate":1000}}"#;
 
 /// One token for all clients, or their own.

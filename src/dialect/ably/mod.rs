@@ -156,11 +156,6 @@ impl Ably {
         record.is_owned_by(self.session).then_some(record)
     }
 
-    /// How long the service promised to be silent at most (CD2h), as it said last.
-    pub fn upstream_idle(&self) -> Option<Duration> {
-        self.connection.as_ref()?.max_idle
-    }
-
     /// The hard bound of what is kept of messages, however much of it was sent again.
     fn is_beyond_bound(&self) -> bool {
         self.serials.bytes() > self.limit.saturating_mul(2)

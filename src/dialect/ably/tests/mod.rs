@@ -199,6 +199,11 @@ fn a_rate_of_zero_names_no_limit() {
     assert_eq!(middle.dialect.pace(), DEFAULT_PACE);
 }
 
+/// How long the service promised to be silent at most, as it said last.
+fn promised(middle: &Middle) -> Option<Duration> {
+    middle.dialect.connection.as_ref()?.max_idle
+}
+
 #[test]
 fn the_clients_patience_is_the_one_it_was_shown() {
     let promise = |key: &str, millis: u64| {
@@ -208,13 +213,13 @@ fn the_clients_patience_is_the_one_it_was_shown() {
     let secs = |n| Some(Duration::from_secs(n));
     let mut middle = Middle::new("/?format=json&v=2");
     middle.service(Moment::Opening, &promise("k1", 0));
-    assert_eq!((middle.dialect.client_idle(), middle.dialect.upstream_idle()), (None, None));
+    assert_eq!((middle.dialect.client_idle(), promised(&middle)), (None, None));
     // A CONNECTED that the client sees.
     assert_eq!(middle.service(Moment::Live, &promise("k2", 3000)).fate, Fate::Forward);
-    assert_eq!((middle.dialect.client_idle(), middle.dialect.upstream_idle()), (secs(2), secs(3)));
+    assert_eq!((middle.dialect.client_idle(), promised(&middle)), (secs(2), secs(3)));
     // The answer to Perennial's own AUTH: the client still gives up after three seconds.
     let token = Token::new("new", Generation(2), Now::read(), None);
     middle.dialect.exchange(&token, &mut middle.say);
     assert_eq!(middle.service(Moment::Exchanging, &promise("k3", 30_000)).fate, Fate::Swallow);
-    assert_eq!((middle.dialect.client_idle(), middle.dialect.upstream_idle()), (secs(2), secs(30)));
+    assert_eq!((middle.dialect.client_idle(), promised(&middle)), (secs(2), secs(30)));
 }
