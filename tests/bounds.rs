@@ -3,13 +3,9 @@
 //! Broken on purpose, and caught: the queue has no bound · there is no pace · what comes while held messages
 //! go overtakes them.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
-
-mod ably_client;
-
 use std::time::Duration;
 
-use ably_client::{
+use crate::ably_client::{
     Client, Format, PATIENCE,
     wire::BOTH,
     world::{World, long_lived},

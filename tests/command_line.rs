@@ -1,7 +1,5 @@
 //! The commands from outside: what they exit with, and what they say.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail the test")]
-
 use std::{
     net::TcpListener,
     path::Path,

@@ -1,7 +1,5 @@
 //! The demo as a user starts it, in real time: that it keeps what it promises is what it is for.
 
-#![allow(clippy::unwrap_used, reason = "a test's helpers fail the test")]
-
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,

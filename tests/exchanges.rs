@@ -3,14 +3,9 @@
 //!
 //! Broken on purpose, and caught: no session asks for its turn.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
-#![allow(clippy::print_stdout, reason = "the numbers are worth reading")]
-
-mod ably_client;
-
 use std::time::Duration;
 
-use ably_client::{
+use crate::ably_client::{
     Client, Format, PATIENCE,
     world::{World, long_lived, short_lived},
 };

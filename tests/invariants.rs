@@ -1,7 +1,5 @@
 //! Invariants of the design that need several routes, or frames as no SDK writes them.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
-
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};

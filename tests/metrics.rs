@@ -1,19 +1,15 @@
 //! What an operator reads off, before and after there was something to count.
 
-#![allow(clippy::unwrap_used, reason = "a test's helpers fail the test")]
-
-mod support;
-
 use std::collections::BTreeMap;
 
-use perennial::{app::App, config::Config};
-use support::{
+use crate::support::{
     http::{ask, handshake},
     plain,
     service::Service,
     until,
     ws::{CLOSE, TEXT, bare, close, masked, session},
 };
+use perennial::{app::App, config::Config};
 
 /// Every name of the design; the families of the process are named by Prometheus.
 const NAMES: [&str; 30] = [

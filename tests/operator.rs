@@ -1,9 +1,6 @@
 //! `perennial probe`, `status` and `rehearse` from outside, against an admin server that is played here, and
 //! against one that is not what it should be.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail the test")]
-#![allow(clippy::disallowed_methods, reason = "a test reads the clock that it likes")]
-
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},

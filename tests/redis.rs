@@ -1,15 +1,11 @@
 //! A sidecar whose store is a Redis: it starts without it, notices it, and says so.
 
-#![allow(clippy::unwrap_used, reason = "a test's helpers fail the test")]
-
-mod support;
-
-use perennial::{app::App, config::Config};
-use support::{
+use crate::support::{
     plain,
     redis::{Doing, Front, RedisServer},
     until,
 };
+use perennial::{app::App, config::Config};
 
 async fn start(url: &str, more: &str) -> anyhow::Result<App> {
     let text = format!(

@@ -3,22 +3,11 @@
 //! The sidecar is the binary, run as the README says, with a configuration of six lines. The service is
 //! the embedded one; `service_sdk.rs` proves that it treats these clients as Ably does.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "tests fail by panicking"
-)]
-
-mod sdk;
-mod sidecar;
-
 use std::time::Duration;
 
+use crate::sdk::{ALL, Format, Scenario, Sdk, run_client};
+use crate::sidecar::Sidecar;
 use perennial::demo::service::{Options, Service, ServiceHandle};
-use sdk::{ALL, Format, Scenario, Sdk, run_client};
-use sidecar::Sidecar;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 

@@ -3,15 +3,8 @@
 //! Each secret is a canary, unique and easily found. Sessions succeed and fail in every way that might make
 //! somebody say why; then everything that was said is searched, also for other spellings.
 
-#![allow(clippy::unwrap_used, reason = "a test's helpers fail the test")]
-
-mod sidecar;
-mod support;
-
-use base64::{Engine, prelude::BASE64_STANDARD};
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use sidecar::Sidecar;
-use support::{
+use crate::sidecar::Sidecar;
+use crate::support::{
     beside,
     http::{Head, ask, handshake},
     plain,
@@ -19,6 +12,8 @@ use support::{
     until,
     ws::{CLOSE, TEXT, Wire, bare, close, masked},
 };
+use base64::{Engine, prelude::BASE64_STANDARD};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 const TOKEN: &str = "can4ry+Token/of=the-endpoint";
 const ENDPOINT_KEY: &str = "can4ry+Key/for=the-endpoint";

@@ -3,29 +3,19 @@
 //! Everything that other tests say about the sidecar rests on this: that the services end a connection with its
 //! token, that their ledgers miss nothing, and that a client left to itself is seen to suffer.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stdout,
-    reason = "a test's helpers fail the test"
-)]
-
-mod jobs;
-mod support;
-
 use std::time::Duration;
 
-use futures_util::future::join_all;
-use jobs::{
+use crate::jobs::{
     BearerService, Client, Closed, How, Job, JobService, KINDS, Kind, Leave, Ledger, Options, Report,
     Scenario, Seen, Silent, Work, run_clients, run_clients_until,
 };
-use perennial::clock;
-use serde_json::json;
-use support::{
+use crate::support::{
     http::{Head, ask, handshake},
     ws::{CLOSE, TEXT, Wire, close, masked},
 };
+use futures_util::future::join_all;
+use perennial::clock;
+use serde_json::json;
 use tokio::sync::oneshot;
 
 /// How late a machine under load may be, in milliseconds; a quiet one is by less than five.

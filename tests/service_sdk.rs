@@ -3,14 +3,10 @@
 //! Everything that other tests say about the sidecar rests on this: that the service treats a real
 //! client as Ably does, and that a client left to itself is seen to suffer when its token ends.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test's helpers fail the test")]
-
-mod sdk;
-
 use std::time::Duration;
 
+use crate::sdk::{ALL, Format, Scenario, Sdk, run_client, run_client_until};
 use perennial::demo::service::{Cut, Faults, Ledger, Options, Service, ServiceHandle, Target};
-use sdk::{ALL, Format, Scenario, Sdk, run_client, run_client_until};
 use tokio::{net::TcpListener, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 

@@ -12,9 +12,6 @@
 //!
 //! Tests wait for conditions; nothing here sleeps.
 
-#![allow(dead_code, unreachable_pub, reason = "shared by several test binaries, each of which uses a part")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
-
 pub mod seen;
 pub mod wire;
 pub mod world;

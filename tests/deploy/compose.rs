@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::tools::{AFTER_DRAIN, address, checked, documents, drain, path, read, run, seconds, tool};
+use crate::deploy::tools::{AFTER_DRAIN, address, checked, documents, drain, path, read, run, seconds, tool};
 
 const FILE: &str = "deploy/compose/compose.yaml";
 /// What is made here, of one image.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use serde_json::{Value, json};
 
-use crate::{
+use crate::deploy::{
     pod::{self, Kind},
     tools::{documents, kubernetes_takes, of_kind, path, read, run, tool},
 };

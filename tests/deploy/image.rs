@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use crate::tools::{path, perennial, read, run, tool};
+use crate::deploy::tools::{path, perennial, read, run, tool};
 
 /// The instructions of the last stage, its continued lines joined.
 fn last_stage() -> Vec<String> {

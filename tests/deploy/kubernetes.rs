@@ -1,6 +1,6 @@
 //! The plain manifests.
 
-use crate::{
+use crate::deploy::{
     pod::{self, Kind},
     tools::{address, checked, documents, kubernetes_takes, of_kind, read},
 };

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::{
+    deploy::tools::{AFTER_DRAIN, address, checked, drain, of_kind, secrets},
     sidecar::Sidecar,
-    tools::{AFTER_DRAIN, address, checked, drain, of_kind, secrets},
 };
 
 /// What the process takes beside its queues, at the most that was measured, twice.

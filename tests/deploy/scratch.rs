@@ -22,11 +22,11 @@ use std::{
 };
 
 use crate::{
+    deploy::tools::{Ended, path, perennial, run},
     support::{
         service::Service,
         tls::{Authority, acceptor},
     },
-    tools::{Ended, path, perennial, run},
 };
 
 /// Where the test's resolver listens: an address of loopback that nobody else has.

@@ -8,7 +8,7 @@
 
 use std::{collections::BTreeMap, fs, process::Command};
 
-use crate::tools::{AFTER_DRAIN, address, checked, drain, perennial, read, run, seconds, secrets};
+use crate::deploy::tools::{AFTER_DRAIN, address, checked, drain, perennial, read, run, seconds, secrets};
 
 const UNIT: &str = "deploy/systemd/perennial.service";
 const CONFIGURATION: &str = "deploy/systemd/perennial.toml";

@@ -9,11 +9,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    far::stage::Dialect,
     jobs::{self, JobService, KINDS},
-    jobs_stage::{self, Plan},
+    jobs_sidecar::stage::{self as jobs_stage, Plan},
     sdk::{ALL, Report, Scenario, run_client},
     sidecar::Sidecar,
-    stage::Dialect,
     wire_proxy::{Conditions, Direction, Kind, WireProxy},
 };
 
@@ -117,7 +117,7 @@ async fn clients_of_jobs_far_from_their_service_live_through_three_swaps_and_not
 /// The same at other distances.
 mod services {
     use super::{ably, jobs};
-    use crate::stage::all;
+    use crate::far::stage::all;
 
     /// In milliseconds.
     const ROUND_TRIPS: [u64; 2] = [0, 50];

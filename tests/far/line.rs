@@ -6,7 +6,7 @@ use perennial::clock;
 use tokio::{net::TcpSocket, time::timeout};
 
 use crate::{
-    peers,
+    far::peers,
     support::{
         http::{ask, handshake},
         service::Service,

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     ably_client::{Client, Dial, Format},
-    peers,
+    far::peers,
     sidecar::Sidecar,
     support::{
         self, beside,

@@ -1,7 +1,7 @@
 //! Clients that show tokens of their own: whose credential it is, what is served and what is not.
 
 use crate::{
-    stage::{LATER, Plan, SOON, Stage, assert_shows, choose, down, json, up},
+    handshake::stage::{LATER, Plan, SOON, Stage, assert_shows, choose, down, json, up},
     support::{
         http::{ask, handshake},
         until,

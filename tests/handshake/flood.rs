@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::AsyncWriteExt;
 
 use crate::{
-    stage::{LATER, Plan, Stage, choose, up},
+    handshake::stage::{LATER, Plan, Stage, choose, up},
     support::{
         beside,
         http::{ask, handshake},

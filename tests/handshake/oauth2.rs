@@ -3,8 +3,8 @@
 use tokio::io::AsyncReadExt;
 
 use crate::{
+    handshake::stage::{Stage, json},
     sidecar::Sidecar,
-    stage::{Stage, json},
     support::{
         service::{Asked, Service},
         soon,

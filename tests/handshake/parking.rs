@@ -1,7 +1,7 @@
 //! A client that went away, and the upstream that is kept for it.
 
 use crate::{
-    stage::{LATER, Plan, Stage, down, up},
+    handshake::stage::{LATER, Plan, Stage, down, up},
     support::{
         until,
         ws::{CLOSE, TEXT, Wire, bare, close, masked},

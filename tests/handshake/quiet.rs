@@ -1,8 +1,8 @@
 //! No token of a client's shows in a log, at any level, nor on a page, nor on disk.
 
 use crate::{
+    handshake::stage::{Plan, Stage, down, json, up},
     sidecar::ask,
-    stage::{Plan, Stage, down, json, up},
     support::ws::{CLOSE, TEXT, bare, close, masked},
 };
 

@@ -2,8 +2,8 @@
 //! the service is.
 
 use crate::{
+    handshake::stage::json,
     sidecar::{Sidecar, ask},
-    stage::json,
     support::{
         http,
         service::Service,

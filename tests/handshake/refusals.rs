@@ -6,8 +6,8 @@ use std::sync::{
 };
 
 use crate::{
+    handshake::stage::json,
     sidecar::Sidecar,
-    stage::json,
     support::{
         beside,
         http::{Head, ask, handshake},

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, path::Path};
 
 use crate::{
+    handshake::stage::json,
     sidecar::Sidecar,
-    stage::json,
     support::{beside, service::Service, until},
 };
 

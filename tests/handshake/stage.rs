@@ -5,8 +5,6 @@
 //!                  └─────► endpoint    {"jobId":"7","oldToken":"T0"} ─► T1, T2, …
 //! ```
 
-#![allow(unreachable_pub, reason = "shared by the files of this test")]
-
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
 

@@ -1,7 +1,7 @@
 //! A new token is a new connection, and the client sees nothing of it.
 
 use crate::{
-    stage::{LATER, Plan, Stage, assert_shows, choose, down, json, up},
+    handshake::stage::{LATER, Plan, Stage, assert_shows, choose, down, json, up},
     support::{
         until,
         ws::{CLOSE, MASK, PING, PONG, TEXT, Wire, bare, close, frame, masked},

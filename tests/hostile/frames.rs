@@ -5,7 +5,7 @@ use std::time::Duration;
 use perennial::clock;
 
 use crate::{
-    Stage,
+    hostile::Stage,
     support::{
         plain,
         ws::{BINARY, CLOSE, CONTINUATION, MASK, PING, TEXT, close, frame, header, session, session_at},

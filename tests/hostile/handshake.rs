@@ -1,7 +1,7 @@
 //! H01 to H19, H51, H54 to H61 and H65: requests.
 
 use crate::{
-    Stage,
+    hostile::Stage,
     support::{
         http::{Head, ask, handshake},
         plain,

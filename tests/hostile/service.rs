@@ -1,7 +1,7 @@
 //! H10 to H12 and H48: a service that is none.
 
 use crate::{
-    Stage,
+    hostile::Stage,
     support::{
         http::{ask, handshake},
         plain,

@@ -7,7 +7,8 @@
 
 use std::time::Duration;
 
-use super::{LAST, OK, Stage, get, route, sidecar::Sidecar, take};
+use super::{LAST, OK, Stage, get, route, take};
+use crate::sidecar::Sidecar;
 use crate::support::{beside, http::ask, service::Service, until, ws::Wire};
 
 const REFUSED: &str = "HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nWWW-Authenticate: Bearer\r\nContent-Length: 3\r\n\r\nno!";

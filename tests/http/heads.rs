@@ -4,7 +4,8 @@
 //! `Connection` names goes on · nobody is asked for the secret or the origin · a page is let in by any `Host`
 //! · a `Location` that quotes the token goes on.
 
-use super::{LAST, OK, OWN, Stage, get, route, sidecar::Sidecar, tokens};
+use super::{LAST, OK, OWN, Stage, get, route, tokens};
+use crate::sidecar::Sidecar;
 use crate::support::{http::ask, plain, service::Service};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,7 @@
 //! Legacy clients: `client.mjs` under Node, one or many in a process.
 
+#![allow(dead_code, reason = "some of what a report says is only shown by a failing test")]
+
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,7 @@
 //! What a service saw, as `ledger.mjs` writes it down. Times are milliseconds since the service, or the job, began.
 
+#![allow(dead_code, reason = "some of what a report says is only shown by a failing test")]
+
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;

@@ -12,14 +12,6 @@
 //!
 //! The npm packages are installed once, with `npm ci --prefix tests/jobs`.
 
-#![allow(
-    dead_code,
-    unused_imports,
-    unreachable_pub,
-    reason = "shared by several test binaries, each of which uses a part"
-)]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers fail the test")]
-
 mod client;
 mod http;
 mod ledger;
@@ -34,11 +26,10 @@ use tokio::{
 };
 
 pub use client::{
-    Client, How, KINDS, Kind, Leave, Numbers, Ready, Report, Scenario, Silent, Who, run_clients,
-    run_clients_until,
+    Client, How, KINDS, Kind, Leave, Ready, Report, Scenario, Silent, Who, run_clients, run_clients_until,
 };
 pub use http::{Answer, send};
-pub use ledger::{Closed, Connection, Ledger, Refresh, Refused, Seen, Token, Work};
+pub use ledger::{Closed, Ledger, Seen, Work};
 
 /// What a job service is like. Hours are seconds here, in the proportions of the real one.
 #[derive(Debug, Clone, Copy)]
@@ -100,8 +91,6 @@ pub struct Job {
     #[serde(rename = "jobId")]
     pub id: String,
     pub token: String,
-    /// Seconds.
-    pub expires_in: f64,
 }
 
 impl Job {
@@ -172,8 +161,6 @@ impl JobService {
 #[derive(Debug, Clone, Deserialize)]
 pub struct Grant {
     pub access_token: String,
-    /// Seconds.
-    pub expires_in: f64,
 }
 
 impl Grant {

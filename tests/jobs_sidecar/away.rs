@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     jobs::{Closed, How, Kind, Leave, Options, Ready, Scenario, Silent},
-    stage::{ALICE, LIFETIME, MOMENT, Plan, Run, Stage},
+    jobs_sidecar::stage::{ALICE, LIFETIME, MOMENT, Plan, Run, Stage},
 };
 
 /// More than any of these clients is away for.

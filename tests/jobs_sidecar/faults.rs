@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     jobs::{Job, Ledger, Options, Seen, Work},
-    stage::{ALICE, Plan, Run, Stage},
+    jobs_sidecar::stage::{ALICE, Plan, Run, Stage},
 };
 
 /// There is time to try a refresh again before the token ends, and before the grace does.

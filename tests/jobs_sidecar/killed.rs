@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use crate::{
     jobs::{Client, Job, Kind, Ledger, Ready, Scenario},
-    stage::{ALICE, Plan, Stage},
+    jobs_sidecar::stage::{ALICE, Plan, Stage},
 };
 use tokio::sync::oneshot;
 

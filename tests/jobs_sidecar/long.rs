@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use crate::{
     jobs::{KINDS, Kind, Ledger, Options, Ready, Scenario, Silent, Work},
-    stage::{ALICE, LIFETIME, Plan, Run, Stage},
+    jobs_sidecar::stage::{ALICE, LIFETIME, Plan, Run, Stage},
 };
 
 /// All kinds of clients, two jobs each, with progress pushed to the newest connection alone.

@@ -5,8 +5,8 @@ use serde_json::json;
 
 use crate::{
     jobs::{BearerService, Job, KINDS, Kind, Ledger, Ready, Scenario, Work, send},
+    jobs_sidecar::stage::{ALICE, LIFETIME, Plan, Stage},
     sidecar::Sidecar,
-    stage::{ALICE, LIFETIME, Plan, Stage},
 };
 
 /// The token in a header, 4401 at its end, another way to a new one: only the configuration is another.

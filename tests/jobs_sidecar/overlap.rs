@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::{
     jobs::{KINDS, Options, Scenario},
-    stage::{LIFETIME, Plan, Run, Stage},
+    jobs_sidecar::stage::{LIFETIME, Plan, Run, Stage},
 };
 
 /// What the clients heard of the service's numbers, all together.

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use crate::{
     jobs::{Client, Job, JobService, Kind, Ledger, Options, Ready, Scenario, Who, Work},
+    jobs_sidecar::stage::{ALICE, MOMENT, Plan},
     sidecar::Sidecar,
-    stage::{ALICE, MOMENT, Plan},
     support::{
         redis::{Doing, Front, Monitor, RedisServer},
         until,

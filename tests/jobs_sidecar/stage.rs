@@ -1,7 +1,5 @@
 //! The stage: the job service, a sidecar before it, and clients of jobs of their own.
 
-#![allow(unreachable_pub, reason = "shared by the files of this test")]
-
 use std::time::Duration;
 
 use futures_util::future::join_all;

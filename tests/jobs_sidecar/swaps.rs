@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use crate::{
     jobs::{Client, KINDS, Kind, Options, Ready, Scenario, Work},
-    stage::{LIFETIME, Plan, Stage},
+    jobs_sidecar::stage::{LIFETIME, Plan, Stage},
 };
 
 /// The most that half of the held messages of the clients may wait, and 99 of 100, on a machine that is busy with

@@ -1,8 +1,8 @@
 //! What the provider takes: each way to prove oneself, by URL and by issuer.
 
-use super::{
+use super::{ready, rotating, route};
+use crate::{
     provider::{Provider, SECRET},
-    ready, rotating, route,
     sidecar::Sidecar,
 };
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{
+use super::{ready, refreshes, rotating, said, shared};
+use crate::{
     provider::{Front, Provider, Way},
-    ready, refreshes, rotating, said, shared,
     sidecar::Sidecar,
     support::redis::RedisServer,
 };

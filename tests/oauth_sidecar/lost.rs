@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{
+use super::{ready, rotating, said};
+use crate::{
     provider::{Front, Provider, Way},
-    ready, rotating, said,
     sidecar::Sidecar,
 };
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{
+use super::{ready, route, said};
+use crate::{
     provider::{Front, Provider},
-    ready, route, said,
     sidecar::Sidecar,
     support::{service::Service, ws::Honest},
 };

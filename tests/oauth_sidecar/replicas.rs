@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{
+use super::{ready, refreshes, shared};
+use crate::{
     provider::{Front, Provider, Way},
-    ready, refreshes, shared,
     sidecar::Sidecar,
     support::{redis::RedisServer, service::Service, ws::Honest},
 };

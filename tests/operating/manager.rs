@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixDatagram;
 
 use crate::{
-    reload::reload,
+    operating::reload::reload,
     sidecar::Sidecar,
     support::{plain, soon},
 };

@@ -1,7 +1,7 @@
 //! A reload that is refused changes nothing at all, and is said to be refused wherever an operator looks.
 
 use crate::{
-    reload::{relays, reload, reload_whole},
+    operating::reload::{relays, reload, reload_whole},
     sidecar::Sidecar,
     support::{
         plain,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::{collector::Collector, stage::Stage};
+use crate::otlp::{collector::Collector, stage::Stage};
 
 const SOON: (&str, &str) = ("OTEL_BSP_SCHEDULE_DELAY", "30");
 

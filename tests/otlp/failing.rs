@@ -5,7 +5,7 @@ use std::time::Duration;
 use perennial::clock;
 use tokio::net::TcpListener;
 
-use crate::{collector::Collector, stage::Stage};
+use crate::otlp::{collector::Collector, stage::Stage};
 
 const VARIABLES: [(&str, &str); 2] =
     [("OTEL_BSP_SCHEDULE_DELAY", "30"), ("OTEL_EXPORTER_OTLP_TIMEOUT", "300")];

@@ -10,20 +10,11 @@
 //!
 //! The npm packages are installed once, with `npm ci --prefix tests/provider`.
 
-#![allow(
-    dead_code,
-    unused_imports,
-    unreachable_pub,
-    reason = "shared by several test binaries, each of which uses a part"
-)]
-#![allow(clippy::disallowed_methods, reason = "a test spawns what it likes")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers fail the test")]
-
 mod front;
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
-pub use front::{Front, Passed, Way};
+pub use front::{Front, Way};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::{
@@ -38,7 +29,8 @@ pub const SECRET: &str = "the client: its secret+";
 /// The running provider.
 pub struct Provider {
     pub port: u16,
-    child: Child,
+    /// It ends with this.
+    _child: Child,
 }
 
 /// What it saw.
@@ -79,7 +71,7 @@ impl Provider {
         let line = tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await;
         let line = line.expect("it starts").unwrap().expect("it says its port");
         let Ready { port } = serde_json::from_str(&line).unwrap();
-        Self { port, child }
+        Self { port, _child: child }
     }
 
     /// A first refresh token of a client.

@@ -6,13 +6,7 @@
 //!
 //! The npm packages are installed once, with `npm ci --prefix tests/sdk`.
 
-#![allow(
-    dead_code,
-    unused_imports,
-    unreachable_pub,
-    reason = "shared by several test binaries, each of which uses a part"
-)]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers fail the test")]
+#![allow(dead_code, reason = "some of what a report says is only shown by a failing test")]
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
 

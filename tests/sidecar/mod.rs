@@ -1,9 +1,5 @@
 //! The release shape of the sidecar for the tests: the binary, a file, and free ports.
 
-#![allow(clippy::disallowed_methods, reason = "a test spawns what it likes")]
-#![allow(dead_code, unreachable_pub, reason = "shared by several test binaries, each of which uses a part")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers fail the test")]
-
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use tokio::{

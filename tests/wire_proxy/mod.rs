@@ -15,9 +15,6 @@
 //!    acknowledged is made with a network namespace.
 //! 4. What happened is in [`Seen`]: counts of everything, and the first events with their times.
 
-#![allow(dead_code, unreachable_pub, reason = "shared by several test binaries, each of which uses a part")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers fail the test")]
-
 mod faults;
 mod frames;
 mod link;

@@ -7,7 +7,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::sleep;
 
 use crate::{
-    stage::{Dialect, Stage},
+    far::stage::{Dialect, Stage},
     wire_proxy::{Conditions, Direction, Kind},
 };
 

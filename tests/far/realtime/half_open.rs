@@ -6,9 +6,11 @@ use perennial::clock;
 use tokio::time::sleep;
 
 use crate::{
-    namespace::Namespace,
+    far::{
+        namespace::Namespace,
+        stage::{DIALECTS, Dialect, Stage, all},
+    },
     sidecar::Sidecar,
-    stage::{DIALECTS, Dialect, Stage, all},
     wire_proxy::{Conditions, WireProxy},
 };
 

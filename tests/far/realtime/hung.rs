@@ -6,7 +6,7 @@ use perennial::clock;
 
 use super::cpu::cpu;
 use crate::{
-    stage::{DIALECTS, Dialect, Stage, all},
+    far::stage::{DIALECTS, Dialect, Stage, all},
     support::{peak, resident},
     wire_proxy::{Action, Conditions, Direction, Fault, Kind},
 };

@@ -5,7 +5,7 @@ use std::{ops::RangeInclusive, time::Duration};
 use tokio::time::sleep;
 
 use crate::{
-    stage::{DIALECTS, Dialect, Stage, all},
+    far::stage::{DIALECTS, Dialect, Stage, all},
     wire_proxy::{Conditions, Direction, Kind},
 };
 

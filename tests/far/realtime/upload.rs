@@ -11,8 +11,10 @@ use tokio::{net::TcpListener, net::TcpStream, sync::watch, time::timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::{
-    peers,
-    stage::{self, DIALECTS, Dialect, Stage, all},
+    far::{
+        peers,
+        stage::{self, DIALECTS, Dialect, Stage, all},
+    },
     support::{
         beside, seeded,
         service::Service,

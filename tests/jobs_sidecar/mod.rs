@@ -9,26 +9,12 @@
 //! `service_jobs.rs` proves the service and the clients without a sidecar; `tests/handshake` has each rule byte
 //! by byte.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "tests fail by panicking"
-)]
-
 mod away;
 mod faults;
-#[path = "../jobs/mod.rs"]
-mod jobs;
 mod killed;
 mod long;
 mod others;
 mod overlap;
 mod replicas;
-#[path = "../sidecar/mod.rs"]
-mod sidecar;
-mod stage;
-#[path = "../support/mod.rs"]
-mod support;
+pub mod stage;
 mod swaps;

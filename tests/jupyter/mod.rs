@@ -1,27 +1,13 @@
 //! A service that throws the old connection out when a new one comes: a stock jupyter_server, whose clients have one
 //! token, and notice nothing while tokens end and are renewed.
 
-#![allow(clippy::disallowed_methods, reason = "a test spawns what it likes")]
-#![allow(unreachable_pub, reason = "modules of one test binary")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "tests fail by panicking"
-)]
-
 mod rig;
-#[path = "../sidecar/mod.rs"]
-mod sidecar;
-#[path = "../support/mod.rs"]
-mod support;
 
 mod services {
     use std::time::Duration;
 
     use crate::{
-        rig::{Jupyter, client, token, tokens},
+        jupyter::rig::{Jupyter, client, token, tokens},
         sidecar::Sidecar,
     };
 

@@ -18,11 +18,6 @@
 //!   over is continued · a session that was superseded fights for the connection
 //! - serials: nothing is sent again · or under new serials
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
-
-#[path = "../ably_client/mod.rs"]
-mod ably_client;
-
 mod auth;
 mod channels;
 mod clients_auth;

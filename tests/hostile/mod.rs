@@ -4,19 +4,12 @@
 //! relaying, and by the process, which must not have panicked. What the verdict of the corpus asks for and
 //! this design does not do is said at the case, with the reason.
 
-#![allow(clippy::unwrap_used, reason = "a test's helpers fail the test")]
-
 mod frames;
 mod handshake;
 mod service;
 
-#[path = "../sidecar/mod.rs"]
-mod sidecar;
-#[path = "../support/mod.rs"]
-mod support;
-
-use sidecar::Sidecar;
-use support::{plain, service::Service, ws::Honest};
+use crate::sidecar::Sidecar;
+use crate::support::{plain, service::Service, ws::Honest};
 
 /// A service that is scripted, the sidecar before it, and a session that has nothing to do with it.
 struct Stage {
@@ -41,7 +34,7 @@ impl Stage {
     }
 
     fn resident(&self) -> usize {
-        support::resident(self.sidecar.id())
+        crate::support::resident(self.sidecar.id())
     }
 
     /// The last look: at the session beside it, and at the log, which is returned.

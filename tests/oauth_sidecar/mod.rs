@@ -8,22 +8,6 @@
 //!
 //! Each needs `npm ci --prefix tests/provider`; `tests/all` does that, and runs them with the release binary.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "tests fail by panicking, say what they measured, and spawn what they like"
-)]
-
-#[path = "../provider/mod.rs"]
-mod provider;
-#[path = "../sidecar/mod.rs"]
-mod sidecar;
-#[path = "../support/mod.rs"]
-mod support;
-
 mod grants;
 mod killed;
 mod lost;
@@ -32,7 +16,7 @@ mod replicas;
 
 use std::{path::Path, time::Duration};
 
-use sidecar::Sidecar;
+use crate::sidecar::Sidecar;
 
 /// A route that takes its token from the token endpoint at `port`.
 fn route(port: u16, more: &str) -> String {
@@ -51,7 +35,7 @@ client_id = "basic"
 client_secret = "{secret}"
 {more}
 "#,
-        secret = provider::SECRET,
+        secret = crate::provider::SECRET,
     )
 }
 

@@ -7,25 +7,16 @@
 //!
 //! Broken on purpose, and caught: see the tests.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
-
-#[cfg(feature = "otlp")]
-#[path = "../ably_client/mod.rs"]
-mod ably_client;
 #[cfg(feature = "otlp")]
 mod collector;
 #[cfg(feature = "otlp")]
 mod exported;
 #[cfg(feature = "otlp")]
 mod failing;
-#[path = "../sidecar/mod.rs"]
-mod sidecar;
 #[cfg(feature = "otlp")]
 mod stage;
-#[path = "../support/mod.rs"]
-mod support;
 
-use sidecar::Sidecar;
+use crate::{sidecar::Sidecar, support};
 
 #[tokio::test]
 #[ignore = "needs a binary without the feature otlp, in PERENNIAL_BINARY"]

@@ -11,20 +11,6 @@
 //! No Grafana can be had as a package, so none renders the dashboards here; `draw.mjs` draws their panels from the
 //! same queries into a page that a person can look at: `target/tmp/perennial-*.html`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "tests fail by panicking, say what they saw, and spawn what they like"
-)]
-
-#[path = "../ably_client/mod.rs"]
-mod ably_client;
-#[path = "../sidecar/mod.rs"]
-mod sidecar;
-
 mod queries;
 mod server;
 mod stage;

@@ -9,25 +9,11 @@
 //! The npm packages are installed once, with `npm ci --prefix tests/page`; the browser is `/usr/bin/chromium`,
 //! or what `CHROMIUM` names.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "tests fail by panicking, show what was checked, and spawn what they like"
-)]
-
-#[path = "../ably_client/mod.rs"]
-mod ably_client;
-#[path = "../sidecar/mod.rs"]
-mod sidecar;
-
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
-use ably_client::{Client, Dial, Format};
+use crate::ably_client::{Client, Dial, Format};
+use crate::sidecar::Sidecar;
 use perennial::demo::service::{Options, Service, ServiceHandle};
-use sidecar::Sidecar;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     net::TcpListener,

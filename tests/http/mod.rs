@@ -2,21 +2,14 @@
 //!
 //! Broken on purpose, and caught: see the list at each file's head.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail the test")]
-
 mod bodies;
 mod failing;
 mod framing;
 mod heads;
 mod staying;
 
-#[path = "../sidecar/mod.rs"]
-mod sidecar;
-#[path = "../support/mod.rs"]
-mod support;
-
-use sidecar::Sidecar;
-use support::{
+use crate::sidecar::Sidecar;
+use crate::support::{
     beside,
     http::{Head, ask},
     service::{Asked, Service},

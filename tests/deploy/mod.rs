@@ -8,19 +8,6 @@
 //!
 //! Each needs `tests/deploy/install`; `tests/all` does that, and runs them with the release binary.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "tests fail by panicking, and start what they like"
-)]
-
-#[path = "../sidecar/mod.rs"]
-mod sidecar;
-#[path = "../support/mod.rs"]
-mod support;
-
 mod compose;
 mod helm;
 mod image;

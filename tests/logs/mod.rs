@@ -4,14 +4,5 @@
 //! cannot be written is not counted · the end waits for the queue without a limit · a line of a session without its
 //! name · a number as a string · one message with two sets of fields.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
-
-#[path = "../ably_client/mod.rs"]
-mod ably_client;
-#[path = "../sidecar/mod.rs"]
-mod sidecar;
-#[path = "../support/mod.rs"]
-mod support;
-
 mod fields;
 mod unread;

@@ -1,0 +1,7 @@
+//! What an operator does with a running sidecar, and what its sessions notice of it.
+
+mod manager;
+mod refused;
+mod rehearsal;
+mod reload;
+mod status;

@@ -1,0 +1,8 @@
+//! A plain route (`dialect = "none"`) over real sockets: what the one side says, the other hears.
+
+mod closes;
+mod handshake;
+mod limits;
+mod messages;
+mod stopping;
+mod tls;
