@@ -1,7 +1,7 @@
 //! The core under a seeded simulation: refreshes, losses, slow and failing token endpoints, rejected and
 //! unanswered exchanges, steps of the wall clock; the invariants of the design after every step.
 //!
-//! A failing run names its seed: `PERENNIAL_SEED=7 cargo test --test simulation` runs just that one.
+//! A failing run names its seed: `PERENNIAL_SEED=7 cargo test --all-features --test simulation` runs just that one.
 //! `PERENNIAL_SEEDS=10000` runs as many.
 
 #![allow(
