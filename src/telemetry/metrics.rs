@@ -24,8 +24,10 @@ const NAMESPACE: &str = "perennial";
 /// has neighbours at half and at one and a half of it: a shift across it shows before it is far.
 /// Below, the cost of an exchange in one region (1 to 50 ms); above, what the deadlines allow:
 /// `timeout` and `hold` (10 s), the largest backoff (30 s), `reconnect` (60 s).
-const SECONDS: &[f64] =
-    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+const SECONDS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    30.0, 60.0,
+];
 
 /// All metrics of one process.
 pub struct Metrics {
