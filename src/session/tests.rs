@@ -1,5 +1,6 @@
 //! The rules of the core, each by itself, with a toy dialect: every word of the service's is one message.
 
+mod ably;
 mod outages;
 mod swaps;
 
@@ -115,8 +116,14 @@ impl Bench {
     }
 
     fn opening_with(swap: Option<Swap>) -> Self {
+        let (sender, ended) = mpsc::channel();
+        let toy = Box::new(Toy { ended: sender, swap, settle: Duration::ZERO });
+        Self::of(toy, QUEUE, ended)
+    }
+
+    fn of(dialect: Box<dyn Dialect>, queue: usize, ended: mpsc::Receiver<()>) -> Self {
         let session = SessionPolicy {
-            queue: QUEUE,
+            queue,
             hold: HOLD,
             reconnect: HOLD * 6,
             keepalive: HOLD,
@@ -126,9 +133,7 @@ impl Bench {
         };
         let policy = Policy { session, opening: HOLD, needs_token: true };
         let now = clock::now();
-        let (sender, ended) = mpsc::channel();
-        let toy = Box::new(Toy { ended: sender, swap, settle: Duration::ZERO });
-        Self { session: Session::new(toy, policy, None, 1, now), now, ended }
+        Self { session: Session::new(dialect, policy, None, 1, now), now, ended }
     }
 
     fn shown(&self, generation: u64, seconds: u64) -> Shown {

@@ -1,0 +1,129 @@
+//! What only a dialect that keeps messages shows: how fast it says them again, and for how long.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::{
+    config::Config,
+    dialect::{Dialects, Request},
+};
+
+/// Messages a second that the service takes.
+const RATE: usize = 50;
+
+fn connected(key: &str) -> String {
+    format!(
+        r#"{{"action":4,"connectionId":"me","connectionDetails":{{"connectionKey":"{key}","maxInboundRate":{RATE}}}}}"#
+    )
+}
+
+fn publish(serial: usize) -> String {
+    format!(r#"{{"action":15,"channel":"c","msgSerial":{serial},"messages":[{{"data":1}}]}}"#)
+}
+
+fn acknowledge(serial: usize) -> String {
+    format!(r#"{{"action":1,"msgSerial":{serial},"count":1}}"#)
+}
+
+fn sent(actions: &[Action]) -> usize {
+    actions.iter().filter(|action| matches!(action, Action::ToUpstream(..))).count()
+}
+
+impl Bench {
+    fn ably() -> Self {
+        let config = "[listen]\naddress = \"127.0.0.1:0\"\n[[route]]\nupstream = \"ws://127.0.0.1:1\"\n\
+                      dialect = \"ably\"\n[route.token]\nsource = \"static\"\ntoken = \"x\"\n";
+        let route = Arc::clone(&Config::parse(config, "test").unwrap().routes[0]);
+        let request = Request::new("/?format=json&v=2", &http::HeaderMap::new());
+        let dialect = Dialects::new(route, 10).open(request, clock::now());
+        let mut bench = Self::of(dialect, 1 << 20, mpsc::channel().1);
+        bench.tell(Event::Opened(Epoch(1), Some(bench.shown(1, 3600))));
+        bench.hears(&connected("k1"));
+        assert_eq!(bench.session.phase(), Phase::Live);
+        bench
+    }
+
+    /// The connection ends as `end` says, again and again, until the session does; how many there were, and what
+    /// the service was sent on them.
+    fn ends_again_and_again(&mut self, end: impl Fn(Epoch) -> Event<'static>) -> (usize, usize) {
+        let (mut connections, mut messages) = (0, 0);
+        loop {
+            let end = end(self.newest());
+            self.tell(end);
+            while self.session.phase() == Phase::Resuming && self.session.step() != Some(state::Step::Dialing)
+            {
+                self.wait();
+            }
+            if self.session.phase() == Phase::Closing {
+                return (connections, messages);
+            }
+            assert!(connections < 1000, "it goes on for ever");
+            connections += 1;
+            self.tell(Event::Opened(self.newest(), Some(self.shown(1, 3600))));
+            self.now += Duration::from_millis(20);
+            messages += sent(&self.hears(&connected("k2")));
+            self.now += Duration::from_millis(20);
+        }
+    }
+}
+
+#[test]
+fn a_message_that_ends_each_connection_is_not_sent_for_ever() {
+    const REFUSED: &[u8] =
+        br#"{"action":6,"error":{"code":40009,"statusCode":413,"message":"maximum message length exceeded"}}"#;
+    let mut bench = Bench::ably();
+    bench.says(&publish(0));
+    let begun = bench.now;
+    let refuses = |epoch| Event::Upstream(epoch, Message { kind: Kind::Text, payload: REFUSED });
+    let (connections, messages) = bench.ends_again_and_again(refuses);
+    assert!((1..=connections).contains(&messages), "{messages} messages on {connections} connections");
+    assert!(bench.now - begun <= HOLD * 7, "{:?}", bench.now - begun);
+}
+
+#[test]
+fn a_message_that_cannot_be_read_is_not_asked_for_for_ever() {
+    let mut bench = Bench::ably();
+    let begun = bench.now;
+    bench.ends_again_and_again(|epoch| Event::UpstreamBroke(epoch, crate::wire::Violation::TooBig));
+    assert!(bench.now - begun <= HOLD * 7, "{:?}", bench.now - begun);
+}
+
+#[test]
+fn what_passes_on_a_live_connection_delays_nothing_later() {
+    let mut bench = Bench::ably();
+    // For half an hour a little less than the service takes.
+    for serial in 0..1800 * (RATE - 2) {
+        bench.says(&publish(serial));
+        bench.hears(&acknowledge(serial));
+        bench.now += Duration::from_secs(1) / (RATE - 2) as u32;
+    }
+    bench.tell(Event::Token(bench.shown(2, 3600)));
+    while bench.session.phase() != Phase::Exchanging {
+        if bench.wait().contains(&Action::AskTurn) {
+            let token = bench.token(2, 3600);
+            bench.tell(Event::Turn(&token));
+        }
+    }
+    bench.says(&publish(1800 * (RATE - 2)));
+    bench.now += Duration::from_millis(50);
+    let said = bench.hears(&connected("k2"));
+    assert_eq!(sent(&said), 1, "what was held goes on at once: {said:?}");
+}
+
+#[test]
+fn what_is_said_again_keeps_the_pace() {
+    let mut bench = Bench::ably();
+    for serial in 0..10 * RATE {
+        bench.says(&publish(serial));
+        bench.now += Duration::from_millis(21);
+    }
+    bench.tell(Event::UpstreamClosed(Epoch(1), None, "reset"));
+    bench.tell(Event::Opened(bench.newest(), Some(bench.shown(1, 3600))));
+    let begun = bench.now;
+    let mut messages = sent(&bench.hears(&connected("k2")));
+    while messages < 10 * RATE {
+        assert!(messages <= (bench.now - begun).as_secs() as usize * RATE + RATE, "{messages} at once");
+        messages += sent(&bench.wait());
+    }
+    assert!(bench.now - begun <= Duration::from_secs(11), "{:?}", bench.now - begun);
+}
