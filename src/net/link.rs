@@ -197,6 +197,11 @@ impl Link {
         self.liveness.judge(patience, now, || self.stream.delivery())
     }
 
+    /// Is a peer there that was pinged at `since`? `None`: that is not known yet.
+    pub fn is_there(&self, since: Instant, now: Instant) -> Option<bool> {
+        self.liveness.is_there(since, now, || self.stream.delivery())
+    }
+
     fn mask(&self, random: &mut fastrand::Rng) -> Option<[u8; 4]> {
         (self.side == Side::Upstream).then(|| random.u32(..).to_ne_bytes())
     }

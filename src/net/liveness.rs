@@ -35,6 +35,8 @@ const HUNG: &str = "it does not answer a Ping";
 const SLOW_WAY: u32 = 4;
 /// The least time between two looks.
 const AGAIN: Duration = Duration::from_millis(100);
+/// How long a client may take to show that it is there, when another that may be the same comes.
+const THERE: Duration = Duration::from_secs(1);
 const DEAD: &str = "the network is dead: nothing is acknowledged";
 /// How long an acknowledgement may be away if `keepalive` says nothing shorter.
 const NETWORK: Duration = Duration::from_secs(30);
@@ -216,6 +218,29 @@ impl Liveness {
             return Verdict::Gone("it takes nothing");
         }
         if is_due(self.ping_due(patience)) { Verdict::Ask } else { Verdict::Alive }
+    }
+
+    /// When [`Self::is_there`] has an answer, of a peer that was asked at `since`.
+    pub fn answers_by(&self, since: Instant) -> Instant {
+        since + THERE + Duration::from_millis(u64::from(self.lag) * 2).min(READING)
+    }
+
+    /// Is a peer there that was pinged at `since`? `None`: that is not known yet.
+    pub fn is_there(
+        &self,
+        since: Instant,
+        now: Instant,
+        delivery: impl FnOnce() -> Option<Delivery>,
+    ) -> Option<bool> {
+        if self.heard > since {
+            return Some(true);
+        }
+        if now < self.answers_by(since) {
+            return None;
+        }
+        // A slow reader has yet to read what was sent before the Ping; its host acknowledges meanwhile.
+        let is_cut = delivery().is_some_and(|known| known.outstanding && known.last_ack >= THERE / 2);
+        Some(!is_cut && self.reading(self.asked) > THERE)
     }
 
     /// A quiet peer is pinged; so is one that was sent something, however much it says itself.

@@ -36,7 +36,7 @@ use super::{
     parting::Parting,
     report::Report,
     route::RouteContext,
-    sessions::{BACK, DRAIN, DROP, EXPIRE, HOPELESS, Place, REAUTHENTICATE, TOKEN},
+    sessions::{BACK, DRAIN, DROP, EXPIRE, HOPELESS, Place, REAUTHENTICATE, THERE, TOKEN},
 };
 use crate::{
     clock::{self, Instant},
@@ -145,6 +145,9 @@ impl Driver {
         }
         if said & BACK != 0 {
             self.client_back(actions, now);
+        }
+        if said & THERE != 0 {
+            self.ask_client(now);
         }
         if said & (REAUTHENTICATE | DROP | EXPIRE) != 0 {
             self.practise(said, actions, now);

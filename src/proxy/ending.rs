@@ -92,7 +92,7 @@ impl Driver {
         let _ = self.client.poll_shutdown(&mut nobody);
         self.dropped = true;
         if let Some(spot) = &mut self.spot {
-            spot.take(&self.place.handle);
+            spot.away();
         }
     }
 
@@ -116,9 +116,6 @@ impl Driver {
     pub(super) fn client_back(&mut self, actions: &mut Vec<Action>, now: Instant) {
         let Some(link) = self.place.handle.take_returned() else { return };
         self.client = *link;
-        if let Some(spot) = &mut self.spot {
-            spot.leave();
-        }
         self.dropped = false;
         self.deaf = false;
         if let Some((_, until)) = &mut self.finished {

@@ -1,23 +1,41 @@
 //! Where upstreams wait for clients that went away: found again by whose they are, and what was asked for.
 //!
 //! ```text
-//!   driver ── Park ──► spot taken ──► claimed by a handshake of the same credential and target
-//!      ▲                                  │
-//!      └──── its new socket ◄── 101, as the service once answered
+//!   handshake ─► find: sessions of the same credential and target
+//!                  │ one whose client is away ──────────► claimed
+//!                  └ all others: is your client there? ─┬ it answers a Ping ─► its own client's, as before
+//!                                                       └ it does not: parked ─► claimed
+//!   claimed ─► 101, as the service once answered ─► the session has its client's new socket
 //! ```
 //!
-//! Rules: a spot is claimed once, by who has a token of the same credential. A session that is over when its
-//! client's socket comes leaves that client with a Close, and never hanging.
+//! A client whose network changed connects again before anybody has noticed the loss. So a session is asked.
+//!
+//! Rules:
+//! 1. A session is claimed once, by who has a token of the same credential.
+//! 2. One that was asked always answers, in bounded time ([`crate::net::Liveness::answers_by`]).
+//! 3. A session that is over when its client's socket comes leaves that client with a Close, and never hanging.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
 };
 
 use http::{HeaderMap, header};
+use tokio::sync::Notify;
 
-use super::sessions::Handle;
-use crate::credential::Credential;
+use super::{
+    driver::Driver,
+    leg::Leg,
+    sessions::{self, Handle},
+};
+use crate::{clock::Instant, credential::Credential, session::Action};
+
+/// How many sessions of one client are asked at most, of those that could be meant.
+const ASKED: usize = 8;
 
 /// Whose upstream it is, and what for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -34,103 +52,208 @@ impl Key {
     }
 }
 
-/// The spots of one route that are taken.
+/// Where a session's client is.
 #[derive(Debug, Default)]
-pub(super) struct Lot(Mutex<HashMap<Key, Vec<Waiting>>>);
+pub(super) struct Whereabouts(AtomicU8);
 
-/// A session that waits for its client.
+impl Whereabouts {
+    const HERE: u8 = 0;
+    /// The session finds it out.
+    const ASKED: u8 = 1;
+    const AWAY: u8 = 2;
+
+    fn is(&self, state: u8) -> bool {
+        self.0.load(Ordering::Acquire) == state
+    }
+
+    /// Its client is the one that came, from now on.
+    fn claim(&self) -> bool {
+        self.change(Self::AWAY, Self::HERE)
+    }
+
+    fn change(&self, from: u8, to: u8) -> bool {
+        self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+/// The sessions of one route that are kept for their clients.
+#[derive(Debug, Default)]
+pub(super) struct Lot {
+    sessions: Mutex<HashMap<Key, Vec<Kept>>>,
+    /// A client went away, or showed that it is there.
+    changed: Notify,
+}
+
+/// A session, for a client that comes back.
 #[derive(Debug, Clone)]
-pub(super) struct Waiting {
+pub(super) struct Kept {
     pub(super) handle: Arc<Handle>,
     /// What the service answered to the first handshake.
     pub(super) answer: Arc<HeaderMap>,
 }
 
-/// A session's spot, taken while its client is away.
+impl Lot {
+    /// The session of a client that went away, or that vanished and nobody knows it yet. `fits` says if the
+    /// subprotocol that the service once chose is one that the client offers now.
+    pub(super) async fn find(
+        &self,
+        key: &Key,
+        fits: impl Fn(Option<&str>) -> bool,
+        deadline: Instant,
+    ) -> Option<Kept> {
+        let chosen = |answer: &HeaderMap| {
+            fits(answer.get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok()))
+        };
+        let mut meant = self.lock().get(key)?.clone();
+        meant.retain(|kept| chosen(&kept.answer));
+        if !meant.iter().any(|kept| kept.handle.whereabouts.is(Whereabouts::AWAY)) {
+            meant.truncate(ASKED);
+            for kept in &meant {
+                if kept.handle.whereabouts.change(Whereabouts::HERE, Whereabouts::ASKED) {
+                    kept.handle.say(sessions::THERE);
+                }
+            }
+        }
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if let Some(at) = meant.iter().position(|kept| kept.handle.whereabouts.claim()) {
+                return Some(meant.swap_remove(at));
+            }
+            if !meant.iter().any(|kept| kept.handle.whereabouts.is(Whereabouts::ASKED)) {
+                return None;
+            }
+            tokio::time::timeout_at(deadline, changed).await.ok()?;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Vec<Kept>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A session's place in the lot.
 #[derive(Debug)]
 pub(super) struct Spot {
     lot: Arc<Lot>,
     key: Key,
-    answer: Arc<HeaderMap>,
-    taken: Option<Arc<Handle>>,
-}
-
-impl Lot {
-    /// The session that waits for this client, where its answer is one to what the client offers.
-    pub(super) fn claim(&self, key: &Key, fits: impl Fn(Option<&str>) -> bool) -> Option<Waiting> {
-        let mut spots = self.lock();
-        let waiting = spots.get_mut(key)?;
-        let chosen = |answer: &HeaderMap| {
-            fits(answer.get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok()))
-        };
-        let at = waiting.iter().position(|one| chosen(&one.answer))?;
-        let claimed = waiting.swap_remove(at);
-        if waiting.is_empty() {
-            spots.remove(key);
-        }
-        Some(claimed)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Vec<Waiting>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    handle: Arc<Handle>,
+    /// Since when the client has been asked whether it is there.
+    asked: Option<Instant>,
 }
 
 impl Spot {
-    pub(super) fn new(lot: &Arc<Lot>, key: Key, answer: HeaderMap) -> Self {
-        Self { lot: Arc::clone(lot), key, answer: Arc::new(answer), taken: None }
+    pub(super) fn take(lot: &Arc<Lot>, key: Key, answer: HeaderMap, handle: &Arc<Handle>) -> Box<Self> {
+        let kept = Kept { handle: Arc::clone(handle), answer: Arc::new(answer) };
+        lot.lock().entry(key.clone()).or_default().push(kept);
+        Box::new(Self { lot: Arc::clone(lot), key, handle: Arc::clone(handle), asked: None })
     }
 
-    /// The session waits here from now on.
-    pub(super) fn take(&mut self, handle: &Arc<Handle>) {
-        self.leave();
-        let waiting = Waiting { handle: Arc::clone(handle), answer: Arc::clone(&self.answer) };
-        self.lot.lock().entry(self.key.clone()).or_default().push(waiting);
-        self.taken = Some(Arc::clone(handle));
+    /// The client went away.
+    pub(super) fn away(&mut self) {
+        self.asked = None;
+        self.handle.whereabouts.0.store(Whereabouts::AWAY, Ordering::Release);
+        self.lot.changed.notify_waiters();
     }
 
-    /// It no longer does: it is over, or its client is back.
-    pub(super) fn leave(&mut self) {
-        let Some(handle) = self.taken.take() else { return };
-        let mut spots = self.lot.lock();
-        if let Some(waiting) = spots.get_mut(&self.key) {
-            waiting.retain(|one| !Arc::ptr_eq(&one.handle, &handle));
-            if waiting.is_empty() {
-                spots.remove(&self.key);
-            }
-        }
+    /// The client is there, or the session is over.
+    fn answer(&mut self) {
+        self.asked = None;
+        self.handle.whereabouts.change(Whereabouts::ASKED, Whereabouts::HERE);
+        self.lot.changed.notify_waiters();
     }
 }
 
 impl Drop for Spot {
     fn drop(&mut self) {
-        self.leave();
+        let mut sessions = self.lot.lock();
+        if let Some(kept) = sessions.get_mut(&self.key) {
+            kept.retain(|one| !Arc::ptr_eq(&one.handle, &self.handle));
+            if kept.is_empty() {
+                sessions.remove(&self.key);
+            }
+        }
+        drop(sessions);
+        self.answer();
+    }
+}
+
+impl Driver {
+    /// Somebody came who may be the client.
+    pub(super) fn ask_client(&mut self, now: Instant) {
+        let asks = !self.dropped && self.finished.is_none() && !self.route.route.session.keepalive.is_zero();
+        if asks {
+            self.ping(Some(Leg::Client), self.session.sent_to_client(), now);
+        }
+        if let Some(spot) = &mut self.spot {
+            if asks { spot.asked = Some(now) } else { spot.answer() }
+        }
+    }
+
+    /// Has the client that was asked shown that it is there? If not, it went away.
+    pub(super) fn look_for_client(&mut self, actions: &mut Vec<Action>, now: Instant) -> bool {
+        let Some(spot) = &mut self.spot else { return false };
+        let Some(there) = spot.asked.and_then(|since| self.client.is_there(since, now)) else { return false };
+        spot.answer();
+        if !there {
+            self.client_gone(actions, now);
+        }
+        true
+    }
+
+    /// When it has to have shown that.
+    pub(super) fn client_answers_by(&self) -> Option<Instant> {
+        let since = self.spot.as_ref()?.asked?;
+        Some(self.client.liveness.answers_by(since))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
 
-    #[test]
-    fn a_spot_is_claimed_once_and_by_whom_it_answers() {
+    #[tokio::test(start_paused = true)]
+    async fn a_session_is_claimed_once_and_by_whom_it_answers() {
         let lot = Arc::<Lot>::default();
         let key = Key { credential: 1, target: "/ws?jobId=7".into() };
         let mut answer = HeaderMap::new();
         answer.insert(header::SEC_WEBSOCKET_PROTOCOL, "app".parse().unwrap());
-        let mut spot = Spot::new(&lot, key.clone(), answer);
-        let any = |_: Option<&str>| true;
-        assert!(lot.claim(&key, any).is_none(), "nobody is away");
-        spot.take(&Arc::default());
+        let find = async |key: &Key, wanted: &'static str| {
+            let fits = |chosen: Option<&str>| chosen.is_some_and(|chosen| chosen.starts_with(wanted));
+            lot.find(key, fits, clock::now()).await.is_some()
+        };
+        assert!(!find(&key, "").await, "there is none");
+        let mut spot = Spot::take(&lot, key.clone(), answer, &Arc::default());
+        spot.away();
         let other = Key { credential: 2, ..key.clone() };
-        assert!(lot.claim(&other, any).is_none(), "of another credential");
+        assert!(!find(&other, "").await, "of another credential");
         let elsewhere = Key { target: "/ws?jobId=8".into(), credential: key.credential };
-        assert!(lot.claim(&elsewhere, any).is_none(), "for something else");
-        assert!(lot.claim(&key, |chosen| chosen == Some("other")).is_none(), "in another protocol");
-        assert!(lot.claim(&key, |chosen| chosen == Some("app")).is_some());
-        assert!(lot.claim(&key, any).is_none(), "it has been claimed");
-        spot.take(&Arc::default());
+        assert!(!find(&elsewhere, "").await, "for something else");
+        assert!(!find(&key, "other").await, "in another protocol");
+        assert!(find(&key, "app").await);
+        assert!(!find(&key, "").await, "it has been claimed");
+        spot.away();
         drop(spot);
-        assert!(lot.claim(&key, any).is_none() && lot.lock().is_empty(), "it is over");
+        assert!(!find(&key, "").await && lot.lock().is_empty(), "it is over");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_is_asked_and_claimed_if_its_client_is_away() {
+        let lot = Arc::<Lot>::default();
+        let key = Key { credential: 1, target: "/".into() };
+        let handle = Arc::<Handle>::default();
+        let mut spot = Spot::take(&lot, key.clone(), HeaderMap::new(), &handle);
+        let deadline = clock::now() + std::time::Duration::from_secs(10);
+        for away in [false, true] {
+            let find = lot.find(&key, |_| true, deadline);
+            let answer = async {
+                assert_eq!(handle.heard(), sessions::THERE);
+                if away { spot.away() } else { spot.answer() }
+            };
+            assert_eq!(tokio::join!(find, answer).0.is_some(), away);
+        }
+        let find = lot.find(&key, |_| true, deadline);
+        assert!(tokio::join!(find, async { drop(spot) }).0.is_none(), "it ended meanwhile");
     }
 }

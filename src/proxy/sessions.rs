@@ -11,7 +11,7 @@ use std::{
 use futures_util::task::AtomicWaker;
 use slab::Slab;
 
-use super::places::Taken;
+use super::{parking::Whereabouts, places::Taken};
 use crate::{
     clock::{self, Instant},
     net::link::Link,
@@ -29,6 +29,8 @@ pub(super) const HOPELESS: u8 = 8;
 pub(super) const REAUTHENTICATE: u8 = 16;
 pub(super) const DROP: u8 = 32;
 pub(super) const EXPIRE: u8 = 64;
+/// Somebody came who may be the client, without its connection: is it still there?
+pub(super) const THERE: u8 = 128;
 
 /// What an operator practises on sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub enum Practice {
 pub(super) struct Handle {
     pub(super) waker: AtomicWaker,
     flags: AtomicU8,
+    /// Where the client is, as far as `parking` knows.
+    pub(super) whereabouts: Whereabouts,
     /// When the token ends that the upstream was last authenticated with: ms on the wall clock, 0 unknown.
     pub(super) expires: AtomicU64,
     /// Since when messages of its client's are held, as [`Sessions::stamp`] counts; 0: none is.

@@ -27,7 +27,7 @@ use super::{
     listener::Proxy,
     opening::{Access, Beginning},
     pace::Paced,
-    parking::{Key, Spot, Waiting},
+    parking::{Kept, Key, Spot},
     places::Taken,
     report,
     route::RouteContext,
@@ -74,7 +74,7 @@ pub(super) async fn serve(proxy: Arc<Proxy>, mut request: Request<Incoming>, pee
 enum Ready {
     Session(Box<New>),
     /// A session whose client went away, and is back.
-    Parked(Waiting, Arc<RouteContext>),
+    Parked(Kept, Arc<RouteContext>),
     /// The client is turned away, but is told why.
     Goodbye(Close, Arc<RouteContext>, Taken),
 }
@@ -87,7 +87,8 @@ struct New {
     dialect: Box<dyn Dialect>,
     shown: Option<Shown>,
     lease: Option<Lease>,
-    spot: Option<Box<Spot>>,
+    /// Where it is kept for its client, and the answer that a client gets that comes back.
+    spot: Option<(Key, HeaderMap)>,
     opening: Duration,
     permit: Taken,
 }
@@ -173,11 +174,11 @@ async fn open(
     let key = parking_key(route, &asked, lease.as_ref());
     let offers = asked.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().cloned().collect::<Vec<_>>();
     if let Some(key) = &key
-        && let Some(waiting) =
-            route.parking.claim(key, |chosen| is_offered(&offers, chosen, presented.as_ref()))
+        && let Some(kept) =
+            route.parking.find(key, |chosen| is_offered(&offers, chosen, presented.as_ref()), deadline).await
     {
-        let answer = answered(&waiting.answer, None, presented.as_ref());
-        return Ok((Ready::Parked(waiting, Arc::clone(route)), answer));
+        let answer = answered(&kept.answer, None, presented.as_ref());
+        return Ok((Ready::Parked(kept, Arc::clone(route)), answer));
     }
     let headers = asked.headers.clone();
     asked.target = target_at(&route.route.upstream.endpoint.path_and_query, &asked.target);
@@ -192,7 +193,7 @@ async fn open(
         lease.prove();
     }
     let answer = answered(&opened.headers, token.as_deref(), presented.as_ref());
-    let spot = key.map(|key| Box::new(Spot::new(&route.parking, key, answer.clone())));
+    let spot = key.map(|key| (key, answer.clone()));
     let opening = deadline.saturating_duration_since(clock::now()).max(Duration::from_secs(1));
     let shown = token.as_deref().map(Shown::from);
     let route = Arc::clone(route);
@@ -302,8 +303,8 @@ fn begin(upgraded: upgrade::Upgraded, ready: Ready, tasks: &TaskTracker) {
             let client = link(&new.route);
             tasks.spawn(start(client, *new, now));
         }
-        Ready::Parked(waiting, route) => {
-            if let Err(client) = waiting.handle.hand_over(link(&route)) {
+        Ready::Parked(kept, route) => {
+            if let Err(client) = kept.handle.hand_over(link(&route)) {
                 let close = Close::new(Close::TRY_AGAIN, "the session has ended; try again");
                 tasks.spawn(goodbye::say(*client, close));
             }
@@ -324,6 +325,7 @@ fn start(client: Link, new: New, now: Instant) -> Driver {
     if let (Some(lease), Some(shown)) = (&lease, shown) {
         lease.credential().accepted(shown.generation, place.number(), now);
     }
+    let spot = spot.map(|(key, answer)| Spot::take(&route.parking, key, answer, &place.handle));
     let access = lease.map(|lease| Access { news: lease.is_own().then(|| news(&lease, &place)), lease });
     let policy = Policy { session: route.route.session, opening, needs_token: access.is_some() };
     // Read after the subscription: what is published in between is not missed.

@@ -42,6 +42,9 @@ impl Driver {
 
     /// A quiet leg is pinged; one that gives no sign of life is given up.
     pub(super) fn look_at_legs(&mut self, actions: &mut Vec<Action>, now: Instant) -> bool {
+        if self.look_for_client(actions, now) {
+            return true;
+        }
         if self.finished.is_some() || self.legs_due().is_none_or(|at| at > now) {
             return false;
         }
@@ -95,7 +98,7 @@ impl Driver {
             .upstream
             .as_ref()
             .and_then(|upstream| upstream.link.liveness.deadline(Patience::with_service(every)));
-        [client, upstream].into_iter().flatten().min()
+        [client, self.client_answers_by(), upstream].into_iter().flatten().min()
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -20,15 +20,14 @@ mod support;
 
 mod ably;
 mod core;
-mod expected;
 mod fabric;
 mod flow;
 mod keepalive;
-mod known;
 mod ledger;
 mod loss;
 mod peer;
 mod polite;
+mod returning;
 mod seeds;
 mod stage;
 mod storm;
