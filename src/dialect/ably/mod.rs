@@ -238,9 +238,10 @@ impl Dialect for Ably {
             }
             Some(action::ERROR) => return self.error(&head, moment, say),
             Some(action::HEARTBEAT) if !self.pings.is_empty() => {
-                if let Some(id) = &head.id {
-                    self.pings.retain(|ping| **ping != *id.0);
-                }
+                // One answer for one ping, if two have the same id.
+                let asked =
+                    head.id.as_ref().and_then(|id| self.pings.iter().position(|ping| **ping == *id.0));
+                asked.map(|at| self.pings.remove(at));
             }
             Some(action::CLOSED) => self.closed = true,
             Some(action::DISCONNECTED) => return self.disconnected_by_service(&head, now),

@@ -85,6 +85,17 @@ fn ids_of_pings_are_bounded() {
 }
 
 #[test]
+fn each_ping_has_an_answer_even_if_two_have_one_id() {
+    let mut middle = Middle::open();
+    let ping = json!({"action": 0, "id": "p"});
+    middle.client(&ping);
+    middle.client(&ping);
+    middle.service(Moment::Live, &ping);
+    middle.resumes();
+    assert_eq!(middle.told(), [ping], "the second was lost, and is answered for the service");
+}
+
+#[test]
 fn small_messages_count_with_what_it_costs_to_keep_them() {
     let mut middle = Middle::open();
     let mut serial = 0;
