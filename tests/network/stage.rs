@@ -69,6 +69,12 @@ impl Stage {
         Self::of(dialect, &format!("{tables}[route.session]\n{session}\n"), "/?format=json&v=3", terms)
     }
 
+    /// The client speaks Ably's binary format.
+    pub fn in_msgpack(mut self) -> Self {
+        self.target = "/?format=msgpack&v=3";
+        self
+    }
+
     /// A route of handshakes whose clients have tokens of their own, and a minute to come back.
     pub fn parking(terms: Terms) -> Self {
         // Nobody asks for another token within an hour.
