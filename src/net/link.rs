@@ -246,7 +246,7 @@ impl Link {
         Poll::Ready(Ok(()))
     }
 
-    /// What was written is let go of, once it is most of the outbox.
+    /// Drops what was written, once it is most of the outbox.
     fn compact(&mut self) {
         if self.written > SOFT_LIMIT && self.written > self.outbox.len() / 2 {
             self.outbox.drain(..self.written);
