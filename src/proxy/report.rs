@@ -215,6 +215,7 @@ impl Report {
 
     /// The client's Close carried a code that is none.
     pub(super) fn wrong_close_code(&self, code: u16) {
+        self.route.metrics.wrong_close_code();
         tracing::debug!(session = %self.session, route = self.route.route.name, code, "the client's Close has no valid code");
     }
 

@@ -164,6 +164,7 @@ pub(super) struct Families {
     pub(super) lost: IntCounterVec,
     pub(super) replayed: IntCounterVec,
     pub(super) overlapped: IntCounterVec,
+    pub(super) wrong_close_codes: IntCounterVec,
     pub(super) http_requests: IntCounterVec,
     pub(super) waiting: Waiting,
 }
@@ -266,6 +267,11 @@ impl Families {
                 "Messages of a new connection kept until the old one had ended.",
                 &["route"],
             ),
+            wrong_close_codes: counter(
+                "wrong_close_codes_total",
+                "Closes of clients with a code that no Close may carry (RFC 6455 7.4).",
+                &["route"],
+            ),
             http_requests: counter(
                 "http_requests_total",
                 "Requests that were no WebSocket and were answered, by the class of the status.",
@@ -328,7 +334,7 @@ mod tests {
         let directions = Direction::ALL.len() * (4 + LossReason::ALL.len());
         // A histogram has a line for each bucket, one for +Inf, a sum and a count.
         let histograms = (Phase::ALL.len() + 1 + Direction::ALL.len()) * (SECONDS.len() + 3);
-        let single = 3 + 2 + 4 + CodeClass::ALL.len();
+        let single = 3 + 3 + 4 + CodeClass::ALL.len();
         let want = ways + refreshes + states + directions + histograms + single + CloseReason::ALL.len();
         assert_eq!(of_a.len(), want, "{text}");
         for line in [

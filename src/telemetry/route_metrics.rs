@@ -37,6 +37,7 @@ pub struct RouteMetrics {
     lost: [[IntCounter; LossReason::ALL.len()]; DIRECTIONS],
     replayed: IntCounter,
     overlapped: IntCounter,
+    wrong_close_codes: IntCounter,
     http_requests: [IntCounter; CodeClass::ALL.len()],
     longest_hold: Gauge,
     reconnect_limit: Gauge,
@@ -85,6 +86,7 @@ impl RouteMetrics {
             }),
             replayed: of.replayed.with_label_values(&[route]),
             overlapped: of.overlapped.with_label_values(&[route]),
+            wrong_close_codes: of.wrong_close_codes.with_label_values(&[route]),
             http_requests: CodeClass::ALL
                 .map(|class| of.http_requests.with_label_values(&[route, class.as_str()])),
             longest_hold: of.waiting.longest_hold.with_label_values(&[route]),
@@ -209,6 +211,11 @@ impl RouteMetrics {
     /// So many messages of a new connection were kept until the old one had ended.
     pub fn overlapped(&self, messages: u64) {
         self.overlapped.inc_by(messages);
+    }
+
+    /// A client's Close had a code that is none.
+    pub fn wrong_close_code(&self) {
+        self.wrong_close_codes.inc();
     }
 
     /// The last of what was measured.

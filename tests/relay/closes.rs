@@ -7,6 +7,7 @@ use crate::{
     support::{
         beside, plain,
         service::Service,
+        until,
         ws::{BINARY, CLOSE, CONTINUATION, PING, TEXT, Wire, bare, close, frame, masked, session},
     },
 };
@@ -39,6 +40,24 @@ async fn a_clients_close_reaches_the_service_and_its_answer_the_client() {
         assert_eq!((answer.opcode(), &answer.payload), (CLOSE, &said));
         client.end().await;
         theirs.end().await;
+    }
+}
+
+/// Eclipse Paho writes the code as text: `1000` is 12592. It is told, and its goodbye is one all the same.
+#[tokio::test]
+async fn a_close_with_a_wrong_code_is_the_clients_goodbye_and_counted() {
+    let (service, sidecar) = start().await;
+    let (mut client, mut theirs) = session(sidecar.port, &service).await;
+    client.send(masked(CLOSE, b"1000")).await;
+    assert_eq!(theirs.ending().await, Some((1000, String::new())));
+    theirs.send(bare(CLOSE, &close(1000, ""))).await;
+    assert_eq!(client.ending().await.map(|(code, _)| code), Some(1002));
+    for series in [
+        "wrong_close_codes_total{route=\"plain\"}",
+        "sessions_closed_total{reason=\"client\",route=\"plain\"}",
+    ] {
+        let series = format!("perennial_{series}");
+        until(&series, || sidecar.metric(&series), |count| *count == 1.0).await;
     }
 }
 

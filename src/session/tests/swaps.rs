@@ -86,6 +86,10 @@ fn while_it_is_restored_and_settles_the_old_one_serves() {
     assert_eq!(bench.says("to the new one"), []);
     let served = bench.tell(Event::UpstreamClosed(OLD, Some(Close::new(1000, "")), "closed"));
     assert!(served.contains(&Action::ToUpstream(NEW, text("to the new one"))), "{served:?}");
+    assert!(
+        !served.iter().any(|action| matches!(action, Action::ToClient(_))),
+        "hidden for good: {served:?}"
+    );
 }
 
 #[test]
