@@ -17,6 +17,9 @@ use crate::{
     },
 };
 
+/// What one session may cost: its queue of a mebibyte, and a mebibyte besides.
+const MOST: usize = 2 << 20;
+
 /// A route that is tested, and one beside it that must not notice.
 async fn start(limits: &str) -> (Service, Sidecar, Honest) {
     let service = Service::start().await;
@@ -176,7 +179,8 @@ async fn a_client_that_does_not_read_costs_no_memory() {
     });
     soon("the service to wait", waits.wait_for(|stalled| *stalled)).await.unwrap();
     let grown = resident(sidecar.id()).saturating_sub(before);
-    assert!(grown < 4 << 20, "it grew by {grown} bytes");
+    println!("it grew by {grown} bytes");
+    assert!(grown < MOST, "it grew by {grown} bytes");
     honest.relays().await;
     let expected = message.repeat(count / 100 * 100);
     let mut heard = Vec::with_capacity(expected.len());
@@ -188,7 +192,8 @@ async fn a_client_that_does_not_read_costs_no_memory() {
     .await;
     assert!(heard == expected, "other bytes than were said");
     let grown = resident(sidecar.id()).saturating_sub(before);
-    assert!(grown < 4 << 20, "it grew by {grown} bytes");
+    println!("it grew by {grown} bytes");
+    assert!(grown < MOST, "it grew by {grown} bytes");
     drop(said.await.unwrap());
 }
 
@@ -218,7 +223,8 @@ async fn a_service_that_does_not_read_costs_no_memory() {
         }
     }
     let grown = resident(sidecar.id()).saturating_sub(before);
-    assert!(grown < 4 << 20, "it grew by {grown} bytes after {} were said", said.len());
+    println!("it grew by {grown} bytes");
+    assert!(grown < MOST, "it grew by {grown} bytes after {} were said", said.len());
     honest.relays().await;
     let mut heard = Vec::new();
     soon("every byte", async {
