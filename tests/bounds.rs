@@ -71,7 +71,8 @@ async fn a_client_that_pushes_into_an_outage_is_throttled_and_not_cut() {
     let world = World::start(long_lived(), "queue = \"64KiB\"").await;
     let client = world.client(Format::Msgpack, "c").await;
     client.attach("one").await;
-    world.faults().refuse_handshakes(4, 503);
+    // Each refusal doubles the wait, from a second on: three seconds of it.
+    world.faults().refuse_handshakes(2, 503);
     world.faults().reset();
     world.until("the service is away", |counts| counts.refused >= 1).await;
     let (held, early) = push(&world, &client, |world| world.counts().resumes == 0).await;
