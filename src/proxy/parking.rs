@@ -12,7 +12,8 @@
 //!
 //! Rules:
 //! 1. A session is claimed once, by who has a token of the same credential.
-//! 2. One that was asked always answers, in bounded time ([`crate::net::Liveness::answers_by`]).
+//! 2. One that was asked always answers ([`crate::net::Liveness::answers_by`]). Who asks waits for half of its time
+//!    at most: the service may have to be dialled in the rest.
 //! 3. A session that is over when its client's socket comes leaves that client with a Close, and never hanging.
 
 use std::{
@@ -32,10 +33,14 @@ use super::{
     leg::Leg,
     sessions::{self, Handle},
 };
-use crate::{clock::Instant, credential::Credential, session::Action};
+use crate::{
+    clock::{self, Instant},
+    credential::Credential,
+    session::Action,
+};
 
-/// How many sessions of one client are asked at most, of those that could be meant.
-const ASKED: usize = 8;
+/// How many sessions are asked at most, of those that could be meant.
+const MOST_ASKED: usize = 8;
 
 /// Whose upstream it is, and what for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -107,13 +112,16 @@ impl Lot {
         let mut meant = self.lock().get(key)?.clone();
         meant.retain(|kept| chosen(&kept.answer));
         if !meant.iter().any(|kept| kept.handle.whereabouts.is(Whereabouts::AWAY)) {
-            meant.truncate(ASKED);
+            meant.truncate(MOST_ASKED);
             for kept in &meant {
                 if kept.handle.whereabouts.change(Whereabouts::HERE, Whereabouts::ASKED) {
                     kept.handle.say(sessions::THERE);
                 }
             }
         }
+        // Rule 2.
+        let now = clock::now();
+        let until = now + deadline.saturating_duration_since(now) / 2;
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
@@ -123,7 +131,7 @@ impl Lot {
             if !meant.iter().any(|kept| kept.handle.whereabouts.is(Whereabouts::ASKED)) {
                 return None;
             }
-            tokio::time::timeout_at(deadline, changed).await.ok()?;
+            tokio::time::timeout_at(until, changed).await.ok()?;
         }
     }
 
@@ -181,7 +189,7 @@ impl Drop for Spot {
 impl Driver {
     /// Somebody came who may be the client.
     pub(super) fn ask_client(&mut self, now: Instant) {
-        let asks = !self.dropped && self.finished.is_none() && !self.route.route.session.keepalive.is_zero();
+        let asks = !self.has_left() && !self.route.route.session.keepalive.is_zero();
         if asks {
             self.ping(Some(Leg::Client), self.session.sent_to_client(), now);
         }
@@ -192,13 +200,22 @@ impl Driver {
 
     /// Has the client that was asked shown that it is there? If not, it went away.
     pub(super) fn look_for_client(&mut self, actions: &mut Vec<Action>, now: Instant) -> bool {
+        let has_left = self.has_left();
         let Some(spot) = &mut self.spot else { return false };
-        let Some(there) = spot.asked.and_then(|since| self.client.is_there(since, now)) else { return false };
+        let Some(since) = spot.asked else { return false };
+        // Whatever the one that was asked says of its end is enough: nobody speaks for it a second time.
+        let there = if has_left { Some(true) } else { self.client.is_there(since, now) };
+        let Some(there) = there else { return false };
         spot.answer();
         if !there {
             self.client_gone(actions, now);
         }
         true
+    }
+
+    /// Is it known already that the client says nothing more?
+    fn has_left(&self) -> bool {
+        self.dropped || self.client.close_received || self.finished.is_some()
     }
 
     /// When it has to have shown that.
@@ -210,8 +227,9 @@ impl Driver {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::clock;
 
     #[tokio::test(start_paused = true)]
     async fn a_session_is_claimed_once_and_by_whom_it_answers() {
@@ -244,7 +262,7 @@ mod tests {
         let key = Key { credential: 1, target: "/".into() };
         let handle = Arc::<Handle>::default();
         let mut spot = Spot::take(&lot, key.clone(), HeaderMap::new(), &handle);
-        let deadline = clock::now() + std::time::Duration::from_secs(10);
+        let deadline = clock::now() + Duration::from_secs(10);
         for away in [false, true] {
             let find = lot.find(&key, |_| true, deadline);
             let answer = async {
@@ -253,6 +271,10 @@ mod tests {
             };
             assert_eq!(tokio::join!(find, answer).0.is_some(), away);
         }
+        // A session that takes its time leaves the one who asks half of its own.
+        let (now, deadline) = (clock::now(), clock::now() + Duration::from_secs(10));
+        assert!(lot.find(&key, |_| true, deadline).await.is_none());
+        assert_eq!(clock::now() - now, Duration::from_secs(5));
         let find = lot.find(&key, |_| true, deadline);
         assert!(tokio::join!(find, async { drop(spot) }).0.is_none(), "it ended meanwhile");
     }

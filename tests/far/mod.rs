@@ -10,7 +10,6 @@
 //!   their cases run side by side. `cargo nextest run -E 'test(/realtime/)'` selects them.
 
 mod clients;
-#[allow(dead_code, reason = "shared with another test, which uses all of it")]
 mod line;
 mod namespace;
 mod peers;

@@ -239,9 +239,10 @@ impl Dialect for Ably {
             Some(action::ERROR) => return self.error(&head, moment, say),
             Some(action::HEARTBEAT) if !self.pings.is_empty() => {
                 // One answer for one ping, if two have the same id.
-                let asked =
-                    head.id.as_ref().and_then(|id| self.pings.iter().position(|ping| **ping == *id.0));
-                asked.map(|at| self.pings.remove(at));
+                let answer = head.id.as_ref().map(|id| &*id.0);
+                if let Some(at) = self.pings.iter().position(|id| Some(&**id) == answer) {
+                    self.pings.remove(at);
+                }
             }
             Some(action::CLOSED) => self.closed = true,
             Some(action::DISCONNECTED) => return self.disconnected_by_service(&head, now),
