@@ -1,11 +1,11 @@
 //! The release shape of the sidecar for the tests: the binary, a file, and free ports.
 
+mod log;
+
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
-};
+use log::Log;
+use tokio::process::{Child, Command};
 
 /// A running sidecar.
 pub struct Sidecar {
@@ -13,7 +13,7 @@ pub struct Sidecar {
     pub admin: u16,
     child: Child,
     directory: tempfile::TempDir,
-    log: tokio::task::JoinHandle<String>,
+    log: Log,
 }
 
 impl Sidecar {
@@ -49,24 +49,8 @@ impl Sidecar {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut said = String::new();
-        let (port, admin) = loop {
-            let line = lines.next_line().await.unwrap().unwrap_or_else(|| panic!("it ended:\n{said}"));
-            said += &format!("{line}\n");
-            let Ok(line) = serde_json::from_str::<serde_json::Value>(&line) else { continue };
-            if line["message"] == "listening" {
-                break (port(&line["address"]), port(&line["admin"]));
-            }
-        };
-        #[expect(clippy::disallowed_methods, reason = "it ends with the process that it reads")]
-        let log = tokio::spawn(async move {
-            while let Ok(Some(line)) = lines.next_line().await {
-                said += &line;
-                said.push('\n');
-            }
-            said
-        });
+        let (log, listening) = Log::until_listening(child.stderr.take().unwrap()).await;
+        let (port, admin) = (port(&listening["address"]), port(&listening["admin"]));
         Self { port, admin, child, directory, log }
     }
 
@@ -75,7 +59,7 @@ impl Sidecar {
         self.signal("KILL");
         let Self { port, admin, mut child, directory, log } = self;
         child.wait().await.unwrap();
-        (log.await.unwrap(), Gone { port, admin, directory })
+        (log.whole().await, Gone { port, admin, directory })
     }
 
     /// The same, and runs it again at once.
@@ -111,7 +95,7 @@ impl Sidecar {
     /// Waits for its end: the status, where it was not killed, and the whole log.
     pub async fn ended(mut self) -> (Option<i32>, String) {
         let status = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await.unwrap().unwrap();
-        (status.code(), self.log.await.unwrap())
+        (status.code(), self.log.whole().await)
     }
 
     /// One series of its metrics.
