@@ -1,7 +1,8 @@
 //! Ably's JWT, minted here from the key: no request, no server that could be down.
 //!
 //! HS256 with the key's secret; `kid` is the key's name. The expiry lies in the token, and Ably checks it
-//! by its own clock, so ours has to be about right.
+//! by its own clock, so ours has to be about right. Each has an id of its own (`jti`): a token that Ably
+//! rejects in the second of its birth is replaced by another one, and not by the same.
 
 use std::{fmt, time::Duration};
 
@@ -10,7 +11,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
 
-use super::{Issued, SourceError};
+use super::{Issued, SourceError, jwt};
 use crate::{
     clock::Now,
     config::{AblyKeySource, Secret},
@@ -28,6 +29,7 @@ pub struct AblyKey {
 
 #[derive(Serialize)]
 struct Claims<'a> {
+    jti: String,
     iat: u64,
     exp: u64,
     #[serde(rename = "x-ably-capability")]
@@ -53,7 +55,13 @@ impl AblyKey {
         let key = Key::parse(&text).map_err(|error| SourceError::terminal(error.to_string()))?;
         let iat = now.wall.as_secs();
         let exp = iat.saturating_add(self.ttl.as_secs());
-        let claims = Claims { iat, exp, capability: &self.capability, client_id: self.client_id.as_deref() };
+        let claims = Claims {
+            jti: jwt::fresh_id()?,
+            iat,
+            exp,
+            capability: &self.capability,
+            client_id: self.client_id.as_deref(),
+        };
         let mut header = Header::new(Algorithm::HS256);
         header.kid = Some(key.name.to_owned());
         let secret = EncodingKey::from_secret(key.secret.as_bytes());
@@ -133,9 +141,10 @@ mod tests {
         let read =
             |part: &str| -> Value { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap() };
         assert_eq!(read(parts[0]), json!({"typ": "JWT", "alg": "HS256", "kid": "xVLyHw.Dhzg9g"}));
+        let claims = read(parts[1]);
         assert_eq!(
-            read(parts[1]),
-            json!({"iat": 1_700_000_000, "exp": 1_700_003_600, "x-ably-capability": "{\"*\":[\"*\"]}",
+            claims,
+            json!({"jti": claims["jti"], "iat": 1_700_000_000, "exp": 1_700_003_600, "x-ably-capability": "{\"*\":[\"*\"]}",
                 "x-ably-clientId": "bob"})
         );
         let key = hmac::Key::new(hmac::HMAC_SHA256, b"secretsecretsecret");
@@ -143,6 +152,12 @@ mod tests {
         hmac::verify(&key, signed.as_bytes(), &URL_SAFE_NO_PAD.decode(parts[2]).unwrap()).unwrap();
         let wall = Duration::from_secs(1_700_003_600);
         assert_eq!(issued.life, Life::Until { wall, at_most: Some(Duration::from_secs(3600)) });
+    }
+
+    #[test]
+    fn two_of_the_same_moment_differ() {
+        let (source, now) = (source("a.b:c", None), now());
+        assert_ne!(source.mint(now).unwrap().text, source.mint(now).unwrap().text);
     }
 
     #[test]

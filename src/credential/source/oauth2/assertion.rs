@@ -1,13 +1,13 @@
 //! JWTs that are signed here (RFC 7515, RFC 7519, RFC 7523 §3): a client's proof of itself, or a grant.
 //!
-//! 1. Each is made for one request: `jti` is 128 random bits.
+//! 1. Each is made for one request, and has an id of its own (`jti`).
 //! 2. Each lives for five minutes: long enough for a clock that is a little slow, and no longer.
 //! 3. The key is read at each signature, so that a changed file counts at once.
 
 use std::time::Duration;
 
 use aws_lc_rs::{
-    rand::{self, SystemRandom},
+    rand::SystemRandom,
     signature::{
         RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512,
     },
@@ -16,7 +16,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::super::SourceError;
+use super::super::{SourceError, jwt};
 use crate::{
     clock::Now,
     config::{Algorithm, KeyError, KeyPair, Signer},
@@ -65,7 +65,7 @@ pub(super) fn signed(
     })?;
     let iat = now.wall.as_secs();
     let Claims { issuer: iss, subject: sub, audience: aud } = claims;
-    let body = Body { iss, sub, aud, jti: jti()?, iat, exp: iat.saturating_add(LIFE.as_secs()) };
+    let body = Body { iss, sub, aud, jti: jwt::fresh_id()?, iat, exp: iat.saturating_add(LIFE.as_secs()) };
     let head = Head { typ: "JWT", alg: algorithm.as_str(), kid: signer.key_id.as_deref() };
     let mut text = Zeroizing::new(format!("{}.{}", part(&head)?, part(&body)?));
     let signature = sign(&pair, algorithm, text.as_bytes()).ok_or_else(cannot_sign)?;
@@ -76,12 +76,6 @@ pub(super) fn signed(
 
 fn part(part: &impl Serialize) -> Result<String, SourceError> {
     serde_json::to_vec(part).map(|json| URL_SAFE_NO_PAD.encode(json)).map_err(|_| cannot_sign())
-}
-
-fn jti() -> Result<String, SourceError> {
-    let mut random = [0; 16];
-    rand::fill(&mut random).map_err(|_| SourceError::passing("the system has no random numbers"))?;
-    Ok(URL_SAFE_NO_PAD.encode(random))
 }
 
 fn sign(pair: &KeyPair, algorithm: Algorithm, text: &[u8]) -> Option<Vec<u8>> {
