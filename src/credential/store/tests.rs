@@ -305,9 +305,9 @@ async fn a_change_that_nobody_waits_for_holds_up_nobody() {
     let directory = tempfile::tempdir().unwrap();
     let rig = Rig::disk(directory.path());
     for generation in 1..=20 {
-        // Polled once, so that it has queued, or has the turn; then given up.
+        // Polled once, so that it has queued, has the turn, or was made at once; then given up.
         let mut given_up = Box::pin(rig.supersede("gone", generation));
-        assert!(futures_util::poll!(&mut given_up).is_pending());
+        let _ = futures_util::poll!(&mut given_up);
         drop(given_up);
         rig.supersede("a", generation).await.unwrap();
     }
