@@ -154,7 +154,7 @@ impl Liveness {
         self.asked == 0 && self.pinged + least <= now
     }
 
-    /// A Ping is to be sent, and waits for the end of a frame: nothing has been asked yet.
+    /// A Ping is due, and cannot be sent now: nothing has been asked yet.
     pub fn ping_waits(&mut self, now: Instant) {
         self.pinged = now;
     }

@@ -71,16 +71,21 @@ impl Driver {
         }
         match leg {
             Leg::Client => {
-                let room = match &self.upstream {
-                    Some(upstream) => upstream.link.owed() < SOFT_LIMIT,
-                    None => !self.session.streams(),
-                };
                 let there = if self.dropped { self.client.paused } else { !self.client.close_received };
-                room && there && self.session.wants_client()
+                there && self.takes_from_client()
             }
             Leg::Next => self.session.wants(self.epoch(leg)),
             Leg::Upstream => self.may_read_upstream(actions, now),
         }
+    }
+
+    /// Is there room for what the client says next?
+    pub(super) fn takes_from_client(&self) -> bool {
+        let room = match &self.upstream {
+            Some(upstream) => upstream.link.owed() < SOFT_LIMIT,
+            None => !self.session.streams(),
+        };
+        room && self.session.wants_client()
     }
 
     fn may_read_upstream(&mut self, actions: &mut Vec<Action>, now: Instant) -> bool {

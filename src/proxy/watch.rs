@@ -10,6 +10,8 @@
 //! 2. A leg is judged after it was read: a sidecar that slept blames nobody for its own silence.
 //! 3. Whatever fired has moved its deadline into the future ([`crate::net::liveness`], rule 1).
 //! 4. A service that says something is asked what it has read, if messages are in doubt: at most once in [`ASK`].
+//! 5. A client that is not read is not pinged. One that has said all and closed its socket would answer the Ping
+//!    with a reset, and its kernel would throw away what it has yet to send.
 
 use std::{task::Context, time::Duration};
 
@@ -52,7 +54,11 @@ impl Driver {
         if !self.dropped {
             match self.client.judge(Patience::with_client(every), now) {
                 Verdict::Alive => {}
-                Verdict::Ask => self.ping(Some(Leg::Client), self.session.sent_to_client(), now),
+                Verdict::Ask if self.takes_from_client() => {
+                    self.ping(Some(Leg::Client), self.session.sent_to_client(), now);
+                }
+                // Rule 5.
+                Verdict::Ask => self.client.liveness.ping_waits(now),
                 Verdict::Gone(_) => self.event(Event::ClientStalled, now, actions),
             }
         }

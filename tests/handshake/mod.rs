@@ -3,6 +3,7 @@
 
 mod clients;
 mod flood;
+mod leaving;
 mod oauth2;
 mod parking;
 mod quiet;
