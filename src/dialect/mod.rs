@@ -305,27 +305,41 @@ impl PartialEq<&Self> for Box<dyn Dialect> {
     }
 }
 
+/// Begins a session in a dialect of one's own, with the client's request.
+pub type Open = fn(Request) -> Box<dyn Dialect>;
+
 /// What the sessions of one route share of their dialect, and where they get theirs.
 #[derive(Debug)]
 pub struct Dialects {
     route: Arc<Route>,
     records: Arc<ably::Records>,
+    /// In the place of what the route says.
+    given: Option<Open>,
 }
 
 impl Dialects {
     /// For one route.
     pub fn new(route: Arc<Route>, limit: usize) -> Self {
-        Self { route, records: Arc::new(ably::Records::new(limit)) }
+        Self { route, records: Arc::new(ably::Records::new(limit)), given: None }
+    }
+
+    /// For the same route, in another dialect than the configured one.
+    #[must_use]
+    pub fn spoken_as(self, open: Open) -> Self {
+        Self { given: Some(open), ..self }
     }
 
     /// The same for the route as it is configured now: what was remembered stays remembered.
     #[must_use]
     pub fn with(&self, route: Arc<Route>) -> Self {
-        Self { route, records: Arc::clone(&self.records) }
+        Self { route, records: Arc::clone(&self.records), given: self.given }
     }
 
     /// The dialect of a session that begins with `request`.
     pub fn open(&self, request: Request, now: Instant) -> Box<dyn Dialect> {
+        if let Some(open) = self.given {
+            return open(request);
+        }
         match self.route.dialect {
             DialectKind::None => Box::new(opaque::Opaque::new(request, Arc::clone(&self.route))),
             DialectKind::Handshake => Box::new(handshake::Handshake::new(request, Arc::clone(&self.route))),

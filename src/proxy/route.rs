@@ -16,7 +16,7 @@ use crate::{
     clock::{self, Now},
     config::Route,
     credential::{Clients, Credential},
-    dialect::Dialects,
+    dialect::{self, Dialects},
     net::{Dialer, Pool},
     telemetry::{RouteMetrics, Spans},
 };
@@ -90,6 +90,13 @@ impl RouteContext {
         self.dialects = before.dialects.with(Arc::clone(&self.route));
         self.parking = Arc::clone(&before.parking);
         self.turns = Arc::clone(&before.turns);
+        self
+    }
+
+    /// Speaks another dialect than the configured one with the service.
+    #[must_use]
+    pub fn speaking(mut self, open: dialect::Open) -> Self {
+        self.dialects = self.dialects.spoken_as(open);
         self
     }
 

@@ -27,6 +27,7 @@ mod ledger;
 mod loss;
 mod peer;
 mod polite;
+mod restoring;
 mod returning;
 mod seeds;
 mod stage;

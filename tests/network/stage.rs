@@ -28,6 +28,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     fabric::Fabric,
     peer::Peer,
+    restoring::{RESTORING, Restoring},
     support::{beside, http::handshake, ws::Wire},
     tcp::{Cable, Terms, connection},
 };
@@ -63,7 +64,7 @@ impl Stage {
         let token = "[route.token]\nsource = \"static\"\ntoken = \"T0\"\n";
         let tables = match dialect {
             "none" => String::new(),
-            "handshake" => format!("{token}[route.handshake]\nquery = \"token\"\n"),
+            "handshake" | RESTORING => format!("{token}[route.handshake]\nquery = \"token\"\n"),
             _ => token.to_owned(),
         };
         Self::of(dialect, &format!("{tables}[route.session]\n{session}\n"), "/?format=json&v=3", terms)
@@ -85,8 +86,9 @@ impl Stage {
     }
 
     fn of(dialect: &'static str, tables: &str, target: &'static str, terms: Terms) -> Self {
+        let configured = if dialect == RESTORING { "handshake" } else { dialect };
         let text = format!(
-            "[[route]]\nname = \"sim\"\nupstream = \"ws://service.test\"\ndialect = \"{dialect}\"\n{tables}"
+            "[[route]]\nname = \"sim\"\nupstream = \"ws://service.test\"\ndialect = \"{configured}\"\n{tables}"
         );
         let config = Config::parse(&text, "test.toml").unwrap_or_else(|errors| panic!("{errors}\n{text}"));
         let route = Arc::clone(&config.routes[0]);
@@ -97,7 +99,9 @@ impl Stage {
         let dialer = Dialer::new(&route.upstream.endpoint, &UpstreamTls::default()).unwrap();
         let dialer = dialer.over(Arc::clone(&fabric) as _);
         let bounds = (config.limits.message, 1000);
-        let context = Arc::new(RouteContext::new(route, dialer, tokens, Arc::clone(&metrics), bounds));
+        let context = RouteContext::new(route, dialer, tokens, Arc::clone(&metrics), bounds);
+        let context =
+            Arc::new(if dialect == RESTORING { context.speaking(Restoring::open) } else { context });
         let proxy = Proxy {
             limits: config.limits,
             routes: vec![Arc::clone(&context)],

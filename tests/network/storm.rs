@@ -1,4 +1,4 @@
-//! Plain services and clients in every weather: `none` and `handshake`.
+//! Plain services and clients in every weather: `none`, `handshake`, and one that rebuilds its client's state.
 //!
 //! ```text
 //!   client ── numbers up ──► proxy ──► service: one task for each connection
@@ -19,6 +19,7 @@ use perennial::{clock::Instant, proxy::Practice, telemetry::Direction};
 use crate::{
     ledger::Ledger,
     peer::Peer,
+    restoring::{RESTORE, RESTORED, RESTORING},
     seeds,
     stage::Stage,
     support::{
@@ -87,6 +88,13 @@ fn a_session_of_handshakes_in_every_weather() {
     assert!(!seeds::all_ran() || sum.dials > 2000, "there was little to hide: {sum:?}");
 }
 
+#[test]
+fn a_session_that_is_restored_in_every_weather() {
+    let test = "a_session_that_is_restored_in_every_weather";
+    let sum = sum(seeds::each(test, 256, async |seed| run(RESTORING, seed).await));
+    assert!(!seeds::all_ran() || sum.dials > 2000, "there was little to restore: {sum:?}");
+}
+
 fn sum(tallies: Vec<Tally>) -> Tally {
     let sum = tallies.into_iter().fold(Tally::default(), |sum, one| Tally {
         up: sum.up + one.up,
@@ -141,7 +149,8 @@ impl Run {
             for number in 0.. {
                 let (end, _) = stage.fabric.accept().await;
                 let habit = Habit::of(&mut random, storm && number > 0);
-                let connection = (number, habit, keepalive, Arc::clone(&ledger), Arc::clone(&quiet));
+                let waits = number > 0 && stage.dialect == RESTORING;
+                let connection = (number, habit, waits, keepalive, Arc::clone(&ledger), Arc::clone(&quiet));
                 beside(service(Wire::new(end), connection, random.fork()));
             }
         });
@@ -225,12 +234,13 @@ impl Run {
     }
 }
 
-/// Its number, what the service is like on it, its keepalive, the ledger, and whether it is quiet now.
-type Connection = (usize, Habit, Duration, Arc<Mutex<Ledger>>, Arc<AtomicBool>);
+/// Its number, what the service is like on it, whether it says nothing before the client's state is restored, its
+/// keepalive, the ledger, and whether it is quiet now.
+type Connection = (usize, Habit, bool, Duration, Arc<Mutex<Ledger>>, Arc<AtomicBool>);
 
 /// One connection of the service's.
 async fn service(wire: Wire, connection: Connection, mut random: fastrand::Rng) {
-    let (number, habit, keepalive, ledger, quiet) = connection;
+    let (number, habit, mut waits, keepalive, ledger, quiet) = connection;
     let began = perennial::clock::now();
     let Some((_, mut service)) = Peer::service(wire).await else { return };
     ledger.lock().unwrap().up.entry(number).or_default();
@@ -245,14 +255,22 @@ async fn service(wire: Wire, connection: Connection, mut random: fastrand::Rng) 
         }
         Habit::Fair => {}
     }
+    let mut restored: Option<Instant> = None;
     loop {
-        let pause = Duration::from_millis(random.u64(1..3000));
+        let mut pause = Duration::from_millis(random.u64(1..3000));
+        if let Some(at) = restored {
+            pause = pause.min(at.saturating_duration_since(perennial::clock::now()));
+            if pause.is_zero() {
+                service.text(RESTORED);
+                (waits, restored) = (false, None);
+            }
+        }
         if let Some(flood) = flooded(service.pings, service.said, began, keepalive) {
             ledger.lock().unwrap().faults.push(format!("connection {number}: {flood}"));
         }
         match tokio::time::timeout(pause, service.next()).await {
             Err(_) => {
-                if service.waiting() == 0 && !quiet.load(Ordering::Relaxed) {
+                if service.waiting() == 0 && !waits && !quiet.load(Ordering::Relaxed) {
                     tell(&mut service, number, &ledger, &mut random);
                 }
             }
@@ -263,7 +281,16 @@ async fn service(wire: Wire, connection: Connection, mut random: fastrand::Rng) 
                 // A server ends the connection first (RFC 6455 §7.1.1).
                 return;
             }
-            Ok(Some(frame)) => note(ledger.lock().unwrap().up.entry(number).or_default(), &frame.payload),
+            Ok(Some(frame)) if frame.payload.starts_with(RESTORE.as_bytes()) => {
+                restored = Some(perennial::clock::now() + Duration::from_millis(random.u64(..1000)));
+            }
+            Ok(Some(frame)) => {
+                let mut ledger = ledger.lock().unwrap();
+                note(ledger.up.entry(number).or_default(), &frame.payload);
+                if waits {
+                    ledger.faults.push(format!("connection {number} was used before it was restored"));
+                }
+            }
         }
     }
 }
