@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::ably_client::{
     Client, Format, PATIENCE,
-    wire::BOTH,
+    wire::FORMATS,
     world::{World, long_lived},
 };
 use perennial::demo::service::{Options, Target};
@@ -48,7 +48,7 @@ async fn push(world: &World, client: &Client, is_shut: impl Fn(&World) -> bool) 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_pushes_through_a_slow_exchange_is_throttled_and_not_cut() {
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(long_lived(), "queue = \"64KiB\"").await;
         let client = world.client(format, "c").await;
         client.attach("one").await;
@@ -103,7 +103,7 @@ async fn what_is_not_acknowledged_is_bounded_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_held_goes_no_faster_than_the_service_takes_it() {
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(Options { max_inbound_rate: 100, ..long_lived() }, "").await;
         let client = world.client(format, "c").await;
         client.attach("one").await;

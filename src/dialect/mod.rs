@@ -128,6 +128,11 @@ pub enum Meaning {
     Discontinued,
     /// A refusal that no token and no repeating will change: the client has to see it.
     Fatal,
+    /// Nobody can say what the client's message is; `ends`: it may bring the service what it must not have, and the
+    /// client has been told so.
+    Unreadable {
+        ends: bool,
+    },
     /// The client says goodbye; if no service can answer, [`Dialect::farewell`] does.
     Leaving,
 }

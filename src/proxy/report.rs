@@ -30,6 +30,8 @@ pub(super) struct Report {
     messages: [u64; 2],
     /// Messages of the client's that are held.
     waiting: u32,
+    /// A message of the client's could not be read, and that has been said.
+    unreadable: bool,
 }
 
 impl Report {
@@ -42,7 +44,8 @@ impl Report {
         route.census.moved(None, Some(Phase::Opening), now);
         tracing::info!(%session, route = route.route.name, %client, "session opened");
         let phase = Some(Phase::Opening);
-        Self { session, route, handle, opened: now, phase, since: now, messages: [0; 2], waiting: 0 }
+        let (messages, waiting, unreadable) = ([0; 2], 0, false);
+        Self { session, route, handle, opened: now, phase, since: now, messages, waiting, unreadable }
     }
 
     /// The session is in this state now.
@@ -105,6 +108,12 @@ impl Report {
             Note::Overlapped { kept: false } => metrics.lost(Direction::Down, LossReason::Overlap, 1),
             Note::InDoubt { direction, messages } => self.in_doubt(towards(*direction), *messages),
             Note::Gap => metrics.lost(Direction::Down, LossReason::Discontinued, 1),
+            Note::Unreadable => {
+                metrics.frame_unread();
+                if !std::mem::replace(&mut self.unreadable, true) {
+                    tracing::warn!(%session, route, "a message of the client's cannot be read; more of them are only counted");
+                }
+            }
             Note::Parked => tracing::info!(%session, route, "client away: its upstream is kept"),
             Note::Returned { after } => {
                 tracing::info!(%session, route, duration_ms = milliseconds(*after), "client back");
@@ -126,6 +135,7 @@ impl Report {
             | Note::Overlapped { .. }
             | Note::InDoubt { .. }
             | Note::Gap
+            | Note::Unreadable
             | Note::Parked
             | Note::Returned { .. } => return,
         };

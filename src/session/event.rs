@@ -187,6 +187,8 @@ pub enum Note {
     Overlapped {
         kept: bool,
     },
+    /// Nobody can say what a message of the client's is.
+    Unreadable,
     /// The client went away; its upstream is kept.
     Parked,
     /// It came back.

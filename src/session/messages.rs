@@ -75,6 +75,12 @@ impl Session {
     fn client_means(&mut self, meaning: &Meaning) {
         match meaning {
             Meaning::ClientAsks => self.client_asks(),
+            Meaning::Unreadable { ends } => {
+                self.note(Note::Unreadable);
+                if *ends {
+                    self.end(Cause::Violation, Some(Close::new(1000, "a message cannot be read")));
+                }
+            }
             Meaning::Leaving if self.state != State::Live => {
                 self.timers.set(Timer::Leaving, self.now + LEAVING_PATIENCE);
             }
@@ -146,7 +152,7 @@ impl Session {
 
     fn service_means(&mut self, epoch: Epoch, meaning: Meaning) {
         match meaning {
-            Meaning::Nothing | Meaning::ClientAsks | Meaning::Leaving => {}
+            Meaning::Nothing | Meaning::ClientAsks | Meaning::Leaving | Meaning::Unreadable { .. } => {}
             Meaning::Ready if self.is_attempt(epoch) => self.ready(),
             Meaning::Ready => {}
             Meaning::Accepted => self.accepted(),

@@ -164,9 +164,9 @@ pub(super) struct Families {
     pub(super) lost: IntCounterVec,
     pub(super) replayed: IntCounterVec,
     pub(super) overlapped: IntCounterVec,
-    pub(super) wrong_close_codes: IntCounterVec,
     pub(super) http_requests: IntCounterVec,
     pub(super) waiting: Waiting,
+    pub(super) oddities: Oddities,
 }
 
 /// What is held at this moment, and what may be.
@@ -193,6 +193,28 @@ impl Waiting {
             queue_limit: gauge(
                 "queue_limit_bytes",
                 "Bytes that one session may hold in one direction; then its peer is made to wait.",
+            ),
+        }
+    }
+}
+
+/// What clients said that nobody should.
+pub(super) struct Oddities {
+    pub(super) wrong_close_codes: IntCounterVec,
+    pub(super) frames_unread: IntCounterVec,
+}
+
+impl Oddities {
+    fn registered(registry: &Registry) -> Self {
+        let counter = |name, help| add(registry, IntCounterVec::new(opts(name, help), &["route"]));
+        Self {
+            wrong_close_codes: counter(
+                "wrong_close_codes_total",
+                "Closes of clients with a code that no Close may carry (RFC 6455 7.4).",
+            ),
+            frames_unread: counter(
+                "frames_unread_total",
+                "Messages of clients that the route's dialect could not read.",
             ),
         }
     }
@@ -267,17 +289,13 @@ impl Families {
                 "Messages of a new connection kept until the old one had ended.",
                 &["route"],
             ),
-            wrong_close_codes: counter(
-                "wrong_close_codes_total",
-                "Closes of clients with a code that no Close may carry (RFC 6455 7.4).",
-                &["route"],
-            ),
             http_requests: counter(
                 "http_requests_total",
                 "Requests that were no WebSocket and were answered, by the class of the status.",
                 &["route", "code"],
             ),
             waiting: Waiting::registered(registry),
+            oddities: Oddities::registered(registry),
         }
     }
 }
@@ -334,7 +352,7 @@ mod tests {
         let directions = Direction::ALL.len() * (4 + LossReason::ALL.len());
         // A histogram has a line for each bucket, one for +Inf, a sum and a count.
         let histograms = (Phase::ALL.len() + 1 + Direction::ALL.len()) * (SECONDS.len() + 3);
-        let single = 3 + 3 + 4 + CodeClass::ALL.len();
+        let single = 3 + 3 + 5 + CodeClass::ALL.len();
         let want = ways + refreshes + states + directions + histograms + single + CloseReason::ALL.len();
         assert_eq!(of_a.len(), want, "{text}");
         for line in [

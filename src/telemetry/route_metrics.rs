@@ -38,6 +38,7 @@ pub struct RouteMetrics {
     replayed: IntCounter,
     overlapped: IntCounter,
     wrong_close_codes: IntCounter,
+    frames_unread: IntCounter,
     http_requests: [IntCounter; CodeClass::ALL.len()],
     longest_hold: Gauge,
     reconnect_limit: Gauge,
@@ -86,7 +87,8 @@ impl RouteMetrics {
             }),
             replayed: of.replayed.with_label_values(&[route]),
             overlapped: of.overlapped.with_label_values(&[route]),
-            wrong_close_codes: of.wrong_close_codes.with_label_values(&[route]),
+            wrong_close_codes: of.oddities.wrong_close_codes.with_label_values(&[route]),
+            frames_unread: of.oddities.frames_unread.with_label_values(&[route]),
             http_requests: CodeClass::ALL
                 .map(|class| of.http_requests.with_label_values(&[route, class.as_str()])),
             longest_hold: of.waiting.longest_hold.with_label_values(&[route]),
@@ -216,6 +218,11 @@ impl RouteMetrics {
     /// A client's Close had a code that is none.
     pub fn wrong_close_code(&self) {
         self.wrong_close_codes.inc();
+    }
+
+    /// A message of a client's could not be read.
+    pub fn frame_unread(&self) {
+        self.frames_unread.inc();
     }
 
     /// The last of what was measured.

@@ -1,4 +1,4 @@
-//! The two formats, written and read independently of the proxy's dialect.
+//! The formats, written and read independently of the proxy's dialect.
 
 use serde_json::Value as Json;
 use tokio_tungstenite::tungstenite::Message;
@@ -7,16 +7,18 @@ use tokio_tungstenite::tungstenite::Message;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     Json,
+    /// JSON in binary frames, as ably-java sends it.
+    BinaryJson,
     Msgpack,
 }
 
-/// For tests whose rows hold in both.
-pub const BOTH: [Format; 2] = [Format::Json, Format::Msgpack];
+/// For tests whose rows hold in all of them.
+pub const FORMATS: [Format; 3] = [Format::Json, Format::BinaryJson, Format::Msgpack];
 
 impl Format {
     pub fn name(self) -> &'static str {
         match self {
-            Self::Json => "json",
+            Self::Json | Self::BinaryJson => "json",
             Self::Msgpack => "msgpack",
         }
     }
@@ -24,6 +26,7 @@ impl Format {
     pub fn encode(self, frame: &Json) -> Message {
         match self {
             Self::Json => Message::text(frame.to_string()),
+            Self::BinaryJson => Message::binary(frame.to_string()),
             Self::Msgpack => Message::binary(rmp_serde::to_vec_named(frame).unwrap()),
         }
     }
@@ -31,7 +34,7 @@ impl Format {
     /// Reads one protocol message, as strictly as ably-js does.
     pub fn decode(self, message: &Message) -> Result<Json, String> {
         match (self, message) {
-            (Self::Json, Message::Text(text)) => {
+            (Self::Json | Self::BinaryJson, Message::Text(text)) => {
                 serde_json::from_str(text).map_err(|error| format!("no JSON: {error}: {text}"))
             }
             (Self::Msgpack, Message::Binary(bytes)) => {

@@ -6,7 +6,7 @@ use perennial::demo::service::{Refusal, Target, TokenAnswer, TokenFault};
 
 use crate::ably_client::{
     Format,
-    wire::BOTH,
+    wire::FORMATS,
     world::{World, long_lived, short_lived},
 };
 
@@ -18,7 +18,8 @@ async fn a_refused_token_is_replaced_behind_the_clients_back() {
         Refusal { code: 40142, status: 401, disconnected: true },
         Refusal { code: 40102, status: 401, disconnected: false },
     ];
-    for (format, refusal) in BOTH.into_iter().flat_map(|format| refusals.map(|refusal| (format, refusal))) {
+    for (format, refusal) in FORMATS.into_iter().flat_map(|format| refusals.map(|refusal| (format, refusal)))
+    {
         let world = World::start(long_lived(), "").await;
         let client = world.client(format, "c").await;
         client.attach("one").await;
@@ -37,7 +38,7 @@ async fn a_refused_token_is_replaced_behind_the_clients_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_auth_without_an_answer_is_given_up_after_hold() {
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(long_lived(), "hold = \"400ms\"").await;
         let client = world.client(format, "c").await;
         client.attach("one").await;
@@ -52,7 +53,7 @@ async fn an_auth_without_an_answer_is_given_up_after_hold() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_services_hint_is_answered_and_not_shown() {
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(long_lived(), "").await;
         let client = world.client(format, "c").await;
         client.attach("one").await;
@@ -70,7 +71,7 @@ async fn the_services_hint_is_answered_and_not_shown() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_client_says_waits_for_the_answer_and_what_it_hears_does_not() {
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(long_lived(), "").await;
         let client = world.client(format, "c").await;
         client.attach("one").await;
@@ -94,7 +95,7 @@ async fn what_the_client_says_waits_for_the_answer_and_what_it_hears_does_not() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_lapsed_under_the_connection_is_replaced() {
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(long_lived(), "").await;
         let client = world.client(format, "c").await;
         client.attach("one").await;

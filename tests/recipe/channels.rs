@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::ably_client::{
     Format, action,
-    wire::BOTH,
+    wire::FORMATS,
     world::{World, long_lived},
 };
 
@@ -16,7 +16,7 @@ const RESUMED: u64 = 4;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_missed_comes_once_and_in_order() {
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(long_lived(), "").await;
         let client = world.client(format, "c").await;
         for channel in ["one", "two"] {
@@ -39,7 +39,7 @@ async fn what_was_missed_comes_once_and_in_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn params_and_modes_are_those_of_the_clients_attach() {
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(long_lived(), "").await;
         world.speak("rewound", 4);
         let client = world.client(format, "c").await;
@@ -74,7 +74,7 @@ async fn params_and_modes_are_those_of_the_clients_attach() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gap_is_shown_and_the_channel_goes_on() {
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(long_lived(), "").await;
         let client = world.client(format, "c").await;
         client.attach("one").await;
@@ -106,7 +106,7 @@ async fn a_gap_is_shown_and_the_channel_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_channel_that_failed_is_shown_to_have_and_not_attached_again() {
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(long_lived(), "").await;
         let client = world.client(format, "c").await;
         client.attach("good").await;

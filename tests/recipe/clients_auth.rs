@@ -6,7 +6,7 @@ use perennial::demo::service::{Options, Target, TokenAnswer, TokenFault};
 
 use crate::ably_client::{
     Client, Format, PATIENCE,
-    wire::BOTH,
+    wire::FORMATS,
     world::{World, long_lived},
 };
 
@@ -21,7 +21,7 @@ async fn answered_once(client: &Client, connected: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_all_is_well() {
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(long_lived(), "").await;
         let client = world.client(format, "c").await;
         client.attach("one").await;
@@ -38,7 +38,7 @@ async fn while_all_is_well() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn during_an_exchange_of_perennials_own() {
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(long_lived(), "").await;
         let client = world.client(format, "c").await;
         client.attach("one").await;
@@ -57,7 +57,7 @@ async fn during_an_exchange_of_perennials_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn across_a_loss_of_the_upstream() {
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(long_lived(), "").await;
         let client = world.client(format, "c").await;
         client.attach("one").await;

@@ -6,7 +6,7 @@ use perennial::{clock, demo::service::Target};
 
 use crate::ably_client::{
     Format, PATIENCE,
-    wire::BOTH,
+    wire::FORMATS,
     world::{World, long_lived},
 };
 
@@ -15,7 +15,7 @@ const IN_TIME: Duration = Duration::from_secs(9);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn during_an_exchange() {
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(long_lived(), "").await;
         let client = world.client(format, "c").await;
         client.attach("one").await;
@@ -53,7 +53,7 @@ async fn to_a_service_that_comes_back_in_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn to_a_service_that_stays_away() {
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(long_lived(), "").await;
         let client = world.client(format, "c").await;
         world.away().await;

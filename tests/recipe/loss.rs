@@ -6,14 +6,14 @@ use perennial::demo::service::{Cut, Options, Target};
 
 use crate::ably_client::{
     Format,
-    wire::BOTH,
+    wire::FORMATS,
     world::{World, long_lived},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reset_an_end_and_a_close_are_hidden() {
     let cuts = [Cut::Reset, Cut::Drop, Cut::Close(1000), Cut::Close(1011)];
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(long_lived(), "").await;
         let client = world.client(format, "c").await;
         client.attach("one").await;
@@ -30,7 +30,7 @@ async fn a_reset_an_end_and_a_close_are_hidden() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn silence_is_found_out_and_hidden() {
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(long_lived(), "keepalive = \"200ms\"").await;
         let client = world.client(format, "c").await;
         client.attach("one").await;
@@ -44,7 +44,7 @@ async fn silence_is_found_out_and_hidden() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_is_resumed_with_its_newest_key() {
     // The service takes no other: `newest_key_only`.
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(long_lived(), "").await;
         let client = world.client(format, "c").await;
         client.attach("one").await;
@@ -62,7 +62,7 @@ async fn a_connection_is_resumed_with_its_newest_key() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upstream_that_flaps_is_hidden() {
-    for format in BOTH {
+    for format in FORMATS {
         // A key may be lost on its way: the service has to take the one before it too.
         let world = World::start(Options { newest_key_only: false, ..long_lived() }, "").await;
         let client = world.client(format, "c").await;

@@ -7,13 +7,13 @@ use serde_json::json;
 
 use crate::ably_client::{
     action,
-    wire::BOTH,
+    wire::FORMATS,
     world::{World, long_lived},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ping_is_answered_with_its_id() {
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(long_lived(), "").await;
         let client = world.client(format, "c").await;
         client.ping("there").await;
@@ -29,7 +29,7 @@ async fn a_ping_is_answered_with_its_id() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn heartbeats_go_on() {
-    for format in BOTH {
+    for format in FORMATS {
         let options = Options { max_idle_interval: Duration::from_millis(450), ..long_lived() };
         let world = World::start(options, "").await;
         let client = world.client(format, "c").await;
@@ -44,7 +44,7 @@ async fn heartbeats_go_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_asked_meanwhile_is_asked_when_the_service_is_back() {
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(long_lived(), "").await;
         let client = world.client(format, "c").await;
         for channel in ["kept", "left", "again"] {
@@ -77,7 +77,7 @@ async fn what_is_asked_meanwhile_is_asked_when_the_service_is_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attach_and_a_detach_without_an_answer_are_asked_again() {
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(long_lived(), "keepalive = \"200ms\"").await;
         let client = world.client(format, "c").await;
         client.attach("old").await;
@@ -94,7 +94,7 @@ async fn an_attach_and_a_detach_without_an_answer_are_asked_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_that_is_too_long_is_told() {
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(long_lived(), "reconnect = \"1s\"").await;
         let client = world.client(format, "c").await;
         client.attach("one").await;

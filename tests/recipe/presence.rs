@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::ably_client::{
     Client, Format, Seen, action,
-    wire::BOTH,
+    wire::FORMATS,
     world::{World, long_lived},
 };
 
@@ -26,7 +26,7 @@ fn told(seen: &Seen) -> Vec<(u64, String, String)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_is_entered_again_as_who_it_was() {
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(long_lived(), "").await;
         let witness = world.witness().await;
         witness.attach("room").await;
@@ -51,7 +51,7 @@ async fn a_member_is_entered_again_as_who_it_was() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn acks_that_cover_both_countings_are_taken_apart() {
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(long_lived(), "").await;
         let client = alice(&world, format).await;
         client.attach("other").await;
@@ -80,7 +80,7 @@ async fn acks_that_cover_both_countings_are_taken_apart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_is_of_the_clients_own_number() {
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(long_lived(), "").await;
         let client = alice(&world, format).await;
         world.reset().await;
@@ -102,7 +102,7 @@ async fn a_refusal_is_of_the_clients_own_number() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn presence_that_was_not_acknowledged_waits_for_its_channel() {
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(long_lived(), "keepalive = \"200ms\"").await;
         let client = alice(&world, format).await;
         world.faults().silence(&Target::All);
@@ -118,7 +118,7 @@ async fn presence_that_was_not_acknowledged_waits_for_its_channel() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_left_is_not_entered_again() {
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(long_lived(), "").await;
         let witness = world.witness().await;
         witness.attach("room").await;

@@ -6,13 +6,13 @@ use perennial::demo::service::{Options, Target};
 
 use crate::ably_client::{
     Client, Format, action,
-    wire::BOTH,
+    wire::FORMATS,
     world::{World, long_lived},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_continued_is_told_and_the_client_starts_over() {
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(long_lived(), "").await;
         let mut client = world.client(format, "c").await;
         client.attach("one").await;
@@ -46,7 +46,7 @@ async fn what_cannot_be_continued_is_told_and_the_client_starts_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_comes_back_with_the_key_it_was_first_shown() {
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(long_lived(), "").await;
         let mut client = world.client(format, "c").await;
         client.attach("one").await;
@@ -70,7 +70,7 @@ async fn a_client_comes_back_with_the_key_it_was_first_shown() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_countings_stay_apart_when_it_comes_back() {
-    for format in BOTH {
+    for format in FORMATS {
         let options = Options { presence_grace: Duration::from_secs(60), ..long_lived() };
         let world = World::start(options, "").await;
         let mut client = Client::connect(world.dial(format, "alice").with("clientId", "alice")).await;
@@ -97,7 +97,7 @@ async fn the_countings_stay_apart_when_it_comes_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_loss_before_it_has_said_anything_spoils_no_counting() {
-    for format in BOTH {
+    for format in FORMATS {
         let world = World::start(long_lived(), "").await;
         let mut client = Client::connect(world.dial(format, "alice").with("clientId", "alice")).await;
         client.attach("room").await;
@@ -118,7 +118,7 @@ async fn a_loss_before_it_has_said_anything_spoils_no_counting() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_nobody_knows_starts_a_new_connection_and_says_so() {
-    for (format, how) in BOTH.into_iter().zip(["resume", "recover"]) {
+    for (format, how) in FORMATS.into_iter().zip(["resume", "recover"]) {
         let world = World::start(long_lived(), "").await;
         // One that the service would know, but Perennial does not: its serials may not be what they seem.
         let stranger = world.witness().await;

@@ -196,7 +196,7 @@ fn read_query(query: &str) -> Connect {
         format: Format::Msgpack,
         version: 0,
         echo: true,
-        heartbeats: false,
+        heartbeats: true,
         client_id: None,
         resume: None,
     };
@@ -212,7 +212,7 @@ fn read_query(query: &str) -> Connect {
             // Of the 1.x family only the whole part counts: all of it is refused below.
             "v" => wishes.version = value.split('.').next().and_then(|v| v.parse().ok()).unwrap_or(0),
             "echo" => wishes.echo = value != "false",
-            "heartbeats" => wishes.heartbeats = value == "true",
+            "heartbeats" => wishes.heartbeats = value != "false",
             "clientId" => wishes.client_id = Some(value.into_owned()),
             "resume" | "recover" if wishes.resume.is_some() => {
                 fault = Some((40000, 400, "more than one connection to continue"));

@@ -10,11 +10,11 @@
 //! tell the client nothing that the newest does not.
 
 use super::{
-    codec::{Format, Map},
+    codec::{Map, Style, last},
     head::{HAS_OBJECTS, HAS_PRESENCE, Head, RESUMED, action},
     members::{Item, Member, Members},
 };
-use crate::wire::Payload;
+use crate::wire::{Message, Payload};
 
 /// Who has to see an ATTACHED.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(super) enum Attached {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Channel {
     /// The client's newest ATTACH, with its params and flags.
-    attach: Box<[u8]>,
+    attach: Option<Payload>,
     /// The client's newest request is an ATTACH, and not a DETACH.
     wants_attached: bool,
     /// The client's ATTACHes and DETACHes that have no answer.
@@ -50,7 +50,8 @@ pub(super) struct Channel {
 impl Channel {
     /// Bytes kept.
     pub(super) fn cost(&self) -> usize {
-        size_of::<Self>() + self.attach.len() + self.serial.capacity() + self.members.cost()
+        let attach = self.attach.as_ref().map_or(0, |attach| attach.bytes.len());
+        size_of::<Self>() + attach + self.serial.capacity() + self.members.cost()
     }
 
     /// Is there nothing that a new upstream would have to be told?
@@ -78,8 +79,8 @@ impl Channel {
     }
 
     /// The client attaches, or changes how it is attached.
-    pub(super) fn client_attaches(&mut self, message: &[u8]) {
-        self.attach = message.into();
+    pub(super) fn client_attaches(&mut self, message: Message<'_>) {
+        self.attach = Some(message.into());
         self.wants_attached = true;
         self.attaches = self.attaches.saturating_add(1);
     }
@@ -147,7 +148,7 @@ impl Channel {
 
     /// RTL15b2, RTP5a: a channel that is not attached has no serial and no members. What was asked stays.
     fn forget_state(&mut self) {
-        let attach = std::mem::take(&mut self.attach);
+        let attach = self.attach.take();
         let Self { wants_attached, attaches, detaches, .. } = *self;
         *self = Self { attach, wants_attached, attaches, detaches, ..Self::default() };
     }
@@ -156,7 +157,7 @@ impl Channel {
     pub(super) fn take_serial(&mut self, head: &Head<'_>) {
         if let Some(serial) = &head.channel_serial {
             self.serial.clear();
-            self.serial.push_str(&serial.0);
+            self.serial.push_str(serial);
         }
     }
 
@@ -169,25 +170,27 @@ impl Channel {
     }
 
     /// A new upstream begins: the ATTACH that it is sent, if the client wants the channel.
-    pub(super) fn attach_again(&mut self, format: Format, name: &str) -> Option<Payload> {
+    pub(super) fn attach_again(&mut self, style: Style, name: &str) -> Option<Payload> {
         let (wanted, asked) = (self.is_wanted(), self.is_asked());
         self.is_attached = false;
         self.own_attach = wanted && !asked;
         self.attaches = u32::from(wanted && asked);
         self.detaches = u32::from(!wanted);
         self.enters_members = self.own_attach && !self.members.is_empty();
-        wanted.then(|| self.attach_message(format, name))
+        wanted.then(|| self.attach_message(style, name))
     }
 
     /// The DETACH that a new upstream is sent behind everything else (RTN19b).
-    pub(super) fn detach_again(&self, format: Format, name: &str) -> Option<Payload> {
+    pub(super) fn detach_again(&self, style: Style, name: &str) -> Option<Payload> {
         let due = self.detaches > 0 && !self.wants_attached;
-        due.then(|| Map::action(format, action::DETACH).text("channel", name).payload())
+        due.then(|| Map::action(style.format, action::DETACH).text("channel", name).payload(style.kind))
     }
 
-    /// The client's ATTACH with the newest serial in place of the one it had.
-    fn attach_message(&self, format: Format, name: &str) -> Payload {
-        let fields = format.fields(&self.attach).unwrap_or_default();
+    /// The client's ATTACH with the newest serial in place of the one it had, written as it was.
+    fn attach_message(&self, style: Style, name: &str) -> Payload {
+        let said = self.attach.as_ref().map(Payload::as_message);
+        let Style { format, kind } = said.and_then(Style::of).unwrap_or(style);
+        let fields = said.and_then(|said| format.fields(said.payload)).unwrap_or_default();
         let mut map = Map::new(format);
         for (key, value) in fields.iter().filter(|(key, _)| key != "channelSerial") {
             map = map.raw(key, value);
@@ -197,10 +200,10 @@ impl Channel {
         }
         if !self.serial.is_empty() {
             map = map.text("channelSerial", &self.serial);
-        } else if let Some((_, value)) = fields.iter().find(|(key, _)| key == "channelSerial") {
+        } else if let Some(value) = last(&fields, "channelSerial") {
             map = map.raw("channelSerial", value);
         }
-        map.payload()
+        map.payload(kind)
     }
 
     /// The members that Perennial has to enter again, by client id; each is named once.
@@ -215,10 +218,11 @@ impl Channel {
     }
 
     /// The service has no members here: the SYNC that tells the client, if it knew some.
-    pub(super) fn emptied(&mut self, format: Format, head: &Head<'_>, own: &str) -> Option<Payload> {
+    pub(super) fn emptied(&mut self, style: Style, head: &Head<'_>, own: &str) -> Option<Payload> {
         if head.flag(HAS_PRESENCE) || !self.peopled {
             return None;
         }
+        let Style { format, kind } = style;
         let present = self.members.iter().map(|(_, member)| member.map(format, 1));
         let items: Vec<Vec<u8>> = present.map(|item| item.text("connectionId", own).bytes()).collect();
         self.peopled = !items.is_empty();
@@ -226,6 +230,6 @@ impl Channel {
             .text("channel", head.channel()?)
             .text("channelSerial", "perennial:")
             .array("presence", items.iter().map(Vec::as_slice));
-        Some(sync.payload())
+        Some(sync.payload(kind))
     }
 }

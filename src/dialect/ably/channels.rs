@@ -15,11 +15,11 @@ use std::collections::BTreeMap;
 
 use super::{
     channel::{Attached, Channel},
-    codec::{Format, Map},
+    codec::{Format, Map, Style},
     head::{Head, action},
     members::Item,
 };
-use crate::wire::Payload;
+use crate::wire::{Message, Payload};
 
 /// What the map and the allocator take for a channel, beside what is in it.
 const NODE: usize = size_of::<Box<str>>() + 64;
@@ -27,7 +27,6 @@ const NODE: usize = size_of::<Box<str>>() + 64;
 /// The channels of one connection.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Channels {
-    format: Format,
     by_name: BTreeMap<Box<str>, Channel>,
     bytes: usize,
     limit: usize,
@@ -36,8 +35,8 @@ pub(super) struct Channels {
 
 impl Channels {
     /// Keeps `limit` bytes at most.
-    pub(super) fn new(format: Format, limit: usize) -> Self {
-        Self { format, by_name: BTreeMap::new(), bytes: 0, limit, forgotten: false }
+    pub(super) fn new(limit: usize) -> Self {
+        Self { by_name: BTreeMap::new(), bytes: 0, limit, forgotten: false }
     }
 
     /// Were there more than may be kept?
@@ -52,7 +51,7 @@ impl Channels {
     }
 
     /// The client attaches, or changes how it is attached.
-    pub(super) fn client_attaches(&mut self, name: &str, message: &[u8]) {
+    pub(super) fn client_attaches(&mut self, name: &str, message: Message<'_>) {
         self.open(name);
         self.change(name, |channel| channel.client_attaches(message));
     }
@@ -111,20 +110,19 @@ impl Channels {
     /// The service says who is present, in a PRESENCE or a SYNC.
     pub(super) fn presence(&mut self, head: &Head<'_>, message: &[u8], own: &str) {
         let Some(name) = head.channel().filter(|name| self.by_name.contains_key(*name)) else { return };
-        let items = Item::all(self.format, message);
+        let items = Item::all(message);
         self.change(name, |channel| channel.presence(head, &items, own));
     }
 
     /// ATTACHes for a new upstream: of all that is attached, with its newest serial; and again what the
     /// client asked for and has no answer to.
-    pub(super) fn attach_again(&mut self) -> Vec<Payload> {
-        let format = self.format;
-        self.by_name.iter_mut().filter_map(|(name, channel)| channel.attach_again(format, name)).collect()
+    pub(super) fn attach_again(&mut self, style: Style) -> Vec<Payload> {
+        self.by_name.iter_mut().filter_map(|(name, channel)| channel.attach_again(style, name)).collect()
     }
 
     /// DETACHes that have no answer.
-    pub(super) fn detach_again(&self) -> impl Iterator<Item = Payload> {
-        self.by_name.iter().filter_map(|(name, channel)| channel.detach_again(self.format, name))
+    pub(super) fn detach_again(&self, style: Style) -> impl Iterator<Item = Payload> {
+        self.by_name.iter().filter_map(move |(name, channel)| channel.detach_again(style, name))
     }
 
     /// Is a channel still to be attached, so that presence on it has to wait?
@@ -141,9 +139,9 @@ impl Channels {
     /// `is_settled` says of a channel, a client id and an id whether the service's last word on it stands.
     pub(super) fn take_members(
         &mut self,
+        format: Format,
         is_settled: impl Fn(&str, &str, &str) -> bool,
     ) -> Vec<(Box<str>, Map)> {
-        let format = self.format;
         let mut out = Vec::new();
         for (name, channel) in &mut self.by_name {
             for (client, member) in channel.take_members() {
@@ -166,8 +164,7 @@ impl Channels {
     }
 
     /// The service has no members on this channel: what the client has to be told, if it knew some.
-    pub(super) fn emptied(&mut self, head: &Head<'_>, own: &str) -> Option<Payload> {
-        let format = self.format;
-        self.by_name.get_mut(head.channel()?)?.emptied(format, head, own)
+    pub(super) fn emptied(&mut self, style: Style, head: &Head<'_>, own: &str) -> Option<Payload> {
+        self.by_name.get_mut(head.channel()?)?.emptied(style, head, own)
     }
 }

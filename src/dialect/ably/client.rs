@@ -1,8 +1,12 @@
 //! What the client says: numbered and kept on its way to the service, answered or held if it has to be.
+//!
+//! No credential of the client's reaches the service. A message that nobody here can read goes on as it came, because
+//! the service may know it; but not if it may carry credentials, or if it carries some and is no AUTH: what one parser
+//! takes for a publish, another takes for an AUTH. The session ends then, by the client's fault.
 
 use super::{
     Ably, PING_ID, PINGS,
-    codec::Map,
+    codec::{Map, Style},
     head::{Head, action},
 };
 use crate::{
@@ -10,7 +14,30 @@ use crate::{
     wire::{Message, Payload},
 };
 
+/// The error code of a message that cannot be read: the client's fault.
+const BAD_REQUEST: u64 = 40000;
+
 impl Ably {
+    /// A message that cannot be read.
+    pub(super) fn unreadable(&self, message: Message<'_>, say: &mut Say) -> Verdict {
+        // An escape may spell any key.
+        let bytes = message.payload;
+        let spells = |word: &[u8]| bytes.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
+        if spells(b"auth") || spells(b"\\u") {
+            return self.forged(say);
+        }
+        Verdict::forward(Meaning::Unreadable { ends: false })
+    }
+
+    /// A message that may bring credentials past Perennial.
+    fn forged(&self, say: &mut Say) -> Verdict {
+        let Style { format, kind } = self.style();
+        let error = Map::new(format).uint("code", BAD_REQUEST).uint("statusCode", 400);
+        let error = error.text("message", "the proxy cannot read a message that may carry credentials");
+        say.to_client.push(Map::action(format, action::ERROR).map("error", error).payload(kind));
+        Verdict::swallow(Meaning::Unreadable { ends: true })
+    }
+
     /// A message that wants an acknowledgement (RTN7a).
     pub(super) fn client_publishes(
         &mut self,
@@ -18,8 +45,8 @@ impl Ably {
         message: Message<'_>,
         say: &mut Say,
     ) -> Verdict {
-        let Some(serial) = head.msg_serial.0 else { return Verdict::FORWARD };
-        let presence = head.action.0 == Some(action::PRESENCE);
+        let Some(serial) = head.msg_serial else { return Verdict::FORWARD };
+        let presence = head.action == Some(action::PRESENCE);
         let presence_of = head.channel().filter(|_| presence).map(Box::from);
         let upstream = self.serials.upstream_of(serial);
         if let Some(mut record) = self.own_record() {
@@ -30,13 +57,13 @@ impl Ably {
             self.serials.sent(serial, message.into(), presence_of);
             return Verdict::FORWARD;
         }
-        let format = Self::format_of(message);
+        let format = head.format;
         let Some(fields) = format.fields(message.payload) else { return Verdict::FORWARD };
         let renumbered = fields.iter().fold(Map::new(format), |map, (key, value)| match &**key {
             "msgSerial" => map.uint(key, upstream),
             key => map.raw(key, value),
         });
-        let payload = renumbered.payload();
+        let payload = renumbered.payload(message.kind);
         say.to_upstream.extend(self.serials.due_before(upstream));
         self.serials.sent(serial, payload.clone(), presence_of);
         say.instead = Some(payload);
@@ -44,11 +71,12 @@ impl Ably {
     }
 
     pub(super) fn client_live(&mut self, head: &Head<'_>, message: Message<'_>, say: &mut Say) -> Verdict {
-        match (head.action.0, head.channel()) {
+        match (head.action, head.channel()) {
+            (action, _) if head.has_auth && action != Some(action::AUTH) => return self.forged(say),
             (Some(action::MESSAGE | action::PRESENCE | action::ANNOTATION | action::OBJECT), _) => {
                 return self.client_publishes(head, message, say);
             }
-            (Some(action::ATTACH), Some(channel)) => self.channels.client_attaches(channel, message.payload),
+            (Some(action::ATTACH), Some(channel)) => self.channels.client_attaches(channel, message),
             (Some(action::DETACH), Some(channel)) => self.channels.client_detaches(channel),
             (Some(action::HEARTBEAT), _) => self.client_pings(head),
             (Some(action::AUTH), _) => {
@@ -65,33 +93,32 @@ impl Ably {
     }
 
     pub(super) fn client_pings(&mut self, head: &Head<'_>) {
-        if let Some(id) = head.id.as_ref().filter(|id| id.0.len() <= PING_ID) {
+        if let Some(id) = head.id.as_ref().filter(|id| id.len() <= PING_ID) {
             if self.pings.len() == PINGS {
                 self.pings.pop_front();
             }
-            self.pings.push_back(Box::from(&*id.0));
+            self.pings.push_back(Box::from(&**id));
         }
     }
 
     /// RTN13e: the answer carries the id.
     pub(super) fn pong(&self, id: Option<&str>) -> Payload {
-        let pong = Map::action(self.format, action::HEARTBEAT);
-        match id {
-            Some(id) => pong.text("id", id).payload(),
-            None => pong.payload(),
-        }
+        let Style { format, kind } = self.style();
+        let pong = Map::action(format, action::HEARTBEAT);
+        let pong = if let Some(id) = id { pong.text("id", id) } else { pong };
+        pong.payload(kind)
     }
 
     /// A message that comes while the upstream is away, or taken up with something else.
     pub(super) fn client_waits(&mut self, head: &Head<'_>, moment: Moment, say: &mut Say) -> Verdict {
-        match head.action.0 {
+        match head.action {
             // A heartbeat does not depend on the token.
             Some(action::HEARTBEAT) if moment == Moment::Exchanging => {
                 self.client_pings(head);
                 Verdict::FORWARD
             }
             Some(action::HEARTBEAT) => {
-                say.to_client.push(self.pong(head.id.as_ref().map(|id| &*id.0)));
+                say.to_client.push(self.pong(head.id.as_deref()));
                 Verdict::SWALLOW
             }
             Some(action::CLOSE) if moment == Moment::Exchanging => {

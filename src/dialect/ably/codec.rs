@@ -5,45 +5,79 @@
 //!   entries ─► Map     ─► bytes                  raw values are copied as they stood
 //! ```
 //!
-//! Rules: keys come in any order; unknown ones are kept; integers may have any width, be floats, or be
-//! null (fact sheet §8, codec notes); one object for each message, nothing behind it; nesting is bounded.
+//! Rules: the format is told by the bytes, never by the opcode: ably-java sends JSON in binary frames. Keys come in
+//! any order; unknown ones are kept; integers may have any width, be floats, or be null (fact sheet §8, codec
+//! notes); one object for each message, nothing behind it.
 
 use std::borrow::Cow;
 
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, SeqAccess, Visitor},
+    de::{MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
 use super::msgpack;
-use crate::wire::{Kind, Payload};
+use crate::wire::{Kind, Message, Payload};
 
-/// How a connection writes its messages (RTN2a).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a ProtocolMessage is written (RTN2a).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Format {
+    #[default]
     Json,
     Msgpack,
 }
 
+/// How the messages of a connection are written: their format, and the opcode of their frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Style {
+    pub format: Format,
+    pub kind: Kind,
+}
+
+/// An entry of an object: its key, and its value as it stands.
+pub(super) type Field<'a> = (Cow<'a, str>, &'a [u8]);
+
+impl Style {
+    pub(super) const JSON: Self = Self { format: Format::Json, kind: Kind::Text };
+    pub(super) const MSGPACK: Self = Self { format: Format::Msgpack, kind: Kind::Binary };
+
+    /// That of a message; `None` if it is written in neither format.
+    pub(super) fn of(message: Message<'_>) -> Option<Self> {
+        Some(Self { format: Format::of(message.payload)?, kind: message.kind })
+    }
+}
+
 impl Format {
-    /// One ProtocolMessage for each WebSocket message: text for JSON, binary for MessagePack.
-    pub(super) fn kind(self) -> Kind {
-        match self {
-            Self::Json => Kind::Text,
-            Self::Msgpack => Kind::Binary,
+    /// That of these bytes; `None` if no object begins here. No MessagePack map begins as JSON may, and no JSON as
+    /// a MessagePack map does.
+    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
+        match bytes.trim_ascii_start().first()? {
+            b'{' => Some(Self::Json),
+            _ => matches!(bytes[0], 0x80..=0x8f | 0xde | 0xdf).then_some(Self::Msgpack),
         }
     }
 
-    /// The entries of the object that `bytes` are, values raw; `None` where they are no object.
-    pub(super) fn fields(self, bytes: &[u8]) -> Option<Vec<(Cow<'_, str>, &[u8])>> {
+    /// Shows each entry of the object that `bytes` are; `None` if they are no whole object, whatever was shown.
+    pub(super) fn each<'a>(
+        self,
+        bytes: &'a [u8],
+        mut show: impl FnMut(Cow<'a, str>, &'a [u8]),
+    ) -> Option<()> {
         match self {
             Self::Json => {
-                let entries: JsonObject<'_> = serde_json::from_slice(bytes).ok()?;
-                Some(entries.0.into_iter().map(|(key, raw)| (key, raw.get().as_bytes())).collect())
+                let mut json = serde_json::Deserializer::from_slice(bytes);
+                json.deserialize_map(Entries(&mut show)).and_then(|()| json.end()).ok()
             }
-            Self::Msgpack => msgpack::fields(bytes),
+            Self::Msgpack => msgpack::each(bytes, show),
         }
+    }
+
+    /// The entries of the object that `bytes` are.
+    pub(super) fn fields(self, bytes: &[u8]) -> Option<Vec<Field<'_>>> {
+        let mut fields = Vec::new();
+        self.each(bytes, |key, value| fields.push((key, value)))?;
+        Some(fields)
     }
 
     /// The elements of the array that `bytes` are.
@@ -55,6 +89,15 @@ impl Format {
             }
             Self::Msgpack => msgpack::elements(bytes),
         }
+    }
+
+    /// Does a raw value stand for nothing?
+    pub(super) fn is_null(self, bytes: &[u8]) -> bool {
+        bytes
+            == match self {
+                Self::Json => &b"null"[..],
+                Self::Msgpack => &[0xc0],
+            }
     }
 
     /// A raw value as text.
@@ -173,8 +216,8 @@ impl Map {
         out
     }
 
-    pub(super) fn payload(self) -> Payload {
-        let kind = self.format.kind();
+    /// The same as a message, in frames of this opcode.
+    pub(super) fn payload(self, kind: Kind) -> Payload {
         Payload { kind, bytes: self.bytes().into_boxed_slice() }
     }
 }
@@ -246,31 +289,25 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-/// A JSON object as its entries, in their order, values unread.
-struct JsonObject<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+/// Reads a JSON object entry by entry, values unread: however deep they are nested, nothing recurs.
+struct Entries<F>(F);
 
-impl<'de: 'a, 'a> Deserialize<'de> for JsonObject<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-        impl<'de> Visitor<'de> for Entries {
-            type Value = JsonObject<'de>;
+impl<'de, F: FnMut(Cow<'de, str>, &'de [u8])> Visitor<'de> for Entries<F> {
+    type Value = ();
 
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut entries = Vec::new();
-                while let Some((key, value)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
-                    entries.push((key.0, value));
-                }
-                Ok(JsonObject(entries))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, _seq: A) -> Result<Self::Value, A::Error> {
-                Err(serde::de::Error::invalid_type(serde::de::Unexpected::Seq, &self))
-            }
-        }
-        deserializer.deserialize_map(Entries)
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
     }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some((key, value)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
+            (self.0)(key.0, value.get().as_bytes());
+        }
+        Ok(())
+    }
+}
+
+/// The value of a key: the last one of that name, as every SDK's parser has it.
+pub(super) fn last<'a>(fields: &[Field<'a>], name: &str) -> Option<&'a [u8]> {
+    fields.iter().rfind(|(key, _)| key == name).map(|(_, value)| *value)
 }

@@ -1,11 +1,10 @@
 //! The fields of a ProtocolMessage that Perennial looks at (TR2 to TR4), and their numbers.
 //!
-//! Everything else stays unread. A head that cannot be read is no error: the message is then none of
-//! Perennial's business and goes on as it is.
+//! Everything else stays unread.
 
-use serde::Deserialize;
+use std::borrow::Cow;
 
-use super::codec::{Format, Text, Uint};
+use super::codec::Format;
 
 /// TR2: what a message is.
 pub(super) mod action {
@@ -37,91 +36,109 @@ pub(super) const RESUMED: u64 = 4;
 /// TR3: the channel holds Objects, whose state is synchronised on ATTACHED.
 pub(super) const HAS_OBJECTS: u64 = 128;
 
-/// What is read of a message.
-#[derive(Debug, Default, Deserialize)]
+/// What is read of a message. A value of the wrong type counts as absent: what a parser makes of it is its own affair.
+#[derive(Debug, Default)]
 pub(super) struct Head<'a> {
-    #[serde(default)]
-    pub action: Uint,
-    #[serde(default, borrow)]
-    pub channel: Option<Text<'a>>,
-    #[serde(default, borrow, rename = "channelSerial")]
-    pub channel_serial: Option<Text<'a>>,
-    #[serde(default, rename = "msgSerial")]
-    pub msg_serial: Uint,
-    #[serde(default)]
-    pub count: Uint,
-    #[serde(default)]
-    pub flags: Uint,
-    #[serde(default, borrow)]
-    pub id: Option<Text<'a>>,
-    #[serde(default, borrow, rename = "connectionId")]
-    pub connection_id: Option<Text<'a>>,
-    #[serde(default, borrow, rename = "connectionDetails")]
+    pub format: Format,
+    pub action: Option<u64>,
+    pub channel: Option<Cow<'a, str>>,
+    pub channel_serial: Option<Cow<'a, str>>,
+    pub msg_serial: Option<u64>,
+    pub count: Option<u64>,
+    pub flags: Option<u64>,
+    pub id: Option<Cow<'a, str>>,
+    pub connection_id: Option<Cow<'a, str>>,
     pub details: Option<Details<'a>>,
-    #[serde(default, borrow)]
     pub error: Option<ErrorInfo<'a>>,
+    /// It carries credentials, in whatever spelling of the key a parser might take.
+    pub has_auth: bool,
 }
 
 /// CD2: what the service says of a connection.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default)]
 pub(super) struct Details<'a> {
-    #[serde(default, borrow, rename = "clientId")]
-    pub client_id: Option<Text<'a>>,
-    #[serde(default, borrow, rename = "connectionKey")]
-    pub key: Option<Text<'a>>,
+    pub client_id: Option<Cow<'a, str>>,
+    pub key: Option<Cow<'a, str>>,
     /// Milliseconds; 0 promises nothing (CD2h).
-    #[serde(default, rename = "maxIdleInterval")]
-    pub max_idle: Uint,
+    pub max_idle: Option<u64>,
     /// Messages a second; 0 names no limit.
-    #[serde(default, rename = "maxInboundRate")]
-    pub max_inbound_rate: Uint,
-}
-
-impl Details<'_> {
-    /// The service said nothing.
-    pub(super) const NONE: Self =
-        Self { client_id: None, key: None, max_idle: Uint(None), max_inbound_rate: Uint(None) };
+    pub max_inbound_rate: Option<u64>,
 }
 
 /// TI1: why something failed.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default)]
 pub(super) struct ErrorInfo<'a> {
-    #[serde(default)]
-    pub code: Uint,
-    #[serde(default, rename = "statusCode")]
-    pub status: Uint,
-    #[serde(default, borrow)]
-    pub message: Option<Text<'a>>,
+    pub code: Option<u64>,
+    pub status: Option<u64>,
+    pub message: Option<Cow<'a, str>>,
 }
 
 impl<'a> Head<'a> {
-    /// Reads the head; `None` where the bytes are no ProtocolMessage.
-    pub(super) fn read(format: Format, bytes: &'a [u8]) -> Option<Self> {
-        // An array would be read as the fields in their order.
-        let is_object = match format {
-            Format::Json => bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{'),
-            Format::Msgpack => matches!(bytes.first(), Some(0x80..=0x8f | 0xde | 0xdf)),
-        };
-        match format {
-            _ if !is_object => None,
-            Format::Json => serde_json::from_slice(bytes).ok(),
-            Format::Msgpack => rmp_serde::from_slice(bytes).ok(),
+    /// Reads the head; `None` if the bytes are no ProtocolMessage. The last of two equal keys counts, as it does for
+    /// the SDKs' parsers and the service's.
+    pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
+        let format = Format::of(bytes)?;
+        let mut head = Self { format, ..Self::default() };
+        format.each(bytes, |key, value| head.take(&key, value))?;
+        Some(head)
+    }
+
+    fn take(&mut self, key: &str, value: &'a [u8]) {
+        let format = self.format;
+        match key {
+            "action" => self.action = format.uint(value),
+            "channel" => self.channel = format.text(value),
+            "channelSerial" => self.channel_serial = format.text(value),
+            "msgSerial" => self.msg_serial = format.uint(value),
+            "count" => self.count = format.uint(value),
+            "flags" => self.flags = format.uint(value),
+            "id" => self.id = format.text(value),
+            "connectionId" => self.connection_id = format.text(value),
+            "connectionDetails" => self.details = Details::read(format, value),
+            "error" => self.error = ErrorInfo::read(format, value),
+            key if key.eq_ignore_ascii_case("auth") => self.has_auth |= !format.is_null(value),
+            _ => {}
         }
     }
 
     /// The channel's name; an absent one, a null and an empty one are alike.
     pub(super) fn channel(&self) -> Option<&str> {
-        self.channel.as_ref().map(|text| &*text.0).filter(|name| !name.is_empty())
+        self.channel.as_deref().filter(|name| !name.is_empty())
     }
 
     pub(super) fn flag(&self, bit: u64) -> bool {
-        self.flags.0.is_some_and(|flags| flags & bit != 0)
+        self.flags.is_some_and(|flags| flags & bit != 0)
     }
 }
 
-impl ErrorInfo<'_> {
+impl<'a> Details<'a> {
+    fn read(format: Format, bytes: &'a [u8]) -> Option<Self> {
+        let mut details = Self::default();
+        format.each(bytes, |key, value| match &*key {
+            "clientId" => details.client_id = format.text(value),
+            "connectionKey" => details.key = format.text(value),
+            "maxIdleInterval" => details.max_idle = format.uint(value),
+            "maxInboundRate" => details.max_inbound_rate = format.uint(value),
+            _ => {}
+        })?;
+        Some(details)
+    }
+}
+
+impl<'a> ErrorInfo<'a> {
+    fn read(format: Format, bytes: &'a [u8]) -> Option<Self> {
+        let mut error = Self::default();
+        format.each(bytes, |key, value| match &*key {
+            "code" => error.code = format.uint(value),
+            "statusCode" => error.status = format.uint(value),
+            "message" => error.message = format.text(value),
+            _ => {}
+        })?;
+        Some(error)
+    }
+
     pub(super) fn code(&self) -> u64 {
-        self.code.0.unwrap_or_default()
+        self.code.unwrap_or_default()
     }
 
     /// RSA4b: the token ended, and a new one will do.
@@ -137,12 +154,12 @@ impl ErrorInfo<'_> {
 
     /// Too much is asked of the service, or it has a fault of its own: that passes, whatever the code.
     pub(super) fn passes(&self) -> bool {
-        matches!(self.code(), 42900..=42999 | 50000..=59999) || matches!(self.status.0, Some(429 | 500..=599))
+        matches!(self.code(), 42900..=42999 | 50000..=59999) || matches!(self.status, Some(429 | 500..=599))
     }
 
     /// For a log: the code, and what the service says of it.
     pub(super) fn describe(&self) -> String {
-        let message = self.message.as_ref().map_or("", |text| &text.0);
+        let message = self.message.as_deref().unwrap_or_default();
         // A service's text could quote the token; its first words are enough for an operator.
         let short: String = message.chars().filter(|c| !c.is_control()).take(80).collect();
         format!("{} {short}", self.code())
@@ -165,28 +182,28 @@ mod tests {
             "87a6616374696f6e0fa26964a9636f6e6e6964413a30ac636f6e6e656374696f6e4964a7636f6e6e696441a974696d657374616d70cf0000018bcfe56800a76368616e6e656ca3666f6fad6368616e6e656c53657269616ca873657269616c2d31a86d657373616765739184a46e616d65a56576656e74a464617461a568656c6c6fa6616374696f6e00a473697a650a",
         );
         for (format, bytes) in [(Format::Json, &json[..]), (Format::Msgpack, &msgpack)] {
-            let head = Head::read(format, bytes).unwrap();
-            assert_eq!(head.action, Uint(Some(action::MESSAGE)));
+            let head = Head::read(bytes).unwrap();
+            assert_eq!((head.format, head.action), (format, Some(action::MESSAGE)));
             assert_eq!(head.channel(), Some("foo"));
-            assert_eq!(head.channel_serial.unwrap().0, "serial-1");
-            assert_eq!(head.connection_id.unwrap().0, "connidA");
+            assert_eq!(head.channel_serial.unwrap(), "serial-1");
+            assert_eq!(head.connection_id.unwrap(), "connidA");
         }
     }
 
     #[test]
     fn order_width_floats_and_nulls_do_not_matter() {
         let json = br#"{"msgSerial":7.0,"channel":null,"error":null,"x":[{"action":1}],"flags":null,"action":1.5e1}"#;
-        let head = Head::read(Format::Json, json).unwrap();
-        assert_eq!((head.action, head.msg_serial, head.channel()), (Uint(Some(15)), Uint(Some(7)), None));
+        let head = Head::read(json).unwrap();
+        assert_eq!((head.action, head.msg_serial, head.channel()), (Some(15), Some(7), None));
         // The same number as uint64, int8 and float64.
         for value in ["cf000000000000000f", "d00f", "cb402e000000000000"] {
             let bytes = hex(&format!("81a6616374696f6e{value}"));
-            assert_eq!(Head::read(Format::Msgpack, &bytes).unwrap().action, Uint(Some(15)));
+            assert_eq!(Head::read(&bytes).unwrap().action, Some(15));
         }
         let ext = hex("82a178d40000a6616374696f6e11");
-        assert_eq!(Head::read(Format::Msgpack, &ext).unwrap().action, Uint(Some(action::AUTH)));
-        assert!(Head::read(Format::Json, b"[15]").is_none());
-        assert!(Head::read(Format::Msgpack, &hex("910f")).is_none());
-        assert!(Head::read(Format::Json, b"nonsense").is_none());
+        assert_eq!(Head::read(&ext).unwrap().action, Some(action::AUTH));
+        assert!(Head::read(b"[15]").is_none());
+        assert!(Head::read(&hex("910f")).is_none());
+        assert!(Head::read(b"nonsense").is_none());
     }
 }

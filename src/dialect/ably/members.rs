@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{
-    codec::{Format, Map},
+    codec::{Field, Format, Map, last},
     head::Head,
 };
 
@@ -15,14 +15,15 @@ const ENTRY: usize = size_of::<(Box<str>, Box<[u8]>)>() + 32;
 pub(super) struct Item<'a> {
     format: Format,
     index: usize,
-    fields: Vec<(Cow<'a, str>, &'a [u8])>,
+    fields: Vec<Field<'a>>,
 }
 
 impl<'a> Item<'a> {
     /// Those of a PRESENCE or a SYNC.
-    pub(super) fn all(format: Format, message: &'a [u8]) -> Vec<Self> {
+    pub(super) fn all(message: &'a [u8]) -> Vec<Self> {
+        let Some(format) = Format::of(message) else { return Vec::new() };
         let fields = format.fields(message).unwrap_or_default();
-        let list = fields.iter().find(|(key, _)| key == "presence").map(|(_, list)| *list);
+        let list = last(&fields, "presence");
         let elements = list.and_then(|list| format.elements(list)).unwrap_or_default();
         let items = elements.into_iter().enumerate().filter_map(|(index, element)| {
             let fields = format.fields(element)?;
@@ -32,7 +33,7 @@ impl<'a> Item<'a> {
     }
 
     fn field(&self, name: &str) -> Option<&'a [u8]> {
-        self.fields.iter().find(|(key, _)| key == name).map(|(_, value)| *value)
+        last(&self.fields, name)
     }
 
     fn text(&self, name: &str) -> Option<Cow<'a, str>> {
@@ -105,12 +106,12 @@ impl Members {
 
     /// The service says this of somebody; only this connection's own count.
     pub(super) fn take(&mut self, head: &Head<'_>, item: &Item<'_>, own: &str) {
-        let of_message = head.connection_id.as_ref().map(|id| &*id.0);
+        let of_message = head.connection_id.as_deref();
         if item.text("connectionId").as_deref().or(of_message) != Some(own) {
             return;
         }
         let client = item.client().unwrap_or_default();
-        let id = item.id(head.id.as_ref().map(|id| &*id.0));
+        let id = item.id(head.id.as_deref());
         match item.action() {
             Some(1 | 2 | 4) => self.insert(&client, Member::new(item, id)),
             // A leave that the service made up, for a connection it took for dead, does not count.

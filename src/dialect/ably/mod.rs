@@ -37,7 +37,7 @@ use std::{
 };
 
 use channels::Channels;
-use codec::{Format, Map};
+use codec::{Map, Style};
 use head::{Head, action};
 pub use records::Records;
 use records::{ConnectionRecord, Owner, Shared, SharedRecord, lock};
@@ -67,7 +67,9 @@ const PING_ID: usize = 128;
 #[derive(Clone, PartialEq)]
 pub struct Ably {
     request: Request,
-    format: Format,
+    /// How messages of Perennial's own are written: as the service's CONNECTED; before that as the client's
+    /// `format` says, or its first message.
+    style: Option<Style>,
     records: Shared<Records>,
     /// This session, as the owner of a record.
     session: Owner,
@@ -115,8 +117,11 @@ struct Connection {
 impl Ably {
     /// For a client whose handshake was `request`; of messages and of channels, `limit` bytes are kept each.
     pub(super) fn new(request: Request, records: Arc<Records>, limit: usize, now: Instant) -> Self {
-        let json = request.parameter("format").is_some_and(|format| format == "json");
-        let format = if json { Format::Json } else { Format::Msgpack };
+        let style = match request.parameter("format").as_deref() {
+            Some("json") => Some(Style::JSON),
+            Some("msgpack") => Some(Style::MSGPACK),
+            _ => None,
+        };
         let session = records.new_owner(now);
         let key = request.parameter("resume").or_else(|| request.parameter("recover"));
         let continued = key.and_then(|key| records.take_over(&key, session, now));
@@ -126,12 +131,12 @@ impl Ably {
         });
         Self {
             request,
-            format,
+            style,
             records: Shared(records),
             session,
             connection: None,
             continued,
-            channels: Channels::new(format, limit),
+            channels: Channels::new(limit),
             serials: serials.unwrap_or_default(),
             limit,
             pings: VecDeque::new(),
@@ -161,12 +166,8 @@ impl Ably {
         self.serials.bytes() > self.limit.saturating_mul(2)
     }
 
-    /// A message in the connection's format, or in the one it came in.
-    fn format_of(message: Message<'_>) -> Format {
-        match message.kind {
-            crate::wire::Kind::Text => Format::Json,
-            crate::wire::Kind::Binary => Format::Msgpack,
-        }
+    fn style(&self) -> Style {
+        self.style.unwrap_or(Style::JSON)
     }
 }
 
@@ -206,20 +207,21 @@ impl Dialect for Ably {
 
     fn client(&mut self, message: Message<'_>, moment: Moment, _now: Instant, say: &mut Say) -> Verdict {
         let live = moment == Moment::Live;
-        let Some(head) = Head::read(Self::format_of(message), message.payload) else {
-            return if live { Verdict::FORWARD } else { Verdict::HOLD };
+        let Some(head) = Head::read(message.payload) else {
+            return if live { self.unreadable(message, say) } else { Verdict::HOLD };
         };
+        self.style = self.style.or_else(|| Style::of(message));
         if live { self.client_live(&head, message, say) } else { self.client_waits(&head, moment, say) }
     }
 
     fn upstream(&mut self, message: Message<'_>, moment: Moment, now: Instant, say: &mut Say) -> Verdict {
-        let Some(head) = Head::read(Self::format_of(message), message.payload) else {
+        let Some(head) = Head::read(message.payload) else {
             return Verdict::FORWARD;
         };
-        match head.action.0 {
+        match head.action {
             Some(action::MESSAGE | action::ANNOTATION | action::OBJECT) => self.channels.passed(&head),
             Some(action::PRESENCE | action::SYNC) => {
-                if head.action.0 == Some(action::PRESENCE) {
+                if head.action == Some(action::PRESENCE) {
                     self.channels.passed(&head);
                 }
                 if let Some(connection) = &self.connection {
@@ -227,7 +229,10 @@ impl Dialect for Ably {
                 }
             }
             Some(action::ACK | action::NACK) => return self.acknowledged(&head, message, say),
-            Some(action::CONNECTED) => return self.connected(&head, moment, say),
+            Some(action::CONNECTED) => {
+                self.style = Style::of(message);
+                return self.connected(&head, moment, say);
+            }
             Some(action::AUTH) => return Verdict::swallow(Meaning::Asks),
             Some(action::ATTACHED) => return self.attached(&head, say),
             Some(action::DETACHED) => {
@@ -239,7 +244,7 @@ impl Dialect for Ably {
             Some(action::ERROR) => return self.error(&head, moment, say),
             Some(action::HEARTBEAT) if !self.pings.is_empty() => {
                 // One answer for one ping, if two have the same id.
-                let answer = head.id.as_ref().map(|id| &*id.0);
+                let answer = head.id.as_deref();
                 if let Some(at) = self.pings.iter().position(|id| Some(&**id) == answer) {
                     self.pings.remove(at);
                 }
@@ -257,8 +262,9 @@ impl Dialect for Ably {
 
     /// RTC8a: AUTH, on the live connection.
     fn exchange(&mut self, token: &Token, say: &mut Say) -> bool {
-        let auth = Map::new(self.format).text("accessToken", token.expose());
-        say.to_upstream.push(Map::action(self.format, action::AUTH).map("auth", auth).payload());
+        let Style { format, kind } = self.style();
+        let auth = Map::new(format).text("accessToken", token.expose());
+        say.to_upstream.push(Map::action(format, action::AUTH).map("auth", auth).payload(kind));
         self.own_auth = true;
         true
     }
@@ -293,7 +299,8 @@ impl Dialect for Ably {
             return;
         }
         let message = if self.closing || self.leaving {
-            Map::action(self.format, action::CLOSED).payload()
+            let Style { format, kind } = self.style();
+            Map::action(format, action::CLOSED).payload(kind)
         } else {
             self.disconnected("the connection to the service was lost")
         };
@@ -309,7 +316,8 @@ impl Dialect for Ably {
     }
 
     fn idle(&self) -> Option<Payload> {
-        Some(Map::action(self.format, action::HEARTBEAT).payload())
+        let Style { format, kind } = self.style();
+        Some(Map::action(format, action::HEARTBEAT).payload(kind))
     }
 
     fn pace(&self) -> u32 {
@@ -342,6 +350,6 @@ impl Dialect for Ably {
 impl std::fmt::Debug for Ably {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let id = self.connection.as_ref().map(|connection| &connection.id);
-        f.debug_struct("Ably").field("connection", &id).field("format", &self.format).finish_non_exhaustive()
+        f.debug_struct("Ably").field("connection", &id).field("style", &self.style).finish_non_exhaustive()
     }
 }

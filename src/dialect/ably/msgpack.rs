@@ -2,21 +2,16 @@
 
 use std::borrow::Cow;
 
-/// Deeper than any message of the protocol; a hostile one is refused, not followed.
-const DEPTH: u32 = 64;
-
-/// The entries of the map that `bytes` are.
-pub(super) fn fields(bytes: &[u8]) -> Option<Vec<(Cow<'_, str>, &[u8])>> {
+/// Shows each entry of the map that `bytes` are; `None` if they are no whole map with texts for keys.
+pub(super) fn each<'a>(bytes: &'a [u8], mut show: impl FnMut(Cow<'a, str>, &'a [u8])) -> Option<()> {
     let (count, mut rest) = header(bytes, 0x80, 0xde)?;
-    // Each entry takes two bytes at least: a count beyond that is a lie.
-    let mut entries = Vec::with_capacity(count.min(rest.len() / 2));
     for _ in 0..count {
         let (key, after) = split_value(rest)?;
         let (value, after) = split_value(after)?;
-        entries.push((Cow::Borrowed(text(key)?), value));
+        show(Cow::Borrowed(key_text(key)?), value);
         rest = after;
     }
-    rest.is_empty().then_some(entries)
+    rest.is_empty().then_some(())
 }
 
 /// The elements of the array that `bytes` are.
@@ -44,6 +39,17 @@ pub(super) fn text(value: &[u8]) -> Option<&str> {
     std::str::from_utf8(body).ok()
 }
 
+/// A key: some write a text as bytes, and some read bytes as a text.
+fn key_text(key: &[u8]) -> Option<&str> {
+    let body = match key.first()? {
+        0xc4 => key.get(2..)?,
+        0xc5 => key.get(3..)?,
+        0xc6 => key.get(5..)?,
+        _ => return text(key),
+    };
+    std::str::from_utf8(body).ok()
+}
+
 /// Count and rest of a map (fix 0x80, wide 0xde) or an array (fix 0x90, wide 0xdc).
 fn header(bytes: &[u8], fix: u8, wide: u8) -> Option<(usize, &[u8])> {
     let (first, rest) = bytes.split_first()?;
@@ -62,57 +68,55 @@ fn number(bytes: &[u8], width: usize) -> Option<(usize, &[u8])> {
     Some((usize::try_from(value).ok()?, rest))
 }
 
-/// The first value, and what follows it.
+/// The first value, and what follows it. Values within values are counted, not followed: nesting costs nothing.
 fn split_value(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let rest = skip(bytes, DEPTH)?;
+    let (mut rest, mut values) = (bytes, 1_usize);
+    while values > 0 {
+        let (within, after) = split_one(rest)?;
+        values = (values - 1).checked_add(within)?;
+        rest = after;
+        if values > rest.len() {
+            // Each takes a byte at least: the count is a lie.
+            return None;
+        }
+    }
     bytes.split_at_checked(bytes.len() - rest.len())
 }
 
-fn skip(bytes: &[u8], depth: u32) -> Option<&[u8]> {
+/// How many values are within the first one, and what follows its own bytes.
+fn split_one(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let (first, rest) = bytes.split_first()?;
     let sized = |width: usize, extra: usize| {
         let (len, rest) = number(rest, width)?;
         rest.get(len.checked_add(extra)?..)
     };
-    match *first {
-        0x00..=0x7f | 0xe0..=0xff | 0xc0..=0xc3 => Some(rest),
-        small @ 0x80..=0x8f => skip_many(rest, usize::from(small & 0x0f) * 2, depth),
-        small @ 0x90..=0x9f => skip_many(rest, usize::from(small & 0x0f), depth),
-        small @ 0xa0..=0xbf => rest.get(usize::from(small & 0x1f)..),
-        0xc4 | 0xd9 => sized(1, 0),
-        0xc5 | 0xda => sized(2, 0),
-        0xc6 | 0xdb => sized(4, 0),
-        0xc7 => sized(1, 1),
-        0xc8 => sized(2, 1),
-        0xc9 => sized(4, 1),
-        0xcc | 0xd0 => rest.get(1..),
-        0xcd | 0xd1 | 0xd4 => rest.get(2..),
-        0xd5 => rest.get(3..),
-        0xca | 0xce | 0xd2 => rest.get(4..),
-        0xd6 => rest.get(5..),
-        0xcb | 0xcf | 0xd3 => rest.get(8..),
-        0xd7 => rest.get(9..),
-        0xd8 => rest.get(17..),
-        wide @ (0xdc | 0xdd) => {
-            let (count, rest) = number(rest, if wide == 0xdc { 2 } else { 4 })?;
-            skip_many(rest, count, depth)
-        }
+    let after = match *first {
+        0x00..=0x7f | 0xe0..=0xff | 0xc0..=0xc3 => rest,
+        small @ 0x80..=0x8f => return Some((usize::from(small & 0x0f) * 2, rest)),
+        small @ 0x90..=0x9f => return Some((usize::from(small & 0x0f), rest)),
+        small @ 0xa0..=0xbf => rest.get(usize::from(small & 0x1f)..)?,
+        0xc4 | 0xd9 => sized(1, 0)?,
+        0xc5 | 0xda => sized(2, 0)?,
+        0xc6 | 0xdb => sized(4, 0)?,
+        0xc7 => sized(1, 1)?,
+        0xc8 => sized(2, 1)?,
+        0xc9 => sized(4, 1)?,
+        0xcc | 0xd0 => rest.get(1..)?,
+        0xcd | 0xd1 | 0xd4 => rest.get(2..)?,
+        0xd5 => rest.get(3..)?,
+        0xca | 0xce | 0xd2 => rest.get(4..)?,
+        0xd6 => rest.get(5..)?,
+        0xcb | 0xcf | 0xd3 => rest.get(8..)?,
+        0xd7 => rest.get(9..)?,
+        0xd8 => rest.get(17..)?,
+        0xdc => return number(rest, 2),
+        0xdd => return number(rest, 4),
         wide @ (0xde | 0xdf) => {
-            let (count, rest) = number(rest, if wide == 0xde { 2 } else { 4 })?;
-            skip_many(rest, count.checked_mul(2)?, depth)
+            let (entries, rest) = number(rest, if wide == 0xde { 2 } else { 4 })?;
+            return Some((entries.checked_mul(2)?, rest));
         }
-    }
-}
-
-fn skip_many(mut bytes: &[u8], count: usize, depth: u32) -> Option<&[u8]> {
-    let depth = depth.checked_sub(1)?;
-    if count > bytes.len() {
-        return None;
-    }
-    for _ in 0..count {
-        bytes = skip(bytes, depth)?;
-    }
-    Some(bytes)
+    };
+    Some((0, after))
 }
 
 /// The shortest form, as the SDKs write it.
@@ -213,7 +217,7 @@ mod tests {
 
         #[test]
         fn hostile_bytes_are_refused_or_walked(bytes: Vec<u8>) {
-            let _ = fields(&bytes);
+            let _ = each(&bytes, |_, _| {});
             let _ = elements(&bytes);
         }
 
@@ -230,9 +234,11 @@ mod tests {
     }
 
     #[test]
-    fn nesting_and_counts_are_bounded() {
-        assert_eq!(fields(&[0x91; 100_000]), None);
-        assert_eq!(split_value(&vec![0x91; 100_000]), None);
-        assert_eq!(fields(&[0xdf, 0xff, 0xff, 0xff, 0xff]), None);
+    fn nesting_costs_nothing_and_counts_are_checked() {
+        let deep = [vec![0x91; 100_000], vec![0xc0]].concat();
+        assert_eq!(split_value(&deep), Some((&deep[..], &[][..])));
+        assert_eq!(split_value(&deep[..100_000]), None);
+        assert_eq!(each(&[0xdf, 0xff, 0xff, 0xff, 0xff], |_, _| {}), None);
+        assert_eq!(split_value(&[0xdd, 0xff, 0xff, 0xff, 0xff, 0xc0]), None);
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::{
     Ably,
-    codec::Map,
+    codec::{Map, Style},
     head::{ErrorInfo, Head, action},
 };
 use crate::{
@@ -73,7 +73,8 @@ impl Ably {
 
     /// RTN15h3: the client comes back at once, with `resume`.
     pub(super) fn disconnected(&self, why: &str) -> Payload {
-        let error = Map::new(self.format).uint("code", 80003).uint("statusCode", 400).text("message", why);
-        Map::action(self.format, action::DISCONNECTED).map("error", error).payload()
+        let Style { format, kind } = self.style();
+        let error = Map::new(format).uint("code", 80003).uint("statusCode", 400).text("message", why);
+        Map::action(format, action::DISCONNECTED).map("error", error).payload(kind)
     }
 }

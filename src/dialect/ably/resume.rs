@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Ably, members::Item};
+use super::{Ably, codec::Style, members::Item};
 use crate::dialect::{Meaning, Say};
 
 /// What the newest un-ACKed PRESENCE says of a member, by channel and client id: the id that the member has
@@ -17,7 +17,7 @@ impl Ably {
         // What the lost connection was asked and did not answer.
         let unanswered = std::mem::take(&mut self.pings);
         say.to_client.extend(unanswered.iter().map(|id| self.pong(Some(id))));
-        say.to_upstream.extend(self.channels.attach_again());
+        say.to_upstream.extend(self.channels.attach_again(self.style()));
         self.replay(say)
     }
 
@@ -39,14 +39,15 @@ impl Ably {
         say.to_upstream.extend(self.serials.again().cloned());
         say.replayed += (say.to_upstream.len() - before) as u64;
         self.enter_members_again(say);
-        say.to_upstream.extend(self.channels.detach_again());
+        say.to_upstream.extend(self.channels.detach_again(self.style()));
         Meaning::Ready
     }
 
     /// RTP17i: but not if a PRESENCE that is under way says something else of the member.
     fn enter_members_again(&mut self, say: &mut Say) {
         let unacked = self.unacked_presence();
-        let members = self.channels.take_members(|channel, client, id| {
+        let Style { format, kind } = self.style();
+        let members = self.channels.take_members(format, |channel, client, id| {
             let newest = unacked.get(channel).and_then(|clients| clients.get(client));
             newest.is_none_or(|newest| newest.as_deref() == Some(id))
         });
@@ -57,7 +58,7 @@ impl Ably {
         let mut owed = Vec::with_capacity(members.len());
         for (channel, message) in members {
             let serial = self.serials.take_own();
-            let payload = message.uint("msgSerial", serial).payload();
+            let payload = message.uint("msgSerial", serial).payload(kind);
             say.to_upstream.push(payload.clone());
             owed.push(self.serials.sent_own(serial, payload, &channel));
         }
@@ -72,9 +73,8 @@ impl Ably {
         let mut unacked = Unacked::new();
         for (channel, sent) in self.serials.presence() {
             let clients = unacked.entry(channel.into()).or_default();
-            let format = Self::format_of(sent.payload.as_message());
             let of_message = format!("{}:{}", connection.id, sent.upstream);
-            for item in Item::all(format, &sent.payload.bytes) {
+            for item in Item::all(&sent.payload.bytes) {
                 let client = item.client().or_else(|| connection.client_id.as_deref().map(Into::into));
                 let Some(client) = client else { continue };
                 let leaves = item.action() == Some(3);

@@ -1,11 +1,11 @@
 //! What the service says: swallowed if Perennial started it, in the client's counting if the client did.
 
-use std::{borrow::Cow, time::Duration};
+use std::time::Duration;
 
 use super::{
     Ably, Connection, DEFAULT_PACE,
     channel::Attached,
-    codec::{Format, Map},
+    codec::{Field, Map, Style, last},
     head::{Details, Head, action},
     members::Item,
     records::Records,
@@ -21,7 +21,7 @@ const RE_ENTRY_FAILED: u64 = 91004;
 
 impl Ably {
     pub(super) fn connected(&mut self, head: &Head<'_>, moment: Moment, say: &mut Say) -> Verdict {
-        let id = head.connection_id.as_ref().map_or("", |id| &id.0);
+        let id = head.connection_id.as_deref().unwrap_or_default();
         self.refused = 0;
         let Some(connection) = &self.connection else { return self.first_connected(id, head) };
         if *connection.id != *id {
@@ -75,18 +75,19 @@ impl Ably {
 
     /// What the service says of the connection. If the client is shown it, it may come back with that key.
     fn learn(&mut self, details: Option<&Details<'_>>, shown: bool) {
-        let details = details.unwrap_or(&Details::NONE);
+        let none = Details::default();
+        let details = details.unwrap_or(&none);
         if let (Some(key), Some(mut record)) = (&details.key, self.own_record()) {
-            record.key = key.0.to_string();
+            record.key = key.to_string();
         }
         let Some(connection) = &mut self.connection else { return };
         if let Some(client_id) = &details.client_id {
-            connection.client_id = Some(Box::from(&*client_id.0));
+            connection.client_id = Some(Box::from(&**client_id));
         }
-        if let Some(millis) = details.max_idle.0 {
+        if let Some(millis) = details.max_idle {
             connection.max_idle = (millis > 0).then(|| Duration::from_millis(millis));
         }
-        if let Some(rate) = details.max_inbound_rate.0.filter(|rate| *rate > 0) {
+        if let Some(rate) = details.max_inbound_rate.filter(|rate| *rate > 0) {
             connection.pace = u32::try_from(rate).unwrap_or(u32::MAX);
         }
         if shown {
@@ -100,7 +101,7 @@ impl Ably {
             Attached::Shown => Fate::Forward,
             Attached::Hidden => {
                 let own = self.connection.as_ref().map_or("", |connection| &connection.id);
-                say.to_client.extend(self.channels.emptied(head, own));
+                say.to_client.extend(self.channels.emptied(self.style(), head, own));
                 Fate::Swallow
             }
         };
@@ -109,23 +110,23 @@ impl Ably {
 
     /// ACK and NACK, in the client's counting (RTN7).
     pub(super) fn acknowledged(&mut self, head: &Head<'_>, message: Message<'_>, say: &mut Say) -> Verdict {
-        let Some(first) = head.msg_serial.0 else { return Verdict::FORWARD };
-        let refused = head.action.0 == Some(action::NACK);
+        let Some(first) = head.msg_serial else { return Verdict::FORWARD };
+        let refused = head.action == Some(action::NACK);
         say.acknowledged = !refused;
-        let covered = self.serials.acknowledged(first, head.count.0.unwrap_or(1), refused);
+        let covered = self.serials.acknowledged(first, head.count.unwrap_or(1), refused);
         if covered.is_unchanged {
             return Verdict::FORWARD;
         }
-        let format = Self::format_of(message);
-        let fields = format.fields(message.payload).unwrap_or_default();
-        let results = fields.iter().find(|(key, _)| key == "res").and_then(|(_, res)| format.elements(res));
+        let style = Style { format: head.format, kind: message.kind };
+        let fields = style.format.fields(message.payload).unwrap_or_default();
+        let results = last(&fields, "res").and_then(|res| style.format.elements(res));
         for run in covered.runs {
-            say.to_client.push(acknowledgement(format, &fields, results.as_deref(), &run));
+            say.to_client.push(acknowledgement(style, &fields, results.as_deref(), &run));
         }
         self.no_longer_owed(&covered.own);
         if refused {
-            let error = fields.iter().find(|(key, _)| key == "error").map(|(_, error)| *error);
-            say.to_client.extend(covered.own.iter().filter_map(|sent| self.not_entered(sent, format, error)));
+            let error = last(&fields, "error");
+            say.to_client.extend(covered.own.iter().filter_map(|sent| self.not_entered(sent, style, error)));
         }
         Verdict::SWALLOW
     }
@@ -140,15 +141,15 @@ impl Ably {
 
     /// The service refused to enter a member again. The client believes that it is present: it is told that
     /// the member left, and why (RTP17e; no message of the service's makes an SDK raise that event).
-    fn not_entered(&mut self, sent: &Sent, format: Format, cause: Option<&[u8]>) -> Option<Payload> {
+    fn not_entered(&mut self, sent: &Sent, style: Style, cause: Option<&[u8]>) -> Option<Payload> {
         let own = self.connection.as_ref().map(|connection| connection.id.clone())?;
         let channel = sent.presence_of.as_deref()?;
-        let said = Self::format_of(sent.payload.as_message());
-        let item = Item::all(said, &sent.payload.bytes).into_iter().next()?;
+        let item = Item::all(&sent.payload.bytes).into_iter().next()?;
         let client = item.client().unwrap_or_default();
         if !self.channels.remove_member(channel, &client, &item.id(None)) {
             return None;
         }
+        let Style { format, kind } = style;
         // RTP2b2: newer than what the client knows of the member.
         let id = format!("{own}:{}:0", sent.upstream);
         let left = Map::action(format, 3).text("id", &id).text("clientId", &client);
@@ -162,18 +163,13 @@ impl Ably {
             .text("connectionId", &own)
             .map("error", error)
             .array("presence", std::iter::once(&left[..]));
-        Some(message.payload())
+        Some(message.payload(kind))
     }
 }
 
 /// An ACK or NACK for one run: the service's, with the client's numbers and its part of `res`.
-fn acknowledgement(
-    format: Format,
-    fields: &[(Cow<'_, str>, &[u8])],
-    results: Option<&[&[u8]]>,
-    run: &Run,
-) -> Payload {
-    let mut map = Map::new(format);
+fn acknowledgement(style: Style, fields: &[Field<'_>], results: Option<&[&[u8]]>, run: &Run) -> Payload {
+    let mut map = Map::new(style.format);
     for (key, value) in fields {
         map = match &**key {
             "msgSerial" => map.uint(key, run.first),
@@ -189,5 +185,5 @@ fn acknowledgement(
             key => map.raw(key, value),
         };
     }
-    map.payload()
+    map.payload(style.kind)
 }

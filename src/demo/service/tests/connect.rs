@@ -129,11 +129,14 @@ async fn a_connection_is_forgotten_after_its_time() {
 async fn heartbeats_come_as_the_client_wishes() {
     let idle = Duration::from_millis(40);
     let service = serve(Options { max_idle_interval: idle, ..Options::default() }).await;
-    let query = format!("heartbeats=true&{}", keyed(&service));
+    for wish in ["heartbeats=true&", ""] {
+        let query = format!("{wish}{}", keyed(&service));
+        let (mut client, _) = Client::connect_with(&service, Format::Json, &query).await;
+        client.expect(action::HEARTBEAT).await;
+        client.expect(action::HEARTBEAT).await;
+    }
+    let query = format!("heartbeats=false&{}", keyed(&service));
     let (mut client, _) = Client::connect_with(&service, Format::Json, &query).await;
-    client.expect(action::HEARTBEAT).await;
-    client.expect(action::HEARTBEAT).await;
-    let (mut client, _) = Client::connect_with(&service, Format::Json, &keyed(&service)).await;
     let message = tokio::time::timeout(PATIENCE, client.socket.next()).await.unwrap().unwrap().unwrap();
     assert!(message.is_ping());
 }

@@ -5,6 +5,7 @@ mod channels;
 mod presence;
 mod records;
 mod refusals;
+mod spelling;
 
 use std::{sync::Arc, time::Duration};
 
