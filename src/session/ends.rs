@@ -179,8 +179,12 @@ impl Session {
         self.out.extend(self.serving.take().map(|serving| Action::HangUp(serving.epoch)));
     }
 
-    /// The end: what is left is counted, both sides are closed, and nothing more will come.
+    /// The end: what is left is counted, both sides are closed, and nothing more will come. It comes once: a message
+    /// that ends the session may be sent on the way to another end.
     pub(super) fn end(&mut self, cause: Cause, close: Option<Close>) {
+        if self.state == State::Ended {
+            return;
+        }
         self.hang_up();
         let up = std::mem::take(&mut self.queue);
         self.count_lost(Direction::Up, up, cause);

@@ -220,6 +220,9 @@ impl Session {
 
     /// A held message goes on, as if it came now.
     fn release(&mut self, payload: Payload) {
+        if self.state == State::Ended {
+            return;
+        }
         let Verdict { fate, meaning } =
             self.dialect.client(payload.as_message(), Moment::Live, self.now, &mut self.say);
         if fate == Fate::Forward {

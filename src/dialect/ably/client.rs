@@ -30,7 +30,7 @@ impl Ably {
     }
 
     /// A message that may bring credentials past Perennial.
-    fn forged(&self, say: &mut Say) -> Verdict {
+    pub(super) fn forged(&self, say: &mut Say) -> Verdict {
         let Style { format, kind } = self.style();
         let error = Map::new(format).uint("code", BAD_REQUEST).uint("statusCode", 400);
         let error = error.text("message", "the proxy cannot read a message that may carry credentials");
@@ -72,7 +72,6 @@ impl Ably {
 
     pub(super) fn client_live(&mut self, head: &Head<'_>, message: Message<'_>, say: &mut Say) -> Verdict {
         match (head.action, head.channel()) {
-            (action, _) if head.has_auth && action != Some(action::AUTH) => return self.forged(say),
             (Some(action::MESSAGE | action::PRESENCE | action::ANNOTATION | action::OBJECT), _) => {
                 return self.client_publishes(head, message, say);
             }

@@ -289,7 +289,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-/// Reads a JSON object entry by entry, values unread: however deep they are nested, nothing recurs.
+/// Reads a JSON object entry by entry, values unread: however deep they are nested, no call is recursive.
 struct Entries<F>(F);
 
 impl<'de, F: FnMut(Cow<'de, str>, &'de [u8])> Visitor<'de> for Entries<F> {

@@ -211,6 +211,9 @@ impl Dialect for Ably {
             return if live { self.unreadable(message, say) } else { Verdict::HOLD };
         };
         self.style = self.style.or_else(|| Style::of(message));
+        if head.has_auth && head.action != Some(action::AUTH) {
+            return self.forged(say);
+        }
         if live { self.client_live(&head, message, say) } else { self.client_waits(&head, moment, say) }
     }
 

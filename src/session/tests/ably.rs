@@ -130,3 +130,20 @@ fn what_is_said_again_keeps_the_pace() {
     }
     assert!(bench.now - begun <= Duration::from_secs(11), "{:?}", bench.now - begun);
 }
+
+/// It is held during an exchange, and then ends the session in the middle of what the client's Close brings about.
+#[test]
+fn what_ends_the_session_while_it_is_flushed_ends_it_once() {
+    let mut bench = Bench::ably();
+    bench.tell(Event::Token(bench.shown(2, 3600)));
+    while bench.session.phase() != Phase::Exchanging {
+        if bench.wait().contains(&Action::AskTurn) {
+            let token = bench.token(2, 3600);
+            bench.tell(Event::Turn(&token));
+        }
+    }
+    bench.says(r#"{"action":17,"auth":{"accessToken":"FORGED"},}"#);
+    let said = bench.tell(Event::ClientClosed(Some(Close::new(1000, ""))));
+    let over = said.iter().position(|action| matches!(action, Action::Finished(_)));
+    assert_eq!(over, Some(said.len() - 1), "nothing comes behind the end: {said:?}");
+}

@@ -68,6 +68,14 @@ fn what_may_carry_credentials_ends_the_session() {
         assert_eq!((&told[0]["action"], &told[0]["error"]["code"]), (&json!(9), &json!(40000)));
         assert_eq!(middle.said(), [] as [Value; 0]);
     }
+    // A heartbeat passes during an exchange, and is no way around.
+    for moment in [Moment::Exchanging, Moment::Away, Moment::Opening] {
+        let forged = br#"{"action":0,"Action":17,"auth":{"accessToken":"FORGED"}}"#;
+        let message = Message { kind: Kind::Text, payload: forged };
+        let mut middle = Middle::open();
+        let verdict = middle.dialect.client(message, moment, clock::now(), &mut middle.say);
+        assert_eq!(verdict, Verdict::swallow(Meaning::Unreadable { ends: true }), "{moment:?}");
+    }
     let no_auth = br#"{"action":15,"channel":"c","auth":null}"#;
     assert_eq!(says(&mut Middle::open(), Kind::Text, no_auth), Verdict::FORWARD);
     for harmless in [&b"hello"[..], b"[15]", b"", b"{", &[0x93, 1, 2, 3]] {
@@ -90,7 +98,7 @@ fn json_in_binary_frames_is_json() {
     assert_eq!(read(&mut vec![attach])[0]["params"], json!({"rewind": "1"}));
     middle.service(Moment::Resuming, &attached("c", 4));
     assert_eq!(middle.say.to_upstream.pop().unwrap().kind, Kind::Text, "as the service has it");
-    // With an offset, publishes are numbered anew, and stay in the frames that they came in.
+    // With an offset, publishes get new numbers, and stay in the frames that they came in.
     let verdict = says(&mut middle, Kind::Binary, publish(1).to_string().as_bytes());
     assert_eq!(verdict, Verdict::FORWARD);
     let renumbered = middle.say.instead.take().unwrap();
