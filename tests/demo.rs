@@ -221,7 +221,7 @@ fn the_client_behind_the_sidecar_stays_up_and_comes_back() {
     let log = sidecar.end(0);
     assert!(log.matches("\"token refreshed\"").count() > 3, "{log}");
     let dropped = client.line("dropped after 1");
-    assert!(dropped.contains("closed with 1001") && dropped.contains("again in 1 s"), "{dropped}");
+    assert!(dropped.contains("going away (80003)") && dropped.contains("again in 1 s"), "{dropped}");
     write(&port);
     let (sidecar, _) = run();
     client.line(&format!("connected to {url}/"));

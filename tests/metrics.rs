@@ -12,7 +12,7 @@ use crate::support::{
 use perennial::{app::App, config::Config};
 
 /// Every name of the design; the families of the process are named by Prometheus.
-const NAMES: [&str; 32] = [
+const NAMES: [&str; 33] = [
     "token_refreshes_total",
     "token_refresh_duration_seconds_count",
     "token_expiration_timestamp_seconds",
@@ -34,6 +34,7 @@ const NAMES: [&str; 32] = [
     "messages_overlapped_total",
     "wrong_close_codes_total",
     "frames_unread_total",
+    "acknowledgements_unasked_total",
     "http_requests_total",
     "config_last_reload_successful",
     "config_last_reload_success_timestamp_seconds",

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use http::HeaderMap;
 
 use super::{
-    Awaits, Dialect, Ending, Moment, Outgoing, Purpose, Reading, Request, Say, Verdict, closes, placement,
+    Awaits, Dialect, Doing, Ending, Moment, Outgoing, Purpose, Reading, Request, Say, Verdict, closes,
+    placement,
 };
 use crate::{
     clock::Instant,
@@ -81,7 +82,7 @@ impl Dialect for Handshake {
         if self.route.session.swap == Swap::Never { Err("`session.swap` is never") } else { Ok(()) }
     }
 
-    fn close_for_client(&self, close: Close) -> Close {
-        closes::for_client(&self.route.closes, close)
+    fn farewell(&mut self, _doing: Doing, close: Option<Close>, _say: &mut Say) -> Option<Close> {
+        close.map(|close| closes::for_client(&self.route.closes, close))
     }
 }

@@ -94,6 +94,23 @@ pub enum Ending {
     Lapsed,
 }
 
+/// Whose doing the end of a session is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doing {
+    /// The client said goodbye, or is gone.
+    Left,
+    /// The client's token has ended, and nobody can renew it.
+    TokenEnded,
+    /// The client shows no token, several, or one that is none.
+    TokenUnclear,
+    /// The client broke the protocol.
+    Violation,
+    /// A message of the client's is larger than is taken.
+    TooBig,
+    /// Not the client's: it may come back.
+    NotTheClients,
+}
+
 /// What becomes of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
@@ -124,15 +141,16 @@ pub enum Meaning {
     Lapsed(String),
     /// The connection will not go on; a new one may.
     Lost(String),
-    /// The service continues nothing: the client has been told, and has to start over.
+    /// The service continues nothing: the client has to start over.
     Discontinued,
     /// A refusal that no token and no repeating will change: the client has to see it.
     Fatal,
-    /// Nobody can say what the client's message is; `ends`: it may bring the service what it must not have, and the
-    /// client has been told so.
+    /// Nobody can say what the message is; `ends`: it may bring the service what it must not have.
     Unreadable {
         ends: bool,
     },
+    /// The service acknowledges what nobody waits for.
+    Unasked,
     /// The client says goodbye; if no service can answer, [`Dialect::farewell`] does.
     Leaving,
 }
@@ -160,6 +178,13 @@ impl Verdict {
     }
 }
 
+/// What an operator should know of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remark {
+    /// The client shows a key and no client id, and is not told the one of Perennial's token.
+    ClientIdHidden,
+}
+
 /// What the dialect itself has to say, after the message that made it speak.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Say {
@@ -171,6 +196,8 @@ pub struct Say {
     pub replayed: u64,
     /// The service has shown that it took a message of the client's.
     pub acknowledged: bool,
+    /// What an operator should know of this session; said once.
+    pub remark: Option<Remark>,
 }
 
 /// The seam between the core and a service.
@@ -220,11 +247,6 @@ pub trait Dialect: DialectValue + Send {
         Ending::Lost
     }
 
-    /// The Close that the client is told.
-    fn close_for_client(&self, close: Close) -> Close {
-        close
-    }
-
     /// The upstream connection is gone. Can a new one continue it, unseen? If not, why.
     fn lost(&mut self) -> Result<(), &'static str> {
         Ok(())
@@ -238,18 +260,19 @@ pub trait Dialect: DialectValue + Send {
     /// A handshake was given up without an answer: the service may take it yet.
     fn gave_up(&mut self, _now: Instant) {}
 
-    /// The last words to a client whose service is gone.
-    fn farewell(&mut self, _say: &mut Say) {}
+    /// The last words to the client: what is said, and the Close behind it. `close`: what it is without a dialect;
+    /// `None`: its connection ends without one.
+    fn farewell(&mut self, _doing: Doing, close: Option<Close>, _say: &mut Say) -> Option<Close> {
+        close
+    }
 
-    /// How long the client may be left without a message before [`Dialect::idle`] is asked for one.
-    fn client_idle(&self) -> Option<Duration> {
+    /// When [`Dialect::speak`] is due, if the client was `told` something last at that time.
+    fn due(&self, _told: Instant) -> Option<Instant> {
         None
     }
 
-    /// A message that keeps the client from giving up.
-    fn idle(&self) -> Option<Payload> {
-        None
-    }
+    /// It is due: what the client is told because time has passed.
+    fn speak(&mut self, _told: Instant, _now: Instant, _say: &mut Say) {}
 
     /// Messages a second that the service takes; what was held is flushed no faster.
     fn pace(&self) -> u32 {
@@ -338,6 +361,14 @@ impl Dialects {
     #[must_use]
     pub fn with(&self, route: Arc<Route>) -> Self {
         Self { route, records: Arc::clone(&self.records), given: self.given }
+    }
+
+    /// The last words to a client that gets no session.
+    pub fn turn_away(&self, request: &Request, doing: Doing, close: Close) -> (Option<Payload>, Close) {
+        match self.route.dialect {
+            DialectKind::Ably if self.given.is_none() => ably::turn_away(request, doing, close),
+            DialectKind::None | DialectKind::Handshake | DialectKind::Ably => (None, close),
+        }
     }
 
     /// The dialect of a session that begins with `request`.

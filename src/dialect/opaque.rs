@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Awaits, Dialect, Ending, Outgoing, Purpose, Reading, Request, Say, closes, placement};
+use super::{Awaits, Dialect, Doing, Ending, Outgoing, Purpose, Reading, Request, Say, closes, placement};
 use crate::{
     config::{Route, Swap},
     credential::Token,
@@ -48,8 +48,8 @@ impl Dialect for Opaque {
         closes::meaning(&self.route.closes, close, at_the_end)
     }
 
-    fn close_for_client(&self, close: Close) -> Close {
-        closes::for_client(&self.route.closes, close)
+    fn farewell(&mut self, _doing: Doing, close: Option<Close>, _say: &mut Say) -> Option<Close> {
+        close.map(|close| closes::for_client(&self.route.closes, close))
     }
 
     fn lost(&mut self) -> Result<(), &'static str> {

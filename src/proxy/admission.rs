@@ -15,7 +15,7 @@ use crate::{
     clock::{Instant, Now},
     config::{Name, Share, Template, TokenConfig},
     credential::{ClientValues, Lease, NotServed, Token, Visitor},
-    dialect::{Presented, Request as Asked, Unclear},
+    dialect::{Doing, Presented, Request as Asked, Unclear},
 };
 
 /// Who asks, and with which credential.
@@ -26,18 +26,24 @@ pub(super) struct Admitted {
     pub(super) presented: Option<Presented>,
 }
 
-/// What a client without a token is told.
-pub(super) const MISSING: &str = "Token missing";
-
 /// Why a client is turned away.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Refusal {
     /// The client shows no token.
     Missing,
-    /// By a Close of 1008, with this reason: it is about the client's token.
-    Policy(&'static str),
+    /// It is about the client's token: by the dialect's last words, with this reason.
+    Policy(Doing, &'static str),
     /// By a status, before the handshake.
     Status(StatusCode, &'static str),
+}
+
+impl Refusal {
+    pub(super) const MISSING: &str = "Token missing";
+    const EXPIRED: Self = Self::Policy(Doing::TokenEnded, "Token expired");
+
+    fn unclear(reason: &'static str) -> Self {
+        Self::Policy(Doing::TokenUnclear, reason)
+    }
 }
 
 /// Finds the credential of a request.
@@ -57,7 +63,7 @@ pub(super) async fn admit(
                 Ok(presented) => Some(presented),
                 Err(Unclear::Missing) if route.clients().is_none() => None,
                 Err(Unclear::Missing) => return Err(Refusal::Missing),
-                Err(Unclear::Disagree) => return Err(Refusal::Policy("Tokens disagree")),
+                Err(Unclear::Disagree) => return Err(Refusal::unclear("Tokens disagree")),
             }
         }
         None => None,
@@ -86,9 +92,9 @@ fn refusal(route: &RouteContext, client: SocketAddr, why: &NotServed) -> Refusal
     match why {
         NotServed::Expired => {
             tracing::info!(route = name, %client, "token expired: a client was turned away");
-            Refusal::Policy("Token expired")
+            Refusal::EXPIRED
         }
-        NotServed::Malformed => Refusal::Policy("Token malformed"),
+        NotServed::Malformed => Refusal::unclear("Token malformed"),
         NotServed::Store(error) => {
             tracing::error!(route = name, %client, %error, "a client's token cannot be looked up");
             Refusal::Status(StatusCode::SERVICE_UNAVAILABLE, "tokens cannot be looked up now; see the log")
@@ -126,7 +132,7 @@ pub(super) async fn token(lease: Option<&Lease>, deadline: Instant) -> Result<Op
     let Some(lease) = lease else { return Ok(None) };
     match lease.credential().usable(deadline).await {
         Some(token) => Ok(Some(token)),
-        None if lease.is_own() => Err(Refusal::Policy("Token expired")),
+        None if lease.is_own() => Err(Refusal::EXPIRED),
         None => Err(Refusal::Status(
             StatusCode::SERVICE_UNAVAILABLE,
             "no token could be fetched in time; see the log",

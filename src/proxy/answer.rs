@@ -4,6 +4,8 @@
 //! 2. Headers of one hop stay on it (RFC 9110 §7.6.1), and those that its `Connection` names.
 //! 3. No header goes on that quotes the token.
 
+use std::fmt::Display;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 
@@ -67,13 +69,17 @@ pub(super) fn target_at(upstream: &str, asked: &str) -> String {
 }
 
 /// A refusal. The connection is not used again.
-pub(super) fn refuse(status: StatusCode, why: &'static str) -> Answer {
-    let body = if why.is_empty() { String::new() } else { format!("{why}\n") };
+pub(super) fn refuse(status: StatusCode, why: impl Display) -> Answer {
+    let mut body = why.to_string();
+    let says = !body.is_empty();
+    if says {
+        body.push('\n');
+    }
     let mut response = Response::new(AnswerBody::Own(Full::from(body)));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    if !why.is_empty() {
+    if says {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     }
     if status == StatusCode::UPGRADE_REQUIRED {

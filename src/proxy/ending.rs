@@ -111,8 +111,8 @@ impl Driver {
         self.event(Event::ClientClosed(None), now, actions);
     }
 
-    /// The client that went away has come back, on another connection. If the session is over by now, its last
-    /// word is that of a service that is away.
+    /// The client that went away has come back, on another connection. If the session is over by now, that is
+    /// what it is told.
     pub(super) fn client_back(&mut self, actions: &mut Vec<Action>, now: Instant) {
         let Some(link) = self.place.handle.take_returned() else { return };
         self.client = *link;
@@ -120,8 +120,6 @@ impl Driver {
         self.deaf = false;
         if let Some((_, until)) = &mut self.finished {
             *until = linger(now);
-            let close = Close::new(Close::TRY_AGAIN, "the session is over; connect again");
-            return self.client.close(&close, &mut self.random);
         }
         self.count_early(Leg::Client);
         self.event(Event::ClientBack, now, actions);

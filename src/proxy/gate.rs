@@ -3,6 +3,8 @@
 //! Rules: a browser's page is let in by its origin, for it cannot help telling it; anyone else by the
 //! secret, where the route has one. Nothing here says which part of a secret was wrong.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, header};
 use subtle::ConstantTimeEq;
 
@@ -16,11 +18,11 @@ use crate::{
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Denied {
     pub(super) status: StatusCode,
-    pub(super) why: &'static str,
+    pub(super) why: Cow<'static, str>,
 }
 
-fn denied<T>(status: StatusCode, why: &'static str) -> Result<T, Denied> {
-    Err(Denied { status, why })
+fn denied<T>(status: StatusCode, why: impl Into<Cow<'static, str>>) -> Result<T, Denied> {
+    Err(Denied { status, why: why.into() })
 }
 
 /// Is this a WebSocket handshake (RFC 6455 §4.2.1), and nothing besides?
@@ -180,7 +182,20 @@ fn check_origin(gate: &ClientGate, asked: &Asked, host: Option<&str>) -> Result<
     }
     let here = origin.split_once("://").map(|(_, authority)| authority);
     let same = gate.origins.is_empty() && here.is_some() && here == host && here.is_some_and(is_own_address);
-    if same { Ok(()) } else { denied(StatusCode::FORBIDDEN, "this origin is not allowed") }
+    if same { Ok(()) } else { denied(StatusCode::FORBIDDEN, origin_denied(origin)) }
+}
+
+/// Names what would allow it, if it is written as an origin is (RFC 6454 §6.2), and not as something to be executed.
+fn origin_denied(origin: &str) -> Cow<'static, str> {
+    let is_plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '/' | '[' | ']');
+    let is_origin = origin.len() <= 300 && origin.contains("://") && origin.chars().all(is_plain);
+    if is_origin {
+        format!("this origin is not allowed; to allow it, add \"{origin}\" to client.origins of the route")
+            .into()
+    } else {
+        "this origin is not allowed".into()
+    }
 }
 
 fn is_own_address(authority: &str) -> bool {
@@ -223,6 +238,18 @@ mod tests {
         assert!(!origin(&some, "https://good.example.evil", "127.0.0.1:8080"));
         assert!(!origin(&some, "http://good.example", "127.0.0.1:8080"));
         assert!(!origin(&some, "http://127.0.0.1:8080", "127.0.0.1:8080"));
+    }
+
+    #[test]
+    fn a_refused_origin_is_told_what_allows_it() {
+        let why = |origin| {
+            let asked = asked(&[("origin", origin)], "/");
+            check_origin(&ClientGate::default(), &asked, Some("sidecar:8080")).unwrap_err().why
+        };
+        assert!(why("https://sidecar:8080").contains("add \"https://sidecar:8080\" to client.origins"));
+        for odd in ["null", "https://<script>", "https://a\"b", &format!("https://{}", "a".repeat(400))] {
+            assert_eq!(why(odd), "this origin is not allowed");
+        }
     }
 
     #[test]

@@ -6,15 +6,22 @@ use std::{future::poll_fn, task::Poll, time::Duration};
 use crate::{
     clock,
     net::link::Link,
-    wire::{Close, Opcode, Step},
+    wire::{Close, Opcode, Payload, Step},
 };
 
 /// How long the client may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Says Close, and waits for the end of the client's side; what it still sends is for nobody.
-pub(super) async fn say(mut client: Link, close: Close) {
-    client.close(&close, &mut fastrand::Rng::new());
+/// What a client hears last: a message, if its dialect has one for that, and a Close.
+pub(super) type Words = (Option<Payload>, Close);
+
+/// Says the last words, and waits for the end of the client's side; what it still sends is for nobody.
+pub(super) async fn say(mut client: Link, (message, close): Words) {
+    let mut random = fastrand::Rng::new();
+    if let Some(Payload { kind, bytes }) = message {
+        client.queue(kind.opcode(), &bytes, &mut random);
+    }
+    client.close(&close, &mut random);
     let (mut read, mut rest) = ([0; 1024], Vec::new());
     let ended = poll_fn(|cx| {
         if let Poll::Ready(Err(_)) = client.poll_flush(cx, clock::now()) {

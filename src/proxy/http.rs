@@ -20,7 +20,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, V
 use hyper::body::{Body, Incoming};
 
 use super::{
-    admission::{self, Admitted, MISSING, Refusal},
+    admission::{self, Admitted, Refusal},
     answer::{Answer, end_to_end, refuse, target_at, without},
     body::{AnswerBody, Download, Upload, UploadState},
     gate,
@@ -51,8 +51,8 @@ pub(super) struct Service {
 fn refused(refusal: Refusal) -> Box<Answer> {
     let (status, why) = match refusal {
         Refusal::Status(status, why) => (status, why),
-        Refusal::Missing => (StatusCode::UNAUTHORIZED, MISSING),
-        Refusal::Policy(why) => (StatusCode::UNAUTHORIZED, why),
+        Refusal::Missing => (StatusCode::UNAUTHORIZED, Refusal::MISSING),
+        Refusal::Policy(_, why) => (StatusCode::UNAUTHORIZED, why),
     };
     Box::new(refuse(status, why))
 }

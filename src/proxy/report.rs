@@ -13,6 +13,7 @@ use super::{
 use crate::{
     clock::{Instant, milliseconds},
     credential::Generation,
+    dialect::Remark,
     session::{self, Cause, Note, Phase},
     telemetry::{self, CloseReason, Direction, LossReason, Method, Outcome, Told, words},
     wire,
@@ -108,11 +109,22 @@ impl Report {
             Note::Overlapped { kept: false } => metrics.lost(Direction::Down, LossReason::Overlap, 1),
             Note::InDoubt { direction, messages } => self.in_doubt(towards(*direction), *messages),
             Note::Gap => metrics.lost(Direction::Down, LossReason::Discontinued, 1),
-            Note::Unreadable => {
-                metrics.frame_unread();
+            Note::Unreadable(direction) => {
+                let direction = towards(*direction);
+                metrics.frame_unread(direction);
                 if !std::mem::replace(&mut self.unreadable, true) {
-                    tracing::warn!(%session, route, "a message of the client's cannot be read; more of them are only counted");
+                    let direction = direction.as_str();
+                    tracing::warn!(%session, route, direction, "a message cannot be read; more of them are only counted");
                 }
+            }
+            Note::Unasked => {
+                metrics.acknowledgement_unasked();
+                tracing::debug!(%session, route, "the service acknowledged what nobody waits for");
+            }
+            Note::Remark(Remark::ClientIdHidden) => {
+                let remark =
+                    "the client shows a key and no clientId: it is not told the clientId of the token";
+                tracing::info!(%session, route, "{remark}");
             }
             Note::Parked => tracing::info!(%session, route, "client away: its upstream is kept"),
             Note::Returned { after } => {
@@ -135,7 +147,9 @@ impl Report {
             | Note::Overlapped { .. }
             | Note::InDoubt { .. }
             | Note::Gap
-            | Note::Unreadable
+            | Note::Unreadable(_)
+            | Note::Unasked
+            | Note::Remark(_)
             | Note::Parked
             | Note::Returned { .. } => return,
         };

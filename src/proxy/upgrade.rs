@@ -4,7 +4,7 @@
 //!   request ─► handshake? route? allowed? ─► whose token? ─► kept? dial ─► 101 ─► take the socket over ─► driver
 //!                    │                            │             │
 //!                    └── 4xx                      │             └── the service's own status and headers
-//!                                                 └── 503, or 101 and Close 1008
+//!                                                 └── 503, or 101 and the dialect's last words
 //! ```
 //!
 //! Everything here has one deadline, `limits.handshake`. What can be tried again is, within it.
@@ -18,12 +18,13 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    admission::{self, Admitted, MISSING, Refusal},
+    admission::{self, Admitted, Refusal},
     answer::{Answer, end_to_end, refuse, target_at, without},
     body::AnswerBody,
     caller::Caller,
     driver::Driver,
-    gate, goodbye,
+    gate,
+    goodbye::{self, Words},
     listener::Proxy,
     opening::{Access, Beginning},
     pace::Paced,
@@ -37,7 +38,7 @@ use super::{
 use crate::{
     clock::{self, Instant, Now},
     credential::{Lease, News, Subscription, Token, Trigger},
-    dialect::{Dialect, Presented, Request as Asked},
+    dialect::{Dialect, Doing, Presented, Request as Asked},
     net::link::{Link, Side},
     session::{Policy, Session, Shown},
     wire::Close,
@@ -74,9 +75,9 @@ pub(super) async fn serve(proxy: Arc<Proxy>, mut request: Request<Incoming>, pee
 enum Ready {
     Session(Box<New>),
     /// A session whose client went away, and is back.
-    Parked(Kept, Arc<RouteContext>),
+    Parked(Kept, Arc<RouteContext>, Words),
     /// The client is turned away, but is told why.
-    Goodbye(Close, Arc<RouteContext>, Taken),
+    Goodbye(Words, Arc<RouteContext>, Taken),
 }
 
 /// A new session.
@@ -107,7 +108,7 @@ async fn prepare(
     };
     match admission::admit(route, &mut asked, caller.client, Now::read()).await {
         Ok(admitted) => open(route, asked, admitted, (caller, permit), deadline).await,
-        Err(refusal) => turn_away(route, &asked.headers, refusal, permit),
+        Err(refusal) => turn_away(route, &asked, refusal, permit),
     }
 }
 
@@ -134,20 +135,20 @@ fn route_of<'p>(
     Ok((route, asked))
 }
 
-/// A refusal: by a status, or by a Close after the handshake, which every client can read.
+/// A refusal: by a status, or by the last words after the handshake, which every client can read.
 fn turn_away(
     route: &Arc<RouteContext>,
-    asked: &HeaderMap,
+    asked: &Asked,
     refusal: Refusal,
     permit: Taken,
 ) -> Result<(Ready, HeaderMap), Box<Answer>> {
-    let reason = match refusal {
+    let (doing, reason) = match refusal {
         Refusal::Status(status, why) => return Err(Box::new(refuse(status, why))),
-        Refusal::Missing => MISSING,
-        Refusal::Policy(reason) => reason,
+        Refusal::Missing => (Doing::TokenUnclear, Refusal::MISSING),
+        Refusal::Policy(doing, reason) => (doing, reason),
     };
-    let close = Close::new(Close::POLICY, reason);
-    Ok((Ready::Goodbye(close, Arc::clone(route), permit), first_offer(asked)))
+    let words = route.dialects.turn_away(asked, doing, Close::new(Close::POLICY, reason));
+    Ok((Ready::Goodbye(words, Arc::clone(route), permit), first_offer(&asked.headers)))
 }
 
 /// A client that offers subprotocols takes a 101 without one for a failure.
@@ -178,15 +179,17 @@ async fn open(
             route.parking.find(key, |chosen| is_offered(&offers, chosen, presented.as_ref()), deadline).await
     {
         let answer = answered(&kept.answer, None, presented.as_ref());
-        return Ok((Ready::Parked(kept, Arc::clone(route)), answer));
+        let close = Close::new(Close::TRY_AGAIN, "the session has ended; try again");
+        let words = route.dialects.turn_away(&asked, Doing::NotTheClients, close);
+        return Ok((Ready::Parked(kept, Arc::clone(route), words), answer));
     }
-    let headers = asked.headers.clone();
+    let shown = asked.clone();
     asked.target = target_at(&route.route.upstream.endpoint.path_and_query, &asked.target);
     let mut dialect = route.dialects.open(asked, clock::now());
     let (opened, token) = match dial(route, lease.as_ref(), &mut *dialect, caller, deadline).await {
         Ok(dialled) => dialled,
         Err(Failed::Answer(answer)) => return Err(answer),
-        Err(Failed::Refused(refusal)) => return turn_away(route, &headers, refusal, permit),
+        Err(Failed::Refused(refusal)) => return turn_away(route, &shown, refusal, permit),
     };
     dialect.answered(&opened.headers);
     if let Some(lease) = &lease {
@@ -303,16 +306,15 @@ fn begin(upgraded: upgrade::Upgraded, ready: Ready, tasks: &TaskTracker) {
             let client = link(&new.route);
             tasks.spawn(start(client, *new, now));
         }
-        Ready::Parked(kept, route) => {
+        Ready::Parked(kept, route, words) => {
             if let Err(client) = kept.handle.hand_over(link(&route)) {
-                let close = Close::new(Close::TRY_AGAIN, "the session has ended; try again");
-                tasks.spawn(goodbye::say(*client, close));
+                tasks.spawn(goodbye::say(*client, words));
             }
         }
-        Ready::Goodbye(close, route, permit) => {
+        Ready::Goodbye(words, route, permit) => {
             let client = link(&route);
             tasks.spawn(async move {
-                goodbye::say(client, close).await;
+                goodbye::say(client, words).await;
                 drop(permit);
             });
         }

@@ -94,7 +94,7 @@ impl Session {
             return self.next_attempt(None);
         }
         if self.dialect.is_superseded() {
-            return self.give_up(Cause::Upstream, Close::new(1000, "another session continues this one"));
+            return self.end(Cause::Upstream, Some(Close::new(1000, "another session continues this one")));
         }
         self.set_step(Step::Dialing);
         self.timers.set(Timer::Step, self.now + self.policy.session.hold);
@@ -172,7 +172,7 @@ impl Session {
             self.note(Note::Reauthenticated { method, generation, took });
         }
         self.asked = false;
-        self.arm_idle();
+        self.arm_speech();
         let mut orphans = std::mem::take(&mut self.orphans);
         self.deliver(&mut orphans);
         self.deliver(&mut kept);
@@ -219,7 +219,7 @@ impl Session {
             && self.is_verdict()
         {
             let close = Close::new(Close::POLICY, &format!("the service answered {status}"));
-            return self.give_up(Cause::Refused, close);
+            return self.end(Cause::Refused, Some(close));
         }
         if let Some(generation) = refused {
             self.refuse(generation);
@@ -266,7 +266,7 @@ impl Session {
         }
         if let Err(final_reason) = self.dialect.lost() {
             self.note(Note::UpstreamLost { why: format!("{why}; {final_reason}"), attempt: 0 });
-            return self.give_up_with(Cause::Upstream, close);
+            return self.end(Cause::Upstream, close);
         }
         if let Some(outage) = &mut self.outage {
             outage.last_word = close.clone().or_else(|| outage.last_word.take());
@@ -343,17 +343,6 @@ impl Session {
             _ => (Cause::Outage, "the service is away; try again later"),
         };
         let close = last_word.unwrap_or_else(|| Close::new(Close::TRY_AGAIN, reason));
-        self.give_up(cause, close);
-    }
-
-    /// The client is told, in the dialect's words and by a Close.
-    pub(super) fn give_up(&mut self, cause: Cause, close: Close) {
-        self.give_up_with(cause, Some(close));
-    }
-
-    pub(super) fn give_up_with(&mut self, cause: Cause, close: Option<Close>) {
-        self.dialect.farewell(&mut self.say);
-        self.spoken(Epoch::default());
-        self.end(cause, close);
+        self.end(cause, Some(close));
     }
 }

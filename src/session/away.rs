@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     clock::Instant,
-    dialect::Purpose,
+    dialect::{Doing, Purpose},
     wire::{Close, Direction},
 };
 
@@ -68,6 +68,10 @@ impl Session {
     /// The client is back: it hears what it missed.
     pub(super) fn client_back(&mut self) {
         let Some(away) = self.away.take() else { return };
+        if self.state == State::Ended {
+            let close = Close::new(Close::TRY_AGAIN, "the session is over; connect again");
+            return self.say_goodbye(Doing::NotTheClients, Some(close));
+        }
         let Away { since, mut kept, last_word } = *away;
         self.timers.stop(Timer::Park);
         self.told_client = self.now;

@@ -118,7 +118,7 @@ impl Session {
     /// Everything that happens comes through here; when it returns, nothing is pending. What is to be done is
     /// appended to `out`.
     pub fn on_event(&mut self, event: Event<'_>, now: Instant, out: &mut Vec<Action>) {
-        if self.state == State::Ended {
+        if self.state == State::Ended && !matches!(event, Event::ClientBack) {
             return;
         }
         self.now = now;
@@ -184,7 +184,7 @@ impl Session {
                 Timer::Exchange => self.exchange_due(),
                 Timer::Pace => self.flush(),
                 Timer::Leaving => self.leave(),
-                Timer::Idle => self.idle(),
+                Timer::Speech => self.speech(),
                 Timer::Park => self.end(Cause::Client, None),
             }
             if self.state == State::Ended {

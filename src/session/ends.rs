@@ -5,6 +5,7 @@
 //!    whether it came at the end of the token ([`AT_THE_END`]).
 //! 2. While a replacement is being made, whatever ends the old connection is the swap's doing ([`super::swap`]).
 //! 3. A limit of Perennial's own is not the client's fault, and nobody is told so.
+//! 4. The client's last words are the dialect's ([`Session::say_goodbye`]).
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -16,7 +17,7 @@ use super::{
     timers::Timer,
 };
 use crate::{
-    dialect::{Ending, Purpose},
+    dialect::{Doing, Ending, Purpose},
     wire::{Close, Direction, Violation},
 };
 
@@ -82,7 +83,7 @@ impl Session {
     /// The client's goodbye has waited for the service for as long as it may.
     pub(super) fn leave(&mut self) {
         if self.state == State::Connecting {
-            self.give_up(Cause::Client, Close::new(1000, ""));
+            self.end(Cause::Client, Some(Close::new(1000, "")));
         }
     }
 
@@ -113,7 +114,7 @@ impl Session {
                 if close.is_none() {
                     self.note(Note::UpstreamLost { why: why.to_owned(), attempt: 0 });
                 }
-                self.give_up_with(cause, close);
+                self.end(cause, close);
             }
             (Ending::Lapsed, close) => {
                 let said = close.as_ref().map_or_else(|| why.to_owned(), said);
@@ -167,7 +168,7 @@ impl Session {
     pub(super) fn hopeless(&mut self) {
         if self.state == State::Connecting && self.step() == Some(Step::NeedsToken) {
             let close = Close::new(Close::POLICY, "Token expired");
-            self.end(Cause::TokenExpired, Some(close));
+            self.end_by(Doing::TokenEnded, Cause::TokenExpired, Some(close));
         }
     }
 
@@ -179,9 +180,13 @@ impl Session {
         self.out.extend(self.serving.take().map(|serving| Action::HangUp(serving.epoch)));
     }
 
+    pub(super) fn end(&mut self, cause: Cause, close: Option<Close>) {
+        self.end_by(doing(cause), cause, close);
+    }
+
     /// The end: what is left is counted, both sides are closed, and nothing more will come. It comes once: a message
     /// that ends the session may be sent on the way to another end.
-    pub(super) fn end(&mut self, cause: Cause, close: Option<Close>) {
+    fn end_by(&mut self, doing: Doing, cause: Cause, close: Option<Close>) {
         if self.state == State::Ended {
             return;
         }
@@ -194,10 +199,18 @@ impl Session {
         }
         self.count_lost(Direction::Down, down, cause);
         self.dialect.ended(self.now);
-        let close = close.map(|close| self.dialect.close_for_client(close));
-        self.out.push(close.map_or(Action::DropClient, Action::CloseClient));
+        self.say_goodbye(doing, close);
         self.enter(State::Ended, None);
         self.out.push(Action::Finished(cause));
+    }
+
+    /// The last words to the client; one that is away is told when it is back.
+    pub(super) fn say_goodbye(&mut self, doing: Doing, mut close: Option<Close>) {
+        if self.away.is_none() {
+            close = self.dialect.farewell(doing, close, &mut self.say);
+            self.spoken(Epoch::default());
+        }
+        self.out.push(close.map_or(Action::DropClient, Action::CloseClient));
     }
 
     fn count_lost(&mut self, direction: Direction, mut queue: Queue, cause: Cause) {
@@ -206,6 +219,22 @@ impl Session {
             let (bytes, waited) = (payload.bytes.len(), self.now - since);
             self.note(Note::Lost { direction, bytes, waited, known, cause });
         }
+    }
+}
+
+/// Whose doing it is, if nothing else is known.
+fn doing(cause: Cause) -> Doing {
+    match cause {
+        Cause::Client => Doing::Left,
+        Cause::Violation => Doing::Violation,
+        Cause::TooBig => Doing::TooBig,
+        Cause::Upstream
+        | Cause::TokenExpired
+        | Cause::Outage
+        | Cause::Refused
+        | Cause::Discontinued
+        | Cause::Slow
+        | Cause::Shutdown => Doing::NotTheClients,
     }
 }
 

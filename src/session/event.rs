@@ -6,6 +6,7 @@ use super::rehearsal::Rehearsal;
 use crate::{
     clock::Instant,
     credential::{Generation, Token},
+    dialect::Remark,
     wire::{Close, Direction, Message, Payload, Violation},
 };
 
@@ -187,8 +188,12 @@ pub enum Note {
     Overlapped {
         kept: bool,
     },
-    /// Nobody can say what a message of the client's is.
-    Unreadable,
+    /// Nobody can say what a message that goes this way is.
+    Unreadable(Direction),
+    /// The service acknowledged what nobody waits for.
+    Unasked,
+    /// What an operator should know of the session.
+    Remark(Remark),
     /// The client went away; its upstream is kept.
     Parked,
     /// It came back.

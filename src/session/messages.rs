@@ -76,9 +76,10 @@ impl Session {
         match meaning {
             Meaning::ClientAsks => self.client_asks(),
             Meaning::Unreadable { ends } => {
-                self.note(Note::Unreadable);
+                self.note(Note::Unreadable(Direction::Up));
                 if *ends {
-                    self.end(Cause::Violation, Some(Close::new(1000, "a message cannot be read")));
+                    let why = "the proxy cannot read a message that may carry credentials";
+                    self.end(Cause::Violation, Some(Close::new(1000, why)));
                 }
             }
             Meaning::Leaving if self.state != State::Live => {
@@ -93,6 +94,7 @@ impl Session {
             | Meaning::Lapsed(_)
             | Meaning::Lost(_)
             | Meaning::Discontinued
+            | Meaning::Unasked
             | Meaning::Fatal => {}
         }
     }
@@ -129,7 +131,7 @@ impl Session {
         self.spoken(epoch);
         if meaning != Meaning::Nothing || fate != Fate::Forward {
             // It may have named another patience.
-            self.arm_idle();
+            self.arm_speech();
         }
         self.service_means(epoch, meaning);
         if self.is_attempt(epoch) && self.step() == Some(Step::Proving) {
@@ -152,7 +154,9 @@ impl Session {
 
     fn service_means(&mut self, epoch: Epoch, meaning: Meaning) {
         match meaning {
-            Meaning::Nothing | Meaning::ClientAsks | Meaning::Leaving | Meaning::Unreadable { .. } => {}
+            Meaning::Nothing | Meaning::ClientAsks | Meaning::Leaving => {}
+            Meaning::Unreadable { .. } => self.note(Note::Unreadable(Direction::Down)),
+            Meaning::Unasked => self.note(Note::Unasked),
             Meaning::Ready if self.is_attempt(epoch) => self.ready(),
             Meaning::Ready => {}
             Meaning::Accepted => self.accepted(),
@@ -161,7 +165,7 @@ impl Session {
             Meaning::Lapsed(why) => self.lapsed(epoch, (&why, None)),
             Meaning::Lost(why) => self.connection_lost(epoch, (&why, None)),
             Meaning::Discontinued => {
-                let close = Close::new(1000, "the service began a new connection");
+                let close = Close::new(1000, "the service could not continue the connection");
                 self.end(Cause::Discontinued, Some(close));
             }
             Meaning::Fatal => {
@@ -177,6 +181,9 @@ impl Session {
     pub(super) fn spoken(&mut self, epoch: Epoch) {
         for payload in std::mem::take(&mut self.say.to_client) {
             self.say_to_client(payload);
+        }
+        if let Some(remark) = self.say.remark.take() {
+            self.note(Note::Remark(remark));
         }
         if self.say.to_upstream.is_empty() {
             return;
@@ -285,24 +292,25 @@ impl Session {
         }
     }
 
-    /// The client has to hear something before its patience ends.
-    pub(super) fn arm_idle(&mut self) {
-        match self.dialect.client_idle() {
-            Some(after) => self.timers.set(Timer::Idle, self.told_client + after),
-            None => self.timers.stop(Timer::Idle),
+    /// The dialect may have to say something because time passes.
+    pub(super) fn arm_speech(&mut self) {
+        match self.dialect.due(self.told_client) {
+            Some(at) => self.timers.set(Timer::Speech, at),
+            None => self.timers.stop(Timer::Speech),
         }
     }
 
-    /// Says something to a client that has heard nothing for as long as it bears.
-    pub(super) fn idle(&mut self) {
-        let quiet = self.dialect.client_idle().is_some_and(|after| self.told_client + after <= self.now);
-        if let Some(message) = self.dialect.idle().filter(|_| quiet) {
+    /// The dialect says what is due; a client that is away does not hear it.
+    pub(super) fn speech(&mut self) {
+        if self.dialect.due(self.told_client).is_some_and(|at| at <= self.now) {
+            self.dialect.speak(self.told_client, self.now, &mut self.say);
             self.told_client = self.now;
-            if self.away.is_none() {
-                self.out.push(Action::ToClient(message));
+            if self.away.is_some() {
+                self.say.to_client.clear();
             }
+            self.spoken(Epoch::default());
         }
-        self.arm_idle();
+        self.arm_speech();
     }
 }
 

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!   state        serving connection   attempt           timers that run
-//!   Connecting   none                 First, Resume     Step, Retry, Budget, Pace, Leaving, Idle, Park
-//!   Live         serves               none              Exchange, Pace, Healthy, Idle, Park
-//!   Exchanging   serves               none              Step, Pace, Healthy, Leaving, Idle, Park
-//!   Swapping     serves, or drains    Swap              Step, Pace, Healthy, Leaving, Idle, Park
+//!   Connecting   none                 First, Resume     Step, Retry, Budget, Pace, Leaving, Speech, Park
+//!   Live         serves               none              Exchange, Pace, Healthy, Speech, Park
+//!   Exchanging   serves               none              Step, Pace, Healthy, Leaving, Speech, Park
+//!   Swapping     serves, or drains    Swap              Step, Pace, Healthy, Leaving, Speech, Park
 //!   Closing      is told to end       what it was       Step
 //!   Departed     none                 none              Park
 //!   Ended        none                 none              none
@@ -179,12 +179,12 @@ impl State {
                 Timer::Budget,
                 Timer::Pace,
                 Timer::Leaving,
-                Timer::Idle,
+                Timer::Speech,
                 Timer::Park,
             ],
-            Self::Live => &[Timer::Exchange, Timer::Pace, Timer::Healthy, Timer::Idle, Timer::Park],
+            Self::Live => &[Timer::Exchange, Timer::Pace, Timer::Healthy, Timer::Speech, Timer::Park],
             Self::Exchanging { .. } | Self::Swapping { .. } => {
-                &[Timer::Step, Timer::Healthy, Timer::Pace, Timer::Leaving, Timer::Idle, Timer::Park]
+                &[Timer::Step, Timer::Healthy, Timer::Pace, Timer::Leaving, Timer::Speech, Timer::Park]
             }
             Self::Closing { .. } => &[Timer::Step],
             Self::Departed => &[Timer::Park],

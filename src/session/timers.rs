@@ -15,8 +15,8 @@ pub(super) enum Timer {
     Retry,
     /// This session's turn to show the service the new token.
     Exchange,
-    /// The client has heard nothing for a while.
-    Idle,
+    /// The dialect has something to say because time has passed.
+    Speech,
     /// The next of the messages that wait may go.
     Pace,
     /// The client said goodbye to a service that is away.
@@ -31,7 +31,7 @@ const ALL: [Timer; 9] = [
     Timer::Healthy,
     Timer::Retry,
     Timer::Exchange,
-    Timer::Idle,
+    Timer::Speech,
     Timer::Pace,
     Timer::Leaving,
     Timer::Park,

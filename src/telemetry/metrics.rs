@@ -198,23 +198,32 @@ impl Waiting {
     }
 }
 
-/// What clients said that nobody should.
+/// What peers said that nobody should.
 pub(super) struct Oddities {
     pub(super) wrong_close_codes: IntCounterVec,
     pub(super) frames_unread: IntCounterVec,
+    pub(super) acknowledgements_unasked: IntCounterVec,
 }
 
 impl Oddities {
     fn registered(registry: &Registry) -> Self {
-        let counter = |name, help| add(registry, IntCounterVec::new(opts(name, help), &["route"]));
+        let counter =
+            |name, help, labels: &[&str]| add(registry, IntCounterVec::new(opts(name, help), labels));
         Self {
             wrong_close_codes: counter(
                 "wrong_close_codes_total",
                 "Closes of clients with a code that no Close may carry (RFC 6455 7.4).",
+                &["route"],
             ),
             frames_unread: counter(
                 "frames_unread_total",
-                "Messages of clients that the route's dialect could not read.",
+                "Messages that the route's dialect could not read.",
+                &["route", "direction"],
+            ),
+            acknowledgements_unasked: counter(
+                "acknowledgements_unasked_total",
+                "Acknowledgements of the service that nobody waited for; the client does not get them.",
+                &["route"],
             ),
         }
     }
@@ -349,7 +358,7 @@ mod tests {
         let ways = Method::ALL.len() * Outcome::ALL.len();
         let refreshes = Outcome::ALL.len() * Trigger::ALL.len();
         let states = SessionState::ALL.len() * 2 + CredentialState::ALL.len();
-        let directions = Direction::ALL.len() * (4 + LossReason::ALL.len());
+        let directions = Direction::ALL.len() * (5 + LossReason::ALL.len());
         // A histogram has a line for each bucket, one for +Inf, a sum and a count.
         let histograms = (Phase::ALL.len() + 1 + Direction::ALL.len()) * (SECONDS.len() + 3);
         let single = 3 + 3 + 5 + CodeClass::ALL.len();

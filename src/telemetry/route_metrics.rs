@@ -38,7 +38,8 @@ pub struct RouteMetrics {
     replayed: IntCounter,
     overlapped: IntCounter,
     wrong_close_codes: IntCounter,
-    frames_unread: IntCounter,
+    frames_unread: [IntCounter; DIRECTIONS],
+    acknowledgements_unasked: IntCounter,
     http_requests: [IntCounter; CodeClass::ALL.len()],
     longest_hold: Gauge,
     reconnect_limit: Gauge,
@@ -88,7 +89,8 @@ impl RouteMetrics {
             replayed: of.replayed.with_label_values(&[route]),
             overlapped: of.overlapped.with_label_values(&[route]),
             wrong_close_codes: of.oddities.wrong_close_codes.with_label_values(&[route]),
-            frames_unread: of.oddities.frames_unread.with_label_values(&[route]),
+            frames_unread: direction(&of.oddities.frames_unread),
+            acknowledgements_unasked: of.oddities.acknowledgements_unasked.with_label_values(&[route]),
             http_requests: CodeClass::ALL
                 .map(|class| of.http_requests.with_label_values(&[route, class.as_str()])),
             longest_hold: of.waiting.longest_hold.with_label_values(&[route]),
@@ -220,9 +222,14 @@ impl RouteMetrics {
         self.wrong_close_codes.inc();
     }
 
-    /// A message of a client's could not be read.
-    pub fn frame_unread(&self) {
-        self.frames_unread.inc();
+    /// A message could not be read.
+    pub fn frame_unread(&self, direction: Direction) {
+        self.frames_unread[direction as usize].inc();
+    }
+
+    /// The service acknowledged what nobody waits for.
+    pub fn acknowledgement_unasked(&self) {
+        self.acknowledgements_unasked.inc();
     }
 
     /// The last of what was measured.

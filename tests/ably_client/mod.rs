@@ -185,6 +185,11 @@ impl Client {
         self.put(frame).await;
     }
 
+    /// Says what no SDK says.
+    pub async fn say(&self, message: Message) {
+        let _ = self.out.send(message).await;
+    }
+
     async fn put(&self, frame: Json) {
         // One whose connection has ended says so in what it has seen.
         let _ = self.out.send(self.dial.format.encode(&frame)).await;

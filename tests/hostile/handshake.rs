@@ -112,7 +112,8 @@ async fn a_request_behind_a_refusal_is_not_read() {
     let refused = handshake("/", "Origin: https://evil.example\r\n");
     let (answer, mut wire) = ask(stage.port(), refused + &handshake("/", "")).await;
     assert_eq!((answer.status(), answer.get("connection")), (403, Some("close")));
-    assert_eq!(wire.rest().await, b"this origin is not allowed\n");
+    let why = "this origin is not allowed; to allow it, add \"https://evil.example\" to client.origins of the route\n";
+    assert_eq!(String::from_utf8_lossy(&wire.rest().await), why);
     assert!(stage.service.is_alone().await);
     stage.end().await;
 }

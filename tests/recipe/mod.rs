@@ -9,6 +9,7 @@
 //! - channels: nothing is attached again · or with an old serial, or without params and flags · its ATTACHED
 //!   is shown · a gap is not · a channel that is gone is kept
 //! - `clients_auth`: its answer is swallowed · a turn without a token is kept for ever
+//! - farewell: an end without a message · the code of the cause as a Close · an ERROR for what the client did not do
 //! - first: another credential is left beside the token · a foreign clientId costs a token · a 401 is final
 //! - goodbye: CLOSE waits for the exchange · nobody says CLOSED
 //! - loss: resumed with the first key · silence is trusted
@@ -21,6 +22,7 @@
 mod auth;
 mod channels;
 mod clients_auth;
+mod farewell;
 mod first;
 mod goodbye;
 mod loss;

@@ -105,7 +105,7 @@ async fn an_outage_that_is_too_long_is_told() {
         client.until("the end", |seen| seen.ended.is_some()).await;
         client.calm();
         client.seen(|seen| {
-            assert_eq!(seen.ended.as_ref().unwrap().0, 1013, "{:?}", seen.ended);
+            assert_eq!(seen.ended.as_ref().unwrap().0, 1000, "{:?}", seen.ended);
             let told = seen.of(action::DISCONNECTED).next().unwrap();
             assert_eq!(told["error"]["code"], 80003, "{told}");
         });

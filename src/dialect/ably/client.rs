@@ -14,30 +14,23 @@ use crate::{
     wire::{Message, Payload},
 };
 
-/// The error code of a message that cannot be read: the client's fault.
-const BAD_REQUEST: u64 = 40000;
+/// A message that cannot be read.
+pub(super) fn unreadable(message: Message<'_>) -> Verdict {
+    // An escape may spell any key.
+    let bytes = message.payload;
+    let spells = |word: &[u8]| bytes.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
+    if spells(b"auth") || spells(b"\\u") {
+        return forged();
+    }
+    Verdict::forward(Meaning::Unreadable { ends: false })
+}
+
+/// A message that may bring credentials past Perennial.
+pub(super) fn forged() -> Verdict {
+    Verdict::swallow(Meaning::Unreadable { ends: true })
+}
 
 impl Ably {
-    /// A message that cannot be read.
-    pub(super) fn unreadable(&self, message: Message<'_>, say: &mut Say) -> Verdict {
-        // An escape may spell any key.
-        let bytes = message.payload;
-        let spells = |word: &[u8]| bytes.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
-        if spells(b"auth") || spells(b"\\u") {
-            return self.forged(say);
-        }
-        Verdict::forward(Meaning::Unreadable { ends: false })
-    }
-
-    /// A message that may bring credentials past Perennial.
-    pub(super) fn forged(&self, say: &mut Say) -> Verdict {
-        let Style { format, kind } = self.style();
-        let error = Map::new(format).uint("code", BAD_REQUEST).uint("statusCode", 400);
-        let error = error.text("message", "the proxy cannot read a message that may carry credentials");
-        say.to_client.push(Map::action(format, action::ERROR).map("error", error).payload(kind));
-        Verdict::swallow(Meaning::Unreadable { ends: true })
-    }
-
     /// A message that wants an acknowledgement (RTN7a).
     pub(super) fn client_publishes(
         &mut self,
@@ -49,6 +42,9 @@ impl Ably {
         let presence = head.action == Some(action::PRESENCE);
         let presence_of = head.channel().filter(|_| presence).map(Box::from);
         let upstream = self.serials.upstream_of(serial);
+        if self.serials.is_unacked(upstream) {
+            return Verdict::SWALLOW;
+        }
         if let Some(mut record) = self.own_record() {
             // At once, not at the end: the client may be back before this session knows that it left.
             record.next_client = record.next_client.max(serial.saturating_add(1));

@@ -18,7 +18,10 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::msgpack;
-use crate::wire::{Kind, Message, Payload};
+use crate::{
+    dialect::Request,
+    wire::{Kind, Message, Payload},
+};
 
 /// How a ProtocolMessage is written (RTN2a).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -41,6 +44,15 @@ pub(super) type Field<'a> = (Cow<'a, str>, &'a [u8]);
 impl Style {
     pub(super) const JSON: Self = Self { format: Format::Json, kind: Kind::Text };
     pub(super) const MSGPACK: Self = Self { format: Format::Msgpack, kind: Kind::Binary };
+
+    /// The one that a client asks for (RTN2a).
+    pub(super) fn asked(request: &Request) -> Option<Self> {
+        match request.parameter("format").as_deref() {
+            Some("json") => Some(Self::JSON),
+            Some("msgpack") => Some(Self::MSGPACK),
+            _ => None,
+        }
+    }
 
     /// That of a message; `None` if it is written in neither format.
     pub(super) fn of(message: Message<'_>) -> Option<Self> {

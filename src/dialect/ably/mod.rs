@@ -19,6 +19,7 @@ mod channel;
 mod channels;
 mod client;
 mod codec;
+mod farewell;
 mod head;
 mod members;
 mod msgpack;
@@ -37,20 +38,23 @@ use std::{
 };
 
 use channels::Channels;
+use client::{forged, unreadable};
 use codec::{Map, Style};
+pub(super) use farewell::turn_away;
 use head::{Head, action};
 pub use records::Records;
 use records::{ConnectionRecord, Owner, Shared, SharedRecord, lock};
 use serials::Serials;
+use service::Answer;
 
 use super::{
-    Awaits, Dialect, Meaning, Moment, Outgoing, Purpose, Reading, Request, Say, Verdict,
+    Awaits, Dialect, Doing, Meaning, Moment, Outgoing, Purpose, Reading, Request, Say, Verdict,
     request::{encode_parameter, join_target},
 };
 use crate::{
     clock::Instant,
     credential::Token,
-    wire::{Direction, Message, Payload},
+    wire::{Close, Direction, Message},
 };
 
 /// Messages a second if the service names no `maxInboundRate`.
@@ -83,6 +87,8 @@ pub struct Ably {
     limit: usize,
     /// Ids of the client's pings that the service has not answered.
     pings: VecDeque<Box<str>>,
+    /// A CONNECTED that the client is yet to see.
+    answer: Option<Answer>,
     /// Perennial's AUTH has no answer yet.
     own_auth: bool,
     /// The client's AUTH has no answer yet: the next CONNECTED is for it.
@@ -93,8 +99,8 @@ pub struct Ably {
     closing: bool,
     /// The client's CLOSE waits for a service.
     leaving: bool,
-    /// The service's CLOSED went to the client.
-    closed: bool,
+    /// The last word has gone to the client: the service's own, or Perennial's.
+    told: bool,
     /// A resumed connection waits for channels, before what was sent is sent again.
     replaying: bool,
     /// When a handshake was given up that the service may take yet.
@@ -117,11 +123,7 @@ struct Connection {
 impl Ably {
     /// For a client whose handshake was `request`; of messages and of channels, `limit` bytes are kept each.
     pub(super) fn new(request: Request, records: Arc<Records>, limit: usize, now: Instant) -> Self {
-        let style = match request.parameter("format").as_deref() {
-            Some("json") => Some(Style::JSON),
-            Some("msgpack") => Some(Style::MSGPACK),
-            _ => None,
-        };
+        let style = Style::asked(&request);
         let session = records.new_owner(now);
         let key = request.parameter("resume").or_else(|| request.parameter("recover"));
         let continued = key.and_then(|key| records.take_over(&key, session, now));
@@ -140,12 +142,13 @@ impl Ably {
             serials: serials.unwrap_or_default(),
             limit,
             pings: VecDeque::new(),
+            answer: None,
             own_auth: false,
             client_auth: false,
             refused: 0,
             closing: false,
             leaving: false,
-            closed: false,
+            told: false,
             replaying: false,
             stray: None,
         }
@@ -168,6 +171,15 @@ impl Ably {
 
     fn style(&self) -> Style {
         self.style.unwrap_or(Style::JSON)
+    }
+
+    /// When the client is to hear something, so that it does not give up (RTN23a).
+    fn heartbeat_due(&self, told: Instant) -> Option<Instant> {
+        // The client goes by what it was shown. What it was not shown since may be shorter, never longer.
+        let connection = self.connection.as_ref()?;
+        let interval = [connection.shown_max_idle, connection.max_idle].into_iter().flatten().min()?;
+        // Two thirds: one of ours is always there before the client's patience ends.
+        Some(told + interval * 2 / 3)
     }
 }
 
@@ -208,18 +220,18 @@ impl Dialect for Ably {
     fn client(&mut self, message: Message<'_>, moment: Moment, _now: Instant, say: &mut Say) -> Verdict {
         let live = moment == Moment::Live;
         let Some(head) = Head::read(message.payload) else {
-            return if live { self.unreadable(message, say) } else { Verdict::HOLD };
+            return if live { unreadable(message) } else { Verdict::HOLD };
         };
         self.style = self.style.or_else(|| Style::of(message));
         if head.has_auth && head.action != Some(action::AUTH) {
-            return self.forged(say);
+            return forged();
         }
         if live { self.client_live(&head, message, say) } else { self.client_waits(&head, moment, say) }
     }
 
     fn upstream(&mut self, message: Message<'_>, moment: Moment, now: Instant, say: &mut Say) -> Verdict {
         let Some(head) = Head::read(message.payload) else {
-            return Verdict::FORWARD;
+            return Verdict::forward(Meaning::Unreadable { ends: false });
         };
         match head.action {
             Some(action::MESSAGE | action::ANNOTATION | action::OBJECT) => self.channels.passed(&head),
@@ -234,7 +246,7 @@ impl Dialect for Ably {
             Some(action::ACK | action::NACK) => return self.acknowledged(&head, message, say),
             Some(action::CONNECTED) => {
                 self.style = Style::of(message);
-                return self.connected(&head, moment, say);
+                return self.connected(&head, message, (moment, now), say);
             }
             Some(action::AUTH) => return Verdict::swallow(Meaning::Asks),
             Some(action::ATTACHED) => return self.attached(&head, say),
@@ -252,7 +264,7 @@ impl Dialect for Ably {
                     self.pings.remove(at);
                 }
             }
-            Some(action::CLOSED) => self.closed = true,
+            Some(action::CLOSED) => self.told = true,
             Some(action::DISCONNECTED) => return self.disconnected_by_service(&head, now),
             _ => {}
         }
@@ -297,30 +309,22 @@ impl Dialect for Ably {
         self.stray = Some(now);
     }
 
-    fn farewell(&mut self, say: &mut Say) {
-        if self.closed {
-            return;
-        }
-        let message = if self.closing || self.leaving {
+    fn farewell(&mut self, doing: Doing, close: Option<Close>, say: &mut Say) -> Option<Close> {
+        self.last_words(doing, close, say)
+    }
+
+    fn due(&self, told: Instant) -> Option<Instant> {
+        let answer = self.answer.as_ref().map(|answer| answer.until);
+        self.heartbeat_due(told).into_iter().chain(answer).min()
+    }
+
+    fn speak(&mut self, told: Instant, now: Instant, say: &mut Say) {
+        say.to_client
+            .extend(self.answer.take_if(|answer| answer.until <= now).map(|answer| answer.connected));
+        if self.heartbeat_due(told).is_some_and(|at| at <= now) {
             let Style { format, kind } = self.style();
-            Map::action(format, action::CLOSED).payload(kind)
-        } else {
-            self.disconnected("the connection to the service was lost")
-        };
-        say.to_client.push(message);
-    }
-
-    fn client_idle(&self) -> Option<Duration> {
-        // The client goes by what it was shown. What it was not shown since may be shorter, never longer.
-        let connection = self.connection.as_ref()?;
-        let interval = [connection.shown_max_idle, connection.max_idle].into_iter().flatten().min();
-        // Two thirds: one of ours is always there before the client's patience ends (RTN23a).
-        interval.map(|interval| interval * 2 / 3)
-    }
-
-    fn idle(&self) -> Option<Payload> {
-        let Style { format, kind } = self.style();
-        Some(Map::action(format, action::HEARTBEAT).payload(kind))
+            say.to_client.push(Map::action(format, action::HEARTBEAT).payload(kind));
+        }
     }
 
     fn pace(&self) -> u32 {

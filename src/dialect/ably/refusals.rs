@@ -14,13 +14,11 @@ use std::time::Duration;
 
 use super::{
     Ably,
-    codec::{Map, Style},
-    head::{ErrorInfo, Head, action},
+    head::{ErrorInfo, Head},
 };
 use crate::{
     clock::Instant,
     dialect::{Meaning, Moment, Say, Verdict},
-    wire::Payload,
 };
 
 /// How long a handshake that was given up may still be on its way.
@@ -52,6 +50,12 @@ impl Ably {
             self.refused += 1;
             return Verdict::swallow(Meaning::Lapsed(error.describe()));
         }
+        self.fatal()
+    }
+
+    /// The service's last word is the client's as well.
+    fn fatal(&mut self) -> Verdict {
+        self.told = true;
         Verdict::forward(Meaning::Fatal)
     }
 
@@ -64,17 +68,10 @@ impl Ably {
                 Verdict::swallow(Meaning::Lost(error.describe()))
             }
             // The client itself has a newer transport: this one must not fight for the connection.
-            80016 => Verdict::forward(Meaning::Fatal),
+            80016 => self.fatal(),
             // Also while an AUTH is under way: it is the old token that ended before the new one was read.
             _ if error.is_of_token() => Verdict::swallow(Meaning::Lapsed(error.describe())),
             _ => Verdict::swallow(Meaning::Lost(error.describe())),
         }
-    }
-
-    /// RTN15h3: the client comes back at once, with `resume`.
-    pub(super) fn disconnected(&self, why: &str) -> Payload {
-        let Style { format, kind } = self.style();
-        let error = Map::new(format).uint("code", 80003).uint("statusCode", 400).text("message", why);
-        Map::action(format, action::DISCONNECTED).map("error", error).payload(kind)
     }
 }

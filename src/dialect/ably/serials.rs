@@ -12,7 +12,8 @@
 //! Rules:
 //! 1. What is not acknowledged is kept as it was sent, to be sent again with the same serial.
 //! 2. An acknowledgement reaches the client only for what the client sent, in its counting, in its order.
-//! 3. What an earlier session owes of Perennial's own goes before the first message with a later serial.
+//! 3. A serial goes up once on one connection: what waits for its acknowledgement is not sent beside it again.
+//! 4. What an earlier session owes of Perennial's own goes before the first message with a later serial.
 
 use std::collections::VecDeque;
 
@@ -155,17 +156,20 @@ impl Serials {
         sent
     }
 
-    /// An SDK may send a serial twice on one transport (fact sheet §3.4): the newest is kept.
     fn keep(&mut self, sent: Sent) {
         self.bytes += sent.cost();
         let at = self.unacked.partition_point(|known| known.upstream < sent.upstream);
-        match self.unacked.get_mut(at) {
-            Some(known) if known.upstream == sent.upstream => {
-                let before = std::mem::replace(known, sent);
-                before.release(&mut self.bytes, &mut self.repeated);
-            }
-            _ => self.unacked.insert(at, sent),
-        }
+        self.unacked.insert(at, sent);
+    }
+
+    /// Does the service owe an acknowledgement of the message with this serial?
+    pub(super) fn is_unacked(&self, upstream: u64) -> bool {
+        self.unacked.binary_search_by_key(&upstream, |sent| sent.upstream).is_ok()
+    }
+
+    /// Does the client wait for an acknowledgement?
+    pub(super) fn is_awaited(&self) -> bool {
+        self.unacked.iter().any(|sent| sent.client.is_some())
     }
 
     /// Bytes kept.
@@ -192,15 +196,19 @@ impl Serials {
         })
     }
 
-    /// The service acknowledges `count` messages from `first` on; `refused` if it is a NACK.
-    pub(super) fn acknowledged(&mut self, first: u64, count: u64, refused: bool) -> Covered {
-        let end = first.saturating_add(count);
+    /// The service acknowledges `count` messages from `first` on; `refused` if it is a NACK. `None`: it names none that
+    /// it was sent and has not acknowledged.
+    pub(super) fn acknowledged(&mut self, first: u64, count: u64, refused: bool) -> Option<Covered> {
+        let before = |serial| self.unacked.partition_point(|sent| sent.upstream < serial);
+        let (named, end) = (before(first), before(first.saturating_add(count)));
+        if named >= end {
+            return None;
+        }
         let mut covered = Covered::default();
         // A refusal says nothing of what went before it: that is still to be acknowledged, or sent again.
-        let from = if refused { self.unacked.partition_point(|sent| sent.upstream < first) } else { 0 };
-        let to = self.unacked.partition_point(|sent| sent.upstream < end).max(from);
+        let from = if refused { named } else { 0 };
         let Self { unacked, bytes, repeated, .. } = self;
-        for sent in unacked.drain(from..to) {
+        for sent in unacked.drain(from..end) {
             sent.release(bytes, repeated);
             covered.add(sent, first);
         }
@@ -210,7 +218,7 @@ impl Serials {
         self.prune();
         let whole = Run { first, count, result: Some(0) };
         covered.is_unchanged = covered.runs == [whole];
-        covered
+        Some(covered)
     }
 
     /// Drops offsets that no message will ask for again.
@@ -264,8 +272,8 @@ mod tests {
     fn without_messages_of_ones_own_everything_passes_as_it_is() {
         let mut serials = Serials::default();
         (0..5).for_each(|n| serials.sent(n, payload(), None));
-        assert!(serials.acknowledged(0, 3, false).is_unchanged);
-        assert!(serials.acknowledged(3, 2, false).is_unchanged);
+        assert!(serials.acknowledged(0, 3, false).unwrap().is_unchanged);
+        assert!(serials.acknowledged(3, 2, false).unwrap().is_unchanged);
         assert_eq!((serials.bytes(), serials.breaks().len()), (0, 0));
     }
 
@@ -278,11 +286,11 @@ mod tests {
         serials.sent(1, payload(), None);
         serials.sent(2, payload(), None);
         assert_eq!(serials.upstream_of(2), 4);
-        let covered = serials.acknowledged(0, 5, false);
+        let covered = serials.acknowledged(0, 5, false).unwrap();
         assert_eq!(covered.runs, [run(0, 1, Some(0)), run(1, 2, Some(3))]);
         assert_eq!(covered.own.iter().map(|sent| sent.upstream).collect::<Vec<_>>(), [1, 2]);
         serials.sent(3, payload(), None);
-        let covered = serials.acknowledged(5, 1, true);
+        let covered = serials.acknowledged(5, 1, true).unwrap();
         assert_eq!((covered.runs, covered.is_unchanged), (vec![run(3, 1, Some(0))], false));
     }
 
@@ -290,7 +298,7 @@ mod tests {
     fn an_acknowledgement_of_ones_own_is_for_no_client() {
         let mut serials = Serials::default();
         own(&mut serials);
-        let covered = serials.acknowledged(0, 1, false);
+        let covered = serials.acknowledged(0, 1, false).unwrap();
         assert_eq!((covered.runs.len(), covered.own.len(), covered.is_unchanged), (0, 1, false));
     }
 
@@ -299,34 +307,13 @@ mod tests {
         let mut serials = Serials::default();
         (0..3).for_each(|n| serials.sent(n, payload(), None));
         assert_eq!(serials.again().count(), 3);
-        assert_eq!(serials.acknowledged(2, 1, false).runs, [run(0, 2, None), run(2, 1, Some(0))]);
+        assert_eq!(serials.acknowledged(2, 1, false).unwrap().runs, [run(0, 2, None), run(2, 1, Some(0))]);
         // But a refusal of the last says nothing of those before it.
         (3..5).for_each(|n| serials.sent(n, payload(), None));
         assert_eq!(serials.again().count(), 2);
-        assert!(serials.acknowledged(4, 1, true).is_unchanged);
+        assert!(serials.acknowledged(4, 1, true).unwrap().is_unchanged);
         serials.sent(5, payload(), None);
-        assert_eq!(serials.acknowledged(5, 1, false).runs, [run(3, 1, None), run(5, 1, Some(0))]);
-    }
-
-    #[test]
-    fn a_serial_that_comes_twice_is_kept_once() {
-        let mut serials = Serials::default();
-        (0..4).for_each(|n| serials.sent(n, payload(), None));
-        let bytes = serials.bytes();
-        (2..4).for_each(|n| serials.sent(n, payload(), None));
-        assert_eq!((serials.again().count(), serials.bytes()), (4, bytes));
-        assert!(serials.acknowledged(0, 4, false).is_unchanged);
-        assert_eq!(serials.acknowledged(0, 4, false), Covered::default(), "it comes again: not the client's");
-    }
-
-    #[test]
-    fn one_serial_that_comes_twice_takes_nothing_else_away() {
-        let mut serials = Serials::default();
-        serials.sent(0, payload(), None);
-        own(&mut serials);
-        serials.sent(1, payload(), None);
-        serials.sent(0, payload(), None);
-        assert_eq!(serials.again().count(), 3);
+        assert_eq!(serials.acknowledged(5, 1, false).unwrap().runs, [run(3, 1, None), run(5, 1, Some(0))]);
     }
 
     #[test]
@@ -354,7 +341,7 @@ mod tests {
         serials.sent(0, payload(), None);
         assert_eq!(serials.due_before(serials.upstream_of(1)).len(), 1);
         serials.sent(1, payload(), None);
-        assert_eq!(serials.acknowledged(0, 3, false).runs, [run(0, 1, Some(0)), run(1, 1, Some(2))]);
+        assert_eq!(serials.acknowledged(0, 3, false).unwrap().runs, [run(0, 1, Some(0)), run(1, 1, Some(2))]);
         assert_eq!(serials.bytes(), 0);
     }
 }

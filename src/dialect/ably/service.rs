@@ -9,33 +9,54 @@ use super::{
     head::{Details, Head, action},
     members::Item,
     records::Records,
-    serials::{Run, Sent, Serials},
+    serials::{Covered, Run, Sent, Serials},
 };
 use crate::{
-    dialect::{Fate, Meaning, Moment, Say, Verdict},
+    clock::Instant,
+    dialect::{Fate, Meaning, Moment, Remark, Say, Verdict},
     wire::{Message, Payload},
 };
 
 /// RTP17e: a member could not be entered again.
 const RE_ENTRY_FAILED: u64 = 91004;
 
+/// How long a CONNECTED may wait until the client has all its acknowledgements.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The answer to the client's own AUTH. ably-java takes a second CONNECTED for the end of what is not acknowledged, and
+/// loses it: it waits for the acknowledgements.
+#[derive(Clone, PartialEq)]
+pub(super) struct Answer {
+    pub connected: Payload,
+    pub until: Instant,
+}
+
 impl Ably {
-    pub(super) fn connected(&mut self, head: &Head<'_>, moment: Moment, say: &mut Say) -> Verdict {
+    pub(super) fn connected(
+        &mut self,
+        head: &Head<'_>,
+        message: Message<'_>,
+        (moment, now): (Moment, Instant),
+        say: &mut Say,
+    ) -> Verdict {
         let id = head.connection_id.as_deref().unwrap_or_default();
         self.refused = 0;
-        let Some(connection) = &self.connection else { return self.first_connected(id, head) };
+        let Some(connection) = &self.connection else {
+            say.instead = self.without_client_id(head, message);
+            say.remark = say.instead.as_ref().map(|_| Remark::ClientIdHidden);
+            return self.first_connected(id, head);
+        };
         if *connection.id != *id {
             if let Some(mut record) = self.own_record() {
                 record.over = true;
             }
-            say.to_client.push(self.disconnected("the service could not continue the connection"));
             return Verdict::swallow(Meaning::Discontinued);
         }
         // The answer to the client's own AUTH, or one that nobody asked for.
         let resumes = moment == Moment::Resuming;
         let shown = std::mem::take(&mut self.client_auth) || !(resumes || self.own_auth);
         self.learn(head.details.as_ref(), shown);
-        let fate = if shown { Fate::Forward } else { Fate::Swallow };
+        let fate = if shown { self.answer(head, message, now, say) } else { Fate::Swallow };
         let meaning = if resumes {
             self.resume(say)
         } else if std::mem::take(&mut self.own_auth) {
@@ -44,6 +65,38 @@ impl Ably {
             Meaning::Nothing
         };
         Verdict { fate, meaning }
+    }
+
+    /// What becomes of a CONNECTED that is not the first, and that the client is to see.
+    fn answer(&mut self, head: &Head<'_>, message: Message<'_>, now: Instant, say: &mut Say) -> Fate {
+        let without = self.without_client_id(head, message);
+        if self.serials.is_awaited() {
+            let connected = without.unwrap_or_else(|| message.into());
+            self.answer = Some(Answer { connected, until: now + ANSWER_PATIENCE });
+            return Fate::Swallow;
+        }
+        say.instead = without;
+        Fate::Forward
+    }
+
+    /// A client that shows a key and names no client id believes that it has none: ably-java takes the one that
+    /// Perennial's token names for a contradiction, and fails. For such a client, CONNECTED without it.
+    fn without_client_id(&self, head: &Head<'_>, message: Message<'_>) -> Option<Payload> {
+        const DETAILS: &str = "connectionDetails";
+        let has = |name| self.request.parameter(name).is_some();
+        let named = head.details.as_ref().is_some_and(|details| details.client_id.is_some());
+        if !named || !has("key") || has("clientId") {
+            return None;
+        }
+        let format = head.format;
+        let fields = format.fields(message.payload)?;
+        let details = format.fields(last(&fields, DETAILS)?)?;
+        let write = |fields: &[Field<'_>], but: &str| {
+            let kept = fields.iter().filter(|(key, _)| key != but);
+            kept.fold(Map::new(format), |map, (key, value)| map.raw(key, value))
+        };
+        let connected = write(&fields, DETAILS).map(DETAILS, write(&details, "clientId"));
+        Some(connected.payload(message.kind))
     }
 
     fn first_connected(&mut self, id: &str, head: &Head<'_>) -> Verdict {
@@ -110,10 +163,26 @@ impl Ably {
 
     /// ACK and NACK, in the client's counting (RTN7).
     pub(super) fn acknowledged(&mut self, head: &Head<'_>, message: Message<'_>, say: &mut Say) -> Verdict {
-        let Some(first) = head.msg_serial else { return Verdict::FORWARD };
+        let Some(first) = head.msg_serial else { return Verdict::swallow(Meaning::Unasked) };
         let refused = head.action == Some(action::NACK);
         say.acknowledged = !refused;
-        let covered = self.serials.acknowledged(first, head.count.unwrap_or(1), refused);
+        let Some(covered) = self.serials.acknowledged(first, head.count.unwrap_or(1), refused) else {
+            return Verdict::swallow(Meaning::Unasked);
+        };
+        let verdict = self.show_acknowledged(covered, head, message, say);
+        if !self.serials.is_awaited() {
+            say.to_client.extend(self.answer.take().map(|answer| answer.connected));
+        }
+        verdict
+    }
+
+    fn show_acknowledged(
+        &mut self,
+        covered: Covered,
+        head: &Head<'_>,
+        message: Message<'_>,
+        say: &mut Say,
+    ) -> Verdict {
         if covered.is_unchanged {
             return Verdict::FORWARD;
         }
@@ -124,7 +193,7 @@ impl Ably {
             say.to_client.push(acknowledgement(style, &fields, results.as_deref(), &run));
         }
         self.no_longer_owed(&covered.own);
-        if refused {
+        if head.action == Some(action::NACK) {
             let error = last(&fields, "error");
             say.to_client.extend(covered.own.iter().filter_map(|sent| self.not_entered(sent, style, error)));
         }

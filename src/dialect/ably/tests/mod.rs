@@ -2,6 +2,7 @@
 
 mod bounds;
 mod channels;
+mod farewell;
 mod presence;
 mod records;
 mod refusals;
@@ -17,7 +18,7 @@ use crate::{
     clock::{self, Now},
     credential::Generation,
     dialect::Fate,
-    wire::Kind,
+    wire::{Kind, Payload},
 };
 
 /// Bytes that a dialect of these tests may keep.
@@ -205,6 +206,12 @@ fn promised(middle: &Middle) -> Option<Duration> {
     middle.dialect.connection.as_ref()?.max_idle
 }
 
+/// How long the client is left without a message.
+fn heartbeat(middle: &Middle) -> Option<Duration> {
+    let told = clock::now();
+    middle.dialect.due(told).map(|at| at - told)
+}
+
 #[test]
 fn the_clients_patience_is_the_one_it_was_shown() {
     let promise = |key: &str, millis: u64| {
@@ -214,13 +221,13 @@ fn the_clients_patience_is_the_one_it_was_shown() {
     let secs = |n| Some(Duration::from_secs(n));
     let mut middle = Middle::new("/?format=json&v=2");
     middle.service(Moment::Opening, &promise("k1", 0));
-    assert_eq!((middle.dialect.client_idle(), promised(&middle)), (None, None));
+    assert_eq!((heartbeat(&middle), promised(&middle)), (None, None));
     // A CONNECTED that the client sees.
     assert_eq!(middle.service(Moment::Live, &promise("k2", 3000)).fate, Fate::Forward);
-    assert_eq!((middle.dialect.client_idle(), promised(&middle)), (secs(2), secs(3)));
+    assert_eq!((heartbeat(&middle), promised(&middle)), (secs(2), secs(3)));
     // The answer to Perennial's own AUTH: the client still gives up after three seconds.
     let token = Token::new("new", Generation(2), Now::read(), None);
     middle.dialect.exchange(&token, &mut middle.say);
     assert_eq!(middle.service(Moment::Exchanging, &promise("k3", 30_000)).fate, Fate::Swallow);
-    assert_eq!((middle.dialect.client_idle(), promised(&middle)), (secs(2), secs(30)));
+    assert_eq!((heartbeat(&middle), promised(&middle)), (secs(2), secs(30)));
 }

@@ -64,8 +64,6 @@ fn what_may_carry_credentials_ends_the_session() {
         let verdict = says(&mut middle, Kind::Text, &bytes);
         let said = String::from_utf8_lossy(&bytes);
         assert_eq!(verdict, Verdict::swallow(Meaning::Unreadable { ends: true }), "{said:.80}");
-        let told = middle.told();
-        assert_eq!((&told[0]["action"], &told[0]["error"]["code"]), (&json!(9), &json!(40000)));
         assert_eq!(middle.said(), [] as [Value; 0]);
     }
     // A heartbeat passes during an exchange, and is no way around.
