@@ -50,6 +50,7 @@ mod page;
 mod recipe;
 mod redis;
 mod relay;
+mod sdk_rough;
 mod sdk_sidecar;
 mod secrets;
 mod service_jobs;

@@ -1,7 +1,8 @@
 // One real Ably client, driven by one JSON argument; prints one JSON line and exits.
 //
 // The argument (see Scenario in mod.rs): sdk, format, host, port, key | token | authUrl, clientId,
-// seconds, rate, presence, channels, options. It connects, attaches, publishes numbered messages,
+// seconds, rate, presence, channels, authorizeEvery, detach, history, options. The clients in Go and Java
+// take the same and do the same. It connects, attaches, publishes numbered messages,
 // and reports what an application would have seen: every connection and channel event after the
 // first `connected` and `attached`, every acknowledgement, and each message lost, doubled or out of
 // order. A line on standard input ends it early.
@@ -31,11 +32,16 @@ const report = {
   lost: 0,
   doubled: 0,
   reordered: 0,
+  authorized: 0,
+  failures: [],
+  historyItems: null,
+  serviceTime: null,
   finalState: null,
   closedCleanly: false,
 };
 
 let over = false;
+let ownEvents = false;
 const started = Date.now();
 const at = () => Date.now() - started;
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -121,17 +127,19 @@ async function join(name) {
     if (own) report.received += 1;
     else if (message.name === 'server') report.fromServer += 1;
     else return;
-    stream(name, own ? 'own' : 'server').take(own ? message.data.n : message.data);
+    stream(name, own ? 'own' : 'server').take(own ? message.data.n : Number(message.data));
   });
   await call(channel, 'attach');
   channel.on(function (change) {
-    if (over) return;
     const { current, previous, resumed, reason } = change;
+    // During the client's own detach and attach, its four events are what it asked for; `detached` has a reason.
+    const asked = (previous === 'detaching' && current === 'detached') || (!reason && this.event !== 'update');
+    if (over || (ownEvents && asked)) return;
     report.channelEvents.push({ channel: name, event: this.event, from: previous, to: current, resumed, code: code(reason), at: at() });
   });
   if (scenario.presence) {
     await call(channel.presence, 'subscribe', (member) => {
-      if (!over) report.presenceEvents.push({ channel: name, action: String(member.action), clientId: member.clientId, at: at() });
+      if (!over && !ownEvents) report.presenceEvents.push({ channel: name, action: String(member.action), clientId: member.clientId, at: at() });
     });
     await call(channel.presence, 'enter', 'here');
   }
@@ -163,12 +171,52 @@ function publish(channel, n) {
   else channel.publish('own', data).then(() => answered(null), answered);
 }
 
+// ---- what an application may do besides
+
+const failing = (what) => (error) => report.failures.push(`${what}: ${error.message}`);
+
+// Renews its token itself.
+function authorizeOften() {
+  if (!(scenario.authorizeEvery > 0)) return () => {};
+  const renew = () => call(client.auth, 'authorize').then(() => (report.authorized += 1), failing('authorize'));
+  const timer = setInterval(renew, scenario.authorizeEvery * 1000);
+  return () => clearInterval(timer);
+}
+
+// Detaches every channel and attaches it again, when nothing is on its way.
+async function detachAndAttach(channels) {
+  await settle();
+  ownEvents = true;
+  for (const channel of channels) {
+    await call(channel, 'detach');
+    await call(channel, 'attach');
+    if (scenario.presence) await call(channel.presence, 'enter', 'here');
+  }
+  await sleep(300);
+  ownEvents = false;
+}
+
+// Asks for what the service remembers, and for its time. A failure is told, no more.
+async function readHistory(channels) {
+  const limit = { limit: 1000 };
+  const pages = channels.map((channel) => call(channel, 'history', limit));
+  const count = (all) => (report.historyItems = all.reduce((sum, page) => sum + page.items.length, 0));
+  await Promise.all(pages).then(count, failing('history'));
+  await call(client, 'time').then((time) => (report.serviceTime = time), failing('time'));
+}
+
 const missing = () => [...acked.values()].filter(({ channel, n }) => !stream(channel, 'own').seen.has(n)).length;
 const failed = () => ['failed', 'suspended', 'closed'].includes(client.connection.state);
 
 async function until(isSo, ms) {
   const end = Date.now() + ms;
   while (!isSo() && Date.now() < end) await sleep(5);
+}
+
+// Waits for what is on its way.
+async function settle() {
+  await until(() => unanswered.size === 0 || failed(), scenario.settle * 1000);
+  if (scenario.echo !== false) await until(() => missing() === 0 || failed(), scenario.settle * 1000);
 }
 
 // ---- the run
@@ -186,14 +234,22 @@ async function run() {
   const end = Date.now() + scenario.seconds * 1000;
   const pause = scenario.rate > 0 ? 1000 / scenario.rate : 50;
   let due = Date.now();
+  let detached = false;
+  const authorizedEnough = authorizeOften();
   for (let n = 0; Date.now() < end && !stopped && !failed(); n += 1) {
     if (scenario.rate > 0) for (const channel of channels) publish(channel, n);
+    if (scenario.detach && !detached && Date.now() > end - scenario.seconds * 500) {
+      detached = true;
+      await detachAndAttach(channels);
+      due = Date.now();
+    }
     // Against the clock, so that a late timer does not lower the rate.
     due += pause;
     await sleep(Math.max(0, due - Date.now()));
   }
-  await until(() => unanswered.size === 0 || failed(), scenario.settle * 1000);
-  if (scenario.echo !== false) await until(() => missing() === 0 || failed(), scenario.settle * 1000);
+  authorizedEnough();
+  await settle();
+  if (scenario.history) await readHistory(channels);
 }
 
 async function close() {

@@ -1,19 +1,25 @@
-//! Real Ably clients for the tests: `client.mjs` under Node, one process for each client.
+//! Real Ably clients for the tests, in Node, Go and Java: one process for each client.
 //!
 //! ```text
-//!   Scenario ──JSON argument──► node client.mjs ──one JSON line──► Report
+//!   Scenario ──JSON argument──► node client.mjs     ──one JSON line──► Report
+//!                               .tools/ably-go/…
+//!                               java, .tools/ably-java/…
 //! ```
 //!
-//! The npm packages are installed once, with `npm ci --prefix tests/sdk`.
+//! They are installed once, with `npm ci --prefix tests/sdk` and `tests/sdk/install`.
 
 #![allow(dead_code, reason = "some of what a report says is only shown by a failing test")]
 
-use std::{path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use tokio::{io::AsyncWriteExt, process::Command, sync::oneshot};
 
-/// Which of the two clients.
+/// Which of the clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Sdk {
@@ -21,6 +27,47 @@ pub enum Sdk {
     Current,
     /// ably-js 1.2, protocol version 2.
     Legacy,
+    /// ably-go 1.4, protocol version 5.
+    GoCurrent,
+    /// ably-go 1.2, protocol version 2.
+    GoLegacy,
+    /// ably-java 1.5 over OkHttp, protocol version 4.
+    JavaCurrent,
+    /// ably-java 1.2 over Java-WebSocket, protocol version 2.
+    JavaLegacy,
+}
+
+impl Sdk {
+    /// Its program, which takes the scenario for its argument.
+    fn program(self) -> Command {
+        match self {
+            Self::Current | Self::Legacy => {
+                let modules = installed("tests/sdk/node_modules");
+                let mut node = Command::new("node");
+                node.arg(modules.with_file_name("client.mjs"));
+                node
+            }
+            Self::GoCurrent => Command::new(installed(".tools/ably-go/current/client")),
+            Self::GoLegacy => Command::new(installed(".tools/ably-go/legacy/client")),
+            Self::JavaCurrent => java(&installed(".tools/ably-java/current")),
+            Self::JavaLegacy => java(&installed(".tools/ably-java/legacy")),
+        }
+    }
+}
+
+fn installed(path: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    assert!(path.exists(), "first: npm ci --prefix tests/sdk, and tests/sdk/install all");
+    path
+}
+
+fn java(home: &Path) -> Command {
+    let home = home.display();
+    let mut java = Command::new("java");
+    // For a quick start on a busy machine.
+    java.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+    java.args(["-cp", &format!("{home}/classes:{home}/jars/*"), "Main"]);
+    java
 }
 
 /// Which wire format.
@@ -31,12 +78,28 @@ pub enum Format {
     Msgpack,
 }
 
-/// Every client in every format.
+/// Every client in Node, in every format.
 pub const ALL: [(Sdk, Format); 4] = [
     (Sdk::Current, Format::Json),
     (Sdk::Current, Format::Msgpack),
     (Sdk::Legacy, Format::Json),
     (Sdk::Legacy, Format::Msgpack),
+];
+
+/// The current clients in Go and Java, in every format.
+pub const GO_AND_JAVA: [(Sdk, Format); 4] = [
+    (Sdk::GoCurrent, Format::Json),
+    (Sdk::GoCurrent, Format::Msgpack),
+    (Sdk::JavaCurrent, Format::Json),
+    (Sdk::JavaCurrent, Format::Msgpack),
+];
+
+/// The older ones, which `tests/sdk/install all` installs.
+pub const GO_AND_JAVA_LEGACY: [(Sdk, Format); 4] = [
+    (Sdk::GoLegacy, Format::Json),
+    (Sdk::GoLegacy, Format::Msgpack),
+    (Sdk::JavaLegacy, Format::Json),
+    (Sdk::JavaLegacy, Format::Msgpack),
 ];
 
 /// What a client is to do.
@@ -66,7 +129,16 @@ pub struct Scenario {
     pub channels: Vec<String>,
     /// How long it then waits for what is on its way, at most.
     pub settle: f64,
-    /// Merged into the client's options, last.
+    /// It renews its token itself, each time that this many seconds have passed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorize_every: Option<f64>,
+    /// At half time it detaches its channels and attaches them again; the events of that are not reported.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub detach: bool,
+    /// At the end it asks for each channel's history, and for the service's time.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub history: bool,
+    /// Merged into the client's options, last. In Go and Java: `useTokenAuth` only.
     pub options: serde_json::Value,
 }
 
@@ -87,6 +159,9 @@ impl Scenario {
             presence: false,
             channels: vec!["one".into(), "two".into()],
             settle: 5.0,
+            authorize_every: None,
+            detach: false,
+            history: false,
             options: serde_json::json!({}),
         }
     }
@@ -113,12 +188,21 @@ pub struct Report {
     pub unanswered: u64,
     /// Own messages that came back.
     pub received: u64,
-    /// Messages that the service published, named `server`, their data a number.
+    /// Messages that the service published, named `server`, their data a number; for Java, one in text:
+    /// its MessagePack reader takes text or bytes only.
     pub from_server: u64,
     /// Own messages that were acknowledged and did not come back, and gaps in the service's.
     pub lost: u64,
     pub doubled: u64,
     pub reordered: u64,
+    /// How often it renewed its token itself.
+    pub authorized: u64,
+    /// What went wrong of `authorize_every` and `history`.
+    pub failures: Vec<String>,
+    /// What the channels' histories had, together.
+    pub history_items: Option<u64>,
+    /// Milliseconds, by the service's clock.
+    pub service_time: Option<u64>,
     /// The connection's state before the client closed it.
     pub final_state: String,
     pub closed_cleanly: bool,
@@ -179,16 +263,15 @@ pub async fn run_client(scenario: Scenario) -> Report {
 
 /// Runs a client to its end, or until it is told to stop publishing and close.
 pub async fn run_client_until(scenario: Scenario, stop: oneshot::Receiver<()>) -> Report {
-    let home = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/sdk");
-    assert!(home.join("node_modules").is_dir(), "first: npm ci --prefix tests/sdk");
-    let mut child = Command::new("node")
-        .arg(home.join("client.mjs"))
+    let mut child = scenario
+        .sdk
+        .program()
         .arg(serde_json::to_string(&scenario).unwrap())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .expect("node is installed");
+        .expect("what runs it is installed");
     let mut input = child.stdin.take().unwrap();
     let limit = Duration::from_secs_f64(scenario.seconds + 2.0 * scenario.settle + 60.0);
     let running = async {

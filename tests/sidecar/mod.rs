@@ -70,13 +70,20 @@ impl Sidecar {
 
     /// Ends it with SIGTERM, which it must follow with status 0; its whole log.
     pub async fn stop(self) -> String {
-        self.signal("TERM");
-        let (status, log) = self.ended().await;
-        assert_eq!(status, Some(0), "{log}");
-        log
+        self.stopped().await.0
     }
 
-    /// Writes its configuration anew, which it reads when it is told to. An address of port 0 stays where it is.
+    /// The same, and what is needed to run it again.
+    pub async fn stopped(self) -> (String, Gone) {
+        self.signal("TERM");
+        let Self { port, admin, mut child, directory, log } = self;
+        let ended = tokio::time::timeout(Duration::from_secs(30), child.wait()).await.unwrap().unwrap();
+        let log = log.whole().await;
+        assert_eq!(ended.code(), Some(0), "{log}");
+        (log, Gone { port, admin, directory })
+    }
+
+    /// Writes its configuration again, which it reads when it is told to. An address of port 0 stays where it is.
     pub fn configure(&self, whole: &str) {
         std::fs::write(file(&self.directory), whole).unwrap();
     }
@@ -111,7 +118,7 @@ impl Sidecar {
     }
 }
 
-/// A sidecar that was killed.
+/// A sidecar that has ended.
 pub struct Gone {
     port: u16,
     admin: u16,

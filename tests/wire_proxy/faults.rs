@@ -65,6 +65,11 @@ impl Faults {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(fault);
     }
 
+    /// Nothing goes wrong any more.
+    pub fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// What happens to this one; it counts for the first fault that fits.
     pub fn meet(&self, direction: Direction, kind: Kind) -> Option<Action> {
         let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -107,6 +107,11 @@ impl WireProxy {
         self.shared.faults.add(fault);
     }
 
+    /// From now on, nothing goes wrong.
+    pub fn heal(&self) {
+        self.shared.faults.clear();
+    }
+
     /// Ends every connection now.
     pub fn cut(&self, cut: Cut) {
         self.shared.cut.send_replace(Some(cut));

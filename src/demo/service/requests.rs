@@ -64,7 +64,9 @@ pub(super) async fn request_token(
     if let Err(response) = failing(shared).await {
         return response;
     }
-    let request: Json = serde_json::from_slice(body).unwrap_or(Json::Null);
+    // In the format that the client speaks.
+    let json = serde_json::from_slice(body).ok();
+    let request: Json = json.or_else(|| rmp_serde::from_slice(body).ok()).unwrap_or_default();
     match grant(name, authorization, &request, shared) {
         Ok(minted) => {
             shared.ledger.count(|c| c.tokens_issued += 1);
