@@ -16,6 +16,7 @@
 pub mod ably;
 mod closes;
 mod handshake;
+mod json;
 mod opaque;
 mod placement;
 mod presented;
@@ -279,7 +280,7 @@ pub trait Dialect: DialectValue + Send {
         u32::MAX
     }
 
-    /// Is as much remembered as may be? Then the client is not read for a while.
+    /// Is as much remembered as may be? Then what the client says is held, as in an exchange.
     fn is_full(&self) -> bool {
         false
     }

@@ -11,15 +11,11 @@
 
 use std::borrow::Cow;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
-use serde_json::value::RawValue;
+use serde::{Deserialize, Deserializer, de::Visitor};
 
 use super::msgpack;
 use crate::{
-    dialect::Request,
+    dialect::{Request, json},
     wire::{Kind, Message, Payload},
 };
 
@@ -71,16 +67,9 @@ impl Format {
     }
 
     /// Shows each entry of the object that `bytes` are; `None` if they are no whole object, whatever was shown.
-    pub(super) fn each<'a>(
-        self,
-        bytes: &'a [u8],
-        mut show: impl FnMut(Cow<'a, str>, &'a [u8]),
-    ) -> Option<()> {
+    pub(super) fn each<'a>(self, bytes: &'a [u8], show: impl FnMut(Cow<'a, str>, &'a [u8])) -> Option<()> {
         match self {
-            Self::Json => {
-                let mut json = serde_json::Deserializer::from_slice(bytes);
-                json.deserialize_map(Entries(&mut show)).and_then(|()| json.end()).ok()
-            }
+            Self::Json => json::each(bytes, show),
             Self::Msgpack => msgpack::each(bytes, show),
         }
     }
@@ -95,10 +84,7 @@ impl Format {
     /// The elements of the array that `bytes` are.
     pub(super) fn elements(self, bytes: &[u8]) -> Option<Vec<&[u8]>> {
         match self {
-            Self::Json => {
-                let elements: Vec<&RawValue> = serde_json::from_slice(bytes).ok()?;
-                Some(elements.into_iter().map(|raw| raw.get().as_bytes()).collect())
-            }
+            Self::Json => json::elements(bytes),
             Self::Msgpack => msgpack::elements(bytes),
         }
     }
@@ -115,7 +101,7 @@ impl Format {
     /// A raw value as text.
     pub(super) fn text(self, bytes: &[u8]) -> Option<Cow<'_, str>> {
         match self {
-            Self::Json => serde_json::from_slice::<Text<'_>>(bytes).ok().map(|text| text.0),
+            Self::Json => json::text(bytes),
             Self::Msgpack => msgpack::text(bytes).map(Cow::Borrowed),
         }
     }
@@ -123,6 +109,11 @@ impl Format {
     /// A raw value as a whole number.
     pub(super) fn uint(self, bytes: &[u8]) -> Option<u64> {
         match self {
+            // Most are short, and digits only.
+            Self::Json if bytes.len() < 19 && bytes.iter().all(u8::is_ascii_digit) => {
+                let digits = bytes.iter().map(|digit| u64::from(digit - b'0'));
+                Some(digits.fold(0, |number, digit| number * 10 + digit))
+            }
             Self::Json => serde_json::from_slice::<Uint>(bytes).ok()?.0,
             Self::Msgpack => rmp_serde::from_slice::<Uint>(bytes).ok()?.0,
         }
@@ -272,50 +263,6 @@ impl<'de> Deserialize<'de> for Uint {
             }
         }
         deserializer.deserialize_any(AnyWidth)
-    }
-}
-
-/// A text, borrowed where it holds no escapes; null is the empty text of an absent field.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Text<'a>(pub(super) Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Borrowing;
-        impl<'de> Visitor<'de> for Borrowing {
-            type Value = Text<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a text")
-            }
-
-            fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Borrowed(value)))
-            }
-
-            fn visit_str<E>(self, value: &str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(value.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(Borrowing)
-    }
-}
-
-/// Reads a JSON object entry by entry, values unread: however deep they are nested, no call is recursive.
-struct Entries<F>(F);
-
-impl<'de, F: FnMut(Cow<'de, str>, &'de [u8])> Visitor<'de> for Entries<F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some((key, value)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
-            (self.0)(key.0, value.get().as_bytes());
-        }
-        Ok(())
     }
 }
 
