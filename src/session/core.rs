@@ -259,7 +259,7 @@ impl Session {
 
     /// May the client be read? If not, TCP pushes back.
     pub fn wants_client(&self) -> bool {
-        self.queue.bytes() < self.policy.session.queue && !self.dialect.is_full()
+        self.queue.bytes() < self.policy.session.queue
     }
 
     /// May this connection of the service's be read? A client that is away takes nothing, and what a new

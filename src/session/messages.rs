@@ -27,7 +27,7 @@ impl Session {
             State::Connecting if self.purpose() == Some(Purpose::First) => Moment::Opening,
             State::Connecting if self.step() == Some(Step::Restoring) => Moment::Resuming,
             // Rule 1: a new message waits behind what is held.
-            _ if self.flows_up() && self.queue.is_empty() && !self.dialect_goes_first() => Moment::Live,
+            _ if self.flows_up() && self.queue.is_empty() && self.may_release() => Moment::Live,
             State::Live | State::Swapping { .. } | State::Exchanging { .. } => Moment::Exchanging,
             State::Connecting | State::Closing { .. } | State::Departed | State::Ended => Moment::Away,
         }
@@ -129,6 +129,10 @@ impl Session {
             self.outage_is_over();
         }
         self.spoken(epoch);
+        if !self.queue.is_empty() {
+            // It may have acknowledged so much that more may go.
+            self.flush();
+        }
         if meaning != Meaning::Nothing || fate != Fate::Forward {
             // It may have named another patience.
             self.arm_speech();
@@ -245,12 +249,18 @@ impl Session {
         if let Some(epoch) = open.or_else(|| self.serving()) {
             self.flush_outgoing(epoch);
         }
-        while self.flows_up() && !self.dialect_goes_first() && !self.queue.is_empty() {
+        while self.flows_up() && self.may_release() && !self.queue.is_empty() {
             if let Some(at) = self.pace.next(self.dialect.pace(), self.now) {
                 return self.timers.set(Timer::Pace, at);
             }
             self.release_one();
         }
+    }
+
+    /// May the service be sent more of the client's? What the dialect says goes first, and what it remembers is
+    /// bounded.
+    fn may_release(&self) -> bool {
+        !self.dialect_goes_first() && !self.dialect.is_full()
     }
 
     /// Does something of the dialect's wait for the connection that serves?

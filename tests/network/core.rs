@@ -145,3 +145,29 @@ async fn a_slow_client_survives_an_exchange() {
     let whole = heard.iter().filter(|frame| frame.payload.len() > 8000).count();
     assert_eq!((whole, stage.fabric.dials().len()), (300, 1), "all of it, on the same connection");
 }
+
+/// Core 3.1: the service ends it while half a minute of it is still on its way to a slow client.
+#[tokio::test(start_paused = true)]
+async fn a_slow_client_hears_everything_before_its_close() {
+    for dialect in ["none", "handshake"] {
+        let stage = Stage::set(dialect, "", Terms::rtt(20));
+        let (mut client, near, mut service, _) = stage.session(Terms::rtt(20)).await;
+        client.pace = 4_000;
+        for _ in 0..16 {
+            service.text(&"x".repeat(8000));
+        }
+        service.frame(0x80 | CLOSE, &[&4001_u16.to_be_bytes()[..], b"bye"].concat());
+        let hearing = async {
+            let mut heard = 0;
+            while let Some(frame) = client.next().await {
+                if frame.opcode() == CLOSE {
+                    return (heard, frame.payload[..2].to_vec());
+                }
+                heard += 1;
+            }
+            (heard, Vec::new())
+        };
+        let (heard, _) = tokio::join!(hearing, service.listen(secs(60)));
+        assert_eq!(heard, (16, 4001_u16.to_be_bytes().to_vec()), "{dialect}, cut: {}", near.is_left());
+    }
+}

@@ -33,5 +33,6 @@ mod seeds;
 mod stage;
 mod storm;
 mod tcp;
+mod turns;
 mod upload;
 mod weather;

@@ -66,3 +66,34 @@ async fn a_client_that_reads_slowly_keeps_its_session() {
     assert_eq!((heard.len(), stage.fabric.dials().len()), (20, 2));
     assert!(!near.is_left(), "the first is served on");
 }
+
+/// Core 3.2: it comes back in the very moment in which its session ends. It is served, or told; never left alone.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_comes_back_at_the_last_moment_is_served_or_told() {
+    let (mut served, mut began) = (0, 0);
+    for late in (0..200).step_by(4) {
+        let stage = Stage::parking(Terms::rtt(20));
+        let (_client, near, mut old, _) = stage.session(Terms::rtt(20)).await;
+        near.reset();
+        // It is kept for a minute.
+        old.listen(secs(60) - Duration::from_millis(100) + Duration::from_millis(late)).await;
+        let dialled = tokio::time::timeout(secs(2), stage.service());
+        let ((mut back, _), dialled, _) =
+            tokio::join!(stage.client(Terms::rtt(20)), dialled, old.listen(secs(2)));
+        back.text("after");
+        let told = async { tokio::time::timeout(secs(6), back.next()).await.is_ok() };
+        let (told, kept, new) = match dialled {
+            Ok((mut new, _)) => {
+                let (told, kept, new) = tokio::join!(told, old.listen(secs(6)), new.listen(secs(6)));
+                (told, kept.len(), new.len())
+            }
+            Err(_) => {
+                let (told, kept) = tokio::join!(told, old.listen(secs(6)));
+                (told, kept.len(), 0)
+            }
+        };
+        assert!(told || kept + new == 1, "{late} ms: nobody heard it, and it heard nothing");
+        (served, began) = (served + kept, began + new);
+    }
+    assert!(served > 0 && began > 0, "the moment was not among these: {served} {began}");
+}

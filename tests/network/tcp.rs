@@ -232,6 +232,11 @@ impl Cable {
         self.0.lock().polls[side]
     }
 
+    /// Bytes that have arrived at `side` (0 or 1), and that it has not read.
+    pub fn unread(&self, side: usize) -> usize {
+        self.0.act(|state, _| state.flows[1 - side].arrived.len())
+    }
+
     /// Was an end asked without end at one moment?
     pub fn spun(&self) -> bool {
         self.0.lock().spun

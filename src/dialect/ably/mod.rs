@@ -332,7 +332,7 @@ impl Dialect for Ably {
     }
 
     /// Messages that were sent again do not count: a service that had taken them may never acknowledge them
-    /// by themselves, but only with a later message, which has to be read first.
+    /// by themselves, but only with a later message, which has to go up first.
     fn is_full(&self) -> bool {
         self.serials.bytes_sent_once() > self.limit || self.is_beyond_bound()
     }

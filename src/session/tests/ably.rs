@@ -31,12 +31,18 @@ fn sent(actions: &[Action]) -> usize {
 
 impl Bench {
     fn ably() -> Self {
-        let config = "[listen]\naddress = \"127.0.0.1:0\"\n[[route]]\nupstream = \"ws://127.0.0.1:1\"\n\
-                      dialect = \"ably\"\n[route.token]\nsource = \"static\"\ntoken = \"x\"\n";
-        let route = Arc::clone(&Config::parse(config, "test").unwrap().routes[0]);
+        Self::ably_that_keeps(1 << 20)
+    }
+
+    fn ably_that_keeps(queue: usize) -> Self {
+        let config = format!(
+            "[listen]\naddress = \"127.0.0.1:0\"\n[[route]]\nupstream = \"ws://127.0.0.1:1\"\ndialect = \"ably\"\n\
+             [route.token]\nsource = \"static\"\ntoken = \"x\"\n[route.session]\nqueue = \"{queue}B\"\n"
+        );
+        let route = Arc::clone(&Config::parse(&config, "test").unwrap().routes[0]);
         let request = Request::new("/?format=json&v=2", &http::HeaderMap::new());
         let dialect = Dialects::new(route, 10).open(request, clock::now());
-        let mut bench = Self::of(dialect, 1 << 20, mpsc::channel().1);
+        let mut bench = Self::of(dialect, queue, mpsc::channel().1);
         bench.tell(Event::Opened(Epoch(1), Some(bench.shown(1, 3600))));
         bench.hears(&connected("k1"));
         assert_eq!(bench.session.phase(), Phase::Live);
@@ -65,6 +71,37 @@ impl Bench {
             self.now += Duration::from_millis(20);
         }
     }
+}
+
+/// A client may say more than a service acknowledges: that waits, and the client is heard all the same.
+#[test]
+fn a_client_with_much_unacknowledged_is_still_heard() {
+    let mut bench = Bench::ably_that_keeps(4096);
+    let mut went = 0;
+    while bench.says(&publish(went))[..] == [Action::Forward] {
+        went += 1;
+    }
+    assert!(went > 3 && bench.session.held_messages() == 1, "{went}");
+    assert!(bench.session.wants_client());
+    assert_eq!(bench.says(r#"{"action":0,"id":"p"}"#), [Action::Forward], "its ping is not held");
+    bench.says(&publish(went + 1));
+    // Each acknowledgement makes room for one, in their order.
+    let go_on =
+        |actions: Vec<Action>| actions.iter().filter(|it| matches!(it, Action::ToUpstream(..))).count();
+    assert_eq!(go_on(bench.hears(&acknowledge(0))), 1);
+    assert_eq!(go_on(bench.hears(&acknowledge(1))), 1);
+    assert_eq!(bench.session.held_messages(), 0);
+    // A client that says nothing but publishes is made to wait in the end.
+    for serial in went + 2.. {
+        if !bench.session.wants_client() {
+            break;
+        }
+        assert!(serial < 1000, "nothing is bounded");
+        bench.says(&publish(serial));
+    }
+    // And its goodbye is not.
+    let goodbye = bench.says(r#"{"action":7}"#);
+    assert_eq!(bench.session.held_messages(), 0, "{goodbye:?}");
 }
 
 #[test]
