@@ -31,6 +31,9 @@ use crate::{
 /// Bytes that a leg may owe its peer before the other side is no longer read.
 pub const SOFT_LIMIT: usize = 64 * 1024;
 
+/// The longest message that is copied to be written with what follows it.
+const COPIED: usize = 16 * 1024;
+
 /// Which side of Perennial a leg is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
@@ -117,6 +120,17 @@ impl Link {
         if !mid_frame {
             self.frame_ended(now);
         }
+    }
+
+    /// Queues bytes that are whole frames already, behind which more of the same buffer follows. A long message is
+    /// written at once: it costs its copy, and a system call for a short one costs more than that.
+    pub fn queue_raw(&mut self, cx: &mut Context<'_>, bytes: &[u8], now: Instant) {
+        if bytes.len() > COPIED {
+            return self.send_raw(cx, bytes, false, now);
+        }
+        self.outbox.extend_from_slice(bytes);
+        self.mid_frame = false;
+        self.frame_ended(now);
     }
 
     fn write_now(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> usize {

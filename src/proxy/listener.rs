@@ -84,6 +84,9 @@ pub async fn serve(listener: TcpListener, current: Arc<ArcSwap<Proxy>>, stop: Ca
     // Connections before their session, and those of plain requests, are bounded beside sessions: who never
     // finishes a handshake must not keep the others out.
     let connections = Arc::new(Places::default());
+    if let Err(error) = tune(&SockRef::from(&listener)) {
+        tracing::warn!(%error, "the listener's sockets keep the system's settings");
+    }
     loop {
         let accepted = tokio::select! {
             biased;
@@ -120,7 +123,8 @@ async fn connection(
     current: Arc<ArcSwap<Proxy>>,
     stop: CancellationToken,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    tune(&tcp)?;
+    #[cfg(not(target_os = "linux"))]
+    tune(&SockRef::from(&tcp))?;
     let proxy = current.load_full();
     let limit = proxy.limits.handshake;
     let now = clock::now();
@@ -208,10 +212,9 @@ async fn until(due: Option<Instant>) {
     }
 }
 
-/// No delay, and an end for a client that vanished.
-fn tune(tcp: &TcpStream) -> io::Result<()> {
-    tcp.set_nodelay(true)?;
-    let socket = SockRef::from(tcp);
+/// No delay, and an end for a client that vanished. On Linux what a listener has, its connections have (tcp(7)).
+fn tune(socket: &SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(60)))?;
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(VANISHED))?;

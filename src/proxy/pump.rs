@@ -211,12 +211,12 @@ impl Driver {
         let Some(assembly) = self.link(leg).and_then(|link| link.inbound.assembled()) else { return };
         if leg != Leg::Next && self.session.passes(leg.direction()) {
             self.session.passed(leg.direction(), 1);
-            return self.send(cx, leg, &assembly.raw, now);
+            return self.send_assembled(cx, leg, &assembly.raw, now);
         }
         let message = Message { kind: assembly.kind, payload: &assembly.payload };
         self.show(leg, message, &mut scratch.actions, now);
         if scratch.actions.first() == Some(&Action::Forward) {
-            self.send(cx, leg, &assembly.raw, now);
+            self.send_assembled(cx, leg, &assembly.raw, now);
         }
         self.perform(&mut scratch.actions, now);
     }

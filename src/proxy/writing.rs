@@ -27,6 +27,13 @@ impl Driver {
         }
     }
 
+    /// Sends a message that was put together from several frames: with what follows it in the buffer.
+    pub(super) fn send_assembled(&mut self, cx: &mut Context<'_>, leg: Leg, frames: &[u8], now: Instant) {
+        if let Some(target) = self.other(leg) {
+            target.queue_raw(cx, frames, now);
+        }
+    }
+
     /// Control frames that wait for the end of a frame go before the next one begins.
     pub(super) fn between_frames(&mut self, cx: &mut Context<'_>, leg: Leg, run: &mut Run<'_>, now: Instant) {
         let inside = self.link(leg).is_some_and(|link| link.inbound.mid_frame());
