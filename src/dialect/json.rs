@@ -55,7 +55,7 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// What stands between two brackets, with commas between; `one` reads one of them.
-    fn all(&mut self, open: u8, close: u8, mut one: impl FnMut(&mut Walk<'a>) -> Option<()>) -> Option<()> {
+    fn all(&mut self, open: u8, close: u8, mut one: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
         self.mark(open)?;
         if self.mark(close).is_some() {
             return Some(());
