@@ -223,7 +223,23 @@ fn tune(socket: &SockRef<'_>) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_under;
+    use socket2::SockRef;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::{VANISHED, is_under, tune};
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn what_the_listener_has_its_connections_have() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        tune(&SockRef::from(&listener)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (accepted, _) = accepted.unwrap();
+        let socket = SockRef::from(&accepted);
+        assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(VANISHED));
+    }
 
     #[test]
     fn a_prefix_ends_at_a_segment() {
