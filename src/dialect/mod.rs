@@ -152,6 +152,8 @@ pub enum Meaning {
     },
     /// The service acknowledges what nobody waits for.
     Unasked,
+    /// The service answers the client's goodbye.
+    Parted,
     /// The client says goodbye; if no service can answer, [`Dialect::farewell`] does.
     Leaving,
 }

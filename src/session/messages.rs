@@ -95,6 +95,7 @@ impl Session {
             | Meaning::Lost(_)
             | Meaning::Discontinued
             | Meaning::Unasked
+            | Meaning::Parted
             | Meaning::Fatal => {}
         }
     }
@@ -172,11 +173,15 @@ impl Session {
                 let close = Close::new(1000, "the service could not continue the connection");
                 self.end(Cause::Discontinued, Some(close));
             }
-            Meaning::Fatal => {
-                let closing = State::Closing { cause: Cause::Refused, close: Close::new(1000, "") };
-                self.enter(closing, Some(self.now + CLOSE_PATIENCE));
-            }
+            Meaning::Fatal => self.expect_close(Cause::Refused),
+            Meaning::Parted => self.expect_close(Cause::Client),
         }
+    }
+
+    /// The service has said its last word in a message, and is to close the connection.
+    fn expect_close(&mut self, cause: Cause) {
+        let closing = State::Closing { cause, close: Close::new(1000, "") };
+        self.enter(closing, Some(self.now + CLOSE_PATIENCE));
     }
 
     // ----- what the dialect says

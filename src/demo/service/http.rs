@@ -193,7 +193,7 @@ async fn open(upgraded: Upgraded, connect: &Connect, shared: Shared, stop: Cance
 /// Reads a client's query, strictly: what is said twice is wrong.
 fn read_query(query: &str) -> Connect {
     let mut wishes = Wishes {
-        format: Format::Msgpack,
+        format: Format::Json,
         version: 0,
         echo: true,
         heartbeats: true,

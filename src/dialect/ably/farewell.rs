@@ -2,7 +2,8 @@
 //!
 //! | the end is                             | message               | Close |
 //! |----------------------------------------|-----------------------|-------|
-//! | the client's own                       | CLOSED, if it asked   | its own |
+//! | the client's own: it said Close        | none                  | its own |
+//! | the client's own: it said CLOSE        | CLOSED                | 1000 |
 //! | that of the client's token             | ERROR 40142           | 1000 |
 //! | that of a client without a clear token | ERROR 40101           | 1000 |
 //! | a violation of the client's            | ERROR 40000           | 1000 |
@@ -39,7 +40,7 @@ pub(in crate::dialect) fn turn_away(
 impl Ably {
     pub(super) fn last_words(&mut self, doing: Doing, close: Option<Close>, say: &mut Say) -> Option<Close> {
         let told = std::mem::replace(&mut self.told, true);
-        let asked = self.leaving || (self.closing && doing != Doing::Left);
+        let asked = self.leaving || self.closing;
         if !told && asked {
             let Style { format, kind } = self.style();
             say.to_client.push(Map::action(format, action::CLOSED).payload(kind));
@@ -47,15 +48,16 @@ impl Ably {
             let why = close.as_ref().map_or("", |close| &close.reason);
             say.to_client.extend(message(self.style(), doing, why));
         }
-        if doing == Doing::Left { close } else { Some(normal(doing, close.unwrap_or_default())) }
+        // Its own Close is answered as it was said, its CLOSE as any other end.
+        if doing == Doing::Left && !asked { close } else { Some(normal(doing, close.unwrap_or_default())) }
     }
 }
 
 /// Rule 1.
 fn normal(doing: Doing, close: Close) -> Close {
     match doing {
-        Doing::Left | Doing::TooBig => close,
-        Doing::TokenEnded | Doing::TokenUnclear | Doing::Violation | Doing::NotTheClients => {
+        Doing::TooBig => close,
+        Doing::Left | Doing::TokenEnded | Doing::TokenUnclear | Doing::Violation | Doing::NotTheClients => {
             Close { code: Some(1000), ..close }
         }
     }

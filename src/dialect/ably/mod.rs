@@ -264,7 +264,12 @@ impl Dialect for Ably {
                     self.pings.remove(at);
                 }
             }
-            Some(action::CLOSED) => self.told = true,
+            Some(action::CLOSED) => {
+                self.told = true;
+                if self.closing {
+                    return Verdict::forward(Meaning::Parted);
+                }
+            }
             Some(action::DISCONNECTED) => return self.disconnected_by_service(&head, now),
             _ => {}
         }

@@ -104,6 +104,19 @@ fn a_client_with_much_unacknowledged_is_still_heard() {
     assert_eq!(bench.session.held_messages(), 0, "{goodbye:?}");
 }
 
+/// A client that says CLOSE, is told CLOSED, and whose service then ends the connection, has left by itself.
+#[test]
+fn a_goodbye_that_is_answered_is_the_clients_end() {
+    for close in [Some(Close::new(1000, "")), Some(Close::new(1001, "")), None] {
+        let mut bench = Bench::ably();
+        assert_eq!(bench.says(r#"{"action":7}"#), [Action::Forward]);
+        assert_eq!(bench.hears(r#"{"action":8}"#), [Action::Forward]);
+        let ended = bench.tell(Event::UpstreamClosed(Epoch(1), close, "the service closed it"));
+        assert!(ended.contains(&Action::Finished(Cause::Client)), "{ended:?}");
+        assert!(ended.iter().any(|it| matches!(it, Action::CloseClient(close) if close.code == Some(1000))));
+    }
+}
+
 #[test]
 fn a_message_that_ends_each_connection_is_not_sent_for_ever() {
     const REFUSED: &[u8] =
