@@ -1,5 +1,5 @@
 //! Unmodified Ably clients in Go and Java through a rough minute: they lose nothing, double nothing, and see nothing
-//! that they would not see at the service itself.
+//! that they would not see at the service itself. The one in Python names no format in JSON; it lives through its tokens.
 //!
 //! ```text
 //!   client ─── near ─── sidecar ─── service
@@ -20,7 +20,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    sdk::{Format, GO_AND_JAVA, GO_AND_JAVA_LEGACY, Report, Scenario, Sdk, run_client, run_client_until},
+    sdk::{
+        Format, GO_AND_JAVA, GO_AND_JAVA_LEGACY, PYTHON, Report, Scenario, Sdk, run_client, run_client_until,
+    },
     sidecar::Sidecar,
     wire_proxy::{Action, Conditions, Cut, Direction, Fault, Kind, WireProxy},
 };
@@ -306,6 +308,29 @@ async fn its_own_token(all: [(Sdk, Format); 2]) {
     service.stop().await;
 }
 
+/// Nobody is cut: no client has anything to notice.
+async fn five_tokens(all: [(Sdk, Format); 2]) {
+    let service = service(options());
+    let sidecar = Sidecar::start(&route(service.address().port(), &service, 5, "")).await;
+    let run = |who| {
+        let presence = Scenario { presence: true, seconds: SECONDS, ..scenario(who, sidecar.port) };
+        run_client(presence)
+    };
+    let reports = join_all(all.map(run)).await;
+    let log = sidecar.stop().await;
+    let (counts, violations) = (service.ledger().counts(), service.ledger().violations());
+    println!("{log}\n{counts:?}");
+    for (who, report) in all.into_iter().zip(&reports) {
+        assert_exact(who, report);
+        assert!(report.connection_events.is_empty(), "{who:?}: {:#?}", report.connection_events);
+        assert!(report.channel_events.is_empty(), "{who:?}: {:#?}", report.channel_events);
+    }
+    assert_eq!(violations, Vec::<String>::new());
+    assert_eq!((counts.expiry_disconnects, counts.dead_tokens), (0, 0), "{counts:?}");
+    assert!(counts.auths >= 4 * all.len() as u64, "five lives of a token: {counts:?}");
+    service.stop().await;
+}
+
 /// What takes longer, and older SDKs.
 mod services {
     use super::*;
@@ -342,6 +367,12 @@ mod services {
     #[ignore = "needs Go and Java: run by tests/all --services"]
     async fn older_clients_in_go_and_java_come_back_when_they_are_told_to() {
         told_to_come_back(GO_AND_JAVA_LEGACY).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "needs Python: run by tests/all --services"]
+    async fn clients_in_python_live_through_five_tokens() {
+        five_tokens(PYTHON).await;
     }
 
     #[tokio::test(flavor = "multi_thread")]

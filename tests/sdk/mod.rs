@@ -1,9 +1,10 @@
-//! Real Ably clients for the tests, in Node, Go and Java: one process for each client.
+//! Real Ably clients for the tests, in Node, Go, Java and Python: one process for each client.
 //!
 //! ```text
 //!   Scenario ──JSON argument──► node client.mjs     ──one JSON line──► Report
 //!                               .tools/ably-go/…
 //!                               java, .tools/ably-java/…
+//!                               .tools/ably-python/… client.py
 //! ```
 //!
 //! They are installed once, with `npm ci --prefix tests/sdk` and `tests/sdk/install`.
@@ -35,6 +36,8 @@ pub enum Sdk {
     JavaCurrent,
     /// ably-java 1.2 over Java-WebSocket, protocol version 2.
     JavaLegacy,
+    /// ably-python 3.1, protocol version 5; in JSON it names no `format`.
+    Python,
 }
 
 impl Sdk {
@@ -51,6 +54,12 @@ impl Sdk {
             Self::GoLegacy => Command::new(installed(".tools/ably-go/legacy/client")),
             Self::JavaCurrent => java(&installed(".tools/ably-java/current")),
             Self::JavaLegacy => java(&installed(".tools/ably-java/legacy")),
+            Self::Python => {
+                let mut python = Command::new(installed(".tools/ably-python/bin/python"));
+                // No __pycache__ beside the source.
+                python.arg("-B").arg(installed("tests/sdk/python/client.py"));
+                python
+            }
         }
     }
 }
@@ -102,6 +111,9 @@ pub const GO_AND_JAVA_LEGACY: [(Sdk, Format); 4] = [
     (Sdk::JavaLegacy, Format::Msgpack),
 ];
 
+/// The client in Python, in every format; `tests/sdk/install all` installs it.
+pub const PYTHON: [(Sdk, Format); 2] = [(Sdk::Python, Format::Json), (Sdk::Python, Format::Msgpack)];
+
 /// What a client is to do.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -138,7 +150,7 @@ pub struct Scenario {
     /// At the end it asks for each channel's history, and for the service's time.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub history: bool,
-    /// Merged into the client's options, last. In Go and Java: `useTokenAuth` only.
+    /// Merged into the client's options, last. In Go, Java and Python: `useTokenAuth` only.
     pub options: serde_json::Value,
 }
 
