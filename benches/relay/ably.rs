@@ -6,72 +6,174 @@
 //!   ATTACH bench                     ──►
 //!                                    ◄── ATTACHED
 //!   MESSAGE msgSerial n, data        ──►
-//!                                    ◄── MESSAGE channelSerial n, the same data   (and each 16th time an ACK)
+//!                                    ◄── MESSAGE channelSerial n, the same data  (at each 16th an ACK)
 //! ```
 //!
 //! A delivery is as long as the publish that it answers: its longer head takes bytes from the end of the data.
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use perennial::wire::{Opcode, encode_frame};
 
-/// What a generator dials.
-pub(crate) const TARGET: &str = "/?v=2&format=json";
-const ATTACH: &[u8] = br#"{"action":10,"channel":"bench"}"#;
-const ATTACHED: &[u8] = br#"{"action":11,"flags":983040,"channel":"bench","channelSerial":"bench-0"}"#;
-const MESSAGE: &[u8] = br#"{"action":15,"#;
-const ACK: &[u8] = br#"{"action":1,"#;
+mod format;
+
+pub(crate) use format::Format;
+use format::Value::{List, Number, Object, Text};
+
+use super::text::DIGITS;
+
+/// The actions that are spoken here.
+const ACK: u64 = 1;
+const CONNECTED: u64 = 4;
+const ATTACH: u64 = 10;
+const ATTACHED: u64 = 11;
+const MESSAGE: u64 = 15;
 /// Publishes that one ACK covers.
 const ACKED_TOGETHER: u64 = 16;
-/// Digits that tell which message it is: the start of the data.
-pub(crate) const DIGITS: usize = 16;
+
+impl Format {
+    /// What a generator dials.
+    pub(crate) const fn target(self) -> &'static str {
+        match self {
+            Self::Json => "/?v=2&format=json",
+            Self::Msgpack => "/?v=2&format=msgpack",
+        }
+    }
+
+    /// The one that a generator asks for.
+    pub(crate) fn asked(target: &str) -> Self {
+        if target.contains("format=msgpack") { Self::Msgpack } else { Self::Json }
+    }
+
+    pub(crate) const fn opcode(self) -> Opcode {
+        match self {
+            Self::Json => Opcode::Text,
+            Self::Msgpack => Opcode::Binary,
+        }
+    }
+
+    fn object(self, entries: &[(&str, format::Value<'_>)]) -> Vec<u8> {
+        let mut payload = Vec::with_capacity(256);
+        self.write(&Object(entries), &mut payload);
+        payload
+    }
+
+    fn action(self, payload: &[u8]) -> Result<u64> {
+        self.number(payload, "action").context("a message without an action")
+    }
+}
 
 /// The service's side of one connection.
 pub(crate) struct Service {
+    format: Format,
     id: u64,
     /// The first publish that has no ACK.
     unacked: u64,
 }
 
 impl Service {
-    pub(crate) fn new(id: u64) -> Self {
-        Self { id, unacked: 0 }
+    pub(crate) fn new(format: Format, id: u64) -> Self {
+        Self { format, id, unacked: 0 }
     }
 
     pub(crate) fn greet(&self, out: &mut Vec<u8>) {
-        let id = self.id;
-        let connected = format!(
-            r#"{{"action":4,"connectionId":"conn{id}","connectionDetails":{{"connectionKey":"conn{id}!key","maxMessageSize":65536,"maxInboundRate":50,"maxOutboundRate":100,"maxFrameSize":524288,"serverId":"bench.1","connectionStateTtl":120000,"maxIdleInterval":0}}}}"#
-        );
-        encode_frame(Opcode::Text, connected.as_bytes(), None, out);
+        let (id, key) = (format!("conn{}", self.id), format!("conn{}!key", self.id));
+        let details = [
+            ("connectionKey", Text(key.as_bytes())),
+            ("maxMessageSize", Number(65536)),
+            ("maxInboundRate", Number(50)),
+            ("maxOutboundRate", Number(100)),
+            ("maxFrameSize", Number(524_288)),
+            ("serverId", Text(b"bench.1")),
+            ("connectionStateTtl", Number(120_000)),
+            ("maxIdleInterval", Number(0)),
+        ];
+        let connected = [
+            ("action", Number(CONNECTED)),
+            ("connectionId", Text(id.as_bytes())),
+            ("connectionDetails", Object(&details)),
+        ];
+        self.say(&connected, out);
+    }
+
+    fn say(&self, entries: &[(&str, format::Value<'_>)], out: &mut Vec<u8>) {
+        encode_frame(self.format.opcode(), &self.format.object(entries), None, out);
     }
 
     pub(crate) fn answer(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<()> {
-        if payload == ATTACH {
-            encode_frame(Opcode::Text, ATTACHED, None, out);
-            return Ok(());
+        let format = self.format;
+        match format.action(payload)? {
+            ATTACH => {
+                let (flags, serial) = (Number(983_040), Text(b"bench-0"));
+                let attached = [
+                    ("action", Number(ATTACHED)),
+                    ("flags", flags),
+                    ("channel", Text(b"bench")),
+                    ("channelSerial", serial),
+                ];
+                self.say(&attached, out);
+                return Ok(());
+            }
+            MESSAGE => {}
+            other => bail!("a client said {other}"),
         }
-        ensure!(payload.starts_with(MESSAGE), "not a publish: {}", String::from_utf8_lossy(payload));
-        let data = until_quote(after(payload, br#""data":""#).context("a publish without data")?);
-        let serial = number(after(payload, br#""msgSerial":"#).context("a publish without a serial")?);
-        let mut delivery =
-            format!(r#"{{"action":15,"channel":"bench","channelSerial":"bench-{serial}","messages":[{{"name":"e","data":""#)
-                .into_bytes();
-        let end = br#""}]}"#;
-        let room = payload.len().saturating_sub(delivery.len() + end.len()).clamp(DIGITS, data.len());
-        delivery.extend_from_slice(&data[..room]);
-        delivery.extend_from_slice(end);
-        encode_frame(Opcode::Text, &delivery, None, out);
+        let data = format.text(payload, "data").context("a publish without data")?;
+        let serial = format.last_number(payload, "msgSerial").context("a publish without a serial")?;
+        encode_frame(format.opcode(), &delivery(format, serial, data, payload.len()), None, out);
         if serial.is_multiple_of(ACKED_TOGETHER) {
-            let (first, count) = (self.unacked, serial + 1 - self.unacked);
-            let ack = format!(r#"{{"action":1,"msgSerial":{first},"count":{count}}}"#);
-            encode_frame(Opcode::Text, ack.as_bytes(), None, out);
+            let (first, count) = (Number(self.unacked), Number(serial + 1 - self.unacked));
+            self.say(&[("action", Number(ACK)), ("msgSerial", first), ("count", count)], out);
             self.unacked = serial + 1;
         }
         Ok(())
     }
 }
 
-/// What a frame of the service is to the generator.
+fn delivery(format: Format, serial: u64, data: &[u8], size: usize) -> Vec<u8> {
+    let serial = format!("bench-{serial}");
+    fitted(format, data, size, |data| {
+        format.object(&[
+            ("action", Number(MESSAGE)),
+            ("channel", Text(b"bench")),
+            ("channelSerial", Text(serial.as_bytes())),
+            ("messages", List(&[Object(&[("name", Text(b"e")), ("data", Text(data))])])),
+        ])
+    })
+}
+
+/// A publish of `size` bytes, whose data begins as `text` does.
+pub(crate) fn publish(
+    format: Format,
+    serial: u64,
+    text: &[u8],
+    size: usize,
+    mask: [u8; 4],
+    out: &mut Vec<u8>,
+) {
+    let payload = fitted(format, text, size, |data| {
+        format.object(&[
+            ("action", Number(MESSAGE)),
+            ("channel", Text(b"bench")),
+            ("messages", List(&[Object(&[("name", Text(b"e")), ("data", Text(data))])])),
+            ("msgSerial", Number(serial)),
+        ])
+    });
+    encode_frame(format.opcode(), &payload, Some(mask), out);
+}
+
+pub(crate) fn attach(format: Format, mask: [u8; 4], out: &mut Vec<u8>) {
+    let attach = format.object(&[("action", Number(ATTACH)), ("channel", Text(b"bench"))]);
+    encode_frame(format.opcode(), &attach, Some(mask), out);
+}
+
+/// A message with so much of the data that it has `size` bytes.
+fn fitted(format: Format, data: &[u8], size: usize, message: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
+    let room = size.saturating_sub(message(b"").len());
+    let header = format.text_costs(room) - room;
+    let room = room.saturating_sub(header).clamp(DIGITS, data.len());
+    message(&data[..room])
+}
+
+/// What a message of the service is to the generator.
 #[derive(Clone, Copy)]
 pub(crate) enum Said<'a> {
     Connected,
@@ -86,55 +188,17 @@ pub(crate) enum Said<'a> {
 }
 
 impl<'a> Said<'a> {
-    pub(crate) fn parse(payload: &'a [u8]) -> Result<Self> {
-        if payload.starts_with(MESSAGE) {
-            let data = until_quote(after(payload, br#""data":""#).context("a delivery without data")?);
-            return Ok(Self::Delivery(data));
-        }
-        if payload.starts_with(ACK) {
-            let first = number(after(payload, br#""msgSerial":"#).context("an ACK without a serial")?);
-            let count = number(after(payload, br#""count":"#).context("an ACK without a count")?);
-            return Ok(Self::Ack { first, count });
-        }
-        if payload == ATTACHED {
-            return Ok(Self::Attached);
-        }
-        if payload.starts_with(br#"{"action":4,"#) {
-            return Ok(Self::Connected);
-        }
-        bail!("the service said {}", String::from_utf8_lossy(payload))
+    pub(crate) fn parse(format: Format, payload: &'a [u8]) -> Result<Self> {
+        Ok(match format.action(payload)? {
+            MESSAGE => Self::Delivery(format.text(payload, "data").context("a delivery without data")?),
+            ACK => {
+                let first = format.number(payload, "msgSerial").context("an ACK without a serial")?;
+                let count = format.number(payload, "count").context("an ACK without a count")?;
+                Self::Ack { first, count }
+            }
+            ATTACHED => Self::Attached,
+            CONNECTED => Self::Connected,
+            other => bail!("the service said {other}: {}", String::from_utf8_lossy(payload)),
+        })
     }
-}
-
-pub(crate) fn attach(mask: [u8; 4], out: &mut Vec<u8>) {
-    encode_frame(Opcode::Text, ATTACH, Some(mask), out);
-}
-
-/// A publish of `size` bytes, whose data begins as `text` does.
-pub(crate) fn publish(serial: u64, text: &[u8], size: usize, mask: [u8; 4], out: &mut Vec<u8>) {
-    let mut payload = br#"{"action":15,"channel":"bench","messages":[{"name":"e","data":""#.to_vec();
-    let end = format!(r#""}}],"msgSerial":{serial}}}"#);
-    let room = size.saturating_sub(payload.len() + end.len()).clamp(DIGITS, text.len());
-    payload.extend_from_slice(&text[..room]);
-    payload.extend_from_slice(end.as_bytes());
-    encode_frame(Opcode::Text, &payload, Some(mask), out);
-}
-
-fn after<'a>(bytes: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
-    // A serial stands at the end, behind what may be a lot of data.
-    let at = if key.starts_with(br#""data"#) {
-        bytes.windows(key.len()).position(|part| part == key)
-    } else {
-        bytes.windows(key.len()).rposition(|part| part == key)
-    }?;
-    Some(&bytes[at + key.len()..])
-}
-
-fn until_quote(bytes: &[u8]) -> &[u8] {
-    bytes.split(|byte| *byte == b'"').next().unwrap_or_default()
-}
-
-fn number(bytes: &[u8]) -> u64 {
-    let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit());
-    digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
 }

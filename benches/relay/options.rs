@@ -3,14 +3,15 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
+use serde::Serialize;
 
-/// CPU per relayed message, and memory per idle connection: Perennial beside nginx and haproxy.
+/// CPU per message, connection and request, and the cost of idle connections: Perennial, nginx, HAProxy.
 #[derive(Debug, Parser)]
 pub(crate) struct Options {
     /// A short run, to see that it works; its numbers mean little.
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Only the cells whose name contains this.
+    /// Only the cells whose name contains this, in capitals or not.
     #[arg(long, value_name = "TEXT")]
     pub(crate) only: Option<String>,
     /// Only these programs.
@@ -19,12 +20,15 @@ pub(crate) struct Options {
     /// Connections of an idle cell, 9000 at most [default: 2000].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=9000))]
     pub(crate) idle: Option<u32>,
-    /// How often each proxy has its turn [default: 5].
+    /// How often each proxy has its turn [default: 3].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) repeats: Option<u32>,
     /// Writes the raw numbers, too.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Writes docs/benchmarks.md and its picture, too; it takes a whole run.
+    #[arg(long, conflicts_with_all = ["quick", "only", "programs"])]
+    pub(crate) docs: bool,
     /// Another Perennial than the one that was just built.
     #[arg(long, overrides_with = "perennial", value_name = "FILE", default_value = env!("CARGO_BIN_EXE_perennial"), hide_default_value = true)]
     pub(crate) perennial: PathBuf,
@@ -40,19 +44,32 @@ pub(crate) struct Options {
 pub(crate) enum Role {
     #[command(hide = true)]
     Upstream {
-        /// Where the certificate is put.
+        /// Where the certificates are put.
         directory: PathBuf,
     },
     #[command(hide = true)]
-    Load,
+    Load {
+        /// Where the certificates are.
+        directory: PathBuf,
+    },
 }
 
 /// A program that can be measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 pub(crate) enum Program {
     Nginx,
     Haproxy,
     Perennial,
+}
+
+impl Program {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Nginx => "nginx",
+            Self::Haproxy => "HAProxy",
+            Self::Perennial => "Perennial",
+        }
+    }
 }
 
 /// How long things take.
@@ -64,23 +81,36 @@ pub(crate) struct Pace {
     /// Connections of an idle cell, and how long they have been idle when memory is read.
     pub(crate) idle: u32,
     pub(crate) rest: Duration,
+    /// How long CPU of idle connections is read: as long as Perennial's default keepalive.
+    pub(crate) keepalive: Duration,
 }
 
 impl Options {
     pub(crate) fn pace(&self) -> Pace {
-        let (warm_up, window, repeats, idle, rest) =
-            if self.quick { (50, 150, 1, 100, 200) } else { (300, 1000, 5, 2000, 2000) };
+        let (warm_up, window, repeats, idle, rest, keepalive) =
+            if self.quick { (50, 150, 1, 100, 200, 500) } else { (300, 1000, 3, 2000, 2000, 10_000) };
         Pace {
             warm_up: Duration::from_millis(warm_up),
             window: Duration::from_millis(window),
             repeats: self.repeats.unwrap_or(repeats),
             idle: self.idle.unwrap_or(idle),
             rest: Duration::from_millis(rest),
+            keepalive: Duration::from_millis(keepalive),
         }
     }
 
+    /// The command that was given, without the paths of this machine.
+    pub(crate) fn command(&self) -> String {
+        let mut command = "benches/run".to_owned();
+        let numbers = [("--idle", self.idle), ("--repeats", self.repeats)];
+        for (option, number) in numbers {
+            command += &number.map(|number| format!(" {option} {number}")).unwrap_or_default();
+        }
+        if self.docs { command + " --docs" } else { command }
+    }
+
     pub(crate) fn wants(&self, name: &str) -> bool {
-        self.only.as_ref().is_none_or(|part| name.contains(part))
+        self.only.as_ref().is_none_or(|part| name.to_lowercase().contains(&part.to_lowercase()))
     }
 
     pub(crate) fn measures(&self, program: Program) -> bool {

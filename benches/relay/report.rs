@@ -1,117 +1,113 @@
-//! Medians, and the tables that they stand in.
+//! What was measured, and the tables that it stands in.
 
 use serde::Serialize;
 
-/// One turn of one contender.
+use super::{
+    cells::Heading,
+    options::Program,
+    spread::{Spread, quantity, ratio},
+};
+
+/// What is less is 0.000 in the tables.
+const NOTHING: f64 = 0.0005;
+
+/// One turn of one program.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Sample {
-    pub(crate) cpu_nanos: u64,
-    /// Both ways counted.
-    pub(crate) messages: u64,
+    /// µs of CPU, or KiB of memory.
+    pub(crate) cost: f64,
+    /// What it was the cost of: messages, connections, requests, connections times seconds.
+    pub(crate) count: f64,
     pub(crate) seconds: f64,
 }
 
 impl Sample {
-    fn micros(&self) -> f64 {
-        self.cpu_nanos as f64 / self.messages as f64 / 1000.0
+    fn each(&self) -> f64 {
+        self.cost / self.count
     }
 }
 
-/// What one contender's turns at a cell came to.
+/// What one program's turns at a cell came to.
 #[derive(Debug, Serialize)]
 pub(crate) struct Column {
-    pub(crate) contender: &'static str,
+    pub(crate) program: Program,
     pub(crate) samples: Vec<Sample>,
 }
 
 impl Column {
-    fn micros(&self) -> f64 {
-        median(self.samples.iter().map(Sample::micros))
+    pub(crate) fn new(program: Program) -> Self {
+        Self { program, samples: Vec::new() }
     }
 
-    /// This one's cost over the other's: the median of the turns.
-    fn over(&self, other: &Self) -> f64 {
-        median(self.samples.iter().zip(&other.samples).map(|(ours, theirs)| ours.micros() / theirs.micros()))
+    fn each(&self) -> Spread {
+        Spread::of(self.samples.iter().map(Sample::each))
+    }
+
+    /// This one's cost over the other's, turn by turn; nothing has no ratio.
+    fn over(&self, other: &Self) -> Spread {
+        let turns = self.samples.iter().zip(&other.samples);
+        Spread::of(turns.map(|(ours, theirs)| {
+            if theirs.each() < NOTHING { f64::INFINITY } else { ours.each() / theirs.each() }
+        }))
     }
 }
 
-/// A cell of a group.
+/// A cell, and what each program came to at it.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
-    pub(crate) group: &'static str,
+    pub(crate) heading: Heading,
     pub(crate) cell: String,
     pub(crate) columns: Vec<Column>,
 }
 
-/// A contender's idle connections.
-#[derive(Debug, Serialize)]
-pub(crate) struct Idle {
-    pub(crate) contender: &'static str,
-    pub(crate) connections: u32,
-    pub(crate) before_kib: u64,
-    pub(crate) after_kib: u64,
+impl Row {
+    /// The last program's cost over each of the others'.
+    pub(crate) fn ratios(&self) -> Vec<(Program, Spread)> {
+        let Some((ours, others)) = self.columns.split_last() else { return Vec::new() };
+        others.iter().map(|other| (other.program, ours.over(other))).collect()
+    }
 }
 
 /// All that was measured.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Report {
     pub(crate) rows: Vec<Row>,
-    pub(crate) idle: Vec<Idle>,
 }
 
 impl Report {
-    /// The tables, as Markdown.
-    pub(crate) fn markdown(&self) -> String {
-        let groups = self.rows.chunk_by(|a, b| a.group == b.group).map(group_table);
-        let idle = (!self.idle.is_empty()).then(|| self.idle_table());
-        groups.chain(idle).collect::<Vec<_>>().join("\n")
+    /// The rows under one heading, heading by heading.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &[Row]> {
+        self.rows.chunk_by(|a, b| a.heading == b.heading)
     }
 
-    fn idle_table(&self) -> String {
-        let connections = self.idle.first().map_or(0, |idle| idle.connections);
-        let mut table = format!("| idle, {connections} connections | KiB each |\n|---|--:|\n");
-        for idle in &self.idle {
-            let kib = idle.after_kib.saturating_sub(idle.before_kib) as f64 / f64::from(idle.connections);
-            table += &format!("| {} | {kib:.1} |\n", idle.contender);
-        }
-        table
+    /// The tables, as Markdown.
+    pub(crate) fn markdown(&self) -> String {
+        self.tables().map(table).collect::<Vec<_>>().join("\n")
     }
 }
 
-fn group_table(rows: &[Row]) -> String {
+/// One table, as Markdown.
+pub(crate) fn table(rows: &[Row]) -> String {
     let Some(first) = rows.first() else { return String::new() };
-    let names: Vec<&str> = first.columns.iter().map(|column| column.contender).collect();
-    let (last, others) = names.split_last().map_or(("", &[][..]), |(last, others)| (*last, others));
-    let mut table = format!("| {}, µs of CPU per message |", first.group);
+    let names: Vec<&str> = first.columns.iter().map(|column| column.program.name()).collect();
+    let others = names.split_last().map_or(&[][..], |(_, others)| others);
+    let mut table = format!("| {}, {} |", first.heading.name, first.heading.unit);
     for name in &names {
         table += &format!(" {name} |");
     }
     for other in others {
-        table += &format!(" {last} / {other} |");
+        table += &format!(" / {other} |");
     }
     table += &format!("\n|---|{}\n", "--:|".repeat(names.len() + others.len()));
     for row in rows {
         table += &format!("| {} |", row.cell);
         for column in &row.columns {
-            table += &format!(" {:.3} |", column.micros());
+            table += &format!(" {} |", column.each().cell(quantity));
         }
-        if let Some((ours, others)) = row.columns.split_last() {
-            for other in others {
-                table += &format!(" {:.2} |", ours.over(other));
-            }
+        for (_, over) in row.ratios() {
+            table += &format!(" {} |", over.cell(ratio));
         }
         table += "\n";
     }
     table
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => f64::NAN,
-        even if even.is_multiple_of(2) => f64::midpoint(values[middle - 1], values[middle]),
-        _ => values[middle],
-    }
 }

@@ -1,29 +1,26 @@
-//! The upstream's role: it echoes frames, plain and over TLS, or answers as Ably would.
+//! The upstream's role: it echoes frames, pushes messages, answers as Ably would, or serves plain HTTP.
 //!
 //! It says on its standard output where it listens, and ends with its parent.
 
-use std::{io::Write as _, path::Path, sync::Arc};
+use std::{io::Write as _, path::Path};
 
 use anyhow::Result;
 use perennial::wire::{Opcode, encode_frame};
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{
-        ServerConfig,
-        pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
-    },
-};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    ably::Service,
-    ws::{Socket, Stream},
+    ably::{Format, Service},
+    dial::Stream,
+    http,
+    text::Text,
+    tls,
+    ws::Socket,
 };
 
-/// The authority that signed the upstream's certificate, in the upstream's directory.
-pub(crate) const CA_FILE: &str = "ca.pem";
+/// Bytes that are pushed with one write.
+const PUSHED_TOGETHER: usize = 64 * 1024;
 
 /// Where the upstream listens.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -31,33 +28,36 @@ pub(crate) struct Ports {
     pub(crate) plain: u16,
     pub(crate) tls: u16,
     pub(crate) ably: u16,
+    pub(crate) http: u16,
+}
+
+/// Who is dialled.
+#[derive(Clone, Copy)]
+enum As {
+    Echo,
+    Ably,
 }
 
 pub(crate) async fn serve(directory: &Path) -> Result<()> {
-    let acceptor = acceptor(directory)?;
-    let (plain, tls, ably) = (listen().await?, listen().await?, listen().await?);
-    let ports = Ports {
-        plain: plain.local_addr()?.port(),
-        tls: tls.local_addr()?.port(),
-        ably: ably.local_addr()?.port(),
-    };
+    let acceptor = tls::issue(directory)?;
+    let (plain, tls, ably, http) = (listen().await?, listen().await?, listen().await?, listen().await?);
+    let ports = Ports { plain: port(&plain)?, tls: port(&tls)?, ably: port(&ably)?, http: port(&http)? };
     println!("{}", serde_json::to_string(&ports)?);
     std::io::stdout().flush()?;
     let connections = TaskTracker::new();
     let mut accepted = 0;
     loop {
+        accepted += 1;
         tokio::select! {
-            stream = plain.accept() => tell(&connections, echo(stream?.0)),
+            stream = plain.accept() => tell(&connections, in_the_clear(stream?.0, As::Echo, accepted)),
+            stream = ably.accept() => tell(&connections, in_the_clear(stream?.0, As::Ably, accepted)),
+            stream = http.accept() => tell(&connections, http::serve(stream?.0)),
             stream = tls.accept() => {
                 let (acceptor, stream) = (acceptor.clone(), stream?.0);
                 tell(&connections, async move {
                     stream.set_nodelay(true)?;
-                    converse(acceptor.accept(stream).await?, None).await
+                    converse(acceptor.accept(stream).await?, As::Echo, accepted).await
                 });
-            }
-            stream = ably.accept() => {
-                accepted += 1;
-                tell(&connections, as_ably(stream?.0, accepted));
             }
         }
     }
@@ -65,6 +65,10 @@ pub(crate) async fn serve(directory: &Path) -> Result<()> {
 
 async fn listen() -> Result<TcpListener> {
     Ok(TcpListener::bind("127.0.0.1:0").await?)
+}
+
+fn port(listener: &TcpListener) -> Result<u16> {
+    Ok(listener.local_addr()?.port())
 }
 
 /// A connection of its own; what went wrong stands in the log.
@@ -76,57 +80,39 @@ fn tell(connections: &TaskTracker, connection: impl Future<Output = Result<()>> 
     });
 }
 
-/// A certificate for this run, its authority's in a file.
-fn acceptor(directory: &Path) -> Result<TlsAcceptor> {
-    let mut authority = rcgen::CertificateParams::new(Vec::new())?;
-    // OpenSSL takes a certificate for self-signed whose issuer has its own name.
-    authority.distinguished_name.push(rcgen::DnType::CommonName, "the benchmark's authority");
-    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let authority_key = rcgen::KeyPair::generate()?;
-    let authority_certificate = authority.self_signed(&authority_key)?;
-    std::fs::write(directory.join(CA_FILE), authority_certificate.pem())?;
-    let key = rcgen::KeyPair::generate()?;
-    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let issuer = rcgen::Issuer::new(authority, authority_key);
-    let certificate = rcgen::CertificateParams::new(names)?.signed_by(&key, &issuer)?;
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
-async fn echo(stream: TcpStream) -> Result<()> {
+async fn in_the_clear(stream: TcpStream, who: As, id: u64) -> Result<()> {
     stream.set_nodelay(true)?;
-    converse(stream, None).await
-}
-
-async fn as_ably(stream: TcpStream, id: u64) -> Result<()> {
-    stream.set_nodelay(true)?;
-    converse(stream, Some(Service::new(id))).await
+    converse(stream, who, id).await
 }
 
 /// Answers until the other side is done.
-async fn converse(stream: impl Stream, mut service: Option<Service>) -> Result<()> {
+async fn converse(stream: impl Stream, who: As, id: u64) -> Result<()> {
     // Who only looks whether somebody listens has no handshake.
-    let Ok(mut socket) = Socket::accept(stream).await else { return Ok(()) };
+    let Ok((mut socket, asked)) = Socket::accept(stream).await else { return Ok(()) };
+    if let Some(size) = asked.target().strip_prefix("/push/") {
+        return push(socket, size.parse()?).await;
+    }
+    let mut service = match who {
+        As::Echo => None,
+        As::Ably => Some(Service::new(Format::asked(asked.target()), id)),
+    };
     if let Some(service) = &service {
         service.greet(&mut socket.out);
     }
     let mut closed = false;
     while !closed {
-        let turn = socket.turn(|opcode, payload, out| {
-            match opcode {
-                Opcode::Text | Opcode::Binary => match &mut service {
-                    Some(service) => service.answer(payload, out)?,
-                    None => encode_frame(opcode, payload, None, out),
+        let turn = socket.turn(|frame, out| {
+            match frame.opcode {
+                Opcode::Text | Opcode::Binary | Opcode::Continuation => match &mut service {
+                    Some(service) => service.answer(frame.payload, out)?,
+                    None => frame.encode(None, out),
                 },
-                Opcode::Ping => encode_frame(Opcode::Pong, payload, None, out),
+                Opcode::Ping => encode_frame(Opcode::Pong, frame.payload, None, out),
                 Opcode::Close => {
-                    encode_frame(Opcode::Close, payload, None, out);
+                    encode_frame(Opcode::Close, frame.payload, None, out);
                     closed = true;
                 }
-                Opcode::Pong | Opcode::Continuation => {}
+                Opcode::Pong => {}
             }
             Ok(())
         });
@@ -135,5 +121,20 @@ async fn converse(stream: impl Stream, mut service: Option<Service>) -> Result<(
             return Ok(());
         }
     }
-    socket.flush().await
+    socket.end().await
+}
+
+/// Numbered messages without an end; it reads nothing, and the client has gone when a write fails.
+async fn push(mut socket: Socket<impl Stream>, size: usize) -> Result<()> {
+    let mut text = Text::new(size, 0);
+    let mut number = 0;
+    loop {
+        while socket.out.len() < PUSHED_TOGETHER {
+            encode_frame(Opcode::Text, text.numbered(number), None, &mut socket.out);
+            number += 1;
+        }
+        if socket.flush().await.is_err() {
+            return Ok(());
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! WebSockets as far as the generator and the upstream need them: whole frames, in batches.
+//! WebSockets as far as the generator and the upstream need them: frames, in batches.
 //!
 //! One read takes all that has come, one write takes all that is due, and neither waits for the other: two
 //! ends that only wrote until the other read would stand still once the sockets between them are full.
@@ -10,15 +10,15 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
-use perennial::wire::{Header, Opcode, apply_mask};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use anyhow::{Context as _, Result, ensure};
+use perennial::wire::{Header, Opcode, apply_mask, encode_frame};
+use tokio::io::{AsyncWriteExt as _, ReadBuf};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::{dial::Stream, head::Head};
 
 /// Bytes of one read.
 const SCRATCH: usize = 256 * 1024;
-/// A handshake has no more.
-const LONGEST_HEAD: usize = 8 * 1024;
 /// RFC 6455's own example; nobody guesses it here.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
@@ -26,9 +26,35 @@ thread_local! {
     static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
 }
 
-/// A byte stream that frames go over.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
+/// A frame that came, unmasked.
+pub(crate) struct Frame<'a> {
+    /// The last one of its message.
+    pub(crate) last: bool,
+    pub(crate) opcode: Opcode,
+    pub(crate) payload: &'a [u8],
+}
+
+impl Frame<'_> {
+    /// Appends it to `out`.
+    pub(crate) fn encode(&self, mask: Option<[u8; 4]>, out: &mut Vec<u8>) {
+        let start = out.len();
+        encode_frame(self.opcode, self.payload, mask, out);
+        if !self.last {
+            // The bit FIN (RFC 6455, section 5.2).
+            out[start] &= 0x7f;
+        }
+    }
+}
+
+/// Appends one message to `out`, in so many frames.
+pub(crate) fn encode_in(frames: usize, text: &[u8], mask: [u8; 4], out: &mut Vec<u8>) {
+    let pieces = text.chunks(text.len().div_ceil(frames).max(1));
+    let count = pieces.len();
+    for (at, payload) in pieces.enumerate() {
+        let opcode = if at == 0 { Opcode::Text } else { Opcode::Continuation };
+        Frame { last: at + 1 == count, opcode, payload }.encode(Some(mask), out);
+    }
+}
 
 /// One end of a WebSocket.
 pub(crate) struct Socket<S> {
@@ -46,10 +72,10 @@ impl<S: Stream> Socket<S> {
         Self { stream, bytes, out: Vec::new(), written: 0, unflushed: false }
     }
 
-    /// The server's side of the handshake.
-    pub(crate) async fn accept(mut stream: S) -> Result<Self> {
-        let (head, rest) = read_head(&mut stream).await?;
-        let key = header(&head, "sec-websocket-key").context("a handshake without a key")?;
+    /// The server's side of the handshake; the head is the request's.
+    pub(crate) async fn accept(mut stream: S) -> Result<(Self, Head)> {
+        let (head, rest) = Head::read(&mut stream).await?;
+        let key = head.field("sec-websocket-key").context("a handshake without a key")?;
         let accept = derive_accept_key(key.as_bytes());
         let answer = format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -57,7 +83,7 @@ impl<S: Stream> Socket<S> {
         );
         stream.write_all(answer.as_bytes()).await?;
         stream.flush().await?;
-        Ok(Self::new(stream, rest))
+        Ok((Self::new(stream, rest), head))
     }
 
     /// The client's side of the handshake.
@@ -67,21 +93,21 @@ impl<S: Stream> Socket<S> {
              Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).await?;
-        let (head, rest) = read_head(&mut stream).await?;
-        ensure!(head.starts_with("HTTP/1.1 101 "), "refused: {}", head.lines().next().unwrap_or_default());
-        let accept = header(&head, "sec-websocket-accept");
+        stream.flush().await?;
+        let (head, rest) = Head::read(&mut stream).await?;
+        ensure!(head.first_line().starts_with("HTTP/1.1 101 "), "refused: {}", head.first_line());
         ensure!(
-            accept == Some(&derive_accept_key(KEY.as_bytes())),
+            head.field("sec-websocket-accept") == Some(&derive_accept_key(KEY.as_bytes())),
             "the handshake's answer is for another key"
         );
         Ok(Self::new(stream, rest))
     }
 
-    /// Sends what is due, and shows each whole frame that has come to `each`, unmasked; it may append to
-    /// what is due. `false` is the end.
+    /// Sends what is due, and shows each whole frame that has come to `each`; it may append to what is due.
+    /// `false` is the end. Nothing is lost where it is dropped while it waits.
     pub(crate) async fn turn(
         &mut self,
-        mut each: impl FnMut(Opcode, &[u8], &mut Vec<u8>) -> Result<()>,
+        mut each: impl FnMut(Frame<'_>, &mut Vec<u8>) -> Result<()>,
     ) -> Result<bool> {
         let more = self.bytes.is_empty() || !self.take_frames(&mut each)?;
         if more {
@@ -96,6 +122,12 @@ impl<S: Stream> Socket<S> {
     /// All that is due goes out.
     pub(crate) async fn flush(&mut self) -> Result<()> {
         poll_fn(|cx| self.poll_write(cx)).await
+    }
+
+    /// All that is due goes out, and the end of it.
+    pub(crate) async fn end(mut self) -> Result<()> {
+        self.flush().await?;
+        Ok(self.stream.shutdown().await?)
     }
 
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool>> {
@@ -131,22 +163,18 @@ impl<S: Stream> Socket<S> {
     }
 
     /// Uses up all whole frames; were there any?
-    fn take_frames(
-        &mut self,
-        each: &mut impl FnMut(Opcode, &[u8], &mut Vec<u8>) -> Result<()>,
-    ) -> Result<bool> {
+    fn take_frames(&mut self, each: &mut impl FnMut(Frame<'_>, &mut Vec<u8>) -> Result<()>) -> Result<bool> {
         let mut at = 0;
         while let Some(header) = Header::parse(&self.bytes[at..])? {
             let (start, end) = (at + header.len, at + header.total() as usize);
             if end > self.bytes.len() {
                 break;
             }
-            ensure!(header.fin, "a message came in pieces");
             let payload = &mut self.bytes[start..end];
             if let Some(mask) = header.mask {
                 apply_mask(payload, mask, 0);
             }
-            each(header.opcode, payload, &mut self.out)?;
+            each(Frame { last: header.fin, opcode: header.opcode, payload }, &mut self.out)?;
             at = end;
         }
         if at == self.bytes.len() {
@@ -156,24 +184,4 @@ impl<S: Stream> Socket<S> {
         }
         Ok(at > 0)
     }
-}
-
-/// Reads up to the empty line; what stood behind it is returned, too.
-async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Result<(String, Vec<u8>)> {
-    let mut bytes = Vec::new();
-    loop {
-        if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-            let rest = bytes.split_off(end + 4);
-            return Ok((String::from_utf8(bytes)?, rest));
-        }
-        ensure!(bytes.len() < LONGEST_HEAD, "a handshake without an end");
-        if stream.read_buf(&mut bytes).await? == 0 {
-            bail!("the connection ended within the handshake");
-        }
-    }
-}
-
-fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    let lines = head.lines().filter_map(|line| line.split_once(':'));
-    lines.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
 }
