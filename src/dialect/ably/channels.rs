@@ -22,12 +22,13 @@ use super::{
 use crate::wire::{Message, Payload};
 
 /// What the map and the allocator take for a channel, beside what is in it.
-const NODE: usize = size_of::<Box<str>>() + 64;
+const NODE: usize = size_of::<(Box<str>, Box<Channel>)>() + 64;
 
 /// The channels of one connection.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Channels {
-    by_name: BTreeMap<Box<str>, Channel>,
+    /// Boxed: a node of the map has room for eleven, and most connections have one.
+    by_name: BTreeMap<Box<str>, Box<Channel>>,
     bytes: usize,
     limit: usize,
     forgotten: bool,
@@ -63,7 +64,7 @@ impl Channels {
 
     fn open(&mut self, name: &str) {
         if !self.forgotten && !self.by_name.contains_key(name) {
-            let channel = Channel::default();
+            let channel = Box::<Channel>::default();
             self.bytes += NODE + name.len() + channel.cost();
             self.by_name.insert(name.into(), channel);
         }
@@ -127,12 +128,12 @@ impl Channels {
 
     /// Is a channel still to be attached, so that presence on it has to wait?
     pub(super) fn is_attaching(&self, name: &str) -> bool {
-        self.by_name.get(name).is_some_and(Channel::is_attaching)
+        self.by_name.get(name).is_some_and(|channel| channel.is_attaching())
     }
 
     /// Do members of any channel wait for its ATTACHED?
     pub(super) fn members_wait(&self) -> bool {
-        self.by_name.values().any(Channel::members_wait)
+        self.by_name.values().any(|channel| channel.members_wait())
     }
 
     /// The members to be entered again, each as its channel and its PRESENCE, but for the serial.
