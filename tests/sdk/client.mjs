@@ -41,7 +41,8 @@ const report = {
 };
 
 let over = false;
-let ownEvents = false;
+// Events of the client's own detach and attach that are still to come, by channel.
+const ownEvents = new Map();
 const started = Date.now();
 const at = () => Date.now() - started;
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -132,14 +133,16 @@ async function join(name) {
   await call(channel, 'attach');
   channel.on(function (change) {
     const { current, previous, resumed, reason } = change;
-    // During the client's own detach and attach, its four events are what it asked for; `detached` has a reason.
+    if (over) return;
+    // What it asked for itself is not reported; `detached` has a reason.
     const asked = (previous === 'detaching' && current === 'detached') || (!reason && this.event !== 'update');
-    if (over || (ownEvents && asked)) return;
+    const toCome = ownEvents.get(name) ?? 0;
+    if (asked && toCome > 0) return ownEvents.set(name, toCome - 1);
     report.channelEvents.push({ channel: name, event: this.event, from: previous, to: current, resumed, code: code(reason), at: at() });
   });
   if (scenario.presence) {
     await call(channel.presence, 'subscribe', (member) => {
-      if (!over && !ownEvents) report.presenceEvents.push({ channel: name, action: String(member.action), clientId: member.clientId, at: at() });
+      if (!over) report.presenceEvents.push({ channel: name, action: String(member.action), clientId: member.clientId, at: at() });
     });
     await call(channel.presence, 'enter', 'here');
   }
@@ -186,14 +189,13 @@ function authorizeOften() {
 // Detaches every channel and attaches it again, when nothing is on its way.
 async function detachAndAttach(channels) {
   await settle();
-  ownEvents = true;
   for (const channel of channels) {
+    // detaching, detached, attaching, attached
+    ownEvents.set(channel.name, 4);
     await call(channel, 'detach');
     await call(channel, 'attach');
     if (scenario.presence) await call(channel.presence, 'enter', 'here');
   }
-  await sleep(300);
-  ownEvents = false;
 }
 
 // Asks for what the service remembers, and for its time. A failure is told, no more.
@@ -254,7 +256,7 @@ async function run() {
 
 async function close() {
   // An operation that fails with its connection is told before the connection's own event.
-  await sleep(20);
+  if (report.nacked > 0 || report.error) await until(failed, 1000);
   over = true;
   report.finalState = client.connection.state;
   report.unanswered = unanswered.size;

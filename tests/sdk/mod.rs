@@ -144,7 +144,7 @@ pub struct Scenario {
     /// It renews its token itself, each time that this many seconds have passed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authorize_every: Option<f64>,
-    /// At half time it detaches its channels and attaches them again; the events of that are not reported.
+    /// At half time it detaches its channels and attaches them again; its channels' events of that are not reported.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub detach: bool,
     /// At the end it asks for each channel's history, and for the service's time.

@@ -29,7 +29,7 @@ type Client struct {
 	lock       sync.Mutex
 	report     Report
 	over       bool
-	ownEvents  bool
+	ownEvents  map[string]int
 	streams    Streams
 	unanswered map[publication]bool
 	acked      map[publication]bool
@@ -50,6 +50,7 @@ func newClient(scenario Scenario) (*Client, error) {
 		me:         fmt.Sprintf("go-%d", time.Now().UnixNano()),
 		stop:       make(chan struct{}),
 		report:     newReport(),
+		ownEvents:  map[string]int{},
 		streams:    Streams{},
 		unanswered: map[publication]bool{},
 		acked:      map[publication]bool{},
@@ -170,9 +171,11 @@ func (c *Client) settle() {
 	until(limit, func() bool { return c.missing() == 0 || c.failed() })
 }
 
-func (c *Client) close() Report {
+func (c *Client) close(problem error) Report {
 	// An operation that fails with its connection is told before the connection's own event.
-	time.Sleep(20 * time.Millisecond)
+	if problem != nil || c.refusals() > 0 {
+		until(time.Second, c.failed)
+	}
 	missing, state := c.missing(), c.ably.Connection.State()
 	c.locked(func() {
 		c.over = true
@@ -205,6 +208,13 @@ func (c *Client) connected() bool {
 func (c *Client) failed() bool {
 	state := c.ably.Connection.State()
 	return state == ably.ConnectionStateFailed || state == ably.ConnectionStateSuspended || state == ably.ConnectionStateClosed
+}
+
+// refusals is how many publishes were refused.
+func (c *Client) refusals() int {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	return c.report.Nacked
 }
 
 // answers is how many are still to come.

@@ -34,7 +34,7 @@ func main() {
 		}
 	}()
 	failed := client.run()
-	report := client.close()
+	report := client.close(failed)
 	if failed != nil {
 		text := failed.Error()
 		report.Error = &text

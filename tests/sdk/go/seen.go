@@ -29,10 +29,14 @@ func (c *Client) onConnection(change ably.ConnectionStateChange) {
 
 func (c *Client) onChannel(name string, change ably.ChannelStateChange) {
 	c.locked(func() {
-		// During the client's own detach and attach, its four events are what it asked for; `detached` may have a reason.
+		if c.over {
+			return
+		}
+		// What it asked for itself is not reported; `detached` may have a reason.
 		detached := change.Previous == ably.ChannelStateDetaching && change.Current == ably.ChannelStateDetached
 		asked := detached || change.Reason == nil && change.Event != ably.ChannelEventUpdate
-		if c.over || c.ownEvents && asked {
+		if asked && c.ownEvents[name] > 0 {
+			c.ownEvents[name]--
 			return
 		}
 		c.report.ChannelEvents = append(c.report.ChannelEvents, ChannelEvent{
@@ -44,7 +48,7 @@ func (c *Client) onChannel(name string, change ably.ChannelStateChange) {
 
 func (c *Client) onPresence(name string, member *ably.PresenceMessage) {
 	c.locked(func() {
-		if c.over || c.ownEvents {
+		if c.over {
 			return
 		}
 		c.report.PresenceEvents = append(c.report.PresenceEvents, PresenceEvent{
@@ -94,10 +98,11 @@ func (c *Client) join(limit context.Context, name string) (*ably.RealtimeChannel
 // detachAndAttach does so to every channel, when nothing is on its way; the events of it are its own.
 func (c *Client) detachAndAttach(channels []*ably.RealtimeChannel) error {
 	c.settle()
-	c.locked(func() { c.ownEvents = true })
 	limit, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	for _, channel := range channels {
+		// detaching, detached, attaching, attached
+		c.locked(func() { c.ownEvents[channel.Name] = 4 })
 		if err := channel.Detach(limit); err != nil {
 			return err
 		}
@@ -110,9 +115,6 @@ func (c *Client) detachAndAttach(channels []*ably.RealtimeChannel) error {
 			}
 		}
 	}
-	// The SDK tells of events in goroutines of its own.
-	time.Sleep(300 * time.Millisecond)
-	c.locked(func() { c.ownEvents = false })
 	return nil
 }
 

@@ -48,7 +48,7 @@ final class Client {
             error = refused.errorInfo.toString();
         }
         // An operation that fails with its connection is told before the connection's own event.
-        Thread.sleep(20);
+        if (error != null || seen.refused()) until(1, this::failed);
         seen.end(ably.connection.state, error);
         ably.close();
         until(5, () -> is(ConnectionState.closed) || is(ConnectionState.failed));
@@ -133,15 +133,12 @@ final class Client {
     /** Does so to every channel, when nothing is on its way; the events of it are its own. */
     private void detachAndAttach(List<Channel> channels) throws Exception {
         settle();
-        seen.ownEvents(true);
         for (Channel channel : channels) {
+            seen.expectOwnEvents(channel.name);
             done(channel::detach);
             done(channel::attach);
             if (scenario.presence) done(listener -> channel.presence.enter("here", listener));
         }
-        // The SDK tells of events in threads of its own.
-        Thread.sleep(300);
-        seen.ownEvents(false);
     }
 
     /** Has the client renew its token itself, as an application may. */

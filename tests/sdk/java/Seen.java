@@ -6,6 +6,7 @@ import io.ably.lib.realtime.ConnectionStateListener.ConnectionStateChange;
 import io.ably.lib.types.ErrorInfo;
 import io.ably.lib.types.Message;
 import io.ably.lib.types.PresenceMessage;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -24,7 +25,8 @@ final class Seen {
     private final Set<String> unanswered = new HashSet<>();
     private final Map<String, Set<Integer>> acked = new LinkedHashMap<>();
     private boolean over;
-    private boolean ownEvents;
+    /** Events of the client's own detach and attach that are still to come, by channel. */
+    private final Map<String, Integer> ownEvents = new HashMap<>();
 
     Seen(String me) {
         this.me = me;
@@ -47,11 +49,16 @@ final class Seen {
         }
     }
 
-    /** During the client's own detach and attach, its four events are what it asked for; `detached` has a reason. */
+    /** What the client asked for itself is not reported; `detached` has a reason. */
     synchronized void channel(String name, ChannelStateChange change) {
         boolean detached = change.previous == ChannelState.detaching && change.current == ChannelState.detached;
         boolean asked = detached || change.reason == null && change.event != ChannelEvent.update;
-        if (over || ownEvents && asked) return;
+        if (over) return;
+        int toCome = ownEvents.getOrDefault(name, 0);
+        if (asked && toCome > 0) {
+            ownEvents.put(name, toCome - 1);
+            return;
+        }
         Report.ChannelEvent event = new Report.ChannelEvent();
         event.channel = name;
         event.event = Report.lower(change.event);
@@ -63,7 +70,7 @@ final class Seen {
     }
 
     synchronized void presence(String channel, PresenceMessage member) {
-        if (over || ownEvents) return;
+        if (over) return;
         Report.PresenceEvent event = new Report.PresenceEvent();
         event.channel = channel;
         event.action = Report.lower(member.action);
@@ -116,8 +123,13 @@ final class Seen {
         report.serviceTime = milliseconds;
     }
 
-    synchronized void ownEvents(boolean now) {
-        ownEvents = now;
+    /** The client detaches a channel and attaches it again: detaching, detached, attaching, attached. */
+    synchronized void expectOwnEvents(String channel) {
+        ownEvents.put(channel, 4);
+    }
+
+    synchronized boolean refused() {
+        return report.nacked > 0;
     }
 
     synchronized boolean connected() {

@@ -107,14 +107,13 @@ class Client:
 
     async def detach_and_attach(self, channels):
         await self.settle()
-        self.seen.own_events = True
         for channel in channels:
+            # detaching, detached, attaching, attached
+            self.seen.own_events[channel.name] = 4
             await channel.detach()
             await channel.attach()
             if self.scenario["presence"]:
                 await channel.presence.enter("here")
-        await asyncio.sleep(0.3)
-        self.seen.own_events = False
 
     async def attempt(self, what, operation):
         """A failure is told, no more."""
@@ -156,7 +155,8 @@ class Client:
 
     async def close(self):
         # An operation that fails with its connection is told before the connection's own event.
-        await asyncio.sleep(0.02)
+        if self.report["nacked"] or self.report["error"]:
+            await until(1, self.failed)
         self.seen.over = True
         self.report["lost"] = self.seen.lost()
         self.report["finalState"], self.report["unanswered"] = self.state(), len(self.seen.unanswered)

@@ -67,7 +67,9 @@ class Seen:
         self.streams = {}
         # Publishes: which channel, which number.
         self.unanswered, self.acked = set(), set()
-        self.over = self.own_events = False
+        self.over = False
+        # Events of the client's own detach and attach that are still to come, by channel.
+        self.own_events = {}
 
     def stream(self, sender, channel):
         return self.streams.setdefault((sender, channel), Stream())
@@ -95,15 +97,18 @@ class Seen:
         before, now = change.previous.value, change.current.value
         # The SDK does not tell the event's name. An `update` is what changes no state.
         event = "update" if before == now else now
-        # During the client's own detach and attach, its four events are what it asked for.
+        # What it asked for itself is not reported.
         asked = (before, now) == ("detaching", "detached") or not change.reason and event != "update"
-        if self.over or self.own_events and asked:
+        if self.over:
+            return
+        if asked and self.own_events.get(name, 0) > 0:
+            self.own_events[name] -= 1
             return
         seen = {"channel": name, "event": event, "from": before, "to": now, "resumed": change.resumed}
         self.report["channelEvents"].append({**seen, "code": code(change.reason), "at": at()})
 
     def on_presence(self, name, member):
-        if not self.over and not self.own_events:
+        if not self.over:
             seen = {"channel": name, "action": PRESENCE_ACTIONS[member.action], "clientId": member.client_id}
             self.report["presenceEvents"].append({**seen, "at": at()})
 
