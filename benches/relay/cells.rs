@@ -114,9 +114,6 @@ pub(crate) struct Group {
     pub(crate) cells: &'static [Cell],
 }
 
-/// Who is measured in each group; the last is compared with each of the others.
-pub(crate) const PROGRAMS: &[Program] = &[Program::Nginx, Program::Haproxy, Program::Perennial];
-
 const PER_MESSAGE: &str = "µs of CPU per message";
 
 const PLAIN: Heading = Heading {

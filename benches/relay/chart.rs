@@ -117,7 +117,7 @@ fn draw_row(row: &Row, y: f64) -> (String, String) {
 fn class(program: Program) -> &'static str {
     match program {
         Program::Nginx => "nginx",
-        Program::Haproxy | Program::Perennial => "haproxy",
+        Program::Haproxy | Program::Before | Program::Perennial => "haproxy",
     }
 }
 

@@ -12,10 +12,10 @@ use tokio::time::sleep;
 
 use super::{
     ably::Format,
-    cells::{Contender, Heading, PROGRAMS, Setting},
+    cells::{Contender, Heading, Setting},
     figures,
     load::{Shape, Talk},
-    options::{Options, Pace, Program},
+    options::{Options, Pace},
     proxies::Proxy,
     report::{Column, Report, Row, Sample},
     rig::Rig,
@@ -67,14 +67,10 @@ pub(crate) async fn measure(options: &Options, report: &mut Report) -> Result<()
     Ok(())
 }
 
-fn programs(options: &Options) -> impl Iterator<Item = Program> {
-    PROGRAMS.iter().copied().filter(|program| options.measures(*program))
-}
-
 /// A new proxy for each figure: what one has given up is not always given back.
 async fn memory(options: &Options, setting: Setting, talk: Talk) -> Result<Vec<Column>> {
     eprint!("{}, {setting:?} ", MEMORY.name);
-    let mut columns: Vec<Column> = programs(options).map(Column::new).collect();
+    let mut columns: Vec<Column> = options.contenders().map(Column::new).collect();
     for _ in 0..options.pace().repeats {
         for column in &mut columns {
             let contender = Contender { program: column.program, setting };
@@ -106,7 +102,7 @@ async fn memory_of(options: &Options, contender: Contender, talk: Talk) -> Resul
 async fn cpu(options: &Options) -> Result<Vec<Column>> {
     eprint!("{} ", CPU.name);
     let Pace { idle, repeats, keepalive, .. } = options.pace();
-    let mut columns: Vec<Column> = programs(options).map(Column::new).collect();
+    let mut columns: Vec<Column> = options.contenders().map(Column::new).collect();
     for column in &mut columns {
         let contender = Contender { program: column.program, setting: Setting::Plain };
         let mut rig = Rig::start().await?;

@@ -1,6 +1,9 @@
 //! What can be asked for on the command line.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use serde::Serialize;
@@ -32,6 +35,9 @@ pub(crate) struct Options {
     /// Another Perennial than the one that was just built.
     #[arg(long, overrides_with = "perennial", value_name = "FILE", default_value = env!("CARGO_BIN_EXE_perennial"), hide_default_value = true)]
     pub(crate) perennial: PathBuf,
+    /// A Perennial of before a change: it has its turns in the same run.
+    #[arg(long, value_name = "FILE", conflicts_with = "docs")]
+    pub(crate) before: Option<PathBuf>,
     /// Said by `cargo bench`, and by nobody else.
     #[arg(long, hide = true)]
     pub(crate) bench: bool,
@@ -59,6 +65,8 @@ pub(crate) enum Role {
 pub(crate) enum Program {
     Nginx,
     Haproxy,
+    /// Perennial as it was, if `--before` names it.
+    Before,
     Perennial,
 }
 
@@ -67,6 +75,7 @@ impl Program {
         match self {
             Self::Nginx => "nginx",
             Self::Haproxy => "HAProxy",
+            Self::Before => "before",
             Self::Perennial => "Perennial",
         }
     }
@@ -113,7 +122,21 @@ impl Options {
         self.only.as_ref().is_none_or(|part| name.to_lowercase().contains(&part.to_lowercase()))
     }
 
-    pub(crate) fn measures(&self, program: Program) -> bool {
-        self.programs.is_empty() || self.programs.contains(&program)
+    /// Who is measured; the last is compared with each of the others.
+    pub(crate) fn contenders(&self) -> impl Iterator<Item = Program> {
+        const ALL: [Program; 4] = [Program::Nginx, Program::Haproxy, Program::Before, Program::Perennial];
+        let is_wanted = |program: &Program| match program {
+            Program::Before => self.before.is_some(),
+            Program::Nginx | Program::Haproxy | Program::Perennial => {
+                self.programs.is_empty() || self.programs.contains(program)
+            }
+        };
+        ALL.into_iter().filter(is_wanted)
+    }
+
+    /// The Perennial that stands for this program.
+    pub(crate) fn perennial(&self, program: Program) -> &Path {
+        let before = self.before.as_deref().filter(|_| program == Program::Before);
+        before.unwrap_or(&self.perennial)
     }
 }

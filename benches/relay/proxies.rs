@@ -73,7 +73,7 @@ impl Proxy {
         let (program, configuration, before, after) = match contender.program {
             Program::Nginx => (found("nginx")?, nginx(&scene), &["-c"][..], &["-e", "stderr"][..]),
             Program::Haproxy => (found("haproxy")?, haproxy(&scene), &["-db", "-f"][..], &[][..]),
-            Program::Perennial => {
+            Program::Before | Program::Perennial => {
                 (perennial.to_owned(), perennial_toml(&scene, ports)?, &["run", "--config"][..], &[][..])
             }
         };

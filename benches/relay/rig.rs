@@ -40,7 +40,8 @@ impl Rig {
 
     pub(crate) async fn proxy(&self, options: &Options, contender: Contender) -> Result<Proxy> {
         let directory: &Path = self.directory.path();
-        Proxy::start(contender, &options.perennial, self.proxy_cpu, self.ports, directory).await
+        Proxy::start(contender, options.perennial(contender.program), self.proxy_cpu, self.ports, directory)
+            .await
     }
 
     async fn job(&mut self, job: &Job) -> Result<Done> {

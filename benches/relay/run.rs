@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use perennial::clock;
 
 use super::{
-    cells::{Cell, Contender, GROUPS, Group, PROGRAMS},
+    cells::{Cell, Contender, GROUPS, Group},
     docs, idle,
     machine::Machine,
     options::Options,
@@ -48,8 +48,8 @@ async fn measure_group(options: &Options, group: &Group, report: &mut Report) ->
     let cells: Vec<&Cell> =
         group.cells.iter().filter(|cell| options.wants(&cell_name(group, cell))).collect();
     let setting = group.setting;
-    let programs = PROGRAMS.iter().copied().filter(|program| options.measures(*program));
-    let contenders: Vec<Contender> = programs.map(|program| Contender { program, setting }).collect();
+    let contenders: Vec<Contender> =
+        options.contenders().map(|program| Contender { program, setting }).collect();
     if cells.is_empty() || contenders.is_empty() {
         return Ok(());
     }
