@@ -10,29 +10,33 @@
 //! 1. Whatever a JSON parser takes (RFC 8259) is walked, with the same keys and the same values, however deep it is.
 //! 2. What no parser takes may be walked, too: inside a value nobody looks. The service is the judge of it.
 //! 3. An object is whole: what stands behind it makes it none.
+//! 4. Each byte is looked at once. Most strings are shorter than what it costs to call a vector search.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::ControlFlow};
 
-use memchr::{memchr, memchr2};
+use memchr::memchr2;
 
-/// Shows each entry of the object that `bytes` are; `None` if they are no whole object, whatever was shown.
-pub(super) fn each<'a>(bytes: &'a [u8], mut show: impl FnMut(Cow<'a, str>, &'a [u8])) -> Option<()> {
+/// Shows each entry of the object that `bytes` are, until one is the last that counts; `None` if they are no whole
+/// object, whatever was shown. A key comes without its escapes.
+pub(super) fn each<'a>(
+    bytes: &'a [u8],
+    mut show: impl FnMut(Cow<'a, [u8]>, &'a [u8]) -> ControlFlow<()>,
+) -> Option<()> {
     let mut walk = Walk { bytes, at: 0 };
-    walk.all(b'{', b'}', |walk| {
-        let key = text(walk.string()?)?;
+    let walked = walk.all(b'{', b'}', |walk| {
+        let key = walk.key()?;
         walk.mark(b':')?;
-        show(key, walk.value()?);
-        Some(())
+        Some(show(key, walk.value()?))
     })?;
-    walk.ends()
+    if walked.is_break() { Some(()) } else { walk.ends() }
 }
 
 /// The elements of the array that `bytes` are.
 pub(super) fn elements(bytes: &[u8]) -> Option<Vec<&[u8]>> {
     let (mut walk, mut elements) = (Walk { bytes, at: 0 }, Vec::new());
-    walk.all(b'[', b']', |walk| {
+    let _ = walk.all(b'[', b']', |walk| {
         elements.push(walk.value()?);
-        Some(())
+        Some(ControlFlow::Continue(()))
     })?;
     walk.ends()?;
     Some(elements)
@@ -41,10 +45,38 @@ pub(super) fn elements(bytes: &[u8]) -> Option<Vec<&[u8]>> {
 /// A raw value as text.
 pub(super) fn text(value: &[u8]) -> Option<Cow<'_, str>> {
     let inner = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    if memchr(b'\\', inner).is_none() {
+    if quote_or_escape(inner).is_none() {
         return std::str::from_utf8(inner).ok().map(Cow::Borrowed);
     }
     serde_json::from_slice(value).ok().map(Cow::Owned)
+}
+
+/// Where the first quote or backslash is.
+#[inline(always)]
+fn quote_or_escape(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while at < SHORT
+        && let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk)
+    {
+        let word = u64::from_le_bytes(*word);
+        let found = first_of(word, b'"') | first_of(word, b'\\');
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    Some(at + memchr2(b'"', b'\\', &bytes[at..])?)
+}
+
+/// Bytes after which a string is long.
+const SHORT: usize = 24;
+
+/// The lowest bit that is set is the highest of the first byte that is `byte`; 0: none is.
+#[inline(always)]
+fn first_of(word: u64, byte: u8) -> u64 {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let differs = word ^ (ONES * u64::from(byte));
+    differs.wrapping_sub(ONES) & !differs & (ONES << 7)
 }
 
 /// How far the bytes have been read.
@@ -55,27 +87,42 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// What stands between two brackets, with commas between; `one` reads one of them.
-    fn all(&mut self, open: u8, close: u8, mut one: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+    #[inline(always)]
+    fn all(
+        &mut self,
+        open: u8,
+        close: u8,
+        mut one: impl FnMut(&mut Self) -> Option<ControlFlow<()>>,
+    ) -> Option<ControlFlow<()>> {
         self.mark(open)?;
         if self.mark(close).is_some() {
-            return Some(());
+            return Some(ControlFlow::Continue(()));
         }
         loop {
-            one(self)?;
-            if self.mark(close).is_some() {
-                return Some(());
+            if one(self)?.is_break() {
+                return Some(ControlFlow::Break(()));
             }
-            self.mark(b',')?;
+            self.space();
+            let byte = *self.bytes.get(self.at)?;
+            self.at += 1;
+            if byte != b',' {
+                return (byte == close).then_some(ControlFlow::Continue(()));
+            }
         }
     }
 
     /// Space, and this byte.
+    #[inline(always)]
     fn mark(&mut self, byte: u8) -> Option<()> {
         self.space();
         (self.bytes.get(self.at) == Some(&byte)).then(|| self.at += 1)
     }
 
+    #[inline(always)]
     fn space(&mut self) {
+        if self.bytes.get(self.at).is_some_and(|byte| *byte > b' ') {
+            return;
+        }
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.bytes.get(self.at) {
             self.at += 1;
         }
@@ -86,22 +133,31 @@ impl<'a> Walk<'a> {
         (self.at == self.bytes.len()).then_some(())
     }
 
-    /// A string, with its quotes.
-    fn string(&mut self) -> Option<&'a [u8]> {
+    /// A string without its quotes; are there escapes in it?
+    #[inline(always)]
+    fn string(&mut self) -> Option<(&'a [u8], bool)> {
+        self.mark(b'"')?;
+        let (from, mut escapes) = (self.at, false);
+        loop {
+            let to = self.at + quote_or_escape(self.bytes.get(self.at..)?)?;
+            if self.bytes[to] == b'"' {
+                self.at = to + 1;
+                return Some((&self.bytes[from..to], escapes));
+            }
+            escapes = true;
+            self.at = to + 2;
+        }
+    }
+
+    #[inline(always)]
+    fn key(&mut self) -> Option<Cow<'a, [u8]>> {
         self.space();
         let from = self.at;
-        if self.bytes.get(from) != Some(&b'"') {
-            return None;
+        let (key, escapes) = self.string()?;
+        if escapes {
+            return Some(Cow::Owned(text(&self.bytes[from..self.at])?.into_owned().into_bytes()));
         }
-        self.at += 1;
-        loop {
-            self.at += memchr2(b'"', b'\\', self.bytes.get(self.at..)?)?;
-            if self.bytes[self.at] == b'"' {
-                self.at += 1;
-                return Some(&self.bytes[from..self.at]);
-            }
-            self.at += 2;
-        }
+        Some(Cow::Borrowed(key))
     }
 
     /// A value, whatever it is.
@@ -109,7 +165,7 @@ impl<'a> Walk<'a> {
         self.space();
         let from = self.at;
         match self.bytes.get(from)? {
-            b'"' => return self.string(),
+            b'"' => drop(self.string()?),
             b'{' | b'[' => self.nested()?,
             _ => self.scalar()?,
         }
@@ -161,7 +217,9 @@ mod tests {
     fn walked(bytes: &[u8]) -> Option<BTreeMap<String, String>> {
         let mut all = BTreeMap::new();
         each(bytes, |key, value| {
-            all.insert(key.into_owned(), String::from_utf8_lossy(value).into_owned());
+            let key = String::from_utf8(key.into_owned()).unwrap_or_default();
+            all.insert(key, String::from_utf8_lossy(value).into_owned());
+            ControlFlow::Continue(())
         })?;
         Some(all)
     }

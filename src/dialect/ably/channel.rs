@@ -155,7 +155,7 @@ impl Channel {
 
     /// RTL15b: the newest serial.
     pub(super) fn take_serial(&mut self, head: &Head<'_>) {
-        if let Some(serial) = &head.channel_serial {
+        if let Some(serial) = &head.channel_serial() {
             self.serial.clear();
             self.serial.push_str(serial);
         }
@@ -227,7 +227,7 @@ impl Channel {
         let items: Vec<Vec<u8>> = present.map(|item| item.text("connectionId", own).bytes()).collect();
         self.peopled = !items.is_empty();
         let sync = Map::action(format, action::SYNC)
-            .text("channel", head.channel()?)
+            .text("channel", &head.channel()?)
             .text("channelSerial", "perennial:")
             .array("presence", items.iter().map(Vec::as_slice));
         Some(sync.payload(kind))

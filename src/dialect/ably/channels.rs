@@ -90,7 +90,7 @@ impl Channels {
     /// The service says that a channel is attached: who has to see it?
     pub(super) fn attached(&mut self, head: &Head<'_>) -> Attached {
         let name = head.channel().unwrap_or_default();
-        self.change(name, |channel| channel.attached(head)).unwrap_or(Attached::Shown)
+        self.change(&name, |channel| channel.attached(head)).unwrap_or(Attached::Shown)
     }
 
     pub(super) fn detached(&mut self, name: &str) {
@@ -104,15 +104,15 @@ impl Channels {
     /// A message whose serial counts passed.
     pub(super) fn passed(&mut self, head: &Head<'_>) {
         if let Some(name) = head.channel() {
-            self.change(name, |channel| channel.take_serial(head));
+            self.change(&name, |channel| channel.take_serial(head));
         }
     }
 
     /// The service says who is present, in a PRESENCE or a SYNC.
     pub(super) fn presence(&mut self, head: &Head<'_>, message: &[u8], own: &str) {
-        let Some(name) = head.channel().filter(|name| self.by_name.contains_key(*name)) else { return };
+        let Some(name) = head.channel().filter(|name| self.by_name.contains_key(&**name)) else { return };
         let items = Item::all(message);
-        self.change(name, |channel| channel.presence(head, &items, own));
+        self.change(&name, |channel| channel.presence(head, &items, own));
     }
 
     /// ATTACHes for a new upstream: of all that is attached, with its newest serial; and again what the
@@ -166,6 +166,6 @@ impl Channels {
 
     /// The service has no members on this channel: what the client has to be told, if it knew some.
     pub(super) fn emptied(&mut self, style: Style, head: &Head<'_>, own: &str) -> Option<Payload> {
-        self.by_name.get_mut(head.channel()?)?.emptied(style, head, own)
+        self.by_name.get_mut(&*head.channel()?)?.emptied(style, head, own)
     }
 }

@@ -38,9 +38,9 @@ impl Ably {
         message: Message<'_>,
         say: &mut Say,
     ) -> Verdict {
-        let Some(serial) = head.msg_serial else { return Verdict::FORWARD };
+        let Some(serial) = head.msg_serial() else { return Verdict::FORWARD };
         let presence = head.action == Some(action::PRESENCE);
-        let presence_of = head.channel().filter(|_| presence).map(Box::from);
+        let presence_of = presence.then(|| head.channel()).flatten().map(|channel| Box::from(&*channel));
         let upstream = self.serials.upstream_of(serial);
         if self.serials.is_unacked(upstream) {
             return Verdict::SWALLOW;
@@ -67,18 +67,26 @@ impl Ably {
     }
 
     pub(super) fn client_live(&mut self, head: &Head<'_>, message: Message<'_>, say: &mut Say) -> Verdict {
-        match (head.action, head.channel()) {
-            (Some(action::MESSAGE | action::PRESENCE | action::ANNOTATION | action::OBJECT), _) => {
+        match head.action {
+            Some(action::MESSAGE | action::PRESENCE | action::ANNOTATION | action::OBJECT) => {
                 return self.client_publishes(head, message, say);
             }
-            (Some(action::ATTACH), Some(channel)) => self.channels.client_attaches(channel, message),
-            (Some(action::DETACH), Some(channel)) => self.channels.client_detaches(channel),
-            (Some(action::HEARTBEAT), _) => self.client_pings(head),
-            (Some(action::AUTH), _) => {
+            Some(action::ATTACH) => {
+                if let Some(channel) = head.channel() {
+                    self.channels.client_attaches(&channel, message);
+                }
+            }
+            Some(action::DETACH) => {
+                if let Some(channel) = head.channel() {
+                    self.channels.client_detaches(&channel);
+                }
+            }
+            Some(action::HEARTBEAT) => self.client_pings(head),
+            Some(action::AUTH) => {
                 self.client_auth = true;
                 return Verdict::swallow(Meaning::ClientAsks);
             }
-            (Some(action::CLOSE), _) => {
+            Some(action::CLOSE) => {
                 self.closing = true;
                 return Verdict::forward(Meaning::Leaving);
             }
@@ -88,11 +96,11 @@ impl Ably {
     }
 
     pub(super) fn client_pings(&mut self, head: &Head<'_>) {
-        if let Some(id) = head.id.as_ref().filter(|id| id.len() <= PING_ID) {
+        if let Some(id) = head.id().filter(|id| id.len() <= PING_ID) {
             if self.pings.len() == PINGS {
                 self.pings.pop_front();
             }
-            self.pings.push_back(Box::from(&**id));
+            self.pings.push_back(Box::from(&*id));
         }
     }
 
@@ -113,7 +121,7 @@ impl Ably {
                 Verdict::FORWARD
             }
             Some(action::HEARTBEAT) => {
-                say.to_client.push(self.pong(head.id.as_deref()));
+                say.to_client.push(self.pong(head.id().as_deref()));
                 Verdict::SWALLOW
             }
             Some(action::CLOSE) if moment == Moment::Exchanging => {

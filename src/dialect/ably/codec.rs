@@ -9,7 +9,7 @@
 //! any order; unknown ones are kept; integers may have any width, be floats, or be null (fact sheet §8, codec
 //! notes); one object for each message, nothing behind it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::ControlFlow};
 
 use serde::{Deserialize, Deserializer, de::Visitor};
 
@@ -66,19 +66,36 @@ impl Format {
         }
     }
 
-    /// Shows each entry of the object that `bytes` are; `None` if they are no whole object, whatever was shown.
-    pub(super) fn each<'a>(self, bytes: &'a [u8], show: impl FnMut(Cow<'a, str>, &'a [u8])) -> Option<()> {
+    /// Shows each entry of the object that `bytes` are, until one is the last that counts; `None` if they are no whole
+    /// object, whatever was shown.
+    pub(super) fn each_until<'a>(
+        self,
+        bytes: &'a [u8],
+        show: impl FnMut(Cow<'a, [u8]>, &'a [u8]) -> ControlFlow<()>,
+    ) -> Option<()> {
         match self {
             Self::Json => json::each(bytes, show),
             Self::Msgpack => msgpack::each(bytes, show),
         }
     }
 
+    /// Shows each entry.
+    pub(super) fn each<'a>(
+        self,
+        bytes: &'a [u8],
+        mut show: impl FnMut(Cow<'a, [u8]>, &'a [u8]),
+    ) -> Option<()> {
+        self.each_until(bytes, |key, value| {
+            show(key, value);
+            ControlFlow::Continue(())
+        })
+    }
+
     /// The entries of the object that `bytes` are.
     pub(super) fn fields(self, bytes: &[u8]) -> Option<Vec<Field<'_>>> {
         let mut fields = Vec::new();
-        self.each(bytes, |key, value| fields.push((key, value)))?;
-        Some(fields)
+        self.each(bytes, |key, value| fields.push((as_text(key), value)))?;
+        fields.into_iter().map(|(key, value)| Some((key?, value))).collect()
     }
 
     /// The elements of the array that `bytes` are.
@@ -109,15 +126,31 @@ impl Format {
     /// A raw value as a whole number.
     pub(super) fn uint(self, bytes: &[u8]) -> Option<u64> {
         match self {
-            // Most are short, and digits only.
-            Self::Json if bytes.len() < 19 && bytes.iter().all(u8::is_ascii_digit) => {
-                let digits = bytes.iter().map(|digit| u64::from(digit - b'0'));
-                Some(digits.fold(0, |number, digit| number * 10 + digit))
-            }
-            Self::Json => serde_json::from_slice::<Uint>(bytes).ok()?.0,
-            Self::Msgpack => rmp_serde::from_slice::<Uint>(bytes).ok()?.0,
+            Self::Json => digits(bytes).or_else(|| serde_json::from_slice::<Uint>(bytes).ok()?.0),
+            Self::Msgpack => match bytes {
+                [small @ 0..=0x7f] => Some(u64::from(*small)),
+                wide => rmp_serde::from_slice::<Uint>(wide).ok()?.0,
+            },
         }
     }
+}
+
+fn as_text(key: Cow<'_, [u8]>) -> Option<Cow<'_, str>> {
+    Some(match key {
+        Cow::Borrowed(key) => Cow::Borrowed(std::str::from_utf8(key).ok()?),
+        Cow::Owned(key) => Cow::Owned(String::from_utf8(key).ok()?),
+    })
+}
+
+/// A number as most are written: short, and digits only.
+fn digits(bytes: &[u8]) -> Option<u64> {
+    if bytes.len() >= 19 {
+        return None;
+    }
+    bytes.iter().try_fold(0, |number: u64, byte| match byte {
+        b'0'..=b'9' => Some(number * 10 + u64::from(byte - b'0')),
+        _ => None,
+    })
 }
 
 /// An object that is being written.

@@ -2,7 +2,7 @@
 //!
 //! Everything else stays unread.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::ControlFlow};
 
 use super::codec::Format;
 
@@ -36,22 +36,23 @@ pub(super) const RESUMED: u64 = 4;
 /// TR3: the channel holds Objects, whose state is synchronised on ATTACHED.
 pub(super) const HAS_OBJECTS: u64 = 128;
 
-/// What is read of a message. A value of the wrong type counts as absent: what a parser makes of it is its own affair.
+/// What is read of a message: where its fields are. A field is decoded when it is asked for, which for most is never.
+/// A value of the wrong type counts as absent: what a parser makes of it is its own affair.
 #[derive(Debug, Default)]
 pub(super) struct Head<'a> {
     pub format: Format,
     pub action: Option<u64>,
-    pub channel: Option<Cow<'a, str>>,
-    pub channel_serial: Option<Cow<'a, str>>,
-    pub msg_serial: Option<u64>,
-    pub count: Option<u64>,
-    pub flags: Option<u64>,
-    pub id: Option<Cow<'a, str>>,
-    pub connection_id: Option<Cow<'a, str>>,
-    pub details: Option<Details<'a>>,
-    pub error: Option<ErrorInfo<'a>>,
     /// It carries credentials, in whatever spelling of the key a parser might take.
     pub has_auth: bool,
+    channel: Option<&'a [u8]>,
+    channel_serial: Option<&'a [u8]>,
+    msg_serial: Option<&'a [u8]>,
+    count: Option<&'a [u8]>,
+    flags: Option<&'a [u8]>,
+    id: Option<&'a [u8]>,
+    connection_id: Option<&'a [u8]>,
+    details: Option<&'a [u8]>,
+    error: Option<&'a [u8]>,
 }
 
 /// CD2: what the service says of a connection.
@@ -77,37 +78,91 @@ impl<'a> Head<'a> {
     /// Reads the head; `None` if the bytes are no ProtocolMessage. The last of two equal keys counts, as it does for
     /// the SDKs' parsers and the service's.
     pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
+        Self::read_until(bytes, |_| false)
+    }
+
+    /// The same for a message of the service's, which repeats no key: behind the serial of a delivery nothing is read.
+    pub(super) fn of_service(bytes: &'a [u8]) -> Option<Self> {
+        Self::read_until(bytes, |head| {
+            head.channel_serial.is_some()
+                && head.channel.is_some()
+                && matches!(head.action, Some(action::MESSAGE | action::ANNOTATION | action::OBJECT))
+        })
+    }
+
+    fn read_until(bytes: &'a [u8], is_enough: impl Fn(&Self) -> bool) -> Option<Self> {
         let format = Format::of(bytes)?;
         let mut head = Self { format, ..Self::default() };
-        format.each(bytes, |key, value| head.take(&key, value))?;
+        format.each_until(bytes, |key, value| {
+            head.take(&key, value);
+            if is_enough(&head) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
         Some(head)
     }
 
-    fn take(&mut self, key: &str, value: &'a [u8]) {
-        let format = self.format;
+    fn take(&mut self, key: &[u8], value: &'a [u8]) {
         match key {
-            "action" => self.action = format.uint(value),
-            "channel" => self.channel = format.text(value),
-            "channelSerial" => self.channel_serial = format.text(value),
-            "msgSerial" => self.msg_serial = format.uint(value),
-            "count" => self.count = format.uint(value),
-            "flags" => self.flags = format.uint(value),
-            "id" => self.id = format.text(value),
-            "connectionId" => self.connection_id = format.text(value),
-            "connectionDetails" => self.details = Details::read(format, value),
-            "error" => self.error = ErrorInfo::read(format, value),
-            key if key.eq_ignore_ascii_case("auth") => self.has_auth |= !format.is_null(value),
+            b"action" => self.action = self.format.uint(value),
+            b"channel" => self.channel = Some(value),
+            b"channelSerial" => self.channel_serial = Some(value),
+            b"msgSerial" => self.msg_serial = Some(value),
+            b"count" => self.count = Some(value),
+            b"flags" => self.flags = Some(value),
+            b"id" => self.id = Some(value),
+            b"connectionId" => self.connection_id = Some(value),
+            b"connectionDetails" => self.details = Some(value),
+            b"error" => self.error = Some(value),
+            key if key.eq_ignore_ascii_case(b"auth") => self.has_auth |= !self.format.is_null(value),
             _ => {}
         }
     }
 
+    fn text(&self, value: Option<&'a [u8]>) -> Option<Cow<'a, str>> {
+        self.format.text(value?)
+    }
+
+    fn uint(&self, value: Option<&'a [u8]>) -> Option<u64> {
+        self.format.uint(value?)
+    }
+
     /// The channel's name; an absent one, a null and an empty one are alike.
-    pub(super) fn channel(&self) -> Option<&str> {
-        self.channel.as_deref().filter(|name| !name.is_empty())
+    pub(super) fn channel(&self) -> Option<Cow<'a, str>> {
+        self.text(self.channel).filter(|name| !name.is_empty())
+    }
+
+    pub(super) fn channel_serial(&self) -> Option<Cow<'a, str>> {
+        self.text(self.channel_serial)
+    }
+
+    pub(super) fn msg_serial(&self) -> Option<u64> {
+        self.uint(self.msg_serial)
+    }
+
+    /// How many messages from [`Head::msg_serial`] on are meant.
+    pub(super) fn count(&self) -> Option<u64> {
+        self.uint(self.count)
     }
 
     pub(super) fn flag(&self, bit: u64) -> bool {
-        self.flags.is_some_and(|flags| flags & bit != 0)
+        self.uint(self.flags).is_some_and(|flags| flags & bit != 0)
+    }
+
+    pub(super) fn id(&self) -> Option<Cow<'a, str>> {
+        self.text(self.id)
+    }
+
+    pub(super) fn connection_id(&self) -> Option<Cow<'a, str>> {
+        self.text(self.connection_id)
+    }
+
+    /// With nothing in them if there are none.
+    pub(super) fn details(&self) -> Details<'a> {
+        self.details.and_then(|details| Details::read(self.format, details)).unwrap_or_default()
+    }
+
+    /// With nothing in it if there is none.
+    pub(super) fn error(&self) -> ErrorInfo<'a> {
+        self.error.and_then(|error| ErrorInfo::read(self.format, error)).unwrap_or_default()
     }
 }
 
@@ -115,10 +170,10 @@ impl<'a> Details<'a> {
     fn read(format: Format, bytes: &'a [u8]) -> Option<Self> {
         let mut details = Self::default();
         format.each(bytes, |key, value| match &*key {
-            "clientId" => details.client_id = format.text(value),
-            "connectionKey" => details.key = format.text(value),
-            "maxIdleInterval" => details.max_idle = format.uint(value),
-            "maxInboundRate" => details.max_inbound_rate = format.uint(value),
+            b"clientId" => details.client_id = format.text(value),
+            b"connectionKey" => details.key = format.text(value),
+            b"maxIdleInterval" => details.max_idle = format.uint(value),
+            b"maxInboundRate" => details.max_inbound_rate = format.uint(value),
             _ => {}
         })?;
         Some(details)
@@ -129,9 +184,9 @@ impl<'a> ErrorInfo<'a> {
     fn read(format: Format, bytes: &'a [u8]) -> Option<Self> {
         let mut error = Self::default();
         format.each(bytes, |key, value| match &*key {
-            "code" => error.code = format.uint(value),
-            "statusCode" => error.status = format.uint(value),
-            "message" => error.message = format.text(value),
+            b"code" => error.code = format.uint(value),
+            b"statusCode" => error.status = format.uint(value),
+            b"message" => error.message = format.text(value),
             _ => {}
         })?;
         Some(error)
@@ -184,17 +239,31 @@ mod tests {
         for (format, bytes) in [(Format::Json, &json[..]), (Format::Msgpack, &msgpack)] {
             let head = Head::read(bytes).unwrap();
             assert_eq!((head.format, head.action), (format, Some(action::MESSAGE)));
-            assert_eq!(head.channel(), Some("foo"));
-            assert_eq!(head.channel_serial.unwrap(), "serial-1");
-            assert_eq!(head.connection_id.unwrap(), "connidA");
+            assert_eq!(head.channel().as_deref(), Some("foo"));
+            assert_eq!(head.channel_serial().unwrap(), "serial-1");
+            assert_eq!(head.connection_id().unwrap(), "connidA");
         }
+    }
+
+    #[test]
+    fn of_a_delivery_nothing_is_read_behind_its_serial() {
+        let delivery = br#"{"action":15,"channel":"foo","channelSerial":"s","messages":[{"da"#;
+        let head = Head::of_service(delivery).unwrap();
+        assert_eq!((head.channel().as_deref(), head.channel_serial().as_deref()), (Some("foo"), Some("s")));
+        assert!(Head::read(delivery).is_none(), "a client's message is read to its end");
+        // What else the service says is read to its end, too.
+        assert!(
+            Head::of_service(br#"{"action":14,"channel":"foo","channelSerial":"s","presence":[{"#).is_none()
+        );
+        let late = br#"{"action":15,"messages":[{"data":"x"}],"channelSerial":"s","channel":"foo"}"#;
+        assert_eq!(Head::of_service(late).unwrap().channel().as_deref(), Some("foo"));
     }
 
     #[test]
     fn order_width_floats_and_nulls_do_not_matter() {
         let json = br#"{"msgSerial":7.0,"channel":null,"error":null,"x":[{"action":1}],"flags":null,"action":1.5e1}"#;
         let head = Head::read(json).unwrap();
-        assert_eq!((head.action, head.msg_serial, head.channel()), (Some(15), Some(7), None));
+        assert_eq!((head.action, head.msg_serial(), head.channel()), (Some(15), Some(7), None));
         // The same number as uint64, int8 and float64.
         for value in ["cf000000000000000f", "d00f", "cb402e000000000000"] {
             let bytes = hex(&format!("81a6616374696f6e{value}"));

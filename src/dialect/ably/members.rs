@@ -106,12 +106,11 @@ impl Members {
 
     /// The service says this of somebody; only this connection's own count.
     pub(super) fn take(&mut self, head: &Head<'_>, item: &Item<'_>, own: &str) {
-        let of_message = head.connection_id.as_deref();
-        if item.text("connectionId").as_deref().or(of_message) != Some(own) {
+        if item.text("connectionId").or_else(|| head.connection_id()).as_deref() != Some(own) {
             return;
         }
         let client = item.client().unwrap_or_default();
-        let id = item.id(head.id.as_deref());
+        let id = item.id(head.id().as_deref());
         match item.action() {
             Some(1 | 2 | 4) => self.insert(&client, Member::new(item, id)),
             // A leave that the service made up, for a connection it took for dead, does not count.

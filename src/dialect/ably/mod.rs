@@ -230,7 +230,7 @@ impl Dialect for Ably {
     }
 
     fn upstream(&mut self, message: Message<'_>, moment: Moment, now: Instant, say: &mut Say) -> Verdict {
-        let Some(head) = Head::read(message.payload) else {
+        let Some(head) = Head::of_service(message.payload) else {
             return Verdict::forward(Meaning::Unreadable { ends: false });
         };
         match head.action {
@@ -252,15 +252,15 @@ impl Dialect for Ably {
             Some(action::ATTACHED) => return self.attached(&head, say),
             Some(action::DETACHED) => {
                 if let Some(channel) = head.channel() {
-                    self.channels.detached(channel);
+                    self.channels.detached(&channel);
                 }
                 return Verdict::forward(self.replay(say));
             }
             Some(action::ERROR) => return self.error(&head, moment, say),
             Some(action::HEARTBEAT) if !self.pings.is_empty() => {
                 // One answer for one ping, if two have the same id.
-                let answer = head.id.as_deref();
-                if let Some(at) = self.pings.iter().position(|id| Some(&**id) == answer) {
+                let answer = head.id();
+                if let Some(at) = self.pings.iter().position(|id| Some(&**id) == answer.as_deref()) {
                     self.pings.remove(at);
                 }
             }

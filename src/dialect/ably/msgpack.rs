@@ -1,14 +1,20 @@
 //! MessagePack, walked in place: where each value begins and ends, without decoding it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::ControlFlow};
 
-/// Shows each entry of the map that `bytes` are; `None` if they are no whole map with texts for keys.
-pub(super) fn each<'a>(bytes: &'a [u8], mut show: impl FnMut(Cow<'a, str>, &'a [u8])) -> Option<()> {
+/// Shows each entry of the map that `bytes` are, until one is the last that counts; `None` if they are no whole map with
+/// texts for keys.
+pub(super) fn each<'a>(
+    bytes: &'a [u8],
+    mut show: impl FnMut(Cow<'a, [u8]>, &'a [u8]) -> ControlFlow<()>,
+) -> Option<()> {
     let (count, mut rest) = header(bytes, 0x80, 0xde)?;
     for _ in 0..count {
         let (key, after) = split_value(rest)?;
         let (value, after) = split_value(after)?;
-        show(Cow::Borrowed(key_text(key)?), value);
+        if show(Cow::Borrowed(key_bytes(key)?), value).is_break() {
+            return Some(());
+        }
         rest = after;
     }
     rest.is_empty().then_some(())
@@ -28,26 +34,28 @@ pub(super) fn elements(bytes: &[u8]) -> Option<Vec<&[u8]>> {
 
 /// A raw value as text.
 pub(super) fn text(value: &[u8]) -> Option<&str> {
+    std::str::from_utf8(text_bytes(value)?).ok()
+}
+
+fn text_bytes(value: &[u8]) -> Option<&[u8]> {
     let (first, rest) = value.split_first()?;
-    let body = match first {
-        0xa0..=0xbf => rest,
-        0xd9 => rest.get(1..)?,
-        0xda => rest.get(2..)?,
-        0xdb => rest.get(4..)?,
-        _ => return None,
-    };
-    std::str::from_utf8(body).ok()
+    match first {
+        0xa0..=0xbf => Some(rest),
+        0xd9 => rest.get(1..),
+        0xda => rest.get(2..),
+        0xdb => rest.get(4..),
+        _ => None,
+    }
 }
 
 /// A key: some write a text as bytes, and some read bytes as a text.
-fn key_text(key: &[u8]) -> Option<&str> {
-    let body = match key.first()? {
-        0xc4 => key.get(2..)?,
-        0xc5 => key.get(3..)?,
-        0xc6 => key.get(5..)?,
-        _ => return text(key),
-    };
-    std::str::from_utf8(body).ok()
+fn key_bytes(key: &[u8]) -> Option<&[u8]> {
+    match key.first()? {
+        0xc4 => key.get(2..),
+        0xc5 => key.get(3..),
+        0xc6 => key.get(5..),
+        _ => text_bytes(key),
+    }
 }
 
 /// Count and rest of a map (fix 0x80, wide 0xde) or an array (fix 0x90, wide 0xdc).
@@ -217,7 +225,7 @@ mod tests {
 
         #[test]
         fn hostile_bytes_are_refused_or_walked(bytes: Vec<u8>) {
-            let _ = each(&bytes, |_, _| {});
+            let _ = each(&bytes, |_, _| ControlFlow::Continue(()));
             let _ = elements(&bytes);
         }
 
@@ -238,7 +246,7 @@ mod tests {
         let deep = [vec![0x91; 100_000], vec![0xc0]].concat();
         assert_eq!(split_value(&deep), Some((&deep[..], &[][..])));
         assert_eq!(split_value(&deep[..100_000]), None);
-        assert_eq!(each(&[0xdf, 0xff, 0xff, 0xff, 0xff], |_, _| {}), None);
+        assert_eq!(each(&[0xdf, 0xff, 0xff, 0xff, 0xff], |_, _| ControlFlow::Continue(())), None);
         assert_eq!(split_value(&[0xdd, 0xff, 0xff, 0xff, 0xff, 0xc0]), None);
     }
 }

@@ -12,10 +12,7 @@
 
 use std::time::Duration;
 
-use super::{
-    Ably,
-    head::{ErrorInfo, Head},
-};
+use super::{Ably, head::Head};
 use crate::{
     clock::Instant,
     dialect::{Meaning, Moment, Say, Verdict},
@@ -27,11 +24,10 @@ const STRAY: Duration = Duration::from_secs(120);
 impl Ably {
     pub(super) fn error(&mut self, head: &Head<'_>, moment: Moment, say: &mut Say) -> Verdict {
         if let Some(channel) = head.channel() {
-            self.channels.failed(channel);
+            self.channels.failed(&channel);
             return Verdict::forward(self.replay(say));
         }
-        let none = ErrorInfo::default();
-        let error = head.error.as_ref().unwrap_or(&none);
+        let error = head.error();
         let own_auth = std::mem::take(&mut self.own_auth);
         if error.passes() && (own_auth || moment != Moment::Opening) {
             return Verdict::swallow(Meaning::Lost(error.describe()));
@@ -60,8 +56,7 @@ impl Ably {
     }
 
     pub(super) fn disconnected_by_service(&mut self, head: &Head<'_>, now: Instant) -> Verdict {
-        let none = ErrorInfo::default();
-        let error = head.error.as_ref().unwrap_or(&none);
+        let error = head.error();
         match error.code() {
             // A handshake of our own that came late: a new connection supersedes it in its turn.
             80016 if self.stray.take().is_some_and(|at| now - at < STRAY) => {

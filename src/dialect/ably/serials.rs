@@ -158,13 +158,17 @@ impl Serials {
 
     fn keep(&mut self, sent: Sent) {
         self.bytes += sent.cost();
+        if self.unacked.back().is_none_or(|last| last.upstream < sent.upstream) {
+            return self.unacked.push_back(sent);
+        }
         let at = self.unacked.partition_point(|known| known.upstream < sent.upstream);
         self.unacked.insert(at, sent);
     }
 
     /// Does the service owe an acknowledgement of the message with this serial?
     pub(super) fn is_unacked(&self, upstream: u64) -> bool {
-        self.unacked.binary_search_by_key(&upstream, |sent| sent.upstream).is_ok()
+        self.unacked.back().is_some_and(|last| upstream <= last.upstream)
+            && self.unacked.binary_search_by_key(&upstream, |sent| sent.upstream).is_ok()
     }
 
     /// Does the client wait for an acknowledgement?

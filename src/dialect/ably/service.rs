@@ -39,7 +39,7 @@ impl Ably {
         (moment, now): (Moment, Instant),
         say: &mut Say,
     ) -> Verdict {
-        let id = head.connection_id.as_deref().unwrap_or_default();
+        let id = &*head.connection_id().unwrap_or_default();
         self.refused = 0;
         let Some(connection) = &self.connection else {
             say.instead = self.without_client_id(head, message);
@@ -55,7 +55,7 @@ impl Ably {
         // The answer to the client's own AUTH, or one that nobody asked for.
         let resumes = moment == Moment::Resuming;
         let shown = std::mem::take(&mut self.client_auth) || !(resumes || self.own_auth);
-        self.learn(head.details.as_ref(), shown);
+        self.learn(&head.details(), shown);
         let fate = if shown { self.answer(head, message, now, say) } else { Fate::Swallow };
         let meaning = if resumes {
             self.resume(say)
@@ -84,8 +84,7 @@ impl Ably {
     fn without_client_id(&self, head: &Head<'_>, message: Message<'_>) -> Option<Payload> {
         const DETAILS: &str = "connectionDetails";
         let has = |name| self.request.parameter(name).is_some();
-        let named = head.details.as_ref().is_some_and(|details| details.client_id.is_some());
-        if !named || !has("key") || has("clientId") {
+        if !has("key") || has("clientId") || head.details().client_id.is_none() {
             return None;
         }
         let format = head.format;
@@ -122,14 +121,12 @@ impl Ably {
             shown_max_idle: patience,
             pace: DEFAULT_PACE,
         });
-        self.learn(head.details.as_ref(), true);
+        self.learn(&head.details(), true);
         Verdict::forward(Meaning::Ready)
     }
 
     /// What the service says of the connection. If the client is shown it, it may come back with that key.
-    fn learn(&mut self, details: Option<&Details<'_>>, shown: bool) {
-        let none = Details::default();
-        let details = details.unwrap_or(&none);
+    fn learn(&mut self, details: &Details<'_>, shown: bool) {
         if let (Some(key), Some(mut record)) = (&details.key, self.own_record()) {
             record.key = key.to_string();
         }
@@ -163,10 +160,10 @@ impl Ably {
 
     /// ACK and NACK, in the client's counting (RTN7).
     pub(super) fn acknowledged(&mut self, head: &Head<'_>, message: Message<'_>, say: &mut Say) -> Verdict {
-        let Some(first) = head.msg_serial else { return Verdict::swallow(Meaning::Unasked) };
+        let Some(first) = head.msg_serial() else { return Verdict::swallow(Meaning::Unasked) };
         let refused = head.action == Some(action::NACK);
         say.acknowledged = !refused;
-        let Some(covered) = self.serials.acknowledged(first, head.count.unwrap_or(1), refused) else {
+        let Some(covered) = self.serials.acknowledged(first, head.count().unwrap_or(1), refused) else {
             return Verdict::swallow(Meaning::Unasked);
         };
         let verdict = self.show_acknowledged(covered, head, message, say);

@@ -77,7 +77,7 @@ fn a_client_that_is_turned_away_is_told_in_its_format() {
         let said = said.unwrap();
         assert_eq!(Style::of(said.as_message()), Some(style), "{target}");
         let head = Head::read(&said.bytes).unwrap();
-        assert_eq!((head.action, head.error.unwrap().code()), (Some(action::ERROR), 40142));
+        assert_eq!((head.action, head.error().code()), (Some(action::ERROR), 40142));
         assert_eq!((close.code, &*close.reason), (Some(1000), "Token expired"));
     }
 }
@@ -108,7 +108,7 @@ fn a_client_with_a_key_and_no_name_is_given_none() {
             assert_eq!(shown.is_some(), hidden, "{target} {format}");
             assert_eq!(middle.say.remark.is_some(), hidden);
             let Some(shown) = shown else { continue };
-            let details = Head::read(&shown.bytes).unwrap().details.unwrap();
+            let details = Head::read(&shown.bytes).unwrap().details();
             assert_eq!((details.client_id, details.key.as_deref()), (None, Some("k1")));
             assert_eq!(details.max_idle, Some(15000));
         }

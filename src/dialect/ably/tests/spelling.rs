@@ -152,12 +152,12 @@ fn a_publish_is_a_publish_however_it_is_written() {
     says(&mut middle, Kind::Binary, &msgpack(&nested));
     let renumbered = middle.say.instead.take().unwrap();
     let head = Head::read(&renumbered.bytes).unwrap();
-    assert_eq!(head.msg_serial, Some(2));
+    assert_eq!(head.msg_serial(), Some(2));
     let twice =
         br#"{"action":15,"channel":"x","channel":"c","msgSerial":9,"msgSerial":2,"messages":[{"data":1}]}"#;
     says(&mut middle, Kind::Text, twice);
     let renumbered = middle.say.instead.take().unwrap();
-    assert_eq!(Head::read(&renumbered.bytes).unwrap().msg_serial, Some(3));
+    assert_eq!(Head::read(&renumbered.bytes).unwrap().msg_serial(), Some(3));
     assert_eq!(middle.service(Moment::Live, &ack(3)), Verdict::SWALLOW);
     assert_eq!(middle.told(), [ack(2)]);
 }
