@@ -67,9 +67,9 @@ impl Parting {
         let mut at = 0;
         let over = loop {
             match self.link.inbound.next_part(&kept[at..]) {
-                Ok(Step::Part { total, ends }) => {
+                Ok(Step::Part { total, messages }) => {
                     at += total;
-                    self.said += u64::from(ends);
+                    self.said += messages;
                 }
                 Ok(Step::Control { opcode: Opcode::Close, .. }) | Err(_) => break true,
                 Ok(Step::Control { total, .. }) => at += total,

@@ -24,7 +24,7 @@ use crate::{
     clock::Instant,
     net::link::SOFT_LIMIT,
     session::{Action, Event},
-    wire::{Kind, Message, Step, apply_mask},
+    wire::{Inbound, Kind, Message, Step, apply_mask},
 };
 
 /// What one buffer came to.
@@ -74,9 +74,9 @@ impl Driver {
         while run.at < bytes.len() && self.finished.is_none() {
             let Some(link) = self.link(leg) else { break };
             match link.inbound.next_part(run.rest()) {
-                Ok(Step::Part { total, ends }) => {
+                Ok(Step::Part { total, messages: ended }) => {
                     run.pass(total);
-                    messages += u64::from(ends);
+                    messages += ended;
                     self.between_frames(cx, leg, &mut run, now);
                 }
                 Ok(Step::Control { opcode, mask, header, total }) => {
@@ -121,8 +121,15 @@ impl Driver {
             if leg != Leg::Client && self.epoch(leg) != epoch {
                 break;
             }
+            let passes = self.passes(leg);
             let Some(link) = self.link(leg) else { break };
-            match link.inbound.next_message(run.rest()) {
+            let next = if passes { Inbound::next_whole } else { Inbound::next_message };
+            match next(&mut link.inbound, run.rest()) {
+                Ok(Step::Part { total, messages: passed }) => {
+                    messages += passed;
+                    self.session.passed(leg.direction(), passed);
+                    run.pass(total);
+                }
                 Ok(Step::Single { kind, mask, header, total }) => {
                     messages += 1;
                     self.show_single(cx, leg, &mut run, (kind, mask, header, total), scratch, now);
@@ -142,7 +149,7 @@ impl Driver {
                     self.control(leg, opcode, &body, &mut scratch.actions, now);
                     self.nothing_behind_a_close(leg, &mut run);
                 }
-                Ok(Step::More | Step::Part { .. }) => break,
+                Ok(Step::More) => break,
                 Err(violation) => {
                     run.flush(self, cx, leg, now);
                     self.broke(leg, violation, &mut scratch.actions, now);
@@ -172,11 +179,6 @@ impl Driver {
         scratch: &mut Scratch,
         now: Instant,
     ) {
-        if leg != Leg::Next && self.session.passes(leg.direction()) {
-            self.session.passed(leg.direction(), 1);
-            run.pass(total);
-            return;
-        }
         let body = &run.rest()[header..total];
         let payload = match mask {
             Some(mask) => {
@@ -209,7 +211,7 @@ impl Driver {
     /// A message in several frames, all of which are there now.
     fn show_assembled(&mut self, cx: &mut Context<'_>, leg: Leg, scratch: &mut Scratch, now: Instant) {
         let Some(assembly) = self.link(leg).and_then(|link| link.inbound.assembled()) else { return };
-        if leg != Leg::Next && self.session.passes(leg.direction()) {
+        if self.passes(leg) {
             self.session.passed(leg.direction(), 1);
             return self.send_assembled(cx, leg, &assembly.raw, now);
         }
@@ -227,6 +229,11 @@ impl Driver {
             Leg::Upstream | Leg::Next => Event::Upstream(self.epoch(leg), message),
         };
         self.session.on_event(event, now, actions);
+    }
+
+    /// Do whole messages of a leg's go on unread?
+    fn passes(&self, leg: Leg) -> bool {
+        leg != Leg::Next && self.session.passes(leg.direction())
     }
 
     /// May what a leg says next be taken?

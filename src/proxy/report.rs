@@ -62,13 +62,13 @@ impl Report {
     pub(super) fn messages(&mut self, direction: wire::Direction, messages: u64) {
         if messages > 0 {
             self.messages[direction as usize] += messages;
-            self.route.metrics.relayed(towards(direction), messages, 0);
+            self.route.metrics.relayed(towards(direction), messages);
         }
     }
 
     /// Bytes that came.
     pub(super) fn bytes(&self, direction: wire::Direction, bytes: usize) {
-        self.route.metrics.relayed(towards(direction), 0, bytes as u64);
+        self.route.metrics.took(towards(direction), bytes as u64);
     }
 
     /// `credential`: the name of the one whose token the session uses.

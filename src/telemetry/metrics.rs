@@ -392,7 +392,8 @@ mod tests {
         route.session_moved(SessionState::Opening, SessionState::Live, Duration::from_millis(250));
         route.session_closed(CloseReason::Drain);
         route.reauthenticated(Method::Resume, Outcome::Failed);
-        route.relayed(Direction::Up, 3, 300);
+        route.relayed(Direction::Up, 3);
+        route.took(Direction::Up, 300);
         route.hold(Direction::Up, 10);
         route.hold(Direction::Up, 5);
         route.release(Direction::Up, 10, Duration::from_secs(1));

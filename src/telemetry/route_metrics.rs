@@ -184,9 +184,13 @@ impl RouteMetrics {
         self.gap_seconds.observe(gap.as_secs_f64());
     }
 
-    /// So many messages, of so many bytes together, were passed on.
-    pub fn relayed(&self, direction: Direction, messages: u64, bytes: u64) {
+    /// So many messages were passed on.
+    pub fn relayed(&self, direction: Direction, messages: u64) {
         self.messages[direction as usize].inc_by(messages);
+    }
+
+    /// So many bytes of frames have come.
+    pub fn took(&self, direction: Direction, bytes: u64) {
         self.bytes[direction as usize].inc_by(bytes);
     }
 

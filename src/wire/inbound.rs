@@ -1,8 +1,9 @@
 //! What a leg has sent so far: frames in their order, messages with their bounds.
 //!
 //! ```text
-//!   buffer ─► next_part     one piece of a data frame, as much as is there; or a control frame
-//!          └► next_message  a message, once all its fragments are there;    or a control frame
+//!   buffer ─► next_part     short messages, or one piece of a data frame, as much as is there;  or a control frame
+//!          ├► next_whole    messages that are there with all their frames;                      or as next_message
+//!          └► next_message  a message, once all its fragments are there;                        or a control frame
 //! ```
 //!
 //! Streaming mode keeps counters only. Whole mode keeps the fragments of an unfinished message: as
@@ -69,8 +70,8 @@ pub enum Step {
     More,
     /// A control frame of this many bytes.
     Control { opcode: Opcode, mask: Option<[u8; 4]>, header: usize, total: usize },
-    /// Streaming: this many bytes belong to a data frame; do they end a message?
-    Part { total: usize, ends: bool },
+    /// This many bytes of data frames pass, and so many messages end in them.
+    Part { total: usize, messages: u64 },
     /// Whole: the buffer starts with a whole message in a single frame.
     Single { kind: Kind, mask: Option<[u8; 4]>, header: usize, total: usize },
     /// Whole: this many bytes were a fragment, now kept; did it end the message?
@@ -142,11 +143,14 @@ impl Inbound {
         if self.remaining > 0 {
             return Ok(if bytes.is_empty() { Step::More } else { self.take(0, bytes.len()) });
         }
+        if let Some(part) = self.short_messages(bytes) {
+            return Ok(part);
+        }
         let Some(header) = self.header(bytes)? else { return Ok(Step::More) };
         if header.opcode.is_control() {
             return Ok(control(&header, bytes.len()));
         }
-        self.admit(&header)?;
+        self.unfinished = self.admit(&header)?;
         self.remaining = header.payload;
         self.ends = header.fin;
         Ok(self.take(header.len, bytes.len() - header.len))
@@ -155,7 +159,65 @@ impl Inbound {
     fn take(&mut self, header: usize, there: usize) -> Step {
         let now = self.remaining.min(there as u64);
         self.remaining -= now;
-        Step::Part { total: header + now as usize, ends: self.ends && self.remaining == 0 }
+        let messages = u64::from(self.ends && self.remaining == 0);
+        Step::Part { total: header + now as usize, messages }
+    }
+
+    /// Whole, but nobody reads them: what does `bytes` start with?
+    pub fn next_whole(&mut self, bytes: &[u8]) -> Result<Step, Violation> {
+        if self.unfinished.is_none() {
+            let whole = self.short_messages(bytes).or_else(|| self.frames_of_message(bytes));
+            self.unfinished = None;
+            if let Some(part) = whole {
+                return Ok(part);
+            }
+        }
+        self.next_message(bytes)
+    }
+
+    /// The first message, if all its frames are there with nothing between them.
+    fn frames_of_message(&mut self, bytes: &[u8]) -> Option<Step> {
+        let mut total = 0;
+        loop {
+            let header = self.header(&bytes[total..]).ok()??;
+            if header.opcode.is_control() {
+                return None;
+            }
+            self.unfinished = self.admit(&header).ok()?;
+            total = usize::try_from(header.total()).ok()?.checked_add(total)?;
+            if total > bytes.len() {
+                return None;
+            }
+            if header.fin {
+                return Some(Step::Part { total, messages: 1 });
+            }
+        }
+    }
+
+    /// The messages that `bytes` start with, if each is one frame and is there. What is rare is for others to see.
+    fn short_messages(&self, bytes: &[u8]) -> Option<Step> {
+        if self.unfinished.is_some() {
+            return None;
+        }
+        let (mut total, mut messages) = (0, 0);
+        while let Some(next) = self.short_message(&bytes[total..]) {
+            total += next;
+            messages += 1;
+        }
+        (messages > 0).then_some(Step::Part { total, messages })
+    }
+
+    /// A text or binary message in one frame, of less than 64 KiB.
+    fn short_message(&self, bytes: &[u8]) -> Option<usize> {
+        let [first, second, rest @ ..] = bytes else { return None };
+        let (payload, header) = match (second & 0x7f, rest) {
+            (126, [a, b, ..]) => (usize::from(u16::from_be_bytes([*a, *b])), 4),
+            (126 | 127, _) => return None,
+            (short, _) => (usize::from(short), 2),
+        };
+        let total = header + payload + if self.masked { 4 } else { 0 };
+        let fits = total <= bytes.len() && payload as u64 <= self.limit && (header == 2 || payload >= 126);
+        (fits && matches!(first, 0x81 | 0x82) && (second & 0x80 != 0) == self.masked).then_some(total)
     }
 
     /// Whole: what does `bytes` start with?
@@ -164,13 +226,13 @@ impl Inbound {
         if header.opcode.is_control() {
             return Ok(control(&header, bytes.len()));
         }
-        self.check(&header)?;
+        let unfinished = self.admit(&header)?;
         if header.total() > bytes.len() as u64 {
             return Ok(Step::More);
         }
         let total = header.total() as usize;
         let first = self.unfinished.is_none();
-        self.admit(&header)?;
+        self.unfinished = unfinished;
         let Header { fin, opcode, mask, len, .. } = header;
         if first && fin {
             let kind = if opcode == Opcode::Text { Kind::Text } else { Kind::Binary };
@@ -207,8 +269,9 @@ impl Inbound {
         }
     }
 
-    /// May this data frame come now, and is its message still within the limit?
-    fn check(&self, header: &Header) -> Result<Extent, Violation> {
+    /// May this data frame come now, and is its message still within the limit? How much of a message that it does
+    /// not end has come with it?
+    fn admit(&self, header: &Header) -> Result<Option<Extent>, Violation> {
         let so_far = match (header.opcode == Opcode::Continuation, self.unfinished) {
             (true, None) => return Err(Violation::LoneContinuation),
             (false, Some(_)) => return Err(Violation::Interleaved),
@@ -220,16 +283,9 @@ impl Inbound {
         // Twice the limit and a little: fragments of some dozen bytes pass, a flood of empty ones does not.
         let raw_limit = self.limit.saturating_mul(2).saturating_add(4096);
         if payload > self.limit || raw > raw_limit {
-            Err(Violation::TooBig)
-        } else {
-            Ok(Extent { payload, raw })
+            return Err(Violation::TooBig);
         }
-    }
-
-    fn admit(&mut self, header: &Header) -> Result<(), Violation> {
-        let extent = self.check(header)?;
-        self.unfinished = if header.fin { None } else { Some(extent) };
-        Ok(())
+        Ok((!header.fin).then_some(Extent { payload, raw }))
     }
 }
 
@@ -274,12 +330,18 @@ mod tests {
         out
     }
 
+    type Next = fn(&mut Inbound, &[u8]) -> Result<Step, Violation>;
+
+    const PART: Next = Inbound::next_part;
+    const WHOLE: Next = Inbound::next_whole;
+    const MESSAGE: Next = Inbound::next_message;
+
     /// Feeds `bytes` in slices, as a driver does, and returns messages, forwarded bytes and pings.
     fn run(
         bytes: &[u8],
         slices: &[usize],
         mut inbound: Inbound,
-        whole: bool,
+        next: Next,
     ) -> (Vec<Vec<u8>>, Vec<u8>, usize) {
         let (mut messages, mut forwarded, mut pings, mut buffer) = (vec![], vec![], 0, vec![]);
         let (mut fed, mut slices) = (0, slices.iter().cycle());
@@ -290,8 +352,7 @@ mod tests {
             let mut at = 0;
             loop {
                 let rest = &buffer[at..];
-                let step = if whole { inbound.next_message(rest) } else { inbound.next_part(rest) };
-                match step.unwrap() {
+                match next(&mut inbound, rest).unwrap() {
                     Step::More => break,
                     Step::Control { total, .. } => {
                         pings += 1;
@@ -319,7 +380,7 @@ mod tests {
                 }
             }
             buffer.drain(..at);
-            assert!(whole || buffer.len() <= 125 + 14, "streaming keeps no payload");
+            assert!(next as usize != PART as usize || buffer.len() <= 125 + 14, "streaming keeps no payload");
         }
         assert!(buffer.is_empty() && !inbound.mid_message());
         (messages, forwarded, pings)
@@ -337,27 +398,56 @@ mod tests {
             let bytes = frames(&messages, mask, false);
             let joined: Vec<Vec<u8>> = messages.iter().map(|(_, f)| f.concat()).collect();
             let inbound = || Inbound::new(mask.is_some(), 10_000);
-            prop_assert_eq!(&run(&bytes, &slices, inbound(), false).1, &bytes);
-            let (whole, forwarded, _) = run(&bytes, &slices, inbound(), true);
+            prop_assert_eq!(&run(&bytes, &slices, inbound(), PART).1, &bytes);
+            prop_assert_eq!(&run(&bytes, &slices, inbound(), WHOLE).1, &bytes);
+            let (whole, forwarded, _) = run(&bytes, &slices, inbound(), MESSAGE);
             prop_assert_eq!(whole, joined);
             prop_assert_eq!(&forwarded, &bytes);
             // Pings between the fragments are taken out, and nothing else is.
             let pinged = frames(&messages, mask, true);
             let expected: usize = messages.iter().map(|(_, f)| f.len() - 1).sum();
-            for whole in [false, true] {
-                let (_, forwarded, pings) = run(&pinged, &slices, inbound(), whole);
+            for next in [PART, WHOLE, MESSAGE] {
+                let (_, forwarded, pings) = run(&pinged, &slices, inbound(), next);
                 prop_assert_eq!(&forwarded, &bytes);
                 prop_assert_eq!(pings, expected);
             }
         }
 
+        /// What is refused, and where, does not depend on how it is read.
         #[test]
-        fn hostile_bytes_are_refused_or_bounded(bytes in prop::collection::vec(any::<u8>(), 0..600), whole: bool) {
+        fn all_ways_to_read_refuse_the_same(
+            messages in prop::collection::vec(
+                (any::<bool>(), prop::collection::vec(prop::collection::vec(any::<u8>(), 0..400), 1..4)), 1..4),
+            mask: Option<[u8; 4]>,
+            masked: bool,
+            at in 0..4_usize,
+            byte in prop_oneof![Just(0_u8), Just(126), Just(254), any::<u8>()],
+            ping: bool,
+        ) {
+            let mut bytes = frames(&messages, mask, ping);
+            if let Some(in_header) = bytes.get_mut(at) {
+                *in_header = byte;
+            }
+            let refused = [PART, WHOLE, MESSAGE].map(|next| {
+                let (mut inbound, mut at) = (Inbound::new(masked, 300), 0);
+                loop {
+                    match next(&mut inbound, &bytes[at..]) {
+                        Err(violation) => break Some((at, violation)),
+                        Ok(Step::More) => break None,
+                        Ok(Step::Control { total, .. } | Step::Part { total, .. } | Step::Single { total, .. } | Step::Fragment { total, .. }) => at += total,
+                    }
+                }
+            });
+            prop_assert_eq!(refused[0], refused[2]);
+            prop_assert_eq!(refused[1], refused[2]);
+        }
+
+        #[test]
+        fn hostile_bytes_are_refused_or_bounded(bytes in prop::collection::vec(any::<u8>(), 0..600), next in prop::sample::select(vec![PART, WHOLE, MESSAGE])) {
             let mut inbound = Inbound::new(true, 100);
             let mut at = 0;
             while at < bytes.len() {
-                let step = if whole { inbound.next_message(&bytes[at..]) } else { inbound.next_part(&bytes[at..]) };
-                match step {
+                match next(&mut inbound, &bytes[at..]) {
                     Err(_) | Ok(Step::More) => break,
                     Ok(Step::Control { total, .. } | Step::Part { total, .. } | Step::Single { total, .. } | Step::Fragment { total, .. }) => {
                         prop_assert!(total > 0 && at + total <= bytes.len());
@@ -372,9 +462,9 @@ mod tests {
     #[test]
     fn a_length_is_refused_before_its_bytes_come() {
         let claim = [0x82, 0x80 | 127, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
-        for whole in [false, true] {
+        for next in [PART, WHOLE, MESSAGE] {
             let mut inbound = Inbound::new(true, 1 << 20);
-            let step = if whole { inbound.next_message(&claim) } else { inbound.next_part(&claim) };
+            let step = next(&mut inbound, &claim);
             assert_eq!(step, Err(Violation::TooBig));
         }
     }
