@@ -30,9 +30,6 @@ const MAX_ADDRESSES: usize = 16;
 /// Silence after which the kernel asks whether the peer is still there.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-/// How long bytes may stay unacknowledged before the connection counts as lost.
-#[cfg(target_os = "linux")]
-const USER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Where connections come from if not from the system: a network made up for a test.
 pub trait Network: Send + Sync {
@@ -168,16 +165,11 @@ impl fmt::Display for Stage {
     }
 }
 
-/// Sets what every socket of ours has: no delay, and an end for a peer that vanished.
-pub fn tune(tcp: &TcpStream) -> io::Result<()> {
+/// Sets what every socket of ours has: no delay, and an end for a peer that vanished while nothing is said.
+fn tune(tcp: &TcpStream) -> io::Result<()> {
     tcp.set_nodelay(true)?;
     let socket = SockRef::from(tcp);
-    socket.set_tcp_keepalive(
-        &TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL),
-    )?;
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-    Ok(())
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL))
 }
 
 /// The first address that answers. A black hole in front of the list costs a quarter of a second.

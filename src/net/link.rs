@@ -72,10 +72,12 @@ pub struct Link {
 
 impl Link {
     /// A leg on a stream whose handshake is over; `early` are bytes that came with its end. From here on the leg
-    /// judges its peer: the kernel would also end one that is slow to read.
+    /// judges its peer: the kernel would also end one that is slow to read, as it does for the listener's.
     pub fn new(stream: Stream, side: Side, early: &[u8], limit: usize, now: Instant) -> Self {
         #[cfg(target_os = "linux")]
-        if let Some(tcp) = stream.tcp() {
+        if side == Side::Client
+            && let Some(tcp) = stream.tcp()
+        {
             // Best effort: without it a slow reader has a minute instead of its own time.
             let _ = socket2::SockRef::from(tcp).set_tcp_user_timeout(None);
         }

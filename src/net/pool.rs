@@ -47,6 +47,9 @@ use crate::clock;
 /// five seconds, and who lets go first is never met by a request.
 const MAX_IDLE: usize = 32;
 const IDLE: Duration = Duration::from_secs(4);
+/// How long bytes may stay unacknowledged before the connection counts as lost.
+#[cfg(target_os = "linux")]
+const USER_TIMEOUT: Duration = Duration::from_secs(60);
 /// The head of an answer may be this long, and have so many headers; more of a body is not read ahead.
 const MAX_HEAD: usize = 64 * 1024;
 const MAX_HEADERS: usize = 200;
@@ -155,7 +158,13 @@ struct Dial {
 
 impl Dial {
     async fn connect(&self) -> Result<TokioIo<Stream>, DialError> {
-        self.dialer.connect(clock::now() + self.connect).await.map(TokioIo::new)
+        let stream = self.dialer.connect(clock::now() + self.connect).await?;
+        #[cfg(target_os = "linux")]
+        if let Some(tcp) = stream.tcp() {
+            // Best effort: without it the deadline of the answer ends the wait.
+            let _ = socket2::SockRef::from(tcp).set_tcp_user_timeout(Some(USER_TIMEOUT));
+        }
+        Ok(TokioIo::new(stream))
     }
 }
 

@@ -14,7 +14,12 @@
 //! 4. Nothing is sent twice that might have been done: only a 401, and what is harmless, without a body.
 //! 5. Every request has a permit until its last byte.
 
-use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::{Body, Incoming};
@@ -154,7 +159,8 @@ impl Exchange<'_> {
         let (mut body, mut renewed, mut repeated) = (Some(body), false, false);
         loop {
             let request = template.request(self.route, &self.service.route, token.as_deref(), body.take())?;
-            let answer = self.in_time(self.send(request, repeated), empty, &upload).await?;
+            let answer = pin!(self.send(request, repeated));
+            let answer = self.in_time(answer, empty, &upload).await?;
             match answer {
                 Ok(response) if response.status() == StatusCode::UNAUTHORIZED && !renewed => {
                     renewed = true;
@@ -193,7 +199,7 @@ impl Exchange<'_> {
     /// sent; while more is owed by the client, it has as long as any body that does not move.
     async fn in_time<T>(
         &self,
-        answer: impl Future<Output = T>,
+        mut answer: Pin<&mut impl Future<Output = T>>,
         empty: bool,
         upload: &UploadState,
     ) -> Result<T, Box<Answer>> {
@@ -203,7 +209,6 @@ impl Exchange<'_> {
             (false, true) => self.pace.moved() + STILL,
             (false, false) => self.pace.moved() + timeout,
         };
-        let mut answer = pin!(answer);
         loop {
             tokio::select! {
                 biased;

@@ -20,7 +20,7 @@ use super::{
     upgrade,
 };
 use crate::{
-    clock::{self, Instant},
+    clock,
     config::Limits,
     net::{ServerTls, Stream},
 };
@@ -165,13 +165,19 @@ pub async fn converse(
     builder.header_read_timeout(None).max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD);
     let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut connection = pin!(connection);
+    let mut stopped = pin!(stop.cancelled());
     let mut last = None;
+    // The timer is never later than what is due. That it was too early is found out when it fires.
+    let mut timer = pin!(tokio::time::sleep(limit));
     loop {
         let due = [pace.deadline(), last].into_iter().flatten().min();
+        if let Some(due) = due.filter(|due| timer.is_elapsed() || *due < timer.deadline()) {
+            timer.as_mut().reset(due);
+        }
         tokio::select! {
             biased;
             done = connection.as_mut() => return Ok(done?),
-            () = stop.cancelled(), if last.is_none() => {
+            () = stopped.as_mut(), if last.is_none() => {
                 if pace.may_be_cut() {
                     return Ok(());
                 }
@@ -179,7 +185,7 @@ pub async fn converse(
                 last = Some(clock::now() + drain);
             }
             () = pace.changed() => {}
-            () = until(due) => {
+            () = timer.as_mut(), if !timer.is_elapsed() => {
                 let late = [pace.deadline(), last].into_iter().flatten().any(|due| due <= clock::now());
                 if late {
                     return Err("it took too long, or nothing moved on it".into());
@@ -203,13 +209,6 @@ async fn answer(proxy: Arc<Proxy>, request: Request<Incoming>, peer: SocketAddr,
         AnswerBody::Passed(_) => pace.answering(clock::now()),
     }
     answer
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// No delay, and an end for a client that vanished. On Linux what a listener has, its connections have (tcp(7)).

@@ -96,11 +96,14 @@ impl Events {
 
 impl<S: Subscriber> Layer<S> for Events {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let mut kind = Kind::default();
+        event.record(&mut kind);
+        if kind.is_everyday() {
+            return;
+        }
         let mut seen = Seen::default();
         event.record(&mut seen);
-        if !seen.is_everyday() {
-            self.put(seen, *event.metadata().level(), Now::read().wall);
-        }
+        self.put(seen, *event.metadata().level(), Now::read().wall);
     }
 }
 
@@ -112,17 +115,37 @@ struct Seen {
     fields: Vec<(String, String)>,
 }
 
-impl Seen {
+/// What tells an event that is kept from others. Most are not kept: they cost no more than this.
+#[derive(Debug, Default)]
+struct Kind {
+    message: String,
+    by_the_client: bool,
+}
+
+impl Kind {
     /// Rule 3.
     fn is_everyday(&self) -> bool {
-        let by_the_client = || self.fields.iter().any(|(name, value)| name == "reason" && value == "client");
         match &*self.message {
             "session opened" | "left out similar lines" => true,
-            "session closed" => by_the_client(),
+            "session closed" => self.by_the_client,
             _ => false,
         }
     }
+}
 
+impl Visit for Kind {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.by_the_client |= field.name() == "reason" && value == "client";
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if field.name() == "message" {
+            let _ = write!(self.message, "{value:?}");
+        }
+    }
+}
+
+impl Seen {
     fn put(&mut self, field: &Field, value: String) {
         match field.name() {
             "message" => self.message = value,
