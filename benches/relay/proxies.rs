@@ -103,7 +103,9 @@ fn free_port() -> Result<u16> {
 fn nginx(scene: &Scene<'_>) -> String {
     let Scene { port, upstream, setting, .. } = scene;
     let (directory, ca) = (scene.directory.display(), scene.ca.display());
-    let connections = 2 * CONNECTIONS;
+    let files = 2 * CONNECTIONS;
+    // With a sixteenth left, nginx ends connections that have not said yet what they want.
+    let connections = files * 8 / 7;
     let (scheme, verify) = if *setting == Setting::TlsUpstream {
         let verify = format!(
             "proxy_ssl_protocols TLSv1.2 TLSv1.3; proxy_ssl_verify on; proxy_ssl_name localhost;
@@ -128,7 +130,7 @@ fn nginx(scene: &Scene<'_>) -> String {
         (String::new(), upgrade)
     };
     format!(
-        "daemon off; worker_processes 1; worker_rlimit_nofile {connections}; pid {directory}/pid;
+        "daemon off; worker_processes 1; worker_rlimit_nofile {files}; pid {directory}/pid;
          error_log stderr;
          events {{ worker_connections {connections}; }}
          http {{
