@@ -223,6 +223,6 @@ mod tests {
         let (driver, session, link) = (size_of::<Driver>(), size_of::<Session>(), size_of::<Link>());
         println!("driver {driver}, session {session}, link {link}");
         // A tenth of it is what is known of the two peers' life.
-        assert!(driver <= 1700, "driver {driver}, session {session}, link {link}");
+        assert!(driver <= 1600, "driver {driver}, session {session}, link {link}");
     }
 }

@@ -57,7 +57,7 @@ impl Session {
     /// No connection serves, and one is being made, whose step has this deadline.
     pub(super) fn hide_outage(&mut self, step: Option<Instant>) {
         self.outgoing = Queue::default();
-        let until = self.now + self.policy.session.reconnect;
+        let until = self.now + self.policy.reconnect;
         let outage = self.outage.get_or_insert_with(|| Box::new(Outage { until, last_word: None }));
         let until = outage.until;
         self.enter(State::Connecting, step);
@@ -66,7 +66,7 @@ impl Session {
 
     /// Dials if there is a token to dial with, and the backoff allows; `named`: not before that (`Retry-After`).
     pub(super) fn next_attempt(&mut self, named: Option<Duration>) {
-        if self.policy.needs_token && !self.has_token() {
+        if self.needs_token && !self.has_token() {
             self.set_step(Step::NeedsToken);
             let rejected = self.refused.filter(|refused| *refused >= self.newest.generation);
             self.out.push(Action::Demand(Demand { rejected, trigger: Trigger::Expiry }));
@@ -90,14 +90,14 @@ impl Session {
     }
 
     pub(super) fn dial(&mut self) {
-        if self.policy.needs_token && !self.has_token() {
+        if self.needs_token && !self.has_token() {
             return self.next_attempt(None);
         }
         if self.dialect.is_superseded() {
             return self.end(Cause::Upstream, Some(Close::new(1000, "another session continues this one")));
         }
         self.set_step(Step::Dialing);
-        self.timers.set(Timer::Step, self.now + self.policy.session.hold);
+        self.timers.set(Timer::Step, self.now + self.policy.hold);
         self.out.extend(self.attempt.as_ref().map(|attempt| Action::Dial(attempt.epoch)));
     }
 
@@ -122,7 +122,7 @@ impl Session {
         match self.dialect.opened(purpose, &mut self.say) {
             Awaits::Ready => {
                 self.set_step(Step::Restoring);
-                self.timers.set(Timer::Step, self.now + self.policy.session.hold);
+                self.timers.set(Timer::Step, self.now + self.policy.hold);
                 self.spoken(epoch);
             }
             Awaits::Nothing if purpose == Purpose::First => self.serve(),

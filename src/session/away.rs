@@ -44,7 +44,7 @@ impl Session {
         let first = self.purpose() == Some(Purpose::First);
         !meant
             && !first
-            && !self.policy.session.park.is_zero()
+            && !self.policy.park.is_zero()
             && !matches!(self.state, State::Closing { .. } | State::Departed | State::Ended)
     }
 
@@ -60,7 +60,7 @@ impl Session {
             self.note(Note::InDoubt { direction: Direction::Down, messages });
         }
         self.away = Some(Box::new(Away { since: self.now, kept, last_word: None }));
-        self.timers.set(Timer::Park, self.now + self.policy.session.park);
+        self.timers.set(Timer::Park, self.now + self.policy.park);
         self.out.push(Action::Park);
         self.note(Note::Parked);
     }

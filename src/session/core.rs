@@ -20,7 +20,7 @@ use crate::{
     wire::{Close, Direction},
 };
 
-/// The limits of one session.
+/// What one session begins with.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Policy {
     pub session: SessionPolicy,
@@ -34,7 +34,9 @@ pub struct Policy {
 #[derive(Clone, PartialEq)]
 pub struct Session {
     pub(super) dialect: Box<dyn Dialect>,
-    pub(super) policy: Policy,
+    pub(super) policy: SessionPolicy,
+    /// Does the route have a token?
+    pub(super) needs_token: bool,
     /// The time of the event that is being handled, and what it came to so far.
     pub(super) now: Instant,
     pub(super) out: Vec<Action>,
@@ -84,11 +86,13 @@ impl Session {
         seed: u64,
         now: Instant,
     ) -> Self {
+        let Policy { session: policy, opening, needs_token } = policy;
         let mut timers = Timers::default();
-        timers.set(Timer::Budget, now + policy.opening);
+        timers.set(Timer::Budget, now + opening);
         Self {
             dialect,
             policy,
+            needs_token,
             now,
             out: Vec::new(),
             state: State::Connecting,
@@ -101,7 +105,7 @@ impl Session {
             asked: false,
             timers,
             backoff: Backoff::new(seed),
-            outage: Some(Box::new(Outage { until: now + policy.opening, last_word: None })),
+            outage: Some(Box::new(Outage { until: now + opening, last_word: None })),
             queue: Queue::default(),
             outgoing: Queue::default(),
             pace: Pace::default(),
@@ -259,13 +263,13 @@ impl Session {
 
     /// May the client be read? If not, TCP pushes back.
     pub fn wants_client(&self) -> bool {
-        self.queue.bytes() < self.policy.session.queue
+        self.queue.bytes() < self.policy.queue
     }
 
     /// May this connection of the service's be read? A client that is away takes nothing, and what a new
     /// connection says waits for the old one.
     pub fn wants(&self, epoch: Epoch) -> bool {
-        let limit = self.policy.session.queue;
+        let limit = self.policy.queue;
         match &self.attempt {
             Some(next) if next.epoch == epoch && next.purpose == Purpose::Swap => next.kept.bytes() < limit,
             _ => self.away.as_ref().is_none_or(|away| away.kept.bytes() < limit),

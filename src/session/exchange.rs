@@ -102,7 +102,7 @@ impl Session {
         let Some(epoch) = self.serving().filter(|_| self.dialect.exchange(token, &mut self.say)) else {
             return self.give_turn_back();
         };
-        self.enter(State::Exchanging { shown, since: self.now }, Some(self.now + self.policy.session.hold));
+        self.enter(State::Exchanging { shown, since: self.now }, Some(self.now + self.policy.hold));
         self.spoken(epoch);
     }
 

@@ -297,7 +297,7 @@ impl Session {
     /// What is awaited may stand behind what is not read, because the client is slow: the wait begins again. That
     /// client's own deadline ends it.
     pub(super) fn unread(&mut self) {
-        let until = self.now + self.policy.session.hold;
+        let until = self.now + self.policy.hold;
         if let State::Swapping { drain: Some(drain), .. } = &mut self.state {
             drain.until = until;
             let settle = drain.settle.map_or(until, |settle| self.now + settle);

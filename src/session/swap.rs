@@ -48,7 +48,7 @@ const SETTLE: (Duration, u32) = (Duration::from_millis(250), 4);
 impl Session {
     /// The new token takes a new connection.
     pub(super) fn begin_swap(&mut self, order: Swap, shown: Shown) {
-        let step = Some(self.now + self.policy.session.hold);
+        let step = Some(self.now + self.policy.hold);
         self.enter(State::Swapping { shown, since: self.now, drain: None }, step);
         if order == Swap::Break {
             return self.drain();
@@ -63,7 +63,7 @@ impl Session {
     /// The client's messages wait from now on, and the old connection is told to end.
     pub(super) fn drain(&mut self) {
         let (State::Swapping { drain, .. }, Some(old)) = (&mut self.state, &self.serving) else { return };
-        let until = self.now + self.policy.session.hold;
+        let until = self.now + self.policy.hold;
         *drain = Some(Drain { since: self.now, until, settle: None });
         self.out.push(Action::PingUpstream(old.epoch, old.delivery.sent()));
         self.out.push(Action::CloseUpstream(old.epoch, Close::new(1000, "")));
@@ -101,7 +101,7 @@ impl Session {
 
     /// What the new connection says while the old one serves. What answers a restoring is the old one's to say.
     pub(super) fn new_one_speaks(&mut self, message: Message<'_>) {
-        let kept = self.policy.session.overlap == Overlap::Keep;
+        let kept = self.policy.overlap == Overlap::Keep;
         let Some(new) = self.attempt.as_mut().filter(|new| new.step != Step::Restoring) else { return };
         if kept {
             new.kept.push(message.into(), self.now);
@@ -199,7 +199,7 @@ impl Session {
     pub(super) fn fails_trial(&mut self) -> bool {
         let Some(serving) = &self.serving else { return false };
         let Trial::Spoken { at, again } = serving.trial else { return false };
-        if self.now - at > self.policy.session.hold {
+        if self.now - at > self.policy.hold {
             return false;
         }
         let why = "the service closed the new connection at the client's first message";

@@ -419,7 +419,7 @@ fn rule_5_no_exchange_begins_on_a_connection_that_ends() {
 #[test]
 fn a_client_that_comes_back_to_a_session_that_is_over_is_told() {
     let mut bench = Bench::live();
-    bench.session.policy.session.park = HOLD;
+    bench.session.policy.park = HOLD;
     assert_eq!(bench.tell(Event::ClientClosed(None)), [Action::Park]);
     while !bench.wait().contains(&Action::Finished(Cause::Client)) {}
     let told = Close::new(Close::TRY_AGAIN, "the session is over; connect again");

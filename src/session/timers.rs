@@ -1,9 +1,9 @@
-//! The deadlines of a session: one place for each reason, the earliest is what the driver waits for.
+//! The deadlines of a session, one for each reason: the earliest is what the driver waits for.
 
 use crate::clock::Instant;
 
 /// Why the session wants to be woken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
     /// What the state waits for has taken too long.
     Step,
@@ -25,53 +25,56 @@ pub(super) enum Timer {
     Park,
 }
 
-const ALL: [Timer; 9] = [
-    Timer::Step,
-    Timer::Budget,
-    Timer::Healthy,
-    Timer::Retry,
-    Timer::Exchange,
-    Timer::Speech,
-    Timer::Pace,
-    Timer::Leaving,
-    Timer::Park,
-];
-
-/// One deadline for each reason.
+/// One deadline for each reason that there is, in the order of the reasons. Most sessions wait for none.
 #[derive(Debug, Default, Clone, PartialEq)]
-pub(super) struct Timers([Option<Instant>; ALL.len()]);
+pub(super) struct Timers(Vec<(Timer, Instant)>);
 
 impl Timers {
     pub(super) fn set(&mut self, timer: Timer, at: Instant) {
-        self.0[timer as usize] = Some(at);
+        match self.find(timer) {
+            Ok(found) => self.0[found].1 = at,
+            Err(place) => self.0.insert(place, (timer, at)),
+        }
     }
 
     pub(super) fn stop(&mut self, timer: Timer) {
-        self.0[timer as usize] = None;
+        if let Ok(found) = self.find(timer) {
+            self.remove(found);
+        }
     }
 
     pub(super) fn at(&self, timer: Timer) -> Option<Instant> {
-        self.0[timer as usize]
+        self.find(timer).ok().map(|found| self.0[found].1)
+    }
+
+    fn find(&self, timer: Timer) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&timer, |(timer, _)| *timer)
+    }
+
+    fn remove(&mut self, at: usize) -> Timer {
+        let (timer, _) = self.0.remove(at);
+        if self.0.is_empty() {
+            self.0 = Vec::new();
+        }
+        timer
     }
 
     /// Stops all but these.
     pub(super) fn keep(&mut self, timers: &[Timer]) {
-        for timer in ALL {
-            if !timers.contains(&timer) {
-                self.stop(timer);
-            }
+        self.0.retain(|(timer, _)| timers.contains(timer));
+        if self.0.is_empty() {
+            self.0 = Vec::new();
         }
     }
 
     /// The earliest.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.0.iter().flatten().min().copied()
+        self.0.iter().map(|(_, at)| *at).min()
     }
 
     /// Takes one that is due.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<Timer> {
-        let timer = ALL.into_iter().find(|timer| self.0[*timer as usize].is_some_and(|at| at <= now))?;
-        self.stop(timer);
-        Some(timer)
+        let due = self.0.iter().position(|(_, at)| *at <= now)?;
+        Some(self.remove(due))
     }
 }

@@ -216,7 +216,8 @@ impl Serials {
             sent.release(bytes, repeated);
             covered.add(sent, first);
         }
-        if self.unacked.is_empty() && self.unacked.capacity() > 64 {
+        if self.unacked.is_empty() {
+            // An idle connection keeps no room for messages.
             self.unacked = VecDeque::new();
         }
         self.prune();
