@@ -23,6 +23,7 @@ use self::{
     running::in_runtime,
 };
 use crate::{
+    config::reference,
     demo,
     telemetry::{LogFormat, LogsError, logs},
 };
@@ -49,6 +50,12 @@ enum Command {
     Run(ConfigFile),
     /// Validate the configuration and print what it means, secrets masked.
     Check(ConfigFile),
+    /// Print a JSON Schema of the configuration, for editors.
+    Schema {
+        /// The page docs/configuration.md instead.
+        #[arg(long)]
+        page: bool,
+    },
     /// Fetch one token as the sidecar would, and say what it is without showing it.
     Token(token::Arguments),
     /// Ask a running sidecar whether it is well: one line, and status 0 or 1. For health checks.
@@ -83,6 +90,8 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Run(file) => with_config(&file, |path, config| running::run(path, config, log)),
         Command::Check(file) => with_config(&file, |_, config| say(&config.masked())),
+        Command::Schema { page: true } => say(&reference::page()),
+        Command::Schema { page: false } => say(&format!("{:#}", reference::schema())),
         Command::Token(arguments) => {
             with_config(&arguments.config, |_, config| token::show(&config, &arguments))
         }

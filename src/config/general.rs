@@ -81,9 +81,11 @@ pub(super) fn state(root: &Section<'_>) -> StateConfig {
     let store = table.value("store", |value| one_of(value, &["memory", "disk", "redis"], &[]));
     // What is wrong with the store has been said already.
     if !table.has("store") || store.is_some() {
-        let store = store.unwrap_or("memory");
-        only_its_own(&table, store, "disk", &["path"]);
-        only_its_own(&table, store, "redis", &redis::OWN);
+        for (key, _, owners) in table.foreign(store.unwrap_or("memory")) {
+            let message =
+                format!("belongs to store = \"{}\"; write that, or remove it", owners.join("\" or \""));
+            table.problem_at(&table.span_of(key), key, message);
+        }
     }
     match store {
         Some("disk") => {
@@ -95,14 +97,6 @@ pub(super) fn state(root: &Section<'_>) -> StateConfig {
             redis::redis(&table).map_or(StateConfig::Memory, |redis| StateConfig::Redis(Box::new(redis)))
         }
         _ => StateConfig::Memory,
-    }
-}
-
-/// A key of another store would do nothing, and is refused.
-fn only_its_own(table: &Section<'_>, store: &str, owner: &str, keys: &[&str]) {
-    for key in keys.iter().filter(|key| owner != store && table.has(key)) {
-        let message = format!("belongs to store = \"{owner}\"; write that, or remove it");
-        table.problem_at(&table.span_of(key), key, message);
     }
 }
 

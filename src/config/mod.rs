@@ -1,6 +1,7 @@
 //! The configuration: the file as written, and as meant.
 //!
-//! - `raw`, `keys`, `value` read the file: every key is listed, every value has its place.
+//! - `keys` declares every key; `reference` makes the schema and the page of them.
+//! - `raw`, `value` read the file: every value has its place.
 //! - `general`, `redis`, `route`, `close`, `token`, `oauth2` make of it what [`model`](Config) can hold: types that cannot be
 //!   wrong, so that nobody checks again.
 //! - [`ConfigErrors`] names all that is wrong at once, with line, column, key and the way out.
@@ -21,6 +22,7 @@ mod oauth2;
 mod private_key;
 mod raw;
 mod redis;
+pub mod reference;
 mod route;
 mod secret;
 mod source;
@@ -49,19 +51,13 @@ use raw::Section;
 impl Config {
     /// Reads and understands the file at `path`.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
-        let name = path.display().to_string();
-        match std::fs::read_to_string(path) {
-            Ok(text) => Self::parse(&text, &name),
-            Err(error) => Err(ConfigErrors::of_file(&name, format!("cannot be read: {}", error.kind()))),
-        }
+        Self::parse(&text_of(path)?, &path.display().to_string())
     }
 
     /// Reads no more of the file than where the admin server is. Nothing else of it has to be right, nor has its
     /// syntax: whoever asks a running sidecar does not want to hear of it.
     pub fn load_admin(path: &Path) -> Result<Admin, ConfigErrors> {
-        let name = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigErrors::of_file(&name, format!("cannot be read: {}", error.kind())))?;
+        let text = text_of(path)?;
         let (document, _) = toml::de::DeTable::parse_recoverable(&text);
         let problems = Problems::of(&text);
         Ok(general::admin(&Section::open(document.get_ref(), &keys::ROOT, 0..0, &problems)))
@@ -81,4 +77,14 @@ impl Config {
         problems.verdict(file_name)?;
         Ok(Self { listen: listen.value, admin, limits, state, routes })
     }
+}
+
+fn text_of(path: &Path) -> Result<String, ConfigErrors> {
+    let wrong = |message: String| ConfigErrors::of_file(&path.display().to_string(), message);
+    let bytes = std::fs::read(path).map_err(|error| wrong(format!("cannot be read: {}", error.kind())))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
+        wrong(format!("line {line} is not UTF-8; save the file as UTF-8"))
+    })
 }

@@ -13,7 +13,7 @@ use toml::{
 
 use super::{
     error::{ConfigErrors, Problems},
-    keys::{Keys, unknown},
+    keys::{Table, unknown},
 };
 
 /// Bytes of the file.
@@ -28,7 +28,7 @@ pub(super) struct Found<T> {
 /// One table of the file. Its unknown keys are problems from the moment it is opened.
 pub(super) struct Section<'t> {
     table: &'t DeTable<'t>,
-    keys: &'static Keys,
+    keys: &'static Table,
     /// Where its header stands.
     pub(super) span: Span,
     pub(super) problems: &'t Problems<'t>,
@@ -50,7 +50,7 @@ impl<'t> Section<'t> {
     /// Opens a table.
     pub(super) fn open(
         table: &'t DeTable<'t>,
-        keys: &'static Keys,
+        keys: &'static Table,
         span: Span,
         problems: &'t Problems<'t>,
     ) -> Self {
@@ -59,7 +59,7 @@ impl<'t> Section<'t> {
             let name: &str = key.get_ref();
             if keys.later.contains(&name) {
                 section.problem_at(&key.span(), name, "not available in this version; remove it");
-            } else if !keys.now.contains(&name) {
+            } else if !keys.has(name) {
                 section.problem_at(&key.span(), name, unknown(keys, name));
             }
         }
@@ -68,7 +68,7 @@ impl<'t> Section<'t> {
 
     /// The path of one of its keys.
     pub(super) fn path(&self, key: &str) -> String {
-        if self.keys.table.is_empty() { key.to_owned() } else { format!("{}.{key}", self.keys.table) }
+        if self.keys.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.keys.name) }
     }
 
     /// Notes a problem with one of its keys.
@@ -78,12 +78,18 @@ impl<'t> Section<'t> {
 
     /// Notes a problem with the table as a whole.
     pub(super) fn problem(&self, message: impl Into<String>) {
-        self.problems.add(&self.span, self.keys.table, message);
+        self.problems.add(&self.span, self.keys.name, message);
     }
 
     /// Is the key there, with whatever value?
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
+    }
+
+    /// The keys of it that belong to others than `owner`, each with its place and its owners: they would do nothing.
+    pub(super) fn foreign(&self, owner: &str) -> impl Iterator<Item = (&str, Span, &'static [&'static str])> {
+        let owned = self.written().map(|(name, span)| (name, span, self.keys.owners(name)));
+        owned.filter(move |(.., owners)| !owners.is_empty() && !owners.contains(&owner))
     }
 
     /// Where the key's value stands, or the table's header.
@@ -102,7 +108,7 @@ impl<'t> Section<'t> {
         key: &str,
         read: impl FnOnce(&DeValue<'t>) -> Result<T, String>,
     ) -> Option<Found<T>> {
-        debug_assert!(self.keys.now.contains(&key), "{key} is not listed in keys.rs");
+        debug_assert!(self.keys.has(key), "{key} is not declared in keys.rs");
         let value = self.table.get(key)?;
         match read(value.get_ref()) {
             Ok(read) => Some(Found { value: read, span: value.span() }),
@@ -136,7 +142,7 @@ impl<'t> Section<'t> {
     }
 
     /// The table under `key`.
-    pub(super) fn table(&self, key: &str, keys: &'static Keys) -> Option<Self> {
+    pub(super) fn table(&self, key: &str, keys: &'static Table) -> Option<Self> {
         let value = self.table.get(key)?;
         let Some(table) = value.get_ref().as_table() else {
             let found = kind(value.get_ref());
@@ -148,7 +154,7 @@ impl<'t> Section<'t> {
     }
 
     /// The tables under `key`, in the order of the file.
-    pub(super) fn tables(&self, key: &str, keys: &'static Keys) -> Vec<Self> {
+    pub(super) fn tables(&self, key: &str, keys: &'static Table) -> Vec<Self> {
         let Some(value) = self.table.get(key) else { return Vec::new() };
         let DeValue::Array(entries) = value.get_ref() else {
             let path = self.path(key);

@@ -25,9 +25,6 @@ const LONGEST: Duration = Duration::from_secs(2);
 
 const EXPECTED: &str = "expected a URL such as redis://user:password@host:6379/0, or rediss:// for TLS";
 
-/// The keys of `[state]` that only this store has.
-pub(super) const OWN: [&str; 4] = ["url", "prefix", "timeout", "tls"];
-
 /// `None` where there is a problem, which has been noted.
 pub(super) fn redis(table: &Section<'_>) -> Option<RedisConfig> {
     let url = table.required("url", "url = { file = \"PATH\" } or \"redis://…\"", |value| {

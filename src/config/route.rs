@@ -9,7 +9,7 @@ use super::{
     ClientGate, CloseRule, DialectKind, Endpoint, HttpRoute, Overlap, Placement, Route, SessionPolicy, Share,
     Swap, Template, Upstream, UpstreamTls, client, close,
     endpoint::Schemes,
-    keys::{self, Keys},
+    keys::{self, Table},
     raw::{Found, Section},
     template::{Name, Place},
     token,
@@ -173,7 +173,7 @@ pub(super) fn url(value: &DeValue<'_>, schemes: Schemes) -> Result<Endpoint, Str
 }
 
 /// The table `tls` of an outgoing leg.
-pub(super) fn leg(section: &Section<'_>, keys: &'static Keys, endpoint: &Endpoint) -> UpstreamTls {
+pub(super) fn leg(section: &Section<'_>, keys: &'static Table, endpoint: &Endpoint) -> UpstreamTls {
     let Some(table) = section.table("tls", keys) else { return UpstreamTls::default() };
     if !endpoint.tls {
         table.problem("has no effect: the URL is not wss:// or https://; change it, or remove this table");

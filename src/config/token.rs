@@ -34,9 +34,8 @@ pub(super) fn token(route: &Section<'_>, client_token: bool) -> Option<Option<To
     let identity = table.value("identity", |value| client::identity(value, names)).flatten();
     let share = if each { Share::Client { identity } } else { Share::Route };
     let refresh = refresh(&table);
-    let words: Vec<&str> = keys::SOURCES.iter().map(|(name, _)| *name).collect();
     let hint = "source = \"http\", \"oauth2\", \"ably-key\", \"static\", \"file\" or \"exec\"";
-    let source = table.required("source", hint, |value| one_of(value, &words, &[]))?.value;
+    let source = table.required("source", hint, |value| one_of(value, &keys::SOURCES, &[]))?.value;
     only_its_own(&table, source);
     let source = match source {
         "http" => SourceConfig::Http(Box::new(http(&table, names)?)),
@@ -74,16 +73,11 @@ fn shorter(table: &Section<'_>, refresh_before: Option<Duration>, key: &str, lif
 
 /// A key of another source would do nothing, and is refused.
 fn only_its_own(table: &Section<'_>, source: &str) {
-    for (key, span) in table.written() {
-        let owners: Vec<&str> =
-            keys::SOURCES.iter().filter(|(_, owned)| owned.contains(&key)).map(|(owner, _)| *owner).collect();
-        if !owners.is_empty() && !owners.contains(&source) {
-            let owners = owners.join("\" or \"");
-            let message = format!(
-                "belongs to source = \"{owners}\", and this one is \"{source}\"; remove one of the two"
-            );
-            table.problem_at(&span, key, message);
-        }
+    for (key, span, owners) in table.foreign(source) {
+        let owners = owners.join("\" or \"");
+        let message =
+            format!("belongs to source = \"{owners}\", and this one is \"{source}\"; remove one of the two");
+        table.problem_at(&span, key, message);
     }
     if source == "ably-key" && table.has("lifetime") {
         let message = "the token is minted here and lives for its ttl; write ttl in place of lifetime";

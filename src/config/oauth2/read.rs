@@ -13,7 +13,7 @@ use crate::config::{
     Algorithm, Endpoint, KeyError, PrivateKey, Template,
     client::Names,
     endpoint::Schemes,
-    keys,
+    keys::{self, AUTHS, GRANTS},
     raw::{Section, kind},
     route::leg,
     template::{Place, is_scope_byte},
@@ -21,8 +21,6 @@ use crate::config::{
     value::{one_of, secret, string, unread_secret},
 };
 
-const GRANTS: [&str; 4] = ["client_credentials", "refresh_token", "token_exchange", "jwt_bearer"];
-const AUTHS: [&str; 4] = ["basic", "post", "private_key_jwt", "none"];
 /// The types that have a short word, and what stands before it (RFC 8693 §3).
 const TYPES: [&str; 6] = ["access_token", "refresh_token", "id_token", "jwt", "saml1", "saml2"];
 const TYPE: &str = "urn:ietf:params:oauth:token-type:";
