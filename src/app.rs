@@ -27,9 +27,9 @@ use self::{
 use crate::{
     admin::{self, AdminState},
     clock::{self, Now},
-    config::{Config, Listen},
+    config::{Config, Listen, StateConfig},
     credential::{Credential, Store},
-    net::ServerTls,
+    net::{Dialer, ServerTls},
     proxy::{self, Proxy, RouteContext},
     telemetry::{
         Log, Metrics, Spans,
@@ -216,6 +216,20 @@ fn names(config: &Config) -> Vec<String> {
 fn server_tls(listen: &Listen) -> anyhow::Result<Option<Arc<ServerTls>>> {
     let tls = listen.tls.as_ref().map(|files| ServerTls::load(files, clock::now()).context("[listen]"));
     Ok(tls.transpose()?.map(Arc::new))
+}
+
+/// What a start would refuse of a configuration that is well written: certificates, keys and authorities, each with
+/// where it is named.
+pub fn refused(config: &Config) -> Vec<anyhow::Error> {
+    let redis = || {
+        let StateConfig::Redis(redis) = &config.state else { return Ok(()) };
+        // Its URL was understood when the configuration was read.
+        let Ok(address) = redis.address() else { return Ok(()) };
+        Dialer::new(&address.endpoint, &redis.tls).map(drop).context("[state.tls]")
+    };
+    let listen = server_tls(&config.listen).map(drop);
+    let routes = config.routes.iter().map(|route| Prepared::new(route).map(drop));
+    [listen, redis()].into_iter().chain(routes).filter_map(Result::err).collect()
 }
 
 /// May anyone who reaches the listener come in?

@@ -96,6 +96,41 @@ fn what_is_wrong_is_named_with_file_line_and_key() {
 }
 
 #[test]
+fn certificates_and_keys_that_do_not_go_together_are_of_the_configuration() {
+    let directory = written(&format!(
+        "[listen]\ncertificate = \"one.pem\"\nkey = \"other.key\"\n{}[route.tls]\nca = \"no.pem\"\n",
+        ROUTE.replace("ws://127.0.0.1:9", "wss://localhost")
+    ));
+    let pair = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    write("one.pem", &pair().cert.pem());
+    write("other.key", &pair().signing_key.serialize_pem());
+    write("no.pem", "no certificate\n");
+    for command in ["check", "run"] {
+        let (status, stdout, stderr) = said(perennial(directory.path(), &[command]));
+        assert_eq!((status, &*stdout), (Some(64), ""), "{stderr}");
+        let lines: Vec<&str> = stderr.lines().collect();
+        let [listen, route] = lines[..] else { panic!("{stderr}") };
+        assert!(
+            listen.contains("./perennial.toml: [listen]: ") && listen.contains("KeyMismatch"),
+            "{stderr}"
+        );
+        assert!(route.contains("route \"r\": [route.tls]: no.pem: "), "{stderr}");
+    }
+}
+
+#[test]
+fn the_schema_is_json_and_knows_the_keys() {
+    let here = tempfile::tempdir().unwrap();
+    let (status, stdout, _) = said(perennial(here.path(), &["schema"]));
+    let schema: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(status, Some(0));
+    assert_eq!(schema["properties"]["limits"]["properties"]["sessions"]["minimum"], 1);
+    let (status, page, _) = said(perennial(here.path(), &["schema", "--page"]));
+    assert!(status == Some(0) && page.starts_with("# Configuration\n"));
+}
+
+#[test]
 fn everything_that_is_wrong_is_named_at_once() {
     let directory = written(&format!(
         "[limits]\nsessions = 0\ndrain = 5\n[admin]\naddress = \"x\"\n{ROUTE}path = \"no\"\n"

@@ -10,6 +10,7 @@ use clap::Args;
 use super::{USAGE, fail};
 use crate::{
     admin::client::{AdminAddress, AdminClient},
+    app,
     config::Config,
 };
 
@@ -56,10 +57,13 @@ pub(super) fn with_config(file: &ConfigFile, then: impl FnOnce(&Path, Config) ->
         Ok(path) => path,
         Err(message) => return fail(&message, USAGE),
     };
-    match Config::load(&path) {
-        Ok(config) => then(&path, config),
-        Err(errors) => fail(&errors.to_string(), USAGE),
-    }
+    let config = match Config::load(&path) {
+        Ok(config) => config,
+        Err(errors) => return fail(&errors.to_string(), USAGE),
+    };
+    let refused: Vec<String> =
+        app::refused(&config).iter().map(|why| format!("{}: {why:#}", path.display())).collect();
+    if refused.is_empty() { then(&path, config) } else { fail(&refused.join("\n"), USAGE) }
 }
 
 fn find(file: &ConfigFile) -> Result<PathBuf, String> {

@@ -56,12 +56,15 @@ impl ConfigErrors {
 /// Gathers problems while a file is read.
 pub(super) struct Problems<'t> {
     text: &'t str,
+    /// Where each line begins.
+    lines: Vec<usize>,
     found: RefCell<Vec<Problem>>,
 }
 
 impl<'t> Problems<'t> {
     pub(super) fn of(text: &'t str) -> Self {
-        Self { text, found: RefCell::default() }
+        let after_each = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self { text, lines: std::iter::once(0).chain(after_each).collect(), found: RefCell::default() }
     }
 
     /// Notes a problem with `key`, at the beginning of `span` (bytes of the text).
@@ -83,9 +86,10 @@ impl<'t> Problems<'t> {
     }
 
     fn place(&self, offset: usize) -> (usize, usize) {
-        let before = self.text.get(..offset).unwrap_or(self.text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+        let offset = offset.min(self.text.len());
+        let line = self.lines.partition_point(|begin| *begin <= offset);
+        let begin = self.lines[line - 1];
+        let column = self.text.get(begin..offset).map_or(0, |before| before.chars().count()) + 1;
         (line, column)
     }
 }

@@ -296,6 +296,9 @@ fn a_file_is_loaded_and_named_in_errors() {
     let path = dir.path().join("perennial.toml");
     let missing = Config::load(&path).unwrap_err().to_string();
     assert_eq!(missing, format!("{}: cannot be read: entity not found", path.display()));
+    std::fs::write(&path, b"# one\n# t\xfcr\n").unwrap();
+    let latin = Config::load(&path).unwrap_err().to_string();
+    assert_eq!(latin, format!("{}: line 2 is not UTF-8; save the file as UTF-8", path.display()));
     std::fs::write(&path, SMALLEST).unwrap();
     assert!(Config::load(&path).is_ok());
 }
