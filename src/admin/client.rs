@@ -25,7 +25,7 @@ const LARGEST: usize = 4 << 20;
 /// From the name lookup to the last byte of the answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Where a sidecar is that says nothing else.
-const PORT: u16 = 9464;
+const PORT: u16 = 7371;
 /// Says that an operator asks, and no web page: a page cannot send it without being allowed to.
 const OPERATOR: HeaderName = HeaderName::from_static(super::operator::OPERATOR);
 
@@ -59,7 +59,7 @@ impl FromStr for AdminAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let expected = || "expected HOST:PORT, such as 127.0.0.1:9464".to_owned();
+        let expected = || "expected HOST:PORT, such as 127.0.0.1:7371".to_owned();
         let bare = text.strip_prefix("http://").map_or(text, |rest| rest.strip_suffix('/').unwrap_or(rest));
         let (host, port) = bare.rsplit_once(':').ok_or_else(expected)?;
         let port: u16 = port.parse().map_err(|_| expected())?;

@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn a_program_on_this_machine_may() {
         for peer in ["127.0.0.1:5000", "[::1]:5000", "[::ffff:127.0.0.1]:5000"] {
-            for host in ["127.0.0.1:9464", "localhost:9464", "LOCALHOST", "[::1]:9464", "127.8.8.8"] {
+            for host in ["127.0.0.1:7371", "localhost:7371", "LOCALHOST", "[::1]:7371", "127.8.8.8"] {
                 assert!(checked(peer, &[("host", host), (OPERATOR, "yes")]), "{peer} {host}");
             }
         }
@@ -84,15 +84,15 @@ mod tests {
 
     #[test]
     fn nobody_else_may() {
-        let usual = [("host", "127.0.0.1:9464"), (OPERATOR, "yes")];
+        let usual = [("host", "127.0.0.1:7371"), (OPERATOR, "yes")];
         for peer in ["10.0.0.7:5000", "[2001:db8::1]:5000", "[::ffff:10.0.0.7]:5000"] {
             assert!(!checked(peer, &usual), "{peer}");
         }
         for host in [
             "evil.example",
-            "evil.example:9464",
+            "evil.example:7371",
             "127.0.0.1.evil.example",
-            "10.0.0.7:9464",
+            "10.0.0.7:7371",
             "[2001:db8::1]",
             "",
         ] {
@@ -105,9 +105,9 @@ mod tests {
 
     #[test]
     fn no_page_and_no_proxy_may() {
-        let usual = [("host", "127.0.0.1:9464"), (OPERATOR, "yes")];
+        let usual = [("host", "127.0.0.1:7371"), (OPERATOR, "yes")];
         for other in [
-            ("origin", "http://127.0.0.1:9464"),
+            ("origin", "http://127.0.0.1:7371"),
             ("origin", "null"),
             ("sec-fetch-site", "same-origin"),
             ("sec-fetch-mode", "no-cors"),

@@ -27,7 +27,7 @@ pub(super) struct ConfigFile {
 /// A running sidecar.
 #[derive(Args)]
 pub(super) struct Sidecar {
-    /// Its admin address [default: [admin] of the configuration, then 127.0.0.1:9464].
+    /// Its admin address [default: [admin] of the configuration, then 127.0.0.1:7371].
     #[arg(long, env = "PERENNIAL_ADMIN", value_name = "HOST:PORT")]
     admin: Option<AdminAddress>,
     #[command(flatten)]

@@ -121,10 +121,10 @@ mod tests {
         assert!(plain.tls);
         assert_eq!((plain.port, plain.path_and_query.as_str()), (443, "/"));
         assert_eq!(plain.authority(), "auth.example.com");
-        let odd = of("http://[::1]:8080/a/b?c=d");
-        assert_eq!((odd.host.as_str(), odd.authority().as_str()), ("::1", "[::1]:8080"));
+        let odd = of("http://[::1]:7370/a/b?c=d");
+        assert_eq!((odd.host.as_str(), odd.authority().as_str()), ("::1", "[::1]:7370"));
         assert_eq!(odd.path_and_query, "/a/b?c=d");
-        assert_eq!(odd.shown(Schemes::Http), "http://[::1]:8080/a/b?***");
+        assert_eq!(odd.shown(Schemes::Http), "http://[::1]:7370/a/b?***");
         assert!(!format!("{odd:?}").contains("c=d"));
         assert_eq!(Endpoint::parse("ws://h:80/", Schemes::WebSocket).unwrap().authority(), "h");
     }

@@ -9,10 +9,10 @@ use super::{
     value::{address, boolean, count, duration, file, one_of, readable, size, span_of_time},
 };
 
-const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7370);
 const STATE: &str = "/var/lib/perennial";
 const SMALLEST_HISTORY: usize = 64 << 10;
-const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);
+const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7371);
 
 /// `[listen]`, and where its address stands.
 pub(super) fn listen(root: &Section<'_>) -> Found<Listen> {

@@ -131,8 +131,8 @@ fn http_of(route: &Route) -> &HttpSource {
 #[test]
 fn six_lines_suffice() {
     let config = parse(SMALLEST);
-    assert_eq!(config.listen.address.to_string(), "127.0.0.1:8080");
-    assert_eq!(config.admin.address.to_string(), "127.0.0.1:9464");
+    assert_eq!(config.listen.address.to_string(), "127.0.0.1:7370");
+    assert_eq!(config.admin.address.to_string(), "127.0.0.1:7371");
     let Limits { sessions, message, handshake, drain, history } = config.limits;
     let ten = Duration::from_secs(10);
     assert_eq!((sessions, message, handshake, drain), (10_000, 1 << 20, ten, ten));

@@ -109,7 +109,7 @@ fn digits(text: &str) -> Option<(u64, &str)> {
 
 /// An IP address and a port.
 pub(super) fn address(value: &DeValue<'_>) -> Read<SocketAddr> {
-    let what = "an IP address and a port, such as \"127.0.0.1:8080\"";
+    let what = "an IP address and a port, such as \"127.0.0.1:7370\"";
     let Some(text) = value.as_str() else { return expected(what, value) };
     text.parse().map_err(|_| {
         let way_out = match text.rsplit_once(':') {

@@ -57,18 +57,18 @@ mod tests {
 
     #[test]
     fn a_place_is_read_and_its_query_kept_but_not_shown() {
-        let place = Place::parse("ws://perennial:8080/live?secret=s3cret").unwrap();
+        let place = Place::parse("ws://perennial:7370/live?secret=s3cret").unwrap();
         assert_eq!(
             (place.authority(), place.to_string().as_str()),
-            ("perennial:8080", "ws://perennial:8080/live")
+            ("perennial:7370", "ws://perennial:7370/live")
         );
-        assert_eq!(place.with_query("v=2"), "ws://perennial:8080/live?secret=s3cret&v=2");
-        let bare = Place::parse("ws://[::1]:8080").unwrap();
+        assert_eq!(place.with_query("v=2"), "ws://perennial:7370/live?secret=s3cret&v=2");
+        let bare = Place::parse("ws://[::1]:7370").unwrap();
         assert_eq!(
             (bare.authority(), bare.with_query("v=2").as_str()),
-            ("[::1]:8080", "ws://[::1]:8080/?v=2")
+            ("[::1]:7370", "ws://[::1]:7370/?v=2")
         );
-        assert_eq!(bare, Place::of("[::1]:8080".parse().unwrap()));
+        assert_eq!(bare, Place::of("[::1]:7370".parse().unwrap()));
         for (text, why) in [("wss://h:1", "no TLS"), ("http://h:1", "ws://"), ("h:1", "ws://"), ("", "ws://")]
         {
             assert!(Place::parse(text).is_err_and(|said| said.contains(why)), "{text}");

@@ -236,7 +236,7 @@ pub(super) mod fixture {
             began,
             now: began + Duration::from_secs(30),
             lifetime: Duration::from_secs(10),
-            admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 9464)),
+            admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 7371)),
             direct: Leg { tally: direct, token_left: None },
             behind: Leg { tally, token_left: Some(Duration::from_secs(6)) },
             refreshes: 4,

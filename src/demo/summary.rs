@@ -24,7 +24,7 @@ To go on, write a perennial.toml, such as
   source = "ably-key"
   key = { env = "ABLY_KEY" }
 
-and start `perennial run`: it listens on ws://127.0.0.1:8080.
+and start `perennial run`: it listens on ws://127.0.0.1:7370.
 "#;
 
 /// What there is to say at the end.
@@ -203,6 +203,6 @@ mod tests {
         // A variable that cargo sets for tests: they cannot set any.
         let text = lines.collect::<Vec<_>>().join("\n").replace("ABLY_KEY", "CARGO_PKG_NAME");
         let config = Config::parse(&text, "perennial.toml").unwrap();
-        assert_eq!(config.listen.address.to_string(), "127.0.0.1:8080");
+        assert_eq!(config.listen.address.to_string(), "127.0.0.1:7370");
     }
 }

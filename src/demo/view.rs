@@ -196,7 +196,7 @@ mod tests {
             "● connected for 30.0 s; its own token expired 20.0 s ago",
             "6.0 s left",
             "4 on the live connection, the last in 11 ms",
-            "status page: http://127.0.0.1:9464/",
+            "status page: http://127.0.0.1:7371/",
         ] {
             assert!(all.contains(words), "{words} in\n{all}");
         }

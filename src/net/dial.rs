@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn the_authority_is_what_host_says() {
-        assert_eq!(dialer("::1", 8080).authority(), "[::1]:8080");
+        assert_eq!(dialer("::1", 7370).authority(), "[::1]:7370");
         assert_eq!(dialer("example.com", 80).authority(), "example.com");
     }
 }

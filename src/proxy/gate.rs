@@ -225,28 +225,28 @@ mod tests {
     #[test]
     fn a_page_from_elsewhere_is_turned_away() {
         let none = ClientGate::default();
-        assert!(origin(&none, "http://127.0.0.1:8080", "127.0.0.1:8080"));
-        assert!(origin(&none, "http://localhost:8080", "localhost:8080"));
-        assert!(origin(&none, "http://[::1]:8080", "[::1]:8080"));
-        assert!(!origin(&none, "http://127.0.0.1:3000", "127.0.0.1:8080"));
-        assert!(!origin(&none, "null", "127.0.0.1:8080"));
-        assert!(!origin(&none, "https://evil.example", "127.0.0.1:8080"));
+        assert!(origin(&none, "http://127.0.0.1:7370", "127.0.0.1:7370"));
+        assert!(origin(&none, "http://localhost:7370", "localhost:7370"));
+        assert!(origin(&none, "http://[::1]:7370", "[::1]:7370"));
+        assert!(!origin(&none, "http://127.0.0.1:3000", "127.0.0.1:7370"));
+        assert!(!origin(&none, "null", "127.0.0.1:7370"));
+        assert!(!origin(&none, "https://evil.example", "127.0.0.1:7370"));
         // DNS rebinding: the page and the Host agree, and both lie.
-        assert!(!origin(&none, "http://evil.example:8080", "evil.example:8080"));
+        assert!(!origin(&none, "http://evil.example:7370", "evil.example:7370"));
         let some = ClientGate { origins: vec!["https://good.example".into()], ..ClientGate::default() };
-        assert!(origin(&some, "https://good.example", "127.0.0.1:8080"));
-        assert!(!origin(&some, "https://good.example.evil", "127.0.0.1:8080"));
-        assert!(!origin(&some, "http://good.example", "127.0.0.1:8080"));
-        assert!(!origin(&some, "http://127.0.0.1:8080", "127.0.0.1:8080"));
+        assert!(origin(&some, "https://good.example", "127.0.0.1:7370"));
+        assert!(!origin(&some, "https://good.example.evil", "127.0.0.1:7370"));
+        assert!(!origin(&some, "http://good.example", "127.0.0.1:7370"));
+        assert!(!origin(&some, "http://127.0.0.1:7370", "127.0.0.1:7370"));
     }
 
     #[test]
     fn a_refused_origin_is_told_what_allows_it() {
         let why = |origin| {
             let asked = asked(&[("origin", origin)], "/");
-            check_origin(&ClientGate::default(), &asked, Some("sidecar:8080")).unwrap_err().why
+            check_origin(&ClientGate::default(), &asked, Some("sidecar:7370")).unwrap_err().why
         };
-        assert!(why("https://sidecar:8080").contains("add \"https://sidecar:8080\" to client.origins"));
+        assert!(why("https://sidecar:7370").contains("add \"https://sidecar:7370\" to client.origins"));
         for odd in ["null", "https://<script>", "https://a\"b", &format!("https://{}", "a".repeat(400))] {
             assert_eq!(why(odd), "this origin is not allowed");
         }

@@ -59,7 +59,7 @@ fn the_chart_makes_a_classic_sidecar() {
 #[ignore = "needs helm-python-sdk: tests/deploy/install"]
 fn every_switch_does_what_it_says() {
     let configuration = read("deploy/systemd/perennial.toml")
-        .replace("127.0.0.1:9464", "[::]:9999")
+        .replace("127.0.0.1:7371", "[::]:9999")
         .replace("drain", "sessions = 50\ndrain")
         .replace("/run/credentials/perennial.service/", "/var/run/secrets/perennial/");
     let documents = rendered(&json!({
@@ -76,7 +76,7 @@ fn every_switch_does_what_it_says() {
         "serviceAccount": { "create": true, "annotations": { "role": "r" } },
         "application": {
             "image": "app:1", "replicas": 3, "command": ["/app"], "args": ["-v"],
-            "env": [{ "name": "REALTIME_URL", "value": "ws://127.0.0.1:8080" }],
+            "env": [{ "name": "REALTIME_URL", "value": "ws://127.0.0.1:7370" }],
             "ports": [{ "containerPort": 80 }], "resources": { "limits": { "memory": "1Gi" } },
             "securityContext": { "runAsNonRoot": true }, "podSecurityContext": { "fsGroup": 65532 },
         },
@@ -164,11 +164,11 @@ fn what_cannot_work_is_refused_with_the_way_out() {
     let application = json!({ "image": "app:1" });
     for config in [
         "# nothing",
-        "[admin]\naddress = \"127.0.0.1:9464\"",
-        "[listen]\naddress = \"0.0.0.0:8080\"\n[admin]",
+        "[admin]\naddress = \"127.0.0.1:7371\"",
+        "[listen]\naddress = \"0.0.0.0:7370\"\n[admin]",
     ] {
         let error = render(&json!({ "config": config, "application": application })).unwrap_err();
-        assert!(error.contains("address = \"0.0.0.0:9464\""), "{config}: {error}");
+        assert!(error.contains("address = \"0.0.0.0:7371\""), "{config}: {error}");
     }
     for values in [
         json!({ "nativeSidecars": false }),
@@ -187,7 +187,7 @@ fn the_notes_name_what_was_made() {
     let notes = |values: &Value| render(values).unwrap()["perennial/templates/NOTES.txt"].clone();
     let with = notes(&json!({ "application": { "image": "app:1" } }));
     for said in
-        ["secret generic perennial ", "deployment/demo-perennial", "http://127.0.0.1:9464/", "-n production"]
+        ["secret generic perennial ", "deployment/demo-perennial", "http://127.0.0.1:7371/", "-n production"]
     {
         assert!(with.contains(said), "{said}: {with}");
     }

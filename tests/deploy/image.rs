@@ -32,7 +32,7 @@ fn the_image_is_the_program_alone() {
     assert_eq!(of("USER "), "65532:65532");
     assert_eq!(of("ENTRYPOINT "), r#"["/usr/bin/perennial"]"#);
     assert_eq!(of("CMD "), r#"["run"]"#);
-    assert_eq!(of("EXPOSE "), "8080 9464");
+    assert_eq!(of("EXPOSE "), "7370 7371");
     assert!(of("HEALTHCHECK ").ends_with(r#"CMD ["/usr/bin/perennial", "probe", "ready"]"#));
     let certificates =
         "COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt";

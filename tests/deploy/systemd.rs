@@ -78,19 +78,19 @@ show() { systemctl show perennial -p "$1" --value; }
 systemctl start perennial || said
 echo "started: $(show ActiveState), $(show NotifyAccess), $(show StatusText | grep -c .)"
 # It listens before its first token has come.
-for _ in {1..100}; do curl --silent --fail --max-time 5 http://127.0.0.1:9464/readyz && break; sleep 0.1; done
+for _ in {1..100}; do curl --silent --fail --max-time 5 http://127.0.0.1:7371/readyz && break; sleep 0.1; done
 pid=$(show MainPID)
 echo "user: $([ "$(stat -c %u /proc/$pid)" -gt 60000 ] && echo dynamic)"
 echo "capabilities: $(grep -E '^Cap(Eff|Prm|Bnd)' /proc/$pid/status | cut -f 2 | sort -u)"
 echo "state: $(stat -c %a /var/lib/private/perennial), $(ls /var/lib/private/perennial | wc -l)"
-metrics=$(curl --silent --max-time 5 http://127.0.0.1:9464/metrics)
+metrics=$(curl --silent --max-time 5 http://127.0.0.1:7371/metrics)
 echo "start time: $(grep -c '^process_start_time_seconds 1[0-9]\{9\}$' <<< "$metrics")"
 
-sed -i s/9464/9465/ /etc/perennial/perennial.toml
+sed -i s/7371/7372/ /etc/perennial/perennial.toml
 echo 'nonsense = 1' >> /etc/perennial/perennial.toml
 systemctl reload perennial; until_said "not reloaded"
 echo "after nonsense: $(show ActiveState), $([ "$(show MainPID)" = "$pid" ] && echo the same)"
-sed -i s/9465/9464/\;/nonsense/d /etc/perennial/perennial.toml
+sed -i s/7372/7371/\;/nonsense/d /etc/perennial/perennial.toml
 systemctl reload perennial; until_said " reloaded"
 echo "after a reload: $(show ActiveState), $([ "$(show MainPID)" = "$pid" ] && echo the same)"
 

@@ -134,7 +134,7 @@ async fn a_page_from_elsewhere_is_not_let_in() {
         ("H57 origin-prefix", "/named", "127.0.0.1", "https://evil-good.example"),
         ("H58 origin-scheme-http-vs-https", "/named", "127.0.0.1", "http://good.example"),
         ("H58 origin-port", "/named", "127.0.0.1", "https://good.example:444"),
-        ("H59 dns-rebinding-host", "/", "evil.example:8080", "http://evil.example:8080"),
+        ("H59 dns-rebinding-host", "/", "evil.example:7370", "http://evil.example:7370"),
         ("own, but others are named", "/named", &own[7..], &own),
         ("two", "/named", "127.0.0.1", "https://good.example\r\nOrigin: https://evil.example"),
     ] {

@@ -171,7 +171,7 @@ async fn a_page_from_elsewhere_is_not_let_in() {
         assert_eq!(stage.refused(&request).await.0, status, "{request}");
     }
     for request in [
-        host("localhost:8080"),
+        host("localhost:7370"),
         host("[::1]"),
         get("/", "Sec-Fetch-Site: same-origin\r\n"),
         get("/", "Sec-Fetch-Site: none\r\n"),
@@ -197,7 +197,7 @@ async fn an_open_listener_may_have_a_name() {
     std::fs::write(&file, format!("{ports}{text}")).unwrap();
     let config = perennial::config::Config::load(&file).unwrap();
     let app = perennial::app::App::start(&config).await.unwrap();
-    let request = get("/", "").replace("127.0.0.1", "perennial:8080");
+    let request = get("/", "").replace("127.0.0.1", "perennial:7370");
     let ((answer, _), _) =
         tokio::join!(ask(app.address().port(), request), async { service.asked().await.answer(OK).await });
     assert_eq!(answer.status(), 200);

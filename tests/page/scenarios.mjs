@@ -61,7 +61,7 @@ function everyday(now, routes = ['ably']) {
 
 function snapshot(now, began, { routes = [route(now)], ...over } = {}) {
   return {
-    version: '0.1.0', now, started: began - 4930, address: '127.0.0.1:8080', ready: true, draining: false, problems: [],
+    version: '0.1.0', now, started: began - 4930, address: '127.0.0.1:7370', ready: true, draining: false, problems: [],
     reload: { successful: true, at: null, error: null }, store: { kind: 'memory', up: true }, rehearsal: true, routes,
     events: everyday(now, routes.map((it) => it.name)), ...over,
   };

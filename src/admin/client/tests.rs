@@ -40,24 +40,24 @@ async fn ask(
 fn an_address_is_read_as_people_write_it() {
     let shown = |text: &str| text.parse::<AdminAddress>().map(|address| address.to_string());
     for (text, means) in [
-        ("127.0.0.1:9464", "127.0.0.1:9464"),
+        ("127.0.0.1:7371", "127.0.0.1:7371"),
         ("0.0.0.0:1", "127.0.0.1:1"),
         ("[::]:1", "[::1]:1"),
         ("[::1]:1", "[::1]:1"),
         ("[::ffff:10.0.0.1]:1", "10.0.0.1:1"),
-        ("perennial:9464", "perennial:9464"),
-        ("http://127.0.0.1:9464/", "127.0.0.1:9464"),
-        ("http://localhost:9464", "localhost:9464"),
+        ("perennial:7371", "perennial:7371"),
+        ("http://127.0.0.1:7371/", "127.0.0.1:7371"),
+        ("http://localhost:7371", "localhost:7371"),
     ] {
         assert_eq!(shown(text).as_deref(), Ok(means), "{text}");
     }
     for text in
-        ["", ":", ":9464", "localhost", "127.0.0.1", "a:b", "a:65536", "a b:1", "::1", "a:1/x", "u@h:1"]
+        ["", ":", ":7371", "localhost", "127.0.0.1", "a:b", "a:65536", "a b:1", "::1", "a:1/x", "u@h:1"]
     {
-        assert!(shown(text).is_err_and(|why| why.contains("127.0.0.1:9464")), "{text}");
+        assert!(shown(text).is_err_and(|why| why.contains("127.0.0.1:7371")), "{text}");
     }
     assert!(shown("127.0.0.1:0").is_err_and(|why| why.contains("listening")));
-    assert_eq!(AdminAddress::default().to_string(), "127.0.0.1:9464");
+    assert_eq!(AdminAddress::default().to_string(), "127.0.0.1:7371");
 }
 
 #[tokio::test]

@@ -56,7 +56,7 @@ fn calm() -> Status {
         version: "0.1.0".into(),
         now: NOW,
         started: NOW - 4320.0,
-        address: "127.0.0.1:8080".into(),
+        address: "127.0.0.1:7370".into(),
         ready: true,
         store: crate::admin::status::StoreStatus { kind: "memory".into(), up: true },
         routes: vec![route],
@@ -79,7 +79,7 @@ fn changed(change: impl FnOnce(&mut Status)) -> String {
 fn a_calm_sidecar_is_one_green_sentence_and_its_facts() {
     let expected = "\
 ● All 40 sessions up. Next refresh in 12 min.
-  perennial 0.1.0 on 127.0.0.1:8080, up for 1 h 12 min; store: memory; status page: http://127.0.0.1:9464/
+  perennial 0.1.0 on 127.0.0.1:7370, up for 1 h 12 min; store: memory; status page: http://127.0.0.1:7371/
 
 ROUTE ably  / ─► wss://main.realtime.ably.net  ably, one credential for all clients
   credential  1a2b3c4d  valid, generation 7  refreshed 22 min ago in 23 ms, next in 12 min

@@ -137,7 +137,7 @@ mod tests {
         known.hear(Err(ClientError::Nobody(client.address().clone())));
         let lines = known.picture(&client);
         let text = text_of(&lines, false);
-        assert!(text.starts_with("✗ No word from 127.0.0.1:9464 for 12 s.\n  nothing listens"), "{text}");
+        assert!(text.starts_with("✗ No word from 127.0.0.1:7371 for 12 s.\n  nothing listens"), "{text}");
         assert!(text.contains("may be so no more:\n\n● "), "{text}");
         known.hear(Ok(Status::default()));
         assert!(!text_of(&known.picture(&client), false).contains("No word"));

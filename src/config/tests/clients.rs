@@ -135,7 +135,7 @@ fn what_does_not_go_together_is_said() {
 
 #[test]
 fn a_token_of_a_clients_own_closes_a_listener_beyond_loopback() {
-    let open = |text: &str| format!("[listen]\naddress = \"0.0.0.0:8080\"\n{text}");
+    let open = |text: &str| format!("[listen]\naddress = \"0.0.0.0:7370\"\n{text}");
     parse(&open(JOBS));
     let shared = "[[route]]\nupstream = \"wss://h\"\ndialect = \"handshake\"\n[route.token]\nsource = \"http\"\n\
                   url = \"https://h\"\n[route.client]\ntoken = { query = \"token\" }\n";

@@ -52,7 +52,7 @@ const LONGEST_REASON: usize = 200;
 /// Behind Perennial its token may be any, or none: `perennial run` has the one that counts.
 #[derive(Debug, clap::Args)]
 pub(in super::super) struct Arguments {
-    /// Where it connects to, such as "ws://127.0.0.1:8080"; a query is kept.
+    /// Where it connects to, such as "ws://127.0.0.1:7370"; a query is kept.
     #[arg(long, value_name = "URL", value_parser = Place::parse)]
     url: Place,
     /// Its one token is fetched here at the start, such as from "http://127.0.0.1:9000/token".

@@ -43,7 +43,7 @@ it, and the pod would never be ready: refused here, with the line to write.
 {{- end -}}
 {{- end -}}
 {{- if or (eq $address "") (hasPrefix "127." $address) (hasPrefix "[::1]" $address) -}}
-{{- fail "config: the kubelet cannot reach [admin]; write\n[admin]\naddress = \"0.0.0.0:9464\"" -}}
+{{- fail "config: the kubelet cannot reach [admin]; write\n[admin]\naddress = \"0.0.0.0:7371\"" -}}
 {{- end -}}
 {{- regexFind "[0-9]+$" $address -}}
 {{- end -}}
