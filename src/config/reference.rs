@@ -229,13 +229,6 @@ mod tests {
     }
 
     #[test]
-    fn the_page_is_that_of_the_declarations() {
-        let committed = include_str!("../../docs/configuration.md");
-        let way_out = "docs/configuration.md is stale: cargo run -- schema --page > docs/configuration.md";
-        assert!(committed == page(), "{way_out}");
-    }
-
-    #[test]
     fn the_schema_names_every_key_with_what_it_is_for() {
         fn all(table: &Table, schema: &Value) {
             for key in table.keys {
