@@ -119,6 +119,9 @@ pub(super) struct Names {
 impl Names {
     /// Has everything that a template names a value?
     pub(super) fn allow(self, template: &Template) -> Result<(), String> {
+        if let Some((word, meant)) = template.slip() {
+            return Err(format!("{{{word}}} is no name; did you mean {{{meant}}}?"));
+        }
         for name in template.names() {
             match name {
                 Name::Token => {}

@@ -1,7 +1,7 @@
 //! Templates: a text with names in it, expanded for the place it stands in.
 //!
 //! `{token}`, `{client.token}`, `{query.NAME}` and `{header.NAME}` are names; any other brace is a
-//! brace. A template is parsed once, at load. When it is expanded, the operator's own text is taken
+//! brace, unless it is a slip of the pen ([`Template::slip`]). A template is parsed once, at load. When it is expanded, the operator's own text is taken
 //! as written, and each value is escaped for its [`Place`], or refused where a place has no
 //! escape: no value can break out of where it was put.
 
@@ -9,7 +9,7 @@ use std::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Secret, SecretError};
+use super::{Secret, SecretError, error::nearest};
 
 /// A text with `{names}` in it. `Debug` masks its own text, which may be a password.
 #[derive(Clone, Default, PartialEq)]
@@ -125,6 +125,14 @@ impl Template {
         })
     }
 
+    /// A word in braces that is no name, and the name that it was probably meant to be.
+    pub(super) fn slip(&self) -> Option<(&str, String)> {
+        self.pieces.iter().find_map(|piece| match piece {
+            Piece::Literal(text) => text.split('{').skip(1).find_map(slip),
+            Piece::Name(_) | Piece::Secret(_) => None,
+        })
+    }
+
     /// Its text, where it names nothing and holds no secret.
     pub fn as_literal(&self) -> Option<&str> {
         match self.pieces.as_slice() {
@@ -200,6 +208,18 @@ impl Name {
         };
         Some((name, length))
     }
+}
+
+/// The same of what follows a brace.
+fn slip(after: &str) -> Option<(&str, String)> {
+    let word = &after[..after.find('}')?];
+    let meant = match word.split_once('.') {
+        Some((room, name)) if is_name(name) && nearest(word, ["client.token"]).is_none() => {
+            nearest(room, ["query", "header"]).map(|room| format!("{room}.{name}"))
+        }
+        _ => nearest(word, ["token", "client.token"]).map(str::to_owned),
+    };
+    meant.map(|meant| (word, meant))
 }
 
 /// What a parameter or a header may be called in a template: what needs no escape anywhere.
@@ -336,6 +356,24 @@ mod tests {
         ];
         for (place, value, want) in cases {
             assert_eq!(expand("{token}", place, value).ok().as_deref(), want, "{place:?} {value:?}");
+        }
+    }
+
+    #[test]
+    fn a_slip_is_told_from_a_brace() {
+        for (text, expected) in [
+            ("Bearer {tokn}", Some(("tokn", "token"))),
+            ("{Token}", Some(("Token", "token"))),
+            ("{client.tokn}", Some(("client.tokn", "client.token"))),
+            ("{token}{querry.id}", Some(("querry.id", "query.id"))),
+            ("{headers.x-id}", Some(("headers.x-id", "header.x-id"))),
+            ("{token} {query.id}", None),
+            ("{\"a\":\"{id}\"}", None),
+            ("{ {tok", None),
+        ] {
+            let template = Template::parse(text);
+            let slip = template.slip();
+            assert_eq!(slip.as_ref().map(|(word, meant)| (*word, &**meant)), expected, "{text}");
         }
     }
 

@@ -304,6 +304,10 @@ fn of_a_handshake() {
             "p:6:10: route.handshake.header: expected a header such as \"Authorization: Bearer {token}\"",
         ),
         (
+            of("header = \"Authorization: Bearer {tokn}\""),
+            "p:6:10: route.handshake.header: {tokn} is no name; did you mean {token}?",
+        ),
+        (
             of("header = \"A: b\""),
             "p:6:10: route.handshake.header: must say where the token goes: write {token}",
         ),
