@@ -46,6 +46,7 @@ mod routes;
 mod state;
 mod status;
 pub mod token;
+mod watch;
 
 /// How often the store forgets what is to be forgotten.
 const SWEEP: Duration = Duration::from_secs(60);

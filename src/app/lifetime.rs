@@ -2,7 +2,7 @@
 //!
 //! | signal | what follows |
 //! |---|---|
-//! | SIGHUP | the configuration is read again: all of it takes effect, or nothing of it |
+//! | SIGHUP, or with `--watch` a changed file | the configuration is read again: all of it takes effect, or nothing of it |
 //! | SIGTERM, SIGINT | no new clients; sessions end, spread over `limits.drain` |
 //! | a second one | the end, at once |
 
@@ -10,7 +10,7 @@ use std::path::Path;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{App, notify};
+use super::{App, notify, watch::Watch};
 use crate::{config::Config, telemetry::Log};
 
 /// How a life ended.
@@ -58,7 +58,9 @@ impl Signals {
 }
 
 /// Runs the sidecar that the file at `path` describes, from `config` that was read of it, until a signal ends it.
-pub async fn live(path: &Path, config: Config, log: Log, signals: &mut Signals) -> Ended {
+/// `watched`: a change of the file is as good as SIGHUP.
+pub async fn live(path: &Path, config: Config, log: Log, signals: &mut Signals, watched: bool) -> Ended {
+    let mut watch = if watched { Some(Watch::begin(path).await) } else { None };
     let mut app = match App::start_with(&config, log).await {
         Ok(app) => app,
         Err(error) => return Ended::Failed(error),
@@ -66,7 +68,12 @@ pub async fn live(path: &Path, config: Config, log: Log, signals: &mut Signals) 
     drop(config);
     notify::ready();
     app.tasks.spawn(notify::keep_telling(app.state.clone(), app.stop.clone()));
-    while !signals.next().await {
+    loop {
+        tokio::select! {
+            biased;
+            stop = signals.next() => if stop { break },
+            () = changed(&mut watch) => tracing::info!("the configuration file has changed"),
+        }
         notify::reloading();
         let config = Config::load(path);
         // Why it was not done has been logged, and is shown.
@@ -77,5 +84,12 @@ pub async fn live(path: &Path, config: Config, log: Log, signals: &mut Signals) 
     tokio::select! {
         () = app.stop() => Ended::Gracefully,
         () = signals.stop() => Ended::AtOnce,
+    }
+}
+
+async fn changed(watch: &mut Option<Watch>) {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => std::future::pending().await,
     }
 }

@@ -47,7 +47,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the proxy.
-    Run(ConfigFile),
+    Run(running::Arguments),
     /// Validate the configuration and print what it means, secrets masked.
     Check(ConfigFile),
     /// Print a JSON Schema of the configuration, for editors.
@@ -88,7 +88,9 @@ pub fn main() -> ExitCode {
         Err(error @ (LogsError::Twice | LogsError::Stderr(_))) => return fail(&error.to_string(), 1),
     };
     match cli.command {
-        Command::Run(file) => with_config(&file, |path, config| running::run(path, config, log)),
+        Command::Run(arguments) => {
+            with_config(&arguments.config, |path, config| running::run(path, config, log, arguments.watch))
+        }
         Command::Check(file) => with_config(&file, |_, config| say(&config.masked())),
         Command::Schema { page: true } => say(&reference::page()),
         Command::Schema { page: false } => say(&format!("{:#}", reference::schema())),

@@ -2,17 +2,27 @@
 
 use std::{path::Path, process::ExitCode};
 
+use clap::Args;
 use tokio::runtime::Builder;
 
-use super::fail;
+use super::{configuration::ConfigFile, fail};
 use crate::{
     app::lifetime::{self, Ended, Signals},
     config::Config,
     telemetry::Log,
 };
 
+#[derive(Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+    /// Read the configuration again when its file changes, as by SIGHUP.
+    #[arg(long)]
+    pub(super) watch: bool,
+}
+
 /// Runs the proxy until a signal ends it.
-pub(super) fn run(path: &Path, config: Config, log: Log) -> ExitCode {
+pub(super) fn run(path: &Path, config: Config, log: Log, watch: bool) -> ExitCode {
     raise_file_limit();
     in_runtime(async move {
         // Listened for before anybody is let in: until then a signal ends the process as it stands.
@@ -20,7 +30,7 @@ pub(super) fn run(path: &Path, config: Config, log: Log) -> ExitCode {
             Ok(signals) => signals,
             Err(error) => return fail(&format!("signals cannot be listened for: {error}"), 1),
         };
-        match lifetime::live(path, config, log, &mut signals).await {
+        match lifetime::live(path, config, log, &mut signals, watch).await {
             Ended::Gracefully => ExitCode::SUCCESS,
             Ended::AtOnce => {
                 // To the log, which stops nobody: stderr itself may be a pipe that nobody reads.

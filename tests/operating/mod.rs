@@ -5,3 +5,4 @@ mod refused;
 mod rehearsal;
 mod reload;
 mod status;
+mod watched;

@@ -27,19 +27,27 @@ pub(crate) async fn reload(sidecar: &Sidecar, configuration: &str) -> bool {
 
 /// The same, with tables for both addresses among it.
 pub(crate) async fn reload_whole(sidecar: &Sidecar, configuration: &str) -> bool {
+    reloads(sidecar, || {
+        sidecar.configure(configuration);
+        sidecar.signal("HUP");
+    })
+    .await
+}
+
+/// Waits for the reload that `cause` brings about; did it take effect?
+pub(crate) async fn reloads(sidecar: &Sidecar, cause: impl FnOnce()) -> bool {
     let tried = async || {
         let (_, status) = sidecar.ask("/status.json").await;
         let status: serde_json::Value = serde_json::from_str(&status).unwrap();
         (status["reload"]["at"].as_f64(), status["reload"]["successful"].as_bool().unwrap())
     };
     let (before, _) = tried().await;
-    sidecar.configure(configuration);
-    sidecar.signal("HUP");
+    cause();
     until("a reload", &tried, |(at, _)| *at != before).await.1
 }
 
 /// A plain route of this name and path.
-fn route(name: &str, path: &str, port: u16) -> String {
+pub(crate) fn route(name: &str, path: &str, port: u16) -> String {
     plain(port).replace("\"plain\"", &format!("\"{name}\"\npath = \"{path}\""))
 }
 

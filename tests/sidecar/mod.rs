@@ -88,6 +88,20 @@ impl Sidecar {
         std::fs::write(file(&self.directory), whole).unwrap();
     }
 
+    /// The same, as the kubelet changes a mounted ConfigMap: a link beside the file comes to name another directory.
+    pub fn mount(&self, whole: &str) {
+        let (directory, version) = (self.directory.path(), format!("..{:x}", fastrand::u64(..)));
+        let link = |to: &str, name: &str| {
+            let new = directory.join("..new");
+            std::os::unix::fs::symlink(to, &new).unwrap();
+            std::fs::rename(new, directory.join(name)).unwrap();
+        };
+        std::fs::create_dir(directory.join(&version)).unwrap();
+        std::fs::write(directory.join(&version).join("perennial.toml"), whole).unwrap();
+        link(&version, "..data");
+        link("..data/perennial.toml", "perennial.toml");
+    }
+
     /// The process.
     pub fn id(&self) -> u32 {
         self.child.id().unwrap()
