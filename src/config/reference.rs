@@ -34,7 +34,14 @@ fn object(table: &Table) -> Value {
 
 fn value(kind: Kind) -> Value {
     let text = || json!({ "type": "string", "minLength": 1 });
-    let kept = |place: &str| json!({ "type": "object", "properties": { place: text() }, "required": [place], "additionalProperties": false });
+    let kept = |place: &str| {
+        json!({
+            "type": "object",
+            "properties": { place: text() },
+            "required": [place],
+            "additionalProperties": false,
+        })
+    };
     let secret = || json!({ "anyOf": [text(), kept("env"), kept("file")] });
     let code = || json!({ "type": "integer", "minimum": 1000, "maximum": 4999 });
     let several = |one: Value| json!({ "type": "array", "items": one });
@@ -43,7 +50,7 @@ fn value(kind: Kind) -> Value {
         Kind::Flag => json!({ "type": "boolean" }),
         Kind::Count => json!({ "type": "integer", "minimum": 1 }),
         Kind::Duration | Kind::Time => {
-            json!({ "type": "string", "minLength": 2, "pattern": "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$" })
+            json!({ "type": "string", "minLength": 2, "pattern": DURATION })
         }
         Kind::Size => json!({ "type": "string", "pattern": "^[0-9]+(B|KiB|MiB|GiB)$" }),
         Kind::Url(schemes) => json!({ "type": "string", "pattern": format!("^({})://", schemes.join("|")) }),
@@ -59,6 +66,9 @@ fn value(kind: Kind) -> Value {
         Kind::Tables(table) => several(object(table)),
     }
 }
+
+/// The units in their order, each once at most.
+const DURATION: &str = "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$";
 
 const INTRODUCTION: &str = "# Configuration
 

@@ -53,18 +53,21 @@ impl Timers {
 
     fn remove(&mut self, at: usize) -> Timer {
         let (timer, _) = self.0.remove(at);
+        self.give_room_back();
+        timer
+    }
+
+    /// Without a deadline there is no room for any.
+    fn give_room_back(&mut self) {
         if self.0.is_empty() {
             self.0 = Vec::new();
         }
-        timer
     }
 
     /// Stops all but these.
     pub(super) fn keep(&mut self, timers: &[Timer]) {
         self.0.retain(|(timer, _)| timers.contains(timer));
-        if self.0.is_empty() {
-            self.0 = Vec::new();
-        }
+        self.give_room_back();
     }
 
     /// The earliest.

@@ -17,7 +17,7 @@ pub(in crate::config) const ROOT: Table = Table {
             key("listen", Kind::Table(&LISTEN), "Where clients connect."),
             key("admin", Kind::Table(&ADMIN), "Where operators look."),
             key("limits", Kind::Table(&LIMITS), "What bounds the process."),
-            key("state", Kind::Table(&STATE), "Where it is kept what outlives the process."),
+            key("state", Kind::Table(&STATE), "What is kept when the process ends."),
             key("route", Tables(&ROUTE), "One service, and how its clients come to it.").required(),
         ],
     )
@@ -30,7 +30,7 @@ pub(in crate::config) const LISTEN: Table = Table::new(
         key(
             "address",
             Address,
-            "IP address and port. Port 0 takes a free one; the log line `listening` names it.",
+            "Where it listens. Port 0 takes a free one; the log line `listening` names it.",
         )
         .or("\"127.0.0.1:7370\""),
         key(
@@ -53,7 +53,7 @@ pub(in crate::config) const ADMIN: Table = Table::new(
     "admin",
     "Where operators look: the status page, `/metrics`, `/startupz`, `/readyz`, `/livez`.",
     &[
-        key("address", Address, "IP address and port.").or("\"127.0.0.1:7371\""),
+        key("address", Address, "Where it listens.").or("\"127.0.0.1:7371\""),
         key("rehearsal", Flag, "Allows `perennial rehearse`, from this machine only.").or("true"),
     ],
 );
@@ -82,7 +82,7 @@ pub(in crate::config) const LIMITS: Table = Table::new(
 
 pub(in crate::config) const STATE: Table = Table::new(
     "state",
-    "Where it is kept what outlives the process: superseded tokens, refresh tokens.",
+    "What is kept when the process ends: superseded tokens, refresh tokens.",
     &[
         key(
             "store",
@@ -300,7 +300,7 @@ pub(in crate::config) const CLIENT: Table = Table::new(
 pub(in crate::config) const CLIENT_TOKEN: Table = Table::new(
     "route.client.token",
     "Where a client's own token is found. Several places may be named; a client that \
-             shows two different tokens is refused.",
+     shows two different tokens is refused.",
     &[
         key("query", Text, "The parameter of the query."),
         key("subprotocol", Text, "What stands before the token in an offered subprotocol."),
@@ -373,7 +373,7 @@ pub(in crate::config) const SESSION: Table = Table::new(
 pub(in crate::config) const CLOSE: Table = Table::new(
     "route.close",
     "With `handshake`: what a Close of the service's means. The rules are asked in their \
-             order, before the built-in ones.",
+     order, before the built-in ones.",
     &[
         key("code", Codes, "The codes. 1005: a Close without a code; 1006: no Close at all.").required(),
         key("reason", Text, "A regular expression that the reason must match."),

@@ -155,9 +155,9 @@ impl Channel {
 
     /// RTL15b: the newest serial.
     pub(super) fn take_serial(&mut self, head: &Head<'_>) {
-        if let Some(serial) = &head.channel_serial() {
+        if let Some(serial) = head.channel_serial() {
             self.serial.clear();
-            self.serial.push_str(serial);
+            self.serial.push_str(&serial);
         }
     }
 
