@@ -19,7 +19,7 @@ use crate::{
         status::{Rehearsed, Reload, Status},
     },
     clock::Now,
-    config::{Config, StateConfig},
+    config::Config,
     credential::{Credential, Store},
     proxy::{Extremes, Proxy, RouteContext, Tokens},
     telemetry::{Log, Metrics, Spans},
@@ -67,16 +67,11 @@ impl State {
         proxy: Arc<ArcSwap<Proxy>>,
         (current, closing, address): (Vec<Life>, CancellationToken, SocketAddr),
     ) -> Self {
-        let store_kind = match config.state {
-            StateConfig::Memory => "memory",
-            StateConfig::Disk { .. } => "disk",
-            StateConfig::Redis(_) => "redis",
-        };
         Self {
             metrics,
             spans,
             store,
-            store_kind,
+            store_kind: config.state.word(),
             log,
             began: Now::read().wall,
             proxy,

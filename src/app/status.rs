@@ -11,7 +11,7 @@ use crate::{
         CredentialStatus, Directions, EventLine, Outcomes, RouteLimits, RouteStatus, Status, StoreStatus,
     },
     clock::{self, Instant, Now},
-    config::{DialectKind, Endpoint, Route, Share},
+    config::{Endpoint, Route},
     credential::{Credential, Token},
     proxy::Extremes,
     telemetry::{CloseReason, Direction, Method, Outcome, SessionState, events::Line},
@@ -55,7 +55,7 @@ impl State {
         RouteStatus {
             name: route.name.clone(),
             path: route.path.clone(),
-            dialect: dialect(route.dialect).to_owned(),
+            dialect: route.dialect.word().to_owned(),
             upstream: place(&route.upstream.endpoint),
             share: share(route).to_owned(),
             credentials_total,
@@ -142,20 +142,8 @@ fn seconds(durations: &[Duration]) -> Vec<f64> {
     durations.iter().map(Duration::as_secs_f64).collect()
 }
 
-fn dialect(kind: DialectKind) -> &'static str {
-    match kind {
-        DialectKind::None => "none",
-        DialectKind::Handshake => "handshake",
-        DialectKind::Ably => "ably",
-    }
-}
-
 fn share(route: &Route) -> &'static str {
-    match route.token.as_ref().map(|token| &token.share) {
-        None => "none",
-        Some(Share::Route) => "route",
-        Some(Share::Client { .. }) => "client",
-    }
+    route.token.as_ref().map_or("none", |token| token.share.word())
 }
 
 /// Scheme, host and port: what stands behind may be nobody's business.

@@ -23,7 +23,7 @@ use self::{
     running::in_runtime,
 };
 use crate::{
-    config::reference,
+    config::{Config, reference},
     demo,
     telemetry::{LogFormat, LogsError, logs},
 };
@@ -53,8 +53,11 @@ enum Command {
     /// Print a JSON Schema of the configuration, for editors.
     Schema {
         /// The page docs/configuration.md instead.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "file")]
         page: bool,
+        /// A file with every key instead.
+        #[arg(long)]
+        file: bool,
     },
     /// Fetch one token as the sidecar would, and say what it is without showing it.
     Token(token::Arguments),
@@ -91,9 +94,13 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => {
             with_config(&arguments.config, |path, config| running::run(path, config, log, arguments.watch))
         }
-        Command::Check(file) => with_config(&file, |_, config| say(&config.masked())),
-        Command::Schema { page: true } => say(&reference::page()),
-        Command::Schema { page: false } => say(&format!("{:#}", reference::schema())),
+        Command::Check(file) => with_config(&file, |path, _| match Config::effective(path) {
+            Ok(page) => say(&page),
+            Err(errors) => fail(&errors.to_string(), USAGE),
+        }),
+        Command::Schema { page: true, .. } => say(&reference::page()),
+        Command::Schema { file: true, .. } => say(&reference::file()),
+        Command::Schema { .. } => say(&format!("{:#}", reference::schema())),
         Command::Token(arguments) => {
             with_config(&arguments.config, |_, config| token::show(&config, &arguments))
         }

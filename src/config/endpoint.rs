@@ -4,7 +4,64 @@ use std::fmt;
 
 use url::{Host, Url};
 
-use super::Endpoint;
+use super::{
+    Endpoint, Template,
+    declare::{Kind, value},
+    value::string,
+};
+
+const WEB_SOCKET: &[&str] = &["wss", "ws"];
+const HTTP: &[&str] = &["https", "http"];
+
+value! {
+    /// The URL of a service.
+    pub(super) ServiceUrl: Endpoint, Kind::Url(WEB_SOCKET), |value, _| plain(&string(value)?, Schemes::WebSocket)
+}
+
+value! {
+    /// The URL of a service without WebSocket.
+    pub(super) RestUrl: Endpoint, Kind::Url(HTTP), |value, _| plain(&string(value)?, Schemes::HttpService)
+}
+
+value! {
+    /// The URL of an endpoint.
+    pub(super) HttpUrl: Endpoint, Kind::Url(HTTP), |value, _| plain(&string(value)?, Schemes::Http)
+}
+
+value! {
+    /// The URL of an endpoint, whose path and query may name what each client has; and these as a template.
+    pub(super) NamedUrl: (Endpoint, Template), Kind::Url(HTTP), |value, at| {
+        let text = string(value)?;
+        let template = Template::parse(&text);
+        at.names.allow_in_source(&template)?;
+        named(text, &template)
+    }
+}
+
+fn plain(text: &str, schemes: Schemes) -> Result<Endpoint, String> {
+    if Template::parse(text).names().next().is_some() {
+        return Err("a name has no value in this URL; write it out".to_owned());
+    }
+    Endpoint::parse(text, schemes)
+}
+
+fn named(text: String, template: &Template) -> Result<(Endpoint, Template), String> {
+    // A stand-in for each name, since the parser of URLs would escape its braces.
+    let stand_in = |nth: usize| format!("~name{nth}~");
+    let mut parsed = text;
+    for (nth, name) in template.names().enumerate() {
+        parsed = parsed.replacen(&name.to_string(), &stand_in(nth), 1);
+    }
+    let mut endpoint = Endpoint::parse(&parsed, Schemes::Http)?;
+    if endpoint.host.contains('~') {
+        return Err("a name cannot stand in the host: a client would choose where secrets go".to_owned());
+    }
+    for (nth, name) in template.names().enumerate() {
+        endpoint.path_and_query = endpoint.path_and_query.replacen(&stand_in(nth), &name.to_string(), 1);
+    }
+    let target = Template::parse(&endpoint.path_and_query);
+    Ok((endpoint, target))
+}
 
 /// Which schemes a URL may have, and what it is for.
 #[derive(Clone, Copy)]

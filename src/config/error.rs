@@ -2,7 +2,7 @@
 //!
 //! No source line is ever quoted, since it may hold a secret: a place is a line and a column.
 
-use std::{cell::RefCell, fmt, ops::Range};
+use std::{cell::RefCell, collections::BTreeMap, fmt, ops::Range};
 
 /// Everything that is wrong with one configuration, in the order of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,12 +59,15 @@ pub(super) struct Problems<'t> {
     /// Where each line begins.
     lines: Vec<usize>,
     found: RefCell<Vec<Problem>>,
+    /// What holds for keys that are not written, by where their table begins; `None`: they have no effect.
+    meant: RefCell<BTreeMap<(usize, &'static str), Option<String>>>,
 }
 
 impl<'t> Problems<'t> {
     pub(super) fn of(text: &'t str) -> Self {
         let after_each = text.match_indices('\n').map(|(at, _)| at + 1);
-        Self { text, lines: std::iter::once(0).chain(after_each).collect(), found: RefCell::default() }
+        let lines = std::iter::once(0).chain(after_each).collect();
+        Self { text, lines, found: RefCell::default(), meant: RefCell::default() }
     }
 
     /// Notes a problem with `key`, at the beginning of `span` (bytes of the text).
@@ -74,9 +77,22 @@ impl<'t> Problems<'t> {
         self.found.borrow_mut().push(problem);
     }
 
+    /// Notes what holds for a key that is not written in the table that begins at `table`.
+    pub(super) fn means(&self, table: usize, key: &'static str, value: Option<String>) {
+        let mut meant = self.meant.borrow_mut();
+        let known = meant.entry((table, key)).or_insert_with(|| value.clone());
+        // What has no effect has none, whatever it would be.
+        *known = known.take().and(value);
+    }
+
+    /// What was noted of the key.
+    pub(super) fn meant(&self, table: usize, key: &'static str) -> Option<Option<String>> {
+        self.meant.borrow().get(&(table, key)).cloned()
+    }
+
     /// Nothing found, or all of it, in the order of the file.
-    pub(super) fn verdict(self, file: &str) -> Result<(), ConfigErrors> {
-        let mut problems = self.found.into_inner();
+    pub(super) fn verdict(&self, file: &str) -> Result<(), ConfigErrors> {
+        let mut problems = self.found.take();
         if problems.is_empty() {
             return Ok(());
         }
@@ -85,7 +101,8 @@ impl<'t> Problems<'t> {
         Err(ConfigErrors { file: file.to_owned(), problems })
     }
 
-    fn place(&self, offset: usize) -> (usize, usize) {
+    /// Line and column, from 1.
+    pub(super) fn place(&self, offset: usize) -> (usize, usize) {
         let offset = offset.min(self.text.len());
         let line = self.lines.partition_point(|begin| *begin <= offset);
         let begin = self.lines[line - 1];

@@ -1,108 +1,115 @@
 //! The tables that are not a route's: `[listen]`, `[admin]`, `[limits]`, `[state]`.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use super::{
-    Admin, Limits, Listen, ListenTls, Route, Share, StateConfig, keys,
-    raw::{Found, Section},
-    redis,
-    value::{address, boolean, count, duration, file, one_of, readable, size, span_of_time},
+    Listen, ListenTls, RedisConfig, Route, Share, StateConfig,
+    declare::{Declared, Kind, table, value, words},
+    redis::RedisTable,
+    section::{Section, Span as Place},
+    value::{Address, Count, File, Flag, Path, Size, Span, Time},
 };
 
-const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7370);
-const STATE: &str = "/var/lib/perennial";
-const SMALLEST_HISTORY: usize = 64 << 10;
-const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7371);
-
-/// `[listen]`, and where its address stands.
-pub(super) fn listen(root: &Section<'_>) -> Found<Listen> {
-    let Some(table) = root.table("listen", &keys::LISTEN) else {
-        return Found { value: Listen { address: LISTEN, tls: None, open: false }, span: 0..0 };
-    };
-    let value = Listen {
-        address: table.value("address", address).unwrap_or(LISTEN),
-        tls: listen_tls(&table),
-        open: table.value("open", boolean).unwrap_or(false),
-    };
-    Found { value, span: table.span_of("address") }
-}
-
-fn listen_tls(table: &Section<'_>) -> Option<ListenTls> {
-    let certificate = table.value("certificate", readable);
-    let key = table.value("key", readable);
-    let client_ca = table.value("client_ca", readable);
-    let needs = |one: &str, other: &str| {
-        if table.has(one) && !table.has(other) {
-            let message = format!("needs {other} beside it; add {other} = \"PATH\"");
-            table.problem_at(&table.span_of(one), one, message);
-        }
-    };
-    needs("certificate", "key");
-    needs("key", "certificate");
-    needs("client_ca", "certificate");
-    Some(ListenTls { certificate: certificate?, key: key?, client_ca })
-}
-
-/// `[admin]`.
-pub(super) fn admin(root: &Section<'_>) -> Admin {
-    let table = root.table("admin", &keys::ADMIN);
-    let table = table.as_ref();
-    Admin {
-        address: table.and_then(|t| t.value("address", address)).unwrap_or(ADMIN),
-        rehearsal: table.and_then(|t| t.value("rehearsal", boolean)).unwrap_or(true),
+table! {
+    /// Where clients connect.
+    pub(super) struct ListenTable {
+        /// Where it listens. Port 0 takes a free one; the log line `listening` names it.
+        address: or Address = "\"127.0.0.1:7370\"";
+        /// PEM file: the certificate chain that is shown to clients. With it, clients speak TLS. It is read again when
+        /// it changes.
+        certificate: maybe File, beside("key");
+        /// PEM file: the private key of the certificate.
+        key: maybe File, beside("certificate");
+        /// PEM file: clients must show a certificate that one of these authorities signed.
+        client_ca: maybe File, beside("certificate");
+        /// Allows a listener beyond loopback to which anybody may connect.
+        open: or Flag = "false";
     }
 }
 
-/// `[limits]`.
-pub(super) fn limits(root: &Section<'_>) -> Limits {
-    let table = root.table("limits", &keys::LIMITS);
-    let table = table.as_ref();
-    let ten = Duration::from_secs(10);
-    Limits {
-        sessions: table.and_then(|t| t.value("sessions", count)).unwrap_or(10_000),
-        message: table.and_then(|t| t.value("message", size)).unwrap_or(1 << 20),
-        handshake: table.and_then(|t| t.value("handshake", span_of_time)).unwrap_or(ten),
-        drain: table.and_then(|t| t.value("drain", duration)).unwrap_or(ten),
-        history: table.and_then(|t| t.value("history", history)).unwrap_or(64 << 20),
+table! {
+    /// Where operators look: the status page, `/metrics`, `/startupz`, `/readyz`, `/livez`.
+    pub struct Admin {
+        /// Where it listens.
+        address: or Address = "\"127.0.0.1:7371\"";
+        /// Allows `perennial rehearse`, from this machine only.
+        rehearsal: or Flag = "true";
     }
 }
 
-/// Room for the tokens of a few clients at the least: with less, what was superseded just now is forgotten.
-fn history(value: &toml::de::DeValue<'_>) -> Result<usize, String> {
-    match size(value)? {
-        small if small < SMALLEST_HISTORY => Err("must be at least \"64KiB\"".to_owned()),
+table! {
+    /// What bounds the process.
+    pub struct Limits {
+        /// Sessions at once. A client beyond it gets status 503.
+        sessions: or Count = "10000";
+        /// Bytes of a message. A larger one ends the session with Close 1009.
+        message: or Size = "\"1MiB\"";
+        /// How long a client's handshake may take, the service's included.
+        handshake: or Time = "\"10s\"";
+        /// After SIGTERM the sessions end one after the other within this time.
+        drain: or Span = "\"10s\"";
+        /// Bytes of superseded tokens that are remembered; beyond it the oldest are forgotten. At least "64KiB".
+        history: or History = "\"64MiB\"", restart();
+    }
+}
+
+value! {
+    /// Room for the tokens of a few clients at the least: with less, what was superseded just now is forgotten.
+    pub(super) History: usize, Kind::Size, |value, at| match Size::read(value, at)? {
+        small if small < 64 << 10 => Err("must be at least \"64KiB\"".to_owned()),
         bytes => Ok(bytes),
     }
 }
 
-/// `[state]`.
-pub(super) fn state(root: &Section<'_>) -> StateConfig {
-    let Some(table) = root.table("state", &keys::STATE) else { return StateConfig::Memory };
-    let store = table.value("store", |value| one_of(value, &["memory", "disk", "redis"], &[]));
-    // What is wrong with the store has been said already.
-    if !table.has("store") || store.is_some() {
-        for (key, _, owners) in table.foreign(store.unwrap_or("memory")) {
-            let message =
-                format!("belongs to store = \"{}\"; write that, or remove it", owners.join("\" or \""));
-            table.problem_at(&table.span_of(key), key, message);
-        }
+table! {
+    /// What is kept when the process ends: superseded tokens, refresh tokens.
+    pub(super) struct StateTable {
+        /// `memory`: nowhere. `disk`: a database file that one process owns. `redis`: shared by several sidecars.
+        store: or Store = "\"memory\"", restart();
     }
-    match store {
-        Some("disk") => {
-            let path = table.value("path", file);
-            StateConfig::Disk { path: path.unwrap_or_else(|| PathBuf::from(STATE)) }
-        }
-        // Without its configuration there is a problem, and nobody uses the answer.
-        Some("redis") => {
-            redis::redis(&table).map_or(StateConfig::Memory, |redis| StateConfig::Redis(Box::new(redis)))
-        }
-        _ => StateConfig::Memory,
+    parts "store" { "disk" => Disk, "redis" => RedisTable }
+}
+
+words! {
+    /// Where state is kept.
+    pub(super) enum Store {
+        /// For as long as the process lives.
+        Memory = "memory",
+        /// In a directory.
+        Disk = "disk",
+        /// In a Redis.
+        Redis = "redis",
     }
 }
 
+table! {
+    /// A database file that one process owns.
+    pub(super) struct Disk {
+        /// The directory of the database.
+        path: or Path = "\"/var/lib/perennial\"", restart();
+    }
+}
+
+/// `[listen]`, and where its address stands.
+pub(super) fn listen(root: &Section<'_>) -> Option<(Listen, Place)> {
+    let ListenTable { address, certificate, key, client_ca, open } = root.within("listen")?;
+    let tls = certificate.zip(key).map(|(certificate, key)| ListenTls { certificate, key, client_ca });
+    let place = root.table("listen").map_or(0..0, |table| table.span_of("address"));
+    Some((Listen { address, tls, open }, place))
+}
+
+/// `[state]`.
+pub(super) fn state(root: &Section<'_>) -> Option<StateConfig> {
+    let StateTable { store } = root.within("state")?;
+    Some(match (store, root.table("state")) {
+        (Store::Memory, _) | (_, None) => StateConfig::Memory,
+        (Store::Disk, Some(table)) => StateConfig::Disk { path: Disk::read(&table)?.path },
+        (Store::Redis, Some(table)) => StateConfig::Redis(Box::new(RedisConfig::of(&table)?)),
+    })
+}
+
 /// Credentials reach nobody by accident: a listener beyond loopback says who may come in.
-pub(super) fn gate(root: &Section<'_>, listen: &Found<Listen>, routes: &[Arc<Route>]) {
-    let Found { value: listen, span } = listen;
+pub(super) fn gate(root: &Section<'_>, listen: &Listen, place: &Place, routes: &[Arc<Route>]) {
     let closed = listen.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
     if listen.open || closed || listen.address.ip().to_canonical().is_loopback() {
         return;
@@ -113,7 +120,7 @@ pub(super) fn gate(root: &Section<'_>, listen: &Found<Listen>, routes: &[Arc<Rou
              [route.client], or client_ca in [listen], or say open = true in [listen]",
             route.name
         );
-        root.problems.add(span, "listen.address", message);
+        root.problems.add(place, "listen.address", message);
     }
 }
 

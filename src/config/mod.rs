@@ -1,9 +1,14 @@
 //! The configuration: the file as written, and as meant.
 //!
-//! - `keys` declares every key; `reference` makes the schema and the page of them.
-//! - `raw`, `value` read the file: every value has its place.
-//! - `general`, `redis`, `route`, `close`, `token`, `oauth2` make of it what [`model`](Config) can hold: types that cannot be
-//!   wrong, so that nobody checks again.
+//! ```text
+//!   declare ── a table is declared once: general, route, client, close, token, oauth2, redis
+//!      │          its keys are read by: value, text, json, endpoint
+//!      ├─► section    the file, table by table, every value with its place ──► Config
+//!      ├─► reference  the schema, docs/configuration.md, the reference file
+//!      └─► effective  what `check` prints: each value, and where it comes from
+//! ```
+//!
+//! - The result holds types that cannot be wrong, so that nobody checks again.
 //! - [`ConfigErrors`] names all that is wrong at once, with line, column, key and the way out.
 //! - [`Secret`] and [`Template`] are read and expanded when they are used; nothing shows a secret.
 //!
@@ -11,42 +16,49 @@
 
 mod client;
 mod close;
+mod declare;
+mod effective;
 mod endpoint;
 mod error;
-mod exec;
 mod general;
-mod keys;
-mod masked;
+mod json;
 mod model;
 mod oauth2;
 mod private_key;
-mod raw;
 mod redis;
 pub mod reference;
+mod root;
 mod route;
 mod secret;
+mod section;
 mod source;
 mod template;
 #[cfg(test)]
 mod tests;
+mod text;
 mod token;
 mod value;
 
 use std::path::Path;
 
+pub use client::{ClientGate, TokenPlaces};
 pub use close::{CloseMeans, CloseRule};
 pub use error::{ConfigErrors, Problem};
-pub use masked::duration;
+pub use general::{Admin, Limits};
 pub use model::*;
 pub use oauth2::{
     Address, AuthorizationServer, ClientAuth, Grant, OAuth2Source, SignedAssertion, Signer, TokenExchange,
 };
 pub use private_key::{Algorithm, KeyError, KeyPair, PrivateKey};
+pub use route::{DialectKind, Overlap, Placement, SessionPolicy, Swap};
 pub use secret::{MAX_SECRET, Revealed, Secret, SecretError};
 pub use template::{ExpandError, Name, Place, Template};
+pub use token::{AblyKeySource, ExecSource};
+pub use value::duration;
 
 use error::Problems;
-use raw::Section;
+use root::ROOT;
+use section::Section;
 
 impl Config {
     /// Reads and understands the file at `path`.
@@ -60,23 +72,54 @@ impl Config {
         let text = text_of(path)?;
         let (document, _) = toml::de::DeTable::parse_recoverable(&text);
         let problems = Problems::of(&text);
-        Ok(general::admin(&Section::open(document.get_ref(), &keys::ROOT, 0..0, &problems)))
+        let admin = Section::root(document.get_ref(), &ROOT, &problems).within("admin");
+        admin.ok_or_else(|| unread(&path.display().to_string()))
     }
 
     /// Understands a text; `file_name` is what its errors are headed with.
     pub fn parse(text: &str, file_name: &str) -> Result<Self, ConfigErrors> {
-        let document = raw::document(text, file_name)?;
-        let problems = Problems::of(text);
-        let root = Section::open(document.get_ref(), &keys::ROOT, 0..0, &problems);
-        let listen = general::listen(&root);
-        let admin = general::admin(&root);
-        let limits = general::limits(&root);
-        let state = general::state(&root);
-        let routes = route::routes(&root);
-        general::gate(&root, &listen, &routes);
-        problems.verdict(file_name)?;
-        Ok(Self { listen: listen.value, admin, limits, state, routes })
+        understand(text, file_name, |config, _, _| config)
     }
+
+    /// The file at `path` with its defaults, each value with where it comes from, and no secret: TOML.
+    pub fn effective(path: &Path) -> Result<String, ConfigErrors> {
+        Self::effective_text(&text_of(path)?, &path.display().to_string())
+    }
+
+    /// The same of a text.
+    pub fn effective_text(text: &str, file_name: &str) -> Result<String, ConfigErrors> {
+        understand(text, file_name, |_, document, problems| effective::page(document, problems))
+    }
+}
+
+fn understand<T>(
+    text: &str,
+    file_name: &str,
+    then: impl FnOnce(Config, &toml::de::DeTable<'_>, &Problems<'_>) -> T,
+) -> Result<T, ConfigErrors> {
+    let document = section::document(text, file_name)?;
+    let problems = Problems::of(text);
+    let config = config(&Section::root(document.get_ref(), &ROOT, &problems));
+    problems.verdict(file_name)?;
+    // What could not be read has been noted.
+    config.map(|config| then(config, document.get_ref(), &problems)).ok_or_else(|| unread(file_name))
+}
+
+/// Every table is read before anything is given up, so that each has its problems named.
+fn config(root: &Section<'_>) -> Option<Config> {
+    root.look();
+    let listen = general::listen(root);
+    let admin = root.within("admin");
+    let limits = root.within("limits");
+    let state = general::state(root);
+    let routes = route::routes(root);
+    let (listen, place) = listen?;
+    general::gate(root, &listen, &place, &routes);
+    Some(Config { listen, admin: admin?, limits: limits?, state: state?, routes })
+}
+
+fn unread(file_name: &str) -> ConfigErrors {
+    ConfigErrors::of_file(file_name, "cannot be understood".to_owned())
 }
 
 fn text_of(path: &Path) -> Result<String, ConfigErrors> {

@@ -1,13 +1,17 @@
 //! The configuration as meant: types that cannot be wrong.
 //!
 //! Nothing here is optional that "must be there at run time"; whoever holds a value of these types
-//! never checks it again. How they come from the file is `raw`'s business.
+//! never checks it again. How they come from the file is the business of their tables. A table that needs
+//! no more than to be read is its own type, and stands where it is declared.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use zeroize::Zeroizing;
 
-use super::{CloseRule, ExpandError, Name, OAuth2Source, Place, Secret, Template};
+use super::{
+    AblyKeySource, Admin, ClientGate, CloseRule, DialectKind, ExecSource, ExpandError, Limits, Name,
+    OAuth2Source, Place, Placement, Secret, SessionPolicy, Template,
+};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,30 +48,6 @@ pub struct ListenTls {
     pub key: PathBuf,
     /// Present: a client must show a certificate signed by this authority.
     pub client_ca: Option<PathBuf>,
-}
-
-/// Where an operator looks.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Admin {
-    /// Port 0 takes a free one.
-    pub address: SocketAddr,
-    /// Are an operator's actions taken? From this machine only, in any case.
-    pub rehearsal: bool,
-}
-
-/// What bounds the whole process.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Limits {
-    /// Sessions at once, at least 1; beyond it a handshake gets 503.
-    pub sessions: usize,
-    /// The largest message relayed, in bytes.
-    pub message: usize,
-    /// From the accepted socket to the answered handshake.
-    pub handshake: Duration,
-    /// How long sessions may take to end after SIGTERM; may be zero.
-    pub drain: Duration,
-    /// What the history of the clients' tokens takes at most, in bytes; 64 KiB at least.
-    pub history: usize,
 }
 
 /// Where the history of the clients' tokens is kept.
@@ -180,25 +160,14 @@ pub struct UpstreamTls {
     pub server_name: Option<String>,
 }
 
-/// How a service speaks of tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DialectKind {
-    /// No dialect: a plain WebSocket reverse proxy.
-    None,
-    /// A service that is told of a token at the handshake and nowhere else: a new token is a new connection.
-    Handshake,
-    /// Ably's realtime protocol, version 2 and later.
-    Ably,
-}
-
-/// Where tokens come from, and when they are fetched anew.
+/// Where tokens come from, and when they are fetched.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenConfig {
     /// Where tokens come from.
     pub source: SourceConfig,
     /// Whose they are.
     pub share: Share,
-    /// When they are fetched anew.
+    /// When they are fetched.
     pub refresh: RefreshPolicy,
 }
 
@@ -237,7 +206,7 @@ pub enum SourceConfig {
     OAuth2(Box<OAuth2Source>),
     /// A key of Ably's, with which tokens are minted here.
     AblyKey(Box<AblyKeySource>),
-    /// One token that never changes (but is read anew at each fetch, where it is in a file).
+    /// One token that never changes (but is read again at each fetch, if it is in a file).
     Static {
         /// The token.
         token: Secret,
@@ -249,19 +218,6 @@ pub enum SourceConfig {
     },
     /// A command that prints a token.
     Exec(Box<ExecSource>),
-}
-
-/// `source = "exec"`: run as it stands, without a shell.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ExecSource {
-    /// A path, or a name that is looked for on the `PATH`.
-    pub program: String,
-    /// No secrets: process lists show them.
-    pub arguments: Vec<String>,
-    /// Added to the environment that Perennial itself has.
-    pub env: Vec<(String, Secret)>,
-    /// Where it runs; `None`: where Perennial does.
-    pub directory: Option<PathBuf>,
 }
 
 /// `source = "http"`.
@@ -294,133 +250,6 @@ pub enum HttpBody {
     Form(Vec<(String, Template)>),
     /// As written, its values escaped as the `Content-Type` among the headers asks for.
     Text(Template, Place),
-}
-
-/// `source = "ably-key"`: the JWT is minted here, without a network call.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AblyKeySource {
-    /// `appId.keyId:secret`.
-    pub key: Secret,
-    /// How long a minted token lives; at most 24 h.
-    pub ttl: Duration,
-    /// JSON text; `{"*":["*"]}` where the file says nothing.
-    pub capability: String,
-    /// `*` (anyone) where the file says nothing; `None`, written as the empty text: an anonymous client.
-    pub client_id: Option<String>,
-}
-
-/// Who is let in.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ClientGate {
-    /// Origins of browsers, as `scheme://host[:port]`; empty: same origin only.
-    pub origins: Vec<String>,
-    /// What a client must present, in `Authorization: Bearer`, `X-Perennial-Secret` or the query `secret`.
-    pub secret: Option<Secret>,
-    /// Where a client's own token is found.
-    pub token: Option<TokenPlaces>,
-    /// How long a superseded token is still taken from a returning client; may be zero.
-    pub grace: Duration,
-    /// How long a superseded token is remembered as revoked; no shorter than `grace`.
-    pub revoke_for: Duration,
-}
-
-impl Default for ClientGate {
-    fn default() -> Self {
-        Self {
-            origins: Vec::new(),
-            secret: None,
-            token: None,
-            grace: Duration::from_secs(5 * 60),
-            revoke_for: Duration::from_secs(150 * 60),
-        }
-    }
-}
-
-/// Where a client shows its own token; at least one place is set.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct TokenPlaces {
-    /// The parameter of the query whose value it is.
-    pub query: Option<String>,
-    /// What stands before it in one of the offers of `Sec-WebSocket-Protocol`.
-    pub subprotocol: Option<String>,
-    /// The header, and what stands before it there.
-    pub header: Option<(http::HeaderName, String)>,
-    /// The cookie whose value it is.
-    pub cookie: Option<String>,
-}
-
-/// Where the upstream takes the token. All empty: where the dialect, or the client, puts it.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Placement {
-    /// The parameter of the query whose value is the token.
-    pub query: Option<String>,
-    /// Expanded for [`Place::Header`].
-    pub header: Option<(http::HeaderName, Template)>,
-    /// Expanded for [`Place::Subprotocol`].
-    pub subprotocol: Option<Template>,
-    /// The cookie whose value is the token.
-    pub cookie: Option<String>,
-    /// Members of the first message of a connection that replaced another: such a one is swallowed.
-    pub greeting: Option<serde_json::Map<String, serde_json::Value>>,
-}
-
-impl Placement {
-    /// Does it say where the token goes?
-    pub fn places(&self) -> bool {
-        self.query.is_some() || self.header.is_some() || self.subprotocol.is_some() || self.cookie.is_some()
-    }
-}
-
-/// What one session may hold, and for how long.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SessionPolicy {
-    /// Bytes held for one session in each direction; at least 1.
-    pub queue: usize,
-    /// How long an exchange may take before it is given up and the connection resumed.
-    pub hold: Duration,
-    /// How long an upstream outage is hidden; zero: not at all.
-    pub reconnect: Duration,
-    /// Silence of a leg after which it is pinged; the upstream counts as lost if it does not answer within half of
-    /// it, and has had the time to read what it was sent. Zero: no Pings, and no such verdict.
-    pub keepalive: Duration,
-    /// How long an upstream is kept for a client that went away; zero: not at all.
-    pub park: Duration,
-    /// What becomes of messages that a new connection sends before the old one has ended.
-    pub overlap: Overlap,
-    /// Which comes first if a new connection replaces a live one, and whether one does.
-    pub swap: Swap,
-}
-
-/// What becomes of messages that a new connection sends before the old one has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Overlap {
-    /// They follow those of the old one: nothing is lost, and what is sent to both is heard twice.
-    Keep,
-    /// They are not passed on, and counted as lost: what is sent to both is heard once.
-    Discard,
-}
-
-/// How a new connection replaces a live one if its token is replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Swap {
-    /// It is made before the old one is broken.
-    Make,
-    /// The old one is broken before it is made: the service allows one only.
-    Break,
-    /// Not at all: a new token is for new connections only, and the service's Close, whatever it means, goes to the
-    /// client.
-    Never,
-}
-
-impl Swap {
-    /// The word of the configuration.
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Make => "make",
-            Self::Break => "break",
-            Self::Never => "never",
-        }
-    }
 }
 
 impl HttpBody {

@@ -12,6 +12,7 @@ pub(super) mod read;
 use std::fmt;
 
 use super::{Endpoint, PrivateKey, Secret, Template, UpstreamTls};
+use read::{Auth, GrantWord};
 
 /// `source = "oauth2"` (RFC 6749).
 #[derive(Debug, Clone, PartialEq)]
@@ -140,11 +141,12 @@ impl Grant {
     /// As the configuration names it.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::ClientCredentials => "client_credentials",
-            Self::RefreshToken(_) => "refresh_token",
-            Self::TokenExchange(_) => "token_exchange",
-            Self::Assertion(_) | Self::SignedAssertion(_) => "jwt_bearer",
+            Self::ClientCredentials => GrantWord::ClientCredentials,
+            Self::RefreshToken(_) => GrantWord::RefreshToken,
+            Self::TokenExchange(_) => GrantWord::TokenExchange,
+            Self::Assertion(_) | Self::SignedAssertion(_) => GrantWord::JwtBearer,
         }
+        .word()
     }
 }
 
@@ -152,11 +154,12 @@ impl ClientAuth {
     /// As the configuration names it.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::None => "none",
-            Self::Basic(_) => "basic",
-            Self::Post(_) => "post",
-            Self::PrivateKeyJwt(_) => "private_key_jwt",
+            Self::None => Auth::None,
+            Self::Basic(_) => Auth::Basic,
+            Self::Post(_) => Auth::Post,
+            Self::PrivateKeyJwt(_) => Auth::PrivateKeyJwt,
         }
+        .word()
     }
 }
 

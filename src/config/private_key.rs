@@ -18,29 +18,30 @@ use aws_lc_rs::signature::{
 use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
 use zeroize::Zeroizing;
 
-use super::{Secret, SecretError};
+use super::{Secret, SecretError, declare::words};
 
-/// How a JWT is signed (RFC 7518 §3.1, RFC 8037 §3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Algorithm {
-    /// RSA, PKCS#1 v1.5, SHA-256.
-    Rs256,
-    /// RSA, PKCS#1 v1.5, SHA-384.
-    Rs384,
-    /// RSA, PKCS#1 v1.5, SHA-512.
-    Rs512,
-    /// RSA, PSS, SHA-256.
-    Ps256,
-    /// RSA, PSS, SHA-384.
-    Ps384,
-    /// RSA, PSS, SHA-512.
-    Ps512,
-    /// P-256, SHA-256.
-    Es256,
-    /// P-384, SHA-384.
-    Es384,
-    /// Ed25519.
-    EdDsa,
+words! {
+    /// How a JWT is signed (RFC 7518 §3.1, RFC 8037 §3.1).
+    pub enum Algorithm {
+        /// RSA, PKCS#1 v1.5, SHA-256.
+        Rs256 = "RS256",
+        /// RSA, PKCS#1 v1.5, SHA-384.
+        Rs384 = "RS384",
+        /// RSA, PKCS#1 v1.5, SHA-512.
+        Rs512 = "RS512",
+        /// RSA, PSS, SHA-256.
+        Ps256 = "PS256",
+        /// RSA, PSS, SHA-384.
+        Ps384 = "PS384",
+        /// RSA, PSS, SHA-512.
+        Ps512 = "PS512",
+        /// P-256, SHA-256.
+        Es256 = "ES256",
+        /// P-384, SHA-384.
+        Es384 = "ES384",
+        /// Ed25519.
+        EdDsa = "EdDSA",
+    }
 }
 
 /// A key, and how it signs.
@@ -164,39 +165,9 @@ impl fmt::Debug for KeyPair {
     }
 }
 
-impl Algorithm {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::Rs256,
-        Self::Rs384,
-        Self::Rs512,
-        Self::Ps256,
-        Self::Ps384,
-        Self::Ps512,
-        Self::Es256,
-        Self::Es384,
-        Self::EdDsa,
-    ];
-
-    /// As the header of a JWT has it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Rs256 => "RS256",
-            Self::Rs384 => "RS384",
-            Self::Rs512 => "RS512",
-            Self::Ps256 => "PS256",
-            Self::Ps384 => "PS384",
-            Self::Ps512 => "PS512",
-            Self::Es256 => "ES256",
-            Self::Es384 => "ES384",
-            Self::EdDsa => "EdDSA",
-        }
-    }
-}
-
 impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.write_str(self.word())
     }
 }
 
@@ -209,6 +180,10 @@ mod tests {
 
     use super::*;
 
+    use Algorithm::{EdDsa, Es256, Es384, Ps256, Ps384, Ps512, Rs256, Rs384, Rs512};
+
+    const ALL: [Algorithm; 9] = [Rs256, Rs384, Rs512, Ps256, Ps384, Ps512, Es256, Es384, EdDsa];
+
     fn pem(of: &'static SignatureAlgorithm) -> String {
         Made::generate_for(of).unwrap().serialize_pem()
     }
@@ -220,22 +195,22 @@ mod tests {
     #[test]
     fn each_kind_is_found_and_signs_as_is_usual() {
         for (of, kind, usual, all) in [
-            (&PKCS_RSA_SHA256, "RSA", Algorithm::Rs256, "RS256 RS384 RS512 PS256 PS384 PS512"),
-            (&PKCS_ECDSA_P256_SHA256, "P-256", Algorithm::Es256, "ES256"),
-            (&PKCS_ECDSA_P384_SHA384, "P-384", Algorithm::Es384, "ES384"),
-            (&PKCS_ED25519, "Ed25519", Algorithm::EdDsa, "EdDSA"),
+            (&PKCS_RSA_SHA256, "RSA", Rs256, "RS256 RS384 RS512 PS256 PS384 PS512"),
+            (&PKCS_ECDSA_P256_SHA256, "P-256", Es256, "ES256"),
+            (&PKCS_ECDSA_P384_SHA384, "P-384", Es384, "ES384"),
+            (&PKCS_ED25519, "Ed25519", EdDsa, "EdDSA"),
         ] {
             let pem = pem(of);
             let (pair, algorithm) = read(&pem, None).unwrap();
             assert_eq!((pair.kind(), algorithm), (kind, usual));
-            let fits = Algorithm::ALL.into_iter().filter(|algorithm| read(&pem, Some(*algorithm)).is_ok());
-            assert_eq!(fits.map(Algorithm::as_str).collect::<Vec<_>>().join(" "), all, "{kind}");
+            let fits = ALL.into_iter().filter(|algorithm| read(&pem, Some(*algorithm)).is_ok());
+            assert_eq!(fits.map(Algorithm::word).collect::<Vec<_>>().join(" "), all, "{kind}");
         }
     }
 
     #[test]
     fn an_algorithm_of_another_key_is_refused_with_the_one_that_fits() {
-        let error = read(&pem(&PKCS_ED25519), Some(Algorithm::Rs256)).unwrap_err().to_string();
+        let error = read(&pem(&PKCS_ED25519), Some(Rs256)).unwrap_err().to_string();
         let want = "the private key in the secret is Ed25519, which cannot sign RS256; write EdDSA";
         assert_eq!(error, want);
     }

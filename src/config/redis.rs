@@ -6,15 +6,15 @@
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
-use toml::de::DeValue;
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use super::{
-    Endpoint, RedisAddress, RedisConfig, UpstreamTls, keys,
-    raw::Section,
-    route::leg_files,
-    value::{secret, span_of_time, string},
+    Endpoint, RedisAddress, RedisConfig, Secret, UpstreamTls,
+    declare::{Declared, Kind, table, value},
+    route::Tls,
+    section::Section,
+    value::{Kept, Time, string},
 };
 
 /// Redis' own, with TLS and without.
@@ -25,42 +25,59 @@ const LONGEST: Duration = Duration::from_secs(2);
 
 const EXPECTED: &str = "expected a URL such as redis://user:password@host:6379/0, or rediss:// for TLS";
 
-/// `None` where there is a problem, which has been noted.
-pub(super) fn redis(table: &Section<'_>) -> Option<RedisConfig> {
-    let url = table.required("url", "url = { file = \"PATH\" } or \"redis://…\"", |value| {
-        let url = secret(value)?;
-        let text = url.reveal().map_err(|error| error.to_string())?;
-        RedisAddress::parse(&text).map(|address| (url, address.endpoint.tls))
-    });
-    let prefix = table.value("prefix", prefix).unwrap_or_else(|| "perennial".to_owned());
-    let timeout = table.value("timeout", |value| match span_of_time(value)? {
-        long if long > LONGEST => Err("must be at most \"2s\": a lease is renewed that often".to_owned()),
-        timeout => Ok(timeout),
-    });
-    let files = table.table("tls", &keys::STATE_TLS);
-    let tls = files.map_or_else(UpstreamTls::default, |files| {
-        if let Some(found) = &url
-            && !found.value.1
-        {
-            files.problem("has no effect: the URL is not rediss://; change it, or remove this table");
-        }
-        leg_files(&files)
-    });
-    let (url, _) = url?.value;
-    Some(RedisConfig { url, prefix, timeout: timeout.unwrap_or(Duration::from_secs(1)), tls })
+table! {
+    /// A Redis that several sidecars share.
+    pub(super) struct RedisTable {
+        /// `redis://` or `rediss://`, with user, password and database.
+        url: required RedisUrl = "url = { file = \"PATH\" } or \"redis://…\"", restart();
+        /// What every name in Redis begins with.
+        prefix: or Beginning = "\"perennial\"", restart();
+        /// How long an answer of Redis is waited for.
+        timeout: or Timeout = "\"1s\"", restart();
+        /// TLS to Redis.
+        tls: perhaps Tls, restart();
+    }
 }
 
-/// What all keys begin with: nothing that has a meaning in a key, a pattern or a cluster.
-fn prefix(value: &DeValue<'_>) -> Result<String, String> {
-    let text = string(value)?;
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte);
-    if text.len() <= 64 && text.bytes().all(plain) {
-        return Ok(text);
+value! {
+    /// Where a URL is kept, which is one now; and whether it asks for TLS.
+    pub(super) RedisUrl: (Secret, bool), Kind::Secret, |value, at| {
+        let url = Kept::read(value, at)?;
+        let text = url.reveal().map_err(|error| error.to_string())?;
+        RedisAddress::parse(&text).map(|address| (url, address.endpoint.tls))
     }
-    Err("expected 1 to 64 of A-Z, a-z, 0-9, _, -, . and :, with which all keys begin".to_owned())
+}
+
+value! {
+    pub(super) Timeout: Duration, Kind::Time, |value, at| match Time::read(value, at)? {
+        long if long > LONGEST => Err("must be at most \"2s\": a lease is renewed that often".to_owned()),
+        timeout => Ok(timeout),
+    }
+}
+
+value! {
+    /// What all keys begin with: nothing that has a meaning in a key, a pattern or a cluster.
+    pub(super) Beginning: String, Kind::Text, |value, _| {
+        let text = string(value)?;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte);
+        if text.len() <= 64 && text.bytes().all(plain) {
+            return Ok(text);
+        }
+        Err("expected 1 to 64 of A-Z, a-z, 0-9, _, -, . and :, with which all keys begin".to_owned())
+    }
 }
 
 impl RedisConfig {
+    /// `None`: there is a problem, which is noted.
+    pub(super) fn of(table: &Section<'_>) -> Option<Self> {
+        let RedisTable { url: (url, secure), prefix, timeout, tls } = RedisTable::read(table)?;
+        if !secure && table.has("tls") {
+            let message = "has no effect: the URL is not rediss://; change it, or remove this table";
+            table.at("tls").problem(message);
+        }
+        Some(Self { url, prefix, timeout, tls: UpstreamTls::of(tls) })
+    }
+
     /// Where the Redis is and who we are there, as the URL says now.
     pub fn address(&self) -> Result<RedisAddress, String> {
         let text = self.url.reveal().map_err(|error| error.to_string())?;

@@ -1,10 +1,14 @@
-//! What the declarations of `keys` say to others: a JSON Schema for editors, and the page docs/configuration.md.
+//! What the declarations of the keys say to others: a JSON Schema for editors, the page docs/configuration.md, and a
+//! file with every key in it.
 
 use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{Key, Kind, ROOT, Table};
+use super::{
+    declare::{Key, Kind, Table},
+    root::{ROOT, tables},
+};
 
 /// The JSON Schema of the file (draft 2020-12). What it accepts `perennial check` may refuse: only that knows what
 /// goes together.
@@ -16,20 +20,54 @@ pub fn schema() -> Value {
 }
 
 fn object(table: &Table) -> Value {
-    let described = |key: &Key| {
-        let mut schema = value(key.kind);
-        schema["description"] = json!(key.says);
-        (key.name.to_owned(), schema)
-    };
-    let properties: Map<String, Value> = table.keys.iter().map(described).collect();
-    // A key of some owners only is not required of the others.
-    let required = table.keys.iter().filter(|key| key.required && key.of.is_empty()).map(|key| key.name);
-    json!({
+    let mut properties = Map::new();
+    properties_of(table, &mut properties);
+    let beside = |key: &Key| Some((key.name.to_owned(), json!([key.beside?])));
+    let beside: Map<String, Value> = every_key(table).into_iter().filter_map(beside).collect();
+    let mut schema = json!({
         "type": "object",
         "properties": properties,
-        "required": required.collect::<Vec<_>>(),
+        "required": required(table),
         "additionalProperties": false,
-    })
+    });
+    if !beside.is_empty() {
+        schema["dependentRequired"] = Value::Object(beside);
+    }
+    let mut conditions = Vec::new();
+    conditions_of(table, &mut conditions);
+    if !conditions.is_empty() {
+        schema["allOf"] = Value::Array(conditions);
+    }
+    schema
+}
+
+/// The keys of a table and of all its parts.
+fn every_key(table: &Table) -> Vec<&'static Key> {
+    table.keys.iter().chain(table.parts.iter().flat_map(|(_, part)| every_key(part))).collect()
+}
+
+fn properties_of(table: &Table, properties: &mut Map<String, Value>) {
+    for key in every_key(table) {
+        let mut schema = value(key.kind);
+        schema["description"] = json!(key.says);
+        properties.entry(key.name).or_insert(schema);
+    }
+}
+
+fn required(table: &Table) -> Vec<&'static str> {
+    table.keys.iter().filter(|key| key.required).map(|key| key.name).collect()
+}
+
+/// What a part requires, it requires with its own word of the selector only.
+fn conditions_of(table: &Table, conditions: &mut Vec<Value>) {
+    for (word, part) in table.parts {
+        if !required(part).is_empty() {
+            let selected =
+                json!({ "properties": { table.selector: { "const": word } }, "required": [table.selector] });
+            conditions.push(json!({ "if": selected, "then": { "required": required(part) } }));
+        }
+        conditions_of(part, conditions);
+    }
 }
 
 fn value(kind: Kind) -> Value {
@@ -46,22 +84,22 @@ fn value(kind: Kind) -> Value {
     let code = || json!({ "type": "integer", "minimum": 1000, "maximum": 4999 });
     let several = |one: Value| json!({ "type": "array", "items": one });
     match kind {
-        Kind::Text | Kind::Address | Kind::File | Kind::Path => text(),
+        Kind::Text | Kind::Address | Kind::File | Kind::Path | Kind::Header | Kind::Named => text(),
         Kind::Flag => json!({ "type": "boolean" }),
         Kind::Count => json!({ "type": "integer", "minimum": 1 }),
-        Kind::Duration | Kind::Time => {
+        Kind::Span | Kind::Time => {
             json!({ "type": "string", "minLength": 2, "pattern": DURATION })
         }
         Kind::Size => json!({ "type": "string", "pattern": "^[0-9]+(B|KiB|MiB|GiB)$" }),
         Kind::Url(schemes) => json!({ "type": "string", "pattern": format!("^({})://", schemes.join("|")) }),
         Kind::Secret | Kind::Template => secret(),
-        Kind::Templates => json!({ "anyOf": [text(), several(text())] }),
         Kind::Texts => several(text()),
-        Kind::Pairs | Kind::Secrets => json!({ "type": "object", "additionalProperties": secret() }),
+        Kind::Pairs => json!({ "type": "object", "additionalProperties": secret() }),
+        Kind::Body => json!({ "type": "object" }),
         Kind::Json => json!({ "type": ["object", "string"] }),
         Kind::Word(words) => json!({ "enum": words }),
         Kind::Code => code(),
-        Kind::Codes => json!({ "anyOf": [code(), several(code())] }),
+        Kind::Several(one) => json!({ "anyOf": [value(*one), several(value(*one))] }),
         Kind::Table(table) => object(table),
         Kind::Tables(table) => several(object(table)),
     }
@@ -90,22 +128,30 @@ The file is TOML. `perennial check` says what it means, with secrets masked, or 
 /// The page docs/configuration.md.
 pub fn page() -> String {
     let mut page = INTRODUCTION.to_owned();
-    ROOT.tables().for_each(|table| describe(table, &mut page));
+    describe(&ROOT, "", &mut page);
     page
 }
 
-fn describe(table: &Table, page: &mut String) {
-    // A `String` takes all that is written to it.
-    let _ = write!(page, "\n## `{}`\n\n{}\n\n", table.header(), table.says);
-    page.push_str("| key | value | default | reload | what it does |\n|---|---|---|---|---|\n");
-    for key in table.keys.iter().filter(|key| !matches!(key.kind, Kind::Table(_) | Kind::Tables(_))) {
-        let Key { name, says, .. } = key;
-        let reload = if key.restart { "no" } else { "yes" };
-        let owners = owners(table, key);
-        let (kind, default) = (words(key.kind), default(key));
-        let _ = writeln!(page, "| `{name}` | {kind} | {default} | {reload} | {says}{owners} |");
+fn describe(table: &Table, path: &str, page: &mut String) {
+    for (header, path, table) in tables(table, path) {
+        // A `String` takes all that is written to it.
+        let _ = write!(page, "\n## `{header}`\n\n{}\n", table.says);
+        rows(table, page);
+        describe(table, &path, page);
     }
-    table.tables().for_each(|table| describe(table, page));
+}
+
+fn rows(table: &Table, page: &mut String) {
+    page.push_str("\n| key | value | default | reload | what it does |\n|---|---|---|---|---|\n");
+    for key in table.keys.iter().filter(|key| key.kind.table().is_none()) {
+        let reload = if key.restart { "no" } else { "yes" };
+        let (name, says, kind, default) = (key.name, key.says, words(key.kind), default(key));
+        let _ = writeln!(page, "| `{name}` | {kind} | {default} | {reload} | {says} |");
+    }
+    for (word, part) in table.parts {
+        let _ = write!(page, "\n### `{} = \"{word}\"`\n\n{}\n", table.selector, part.says);
+        rows(part, page);
+    }
 }
 
 fn default(key: &Key) -> String {
@@ -118,19 +164,13 @@ fn default(key: &Key) -> String {
     }
 }
 
-/// With what it may be written, if not always: a table's first key says which.
-fn owners(table: &Table, key: &Key) -> String {
-    let Some(first) = table.keys.first().filter(|_| !key.of.is_empty()) else { return String::new() };
-    let owners: Vec<String> = key.of.iter().map(|owner| format!("`\"{owner}\"`")).collect();
-    format!(" Only with `{}` = {}.", first.name, owners.join(" or "))
-}
-
 fn words(kind: Kind) -> String {
     let alternatives = |words: &[&str], quote: &str| {
         words.iter().map(|word| format!("`{quote}{word}{quote}`")).collect::<Vec<_>>().join(", ")
     };
     let fixed = match kind {
         Kind::Word(words) => return alternatives(words, "\""),
+        Kind::Several(one) => return format!("{}, or an array of them", words(*one)),
         Kind::Url(schemes) => {
             let schemes: Vec<String> = schemes.iter().map(|scheme| format!("{scheme}://…")).collect();
             let schemes: Vec<&str> = schemes.iter().map(String::as_str).collect();
@@ -139,24 +179,99 @@ fn words(kind: Kind) -> String {
         Kind::Text => "text",
         Kind::Flag => "`true` or `false`",
         Kind::Count => "number, 1 or more",
-        Kind::Duration => "duration",
+        Kind::Span => "duration",
         Kind::Time => "duration, not zero",
         Kind::Size => "size",
         Kind::Address => "IP address and port",
         Kind::File => "file, which must be there",
         Kind::Path => "path",
         Kind::Secret => "secret",
-        Kind::Template => "template",
-        Kind::Templates => "template, or an array of them",
+        Kind::Template => "template, or a secret",
+        Kind::Header => "header, with a template",
+        Kind::Named => "template",
         Kind::Texts => "array of texts",
         Kind::Pairs => "table of templates",
-        Kind::Secrets => "table of secrets",
-        Kind::Json => "table, as JSON",
+        Kind::Body | Kind::Json => "table, as JSON",
         Kind::Code => "Close code",
-        Kind::Codes => "Close code, or an array of them",
         Kind::Table(_) | Kind::Tables(_) => "table",
     };
     fixed.to_owned()
+}
+
+const ABOUT_THE_FILE: &str =
+    "# Every key of the configuration. Those that must be there are set; of the others each stands
+# behind a # with its default, or with the form of its value. `perennial schema --file` writes this file.
+";
+
+/// A file with every key in it, which `check` accepts.
+pub fn file() -> String {
+    let mut file = ABOUT_THE_FILE.to_owned();
+    example(&ROOT, "", &mut file);
+    file
+}
+
+fn example(table: &Table, path: &str, file: &mut String) {
+    for (header, path, table) in tables(table, path) {
+        let _ = write!(file, "\n{}", comment(table.says));
+        // Below a header that is not in effect no key is.
+        let hash = if path == "route" { "" } else { "# " };
+        let _ = writeln!(file, "{hash}{header}");
+        examples(table, hash.is_empty(), file);
+        example(table, &path, file);
+    }
+}
+
+fn examples(table: &Table, in_effect: bool, file: &mut String) {
+    for key in table.keys.iter().filter(|key| key.kind.table().is_none()) {
+        let hash = if in_effect && key.required { "" } else { "# " };
+        let value = key.default.map_or_else(|| form(key), str::to_owned);
+        let otherwise =
+            key.otherwise.map_or_else(String::new, |otherwise| format!(" Without it: {otherwise}."));
+        let _ =
+            write!(file, "\n{}{hash}{} = {value}\n", comment(&format!("{}{otherwise}", key.says)), key.name);
+    }
+    for (word, part) in table.parts {
+        let _ = write!(file, "\n# With {} = \"{word}\":\n", table.selector);
+        examples(part, false, file);
+    }
+}
+
+/// Lines of a comment.
+fn comment(text: &str) -> String {
+    let mut lines = String::from("#");
+    let mut width = 1;
+    for word in text.split(' ') {
+        if width + 1 + word.len() > 100 {
+            lines.push_str("\n#");
+            width = 1;
+        }
+        lines.push(' ');
+        lines.push_str(word);
+        width += 1 + word.len();
+    }
+    lines + "\n"
+}
+
+/// A value of the kind.
+fn form(key: &Key) -> String {
+    match key.kind {
+        Kind::Word(words) => format!("\"{}\"", if key.name == "dialect" { "none" } else { words[0] }),
+        Kind::Several(one) => form(&Key::new(key.name, *one, "")),
+        Kind::Url(schemes) => format!("\"{}://service.example.com\"", schemes[0]),
+        Kind::Flag => "true".to_owned(),
+        Kind::Count => "1".to_owned(),
+        Kind::Span | Kind::Time => "\"30s\"".to_owned(),
+        Kind::Size => "\"64KiB\"".to_owned(),
+        Kind::Address => "\"127.0.0.1:7370\"".to_owned(),
+        Kind::File | Kind::Path => "\"/path/of/it\"".to_owned(),
+        Kind::Secret => "{ file = \"/run/secrets/name\" }".to_owned(),
+        Kind::Template | Kind::Named => "\"{token}\"".to_owned(),
+        Kind::Header => "\"Authorization: Bearer {token}\"".to_owned(),
+        Kind::Texts => "[\"one\", \"two\"]".to_owned(),
+        Kind::Pairs | Kind::Body | Kind::Json => "{ name = \"value\" }".to_owned(),
+        Kind::Code => "4001".to_owned(),
+        Kind::Text | Kind::Table(_) | Kind::Tables(_) => "\"name\"".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -164,93 +279,42 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    const BASE: &str = r#"
-        [listen]
-        [admin]
-        [limits]
-        [state]
-        [[route]]
-        upstream = "ws://h"
-        dialect = "handshake"
-        [route.token]
-        source = "http"
-        url = "http://h/"
-        share = "client"
-        identity = "{query.a}"
-        [route.client]
-        token = { query = "t" }
-        [route.handshake]
-        query = "t"
-        [route.session]
-        [route.http]
-        upstream = "http://h"
-    "#;
-    const SOURCE: &str = "source = \"http\"\n        url = \"http://h/\"";
-    const SHARED: &str = "share = \"client\"\n        identity = \"{query.a}\"";
-    const OWN: &str = "[route.client]\n        token = { query = \"t\" }";
-
-    fn without(text: &str, part: &str) -> String {
-        assert!(text.contains(part), "{part}");
-        text.replace(part, "")
-    }
-
-    /// A file in which the key may be written.
-    fn base(table: &Table, key: &Key) -> String {
-        let source = |source: &str| without(&without(BASE, SHARED), OWN).replace(SOURCE, source);
-        match (table.name, key.of, key.name) {
-            ("route.token", ["ably-key"], _) => source("source = \"ably-key\"\nkey = \"a.b:c\""),
-            ("route.token", ["oauth2"], "grant") => {
-                source("source = \"oauth2\"\ntoken_url = \"http://h\"\nclient_id = \"c\"")
-            }
-            ("route.token", ["oauth2"], _) => source(
-                "source = \"oauth2\"\ntoken_url = \"http://h\"\ngrant = \"token_exchange\"\nsubject_token = \"s\"\nactor_token = \"a\"",
-            ),
-            ("route.token", _, "share") => source(SOURCE),
-            ("state", ["disk"], _) => BASE.replace("[state]", "[state]\nstore = \"disk\""),
-            ("state", ["redis"], _) => {
-                BASE.replace("[state]", "[state]\nstore = \"redis\"\nurl = \"redis://h\"")
-            }
-            _ => BASE.to_owned(),
-        }
-    }
-
-    fn parse(text: &str) -> Config {
-        Config::parse(text, "t").unwrap_or_else(|error| panic!("{error}\n{text}"))
-    }
-
-    fn defaults_hold(table: &Table) -> usize {
-        let mut held = 0;
-        for key in table.keys {
-            let Some(default) = key.default else { continue };
-            let text = base(table, key);
-            let header = table.header();
-            let written = text.replace(&header, &format!("{header}\n{} = {default}\n", key.name));
-            assert_ne!(text, written, "{header} is not in the base");
-            assert_eq!(parse(&text), parse(&written), "{header} {}", key.name);
-            held += 1;
-        }
-        held + table.tables().map(defaults_hold).sum::<usize>()
-    }
-
-    #[test]
-    fn a_declared_default_is_what_the_reader_does_without_the_key() {
-        let held = defaults_hold(&ROOT);
-        assert!(held >= 30, "only {held} were looked at");
-    }
-
     #[test]
     fn the_schema_names_every_key_with_what_it_is_for() {
         fn all(table: &Table, schema: &Value) {
-            for key in table.keys {
+            for key in every_key(table) {
                 let found = &schema["properties"][key.name];
-                assert_eq!(found["description"], key.says, "{} {}", table.name, key.name);
-                if let Kind::Table(table) = key.kind {
-                    all(table, found);
-                } else if let Kind::Tables(table) = key.kind {
-                    all(table, &found["items"]);
-                }
+                assert!(found["description"].is_string(), "{}", key.name);
+                let inner = if matches!(key.kind, Kind::Tables(_)) { &found["items"] } else { found };
+                key.kind.table().into_iter().for_each(|table| all(table, inner));
             }
         }
         all(&ROOT, &schema());
+    }
+
+    #[test]
+    fn the_file_has_every_key_and_is_accepted() {
+        let file = file();
+        Config::parse(&file, "t").unwrap_or_else(|error| panic!("{error}\n{file}"));
+        fn all(table: &Table, file: &str) {
+            for key in every_key(table) {
+                let written = file.contains(&format!("{} = ", key.name));
+                assert!(written || key.kind.table().is_some(), "{}", key.name);
+                key.kind.table().into_iter().for_each(|table| all(table, file));
+            }
+        }
+        all(&ROOT, &file);
+    }
+
+    #[test]
+    fn each_line_of_the_file_is_toml_without_its_hash() {
+        let is_key = |line: &&str| line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
+        let file = file();
+        let lines = file.lines().map(|line| line.strip_prefix("# ").unwrap_or(line));
+        let keys: Vec<&str> = lines.filter(is_key).collect();
+        assert!(keys.len() > 90, "{}", keys.len());
+        for line in keys {
+            toml::from_str::<toml::Table>(line).unwrap_or_else(|error| panic!("{error}\n{line}"));
+        }
     }
 }

@@ -1,26 +1,162 @@
-//! `[[route]]` and its tables, except for the token's.
+//! `[[route]]` and its tables: one service, and how its clients come to it.
+//!
+//! `client`, `close` and `token` have tables of their own; what goes together, and what does not, is said here.
 
 use std::{sync::Arc, time::Duration};
 
-use http::HeaderName;
-use toml::de::DeValue;
+use http::header::AUTHORIZATION;
 
 use super::{
-    ClientGate, CloseRule, DialectKind, Endpoint, HttpRoute, Overlap, Placement, Route, SessionPolicy, Share,
-    Swap, Template, Upstream, UpstreamTls, client, close,
-    endpoint::Schemes,
-    keys::{self, Table},
-    raw::{Found, Section},
-    template::{Name, Place},
-    token,
-    value::{duration, http_token, label, one_of, parameter, path, readable, size, span_of_time, string},
+    Endpoint, HttpRoute, Route, Template, Upstream, UpstreamTls,
+    client::{self, ClientGate},
+    close::CloseRule,
+    declare::{Declared, table, words},
+    endpoint::{RestUrl, ServiceUrl},
+    json::Members,
+    root::NO_ROUTE,
+    section::Section,
+    template::Names,
+    text::{HeaderLine, Offer},
+    token::{self, TokenTable, Whose},
+    value::{Cookie, File, Host, Label, Parameter, Prefix, Size, Span, Time},
 };
+
+table! {
+    /// One service, and how its clients come to it. There may be several.
+    pub(super) struct RouteTable {
+        /// Label of metrics and logs: letters, digits, `_` and `-`.
+        name: maybe Label, otherwise("`ably` for the first Ably route, else `route1`, `route2`, …");
+        /// Prefix of the paths that this route serves. It is kept on the way to the service. The longest wins.
+        path: or Prefix = "\"/\"";
+        /// The service.
+        upstream: required ServiceUrl = "upstream = \"wss://…\"";
+        /// How the service speaks of tokens. `none`: a plain proxy.
+        dialect: required DialectKind = "dialect = \"ably\" or \"handshake\", or \"none\" for a plain proxy";
+        /// TLS to the service.
+        tls: perhaps Tls;
+        /// Where tokens come from.
+        token: perhaps TokenTable;
+        /// Who may connect.
+        client: within ClientGate;
+        /// Where the token goes.
+        handshake: perhaps Placement;
+        /// How a session lives.
+        session: within SessionPolicy;
+        /// What a Close of the service's means.
+        close: each CloseRule;
+        /// Requests that are no WebSocket.
+        http: perhaps HttpTable;
+    }
+}
+
+table! {
+    /// TLS to the other side. Files are read again when they change.
+    pub(super) struct Tls {
+        /// PEM file: the authorities that are trusted.
+        ca: maybe File, otherwise("the system's");
+        /// PEM file: the certificate that Perennial shows.
+        certificate: maybe File, beside("key");
+        /// PEM file: the private key of the certificate.
+        key: maybe File, beside("certificate");
+        /// The name that the other side's certificate must have.
+        server_name: maybe Host, otherwise("the host of the URL");
+    }
+}
+
+table! {
+    /// Where the token goes. Without it, it goes where the client's own was.
+    #[derive(Default)]
+    pub struct Placement {
+        /// The parameter of the query.
+        query: maybe Parameter;
+        /// The header: `Authorization: Bearer {token}`.
+        header: maybe HeaderLine;
+        /// The subprotocol that is offered: `auth.{token}`.
+        subprotocol: maybe Offer;
+        /// The cookie.
+        cookie: maybe Cookie;
+        /// Members of the message with which the service begins a connection that replaces another: it does not reach
+        /// the client.
+        greeting: maybe Members;
+    }
+}
+
+table! {
+    /// How a session lives.
+    #[derive(Copy)]
+    pub struct SessionPolicy {
+        /// Bytes that are held for one session in each direction.
+        queue: or Size = "\"1MiB\"";
+        /// How long an exchange may take.
+        hold: or Time = "\"10s\"";
+        /// How long an outage is hidden. It is over once a connection has served for 2 s.
+        reconnect: or Span = "\"60s\"";
+        /// Silence of a connection after which it is pinged. A service that does not answer within half of it counts
+        /// as lost; after an upload it gets the time to read. "0s": never.
+        keepalive: or Span = "\"10s\"", otherwise("`\"5s\"` with `ably`");
+        /// With `handshake` and `share = "client"`: how long an upstream is kept for a client that went away.
+        park: or Span = "\"0s\"";
+        /// With `handshake`: what becomes of messages that a new connection sends before the old one has ended.
+        overlap: or Overlap = "\"keep\"";
+        /// With `handshake`: which comes first if a connection is replaced for a new token.
+        swap: or Swap = "\"make\"";
+    }
+}
+
+words! {
+    /// How a service speaks of tokens.
+    pub enum DialectKind {
+        /// Ably's realtime protocol, version 2 and later.
+        Ably = "ably",
+        /// A service that is told of a token at the handshake and nowhere else: a new token is a new connection.
+        Handshake = "handshake",
+        /// No dialect: a plain WebSocket reverse proxy.
+        None = "none",
+    }
+}
+
+words! {
+    /// What becomes of messages that a new connection sends before the old one has ended.
+    pub enum Overlap {
+        /// They follow those of the old one: nothing is lost, and what is sent to both is heard twice.
+        Keep = "keep",
+        /// They are not passed on, and counted as lost: what is sent to both is heard once.
+        Discard = "discard",
+    }
+}
+
+words! {
+    /// How a new connection replaces a live one if its token is replaced.
+    pub enum Swap {
+        /// It is made before the old one is broken.
+        Make = "make",
+        /// The old one is broken before it is made: the service allows one only.
+        Break = "break",
+        /// Not at all: a new token is for new connections only, and the service's Close, whatever it means, goes to the
+        /// client.
+        Never = "never",
+    }
+}
+
+table! {
+    /// Requests that are no WebSocket. Without this table they get status 404.
+    pub(super) struct HttpTable {
+        /// The service.
+        upstream: required RestUrl = "upstream = \"https://…\"";
+        /// TLS to the service.
+        tls: perhaps Tls;
+        /// From the last of the request to the head of the answer. Bodies take as long as they move.
+        timeout: or Time = "\"30s\"";
+        /// Where the token goes.
+        header: maybe HeaderLine, otherwise("`Authorization: Bearer {token}`");
+    }
+}
 
 /// All routes, the longest path first.
 pub(super) fn routes(root: &Section<'_>) -> Vec<Arc<Route>> {
-    let sections = root.tables("route", &keys::ROUTE);
+    let sections: Vec<_> = root.tables("route").into_iter().map(named).collect();
     if !root.has("route") {
-        root.problems.add(&(0..0), "route", "missing; add a [[route]] with an upstream and a dialect");
+        root.missing("route", NO_ROUTE);
     }
     let mut parsed: Vec<Parsed> =
         sections.iter().enumerate().filter_map(|(nth, section)| route(section, nth + 1)).collect();
@@ -28,15 +164,17 @@ pub(super) fn routes(root: &Section<'_>) -> Vec<Arc<Route>> {
     let twice = |what: &str, of: fn(&Parsed) -> &str| {
         for (nth, one) in parsed.iter().enumerate() {
             if parsed[..nth].iter().any(|other| of(other) == of(one)) {
-                let section = &sections[one.number - 1];
                 let message =
                     format!("another route has the {what} \"{}\" already; give each its own", of(one));
-                section.problem_at(&section.span_of(what), what, message);
+                sections[one.number - 1].refuse(what, message);
             }
         }
     };
     twice("name", |parsed| &parsed.route.name);
     twice("path", |parsed| &parsed.route.path);
+    for one in &parsed {
+        sections[one.number - 1].means("name", format!("\"{}\"", one.route.name));
+    }
     let mut routes: Vec<_> = parsed.into_iter().map(|parsed| Arc::new(parsed.route)).collect();
     // A stable sort: routes of the same length stay in the order of the file.
     routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
@@ -61,74 +199,66 @@ fn name_the_nameless(routes: &mut [Parsed]) {
     }
 }
 
-/// Every table is read before anything is given up, so that each has its problems named.
+/// The route's table, with what its templates may name: that depends on whose its tokens are.
+fn named(section: Section<'_>) -> Section<'_> {
+    let each = section.at("token").maybe::<Whose>("share") == Some(Whose::Client);
+    let own = section.at("client").table("token").is_some();
+    section.naming(Names { each, own })
+}
+
 fn route(section: &Section<'_>, number: usize) -> Option<Parsed> {
-    let name = section.value("name", label);
-    let path = section.value("path", path);
-    let endpoint = section.required("upstream", "upstream = \"wss://…\"", |v| url(v, Schemes::WebSocket));
-    let hint = "dialect = \"ably\" or \"handshake\", or \"none\" for a plain proxy";
-    let dialect = section.required("dialect", hint, dialect);
-    let (client, client_table) = client::client(section);
-    let token = token::token(section, client.token.is_some());
-    let tls = endpoint.as_ref().map(|endpoint| leg(section, &keys::ROUTE_TLS, &endpoint.value));
-    let handshake = section.table("handshake", &keys::HANDSHAKE);
-    let placement = handshake.as_ref().map(|table| placement(table, client.token.is_some()));
-    let swaps = dialect.as_ref().is_none_or(|dialect| dialect.value == DialectKind::Handshake);
-    let each = matches!(&token, Some(Some(token)) if matches!(token.share, Share::Client { .. }));
-    let keepalive = keepalive(dialect.as_ref().map(|dialect| dialect.value));
-    let session = session(section, swaps, each, keepalive);
-    let closes = closes(section, swaps);
-    let http = http(section, client.token.is_some());
-    if let Some(dialect) = &dialect {
-        fits(section, dialect, handshake.as_ref(), &client);
-        let token = token.as_ref().and_then(Option::as_ref);
-        client::fits(section, client_table.as_ref(), &client, token, dialect.value);
-        only_what_swaps(dialect.value, handshake.as_ref());
+    section.look();
+    let table = RouteTable::read(section)?;
+    let token = token::token(section, table.token);
+    let http = http(section, table.http);
+    let mut session = table.session;
+    if table.dialect == DialectKind::Ably && !section.at("session").has("keepalive") {
+        session.keepalive = ABLY_KEEPALIVE;
+        section.at("session").means("keepalive", "\"5s\"");
     }
+    fits(section, table.dialect);
+    client::fits(section, table.dialect);
+    only_what_swaps(section, table.dialect);
+    let tls = UpstreamTls::of_leg(section, table.tls, &table.upstream);
     Some(Parsed {
         number,
         route: Route {
-            name: name.unwrap_or_default(),
-            path: path.unwrap_or_else(|| "/".to_owned()),
-            upstream: Upstream { endpoint: endpoint?.value, tls: tls? },
-            dialect: dialect?.value,
+            name: table.name.unwrap_or_default(),
+            path: table.path,
+            upstream: Upstream { endpoint: table.upstream, tls },
+            dialect: table.dialect,
             token: token?,
-            client,
-            handshake: placement.unwrap_or_default(),
+            client: client::remembered(section, table.client),
+            handshake: table.handshake.unwrap_or_default(),
             session,
-            closes,
-            http: http?,
+            closes: table.close,
+            http,
         },
     })
 }
 
-fn dialect(value: &DeValue<'_>) -> Result<DialectKind, String> {
-    Ok(match one_of(value, &["ably", "handshake", "none"], &[])? {
-        "ably" => DialectKind::Ably,
-        "handshake" => DialectKind::Handshake,
-        _ => DialectKind::None,
-    })
-}
+/// Silence after which a leg is pinged. Ably's service keeps a lost client's presence for 15 s: the loss has to
+/// be found, and the connection resumed, within that.
+const ABLY_KEEPALIVE: Duration = Duration::from_secs(5);
 
 /// Does what the route has go together with its dialect?
-fn fits(
-    section: &Section<'_>,
-    dialect: &Found<DialectKind>,
-    handshake: Option<&Section<'_>>,
-    client: &ClientGate,
-) {
-    let problem = |message: &str| section.problem_at(&dialect.span, "dialect", message);
+fn fits(section: &Section<'_>, dialect: DialectKind) {
+    let problem = |message: &str| section.refuse("dialect", message);
+    let handshake = section.at("handshake");
+    if section.has("handshake") && handshake.written().next().is_none() {
+        handshake.problem("says nothing; add query, header, subprotocol or cookie");
+    }
+    let places = ["query", "header", "subprotocol", "cookie"];
     // An empty table says nothing, which is a problem of its own.
-    let only_greeting =
-        |table: &Section<'_>| table.has("greeting") && !PLACES.iter().any(|key| table.has(key));
-    let placed = handshake.is_some_and(|table| !only_greeting(table));
-    if section.has("token") && dialect.value != DialectKind::Ably && !placed && client.token.is_none() {
+    let only_greeting = handshake.has("greeting") && !places.iter().any(|key| handshake.has(key));
+    let placed = section.has("handshake") && !only_greeting;
+    if section.has("token") && dialect != DialectKind::Ably && !placed && !section.names.own {
         problem(
             "it is not said where the token goes; add [route.handshake] with query = \"token\" or \
              header = \"Authorization: Bearer {token}\", or token in [route.client] where clients show their own",
         );
     }
-    match (dialect.value, section.has("token"), handshake) {
+    match (dialect, section.has("token"), section.has("handshake")) {
         (DialectKind::Handshake, false, _) => problem(
             "\"handshake\" needs a token; add [route.token] with source = \"http\" and url = \"https://…\", \
              or write \"none\" for a plain proxy",
@@ -137,208 +267,74 @@ fn fits(
             "\"ably\" needs a token; add [route.token] with source = \"ably-key\" and \
              key = { env = \"ABLY_KEY\" }, or with source = \"http\" and url = \"https://…\"",
         ),
-        (_, true, Some(handshake)) if dialect.value == DialectKind::Ably => {
-            handshake.problem("\"ably\" puts the token where the service takes it; remove this table")
+        (DialectKind::Ably, true, true) => {
+            handshake.problem("\"ably\" puts the token where the service takes it; remove this table");
         }
-        (DialectKind::None, false, Some(handshake)) => {
+        (DialectKind::None, false, true) => {
             handshake.problem("there is no token to place; add [route.token], or remove this table");
         }
         (DialectKind::Ably | DialectKind::Handshake | DialectKind::None, true, _)
-        | (DialectKind::None, false, None) => {}
+        | (DialectKind::None, false, false) => {}
     }
 }
-
-/// The places of `[route.handshake]`.
-const PLACES: [&str; 4] = ["query", "header", "subprotocol", "cookie"];
 
 /// A connection that replaces another is made by "handshake" alone.
-fn only_what_swaps(dialect: DialectKind, handshake: Option<&Section<'_>>) {
+fn only_what_swaps(section: &Section<'_>, dialect: DialectKind) {
+    let session = section.at("session");
     if dialect == DialectKind::Handshake {
+        if !section.names.each {
+            let message =
+                "needs share = \"client\" in [route.token]: nothing else tells whose the upstream is";
+            session.useless("park", message);
+        }
         return;
     }
-    if let Some(table) = handshake.filter(|table| table.has("greeting")) {
-        table.problem_at(&table.span_of("greeting"), "greeting", ONLY_HANDSHAKE);
-    }
+    let message = "has no effect: only dialect = \"handshake\" replaces connections; remove it";
+    ["park", "overlap", "swap"].into_iter().for_each(|key| session.useless(key, message));
+    section.at("handshake").useless("greeting", message);
+    section.tables("close").iter().for_each(|table| table.problem(message));
 }
 
-const ONLY_HANDSHAKE: &str = "has no effect: only dialect = \"handshake\" replaces connections; remove it";
-
-/// A URL without names in it.
-pub(super) fn url(value: &DeValue<'_>, schemes: Schemes) -> Result<Endpoint, String> {
-    let text = string(value)?;
-    if Template::parse(&text).names().next().is_some() {
-        return Err("a name has no value in this URL; write it out".to_owned());
+fn http(section: &Section<'_>, table: Option<HttpTable>) -> Option<HttpRoute> {
+    let at = section.at("http");
+    let token = section.has("token");
+    if at.has("header") && !token {
+        at.refuse("header", "there is no token to place; add [route.token], or remove this key");
     }
-    Endpoint::parse(&text, schemes)
+    let HttpTable { upstream: endpoint, tls, timeout, header } = table?;
+    let bearer = || {
+        at.means("header", "\"Authorization: Bearer {token}\"");
+        (AUTHORIZATION, Template::parse("Bearer {token}"))
+    };
+    let header = token.then(|| header.unwrap_or_else(bearer));
+    let tls = UpstreamTls::of_leg(&at, tls, &endpoint);
+    let placement = Placement { header, ..Placement::default() };
+    Some(HttpRoute { upstream: Upstream { endpoint, tls }, timeout, placement })
 }
 
-/// The table `tls` of an outgoing leg.
-pub(super) fn leg(section: &Section<'_>, keys: &'static Table, endpoint: &Endpoint) -> UpstreamTls {
-    let Some(table) = section.table("tls", keys) else { return UpstreamTls::default() };
-    if !endpoint.tls {
-        table.problem("has no effect: the URL is not wss:// or https://; change it, or remove this table");
-    }
-    leg_files(&table)
-}
-
-/// What such a table says.
-pub(super) fn leg_files(table: &Section<'_>) -> UpstreamTls {
-    let certificate = table.value("certificate", readable);
-    let key = table.value("key", readable);
-    for (one, other) in [("certificate", "key"), ("key", "certificate")] {
-        if table.has(one) && !table.has(other) {
-            let message = format!("needs {other} beside it; add {other} = \"PATH\"");
-            table.problem_at(&table.span_of(one), one, message);
+impl UpstreamTls {
+    /// Of a leg whose table `tls` is in `section`.
+    pub(super) fn of_leg(section: &Section<'_>, files: Option<Tls>, endpoint: &Endpoint) -> Self {
+        if !endpoint.tls && section.has("tls") {
+            let message = "has no effect: the URL is not wss:// or https://; change it, or remove this table";
+            section.at("tls").problem(message);
         }
+        Self::of(files)
     }
-    UpstreamTls {
-        ca: table.value("ca", readable),
-        identity: certificate.zip(key),
-        server_name: table.value("server_name", |value| {
-            let text = string(value)?;
-            match url::Host::parse(&text) {
-                Ok(_) if !text.starts_with('[') => Ok(text),
-                Ok(_) | Err(_) => Err("expected the name of a host, such as \"example.com\"".to_owned()),
-            }
-        }),
+
+    pub(super) fn of(files: Option<Tls>) -> Self {
+        let identity = |files: &Tls| files.certificate.clone().zip(files.key.clone());
+        files.map_or_else(Self::default, |files| Self {
+            identity: identity(&files),
+            ca: files.ca,
+            server_name: files.server_name,
+        })
     }
 }
 
-fn placement(table: &Section<'_>, client_token: bool) -> Placement {
-    if table.written().next().is_none() {
-        table.problem("says nothing; add query, header, subprotocol or cookie");
-    }
-    Placement {
-        query: table.value("query", parameter),
-        header: table.value("header", |value| header_line(value, client_token)),
-        subprotocol: table.value("subprotocol", |value| {
-            let template = Template::parse(&string(value)?);
-            names_the_token(&template, client_token)?;
-            let names_ok = template
-                .expand(Place::Text, &|_| Some(""))
-                .is_ok_and(|text| text.bytes().all(super::template::is_token_byte));
-            if names_ok { Ok(template) } else { Err("a subprotocol has no spaces or separators".to_owned()) }
-        }),
-        cookie: table.value("cookie", http_token),
-        greeting: table.value("greeting", greeting),
-    }
-}
-
-/// Members of a JSON object.
-fn greeting(value: &DeValue<'_>) -> Result<serde_json::Map<String, serde_json::Value>, String> {
-    let what = "expected members of a JSON object, such as { type = \"reconnected\" }";
-    match value.as_table().map(token::json_object).transpose()? {
-        Some(serde_json::Value::Object(members)) if !members.is_empty() => Ok(members),
-        _ => Err(what.to_owned()),
-    }
-}
-
-/// `"Name: value with {token}"`.
-fn header_line(value: &DeValue<'_>, client_token: bool) -> Result<(HeaderName, Template), String> {
-    let text = string(value)?;
-    let (name, value) =
-        text.split_once(':').ok_or("expected a header such as \"Authorization: Bearer {token}\"")?;
-    let template = Template::parse(value.trim());
-    names_the_token(&template, client_token)?;
-    header_value(&template)?;
-    Ok((header_name(name.trim_end())?, template))
-}
-
-/// `[route.http]`: outer `None` where it is there and wrong, inner where it is not there.
-fn http(section: &Section<'_>, client_token: bool) -> Option<Option<HttpRoute>> {
-    let Some(table) = section.table("http", &keys::HTTP) else { return Some(None) };
-    let endpoint = table.required("upstream", "upstream = \"https://…\"", |v| url(v, Schemes::HttpService));
-    let tls = endpoint.as_ref().map(|endpoint| leg(&table, &keys::HTTP_TLS, &endpoint.value));
-    let timeout = table.value("timeout", span_of_time).unwrap_or(Duration::from_secs(30));
-    let header = table.value("header", |value| header_line(value, client_token));
-    if table.has("header") && !section.has("token") {
-        let message = "there is no token to place; add [route.token], or remove this key";
-        table.problem_at(&table.span_of("header"), "header", message);
-    }
-    let bearer = || (http::header::AUTHORIZATION, Template::parse("Bearer {token}"));
-    let header = section.has("token").then(|| header.unwrap_or_else(bearer));
-    Some(Some(HttpRoute {
-        upstream: Upstream { endpoint: endpoint?.value, tls: tls? },
-        timeout,
-        placement: Placement { header, ..Placement::default() },
-    }))
-}
-
-fn names_the_token(template: &Template, client_token: bool) -> Result<(), String> {
-    client::Names { request: true, client_token }.allow(template)?;
-    if template.names().any(|name| *name == Name::Token) {
-        return Ok(());
-    }
-    Err("must say where the token goes: write {token}".to_owned())
-}
-
-/// The name of a header that is not of the connection itself.
-pub(super) fn header_name(text: &str) -> Result<HeaderName, String> {
-    let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| "expected the name of a header")?;
-    let own = ["host", "connection", "upgrade", "content-length", "transfer-encoding", "te", "trailer"];
-    if own.contains(&name.as_str()) || name.as_str().starts_with("sec-websocket-") {
-        return Err(format!("the header {name} belongs to the connection and is set by Perennial"));
-    }
-    Ok(name)
-}
-
-/// What stands in a header beside its names must be fit for one.
-pub(super) fn header_value(template: &Template) -> Result<(), String> {
-    let text = template.expand(Place::Text, &|_| Some("")).map_err(|error| error.to_string())?;
-    if http::HeaderValue::from_str(&text).is_ok() {
-        return Ok(());
-    }
-    Err("a header cannot hold line breaks or control characters".to_owned())
-}
-
-/// Silence after which a leg is pinged. Ably's service keeps a lost client's presence for 15 s: the loss has to
-/// be found, and the connection resumed, within that.
-fn keepalive(dialect: Option<DialectKind>) -> Duration {
-    match dialect {
-        Some(DialectKind::Ably) => Duration::from_secs(5),
-        Some(DialectKind::Handshake | DialectKind::None) | None => Duration::from_secs(10),
-    }
-}
-
-/// `[[route.close]]`, in the order of the file.
-fn closes(section: &Section<'_>, swaps: bool) -> Vec<CloseRule> {
-    let tables = section.tables("close", &keys::CLOSE);
-    for table in tables.iter().filter(|_| !swaps) {
-        table.problem(ONLY_HANDSHAKE);
-    }
-    tables.iter().filter_map(close::rule).collect()
-}
-
-fn session(section: &Section<'_>, swaps: bool, each: bool, keepalive: Duration) -> SessionPolicy {
-    let table = section.table("session", &keys::SESSION);
-    let table = table.as_ref();
-    let ten = Duration::from_secs(10);
-    let time = |key| table.and_then(|t| t.value(key, span_of_time));
-    if let (Some(table), false) = (table, swaps) {
-        for key in ["park", "overlap", "swap"].into_iter().filter(|key| table.has(key)) {
-            table.problem_at(&table.span_of(key), key, ONLY_HANDSHAKE);
-        }
-    }
-    if let Some(table) = table.filter(|table| swaps && !each && table.has("park")) {
-        let message = "needs share = \"client\" in [route.token]: nothing else tells whose the upstream is";
-        table.problem_at(&table.span_of("park"), "park", message);
-    }
-    let word =
-        |key, words: &'static [&'static str]| table.and_then(|t| t.value(key, |v| one_of(v, words, &[])));
-    SessionPolicy {
-        queue: table.and_then(|t| t.value("queue", size)).unwrap_or(1 << 20),
-        hold: time("hold").unwrap_or(ten),
-        reconnect: table.and_then(|t| t.value("reconnect", duration)).unwrap_or(ten * 6),
-        keepalive: table.and_then(|t| t.value("keepalive", duration)).unwrap_or(keepalive),
-        park: table.and_then(|t| t.value("park", duration)).unwrap_or_default(),
-        overlap: match word("overlap", &["keep", "discard"]) {
-            Some("discard") => Overlap::Discard,
-            _ => Overlap::Keep,
-        },
-        swap: match word("swap", &["make", "break", "never"]) {
-            Some("break") => Swap::Break,
-            Some("never") => Swap::Never,
-            _ => Swap::Make,
-        },
+impl Placement {
+    /// Does it say where the token goes?
+    pub fn places(&self) -> bool {
+        self.query.is_some() || self.header.is_some() || self.subprotocol.is_some() || self.cookie.is_some()
     }
 }

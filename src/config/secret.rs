@@ -94,8 +94,8 @@ impl Secret {
     pub fn masked(&self) -> String {
         match &self.0 {
             Kept::Literal(_) => "\"***\"".to_owned(),
-            Kept::Env(name) => format!("{{ env = {} }}", super::masked::quoted(name)),
-            Kept::File(path) => format!("{{ file = {} }}", super::masked::quoted(&path.to_string_lossy())),
+            Kept::Env(name) => format!("{{ env = {} }}", super::effective::quoted(name)),
+            Kept::File(path) => format!("{{ file = {} }}", super::effective::quoted(&path.to_string_lossy())),
         }
     }
 }

@@ -1,18 +1,48 @@
-//! What can be said of a source without asking it: what it is called, where it is, and what its templates name.
+//! What can be said of a configuration: what a store and a source are called, where a source is, and what its templates
+//! name.
 
-use super::{HttpBody, Name, SourceConfig, Template, endpoint::Schemes};
+use super::{
+    HttpBody, Name, Share, SourceConfig, StateConfig, Template,
+    endpoint::Schemes,
+    general::Store,
+    token::{Source, Whose},
+};
+
+impl StateConfig {
+    /// As it is written in the configuration.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Memory => Store::Memory,
+            Self::Disk { .. } => Store::Disk,
+            Self::Redis(_) => Store::Redis,
+        }
+        .word()
+    }
+}
+
+impl Share {
+    /// As it is written in the configuration.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Route => Whose::Route,
+            Self::Client { .. } => Whose::Client,
+        }
+        .word()
+    }
+}
 
 impl SourceConfig {
     /// As it is written in the configuration.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Http(_) => "http",
-            Self::AblyKey(_) => "ably-key",
-            Self::Static { .. } => "static",
-            Self::File { .. } => "file",
-            Self::Exec(_) => "exec",
-            Self::OAuth2(_) => "oauth2",
+            Self::Http(_) => Source::Http,
+            Self::AblyKey(_) => Source::AblyKey,
+            Self::Static { .. } => Source::Static,
+            Self::File { .. } => Source::File,
+            Self::Exec(_) => Source::Exec,
+            Self::OAuth2(_) => Source::OAuth2,
         }
+        .word()
     }
 
     /// Where tokens come from: a URL without its query, a path, a program. `None` where there is no such place.

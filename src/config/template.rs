@@ -37,6 +37,48 @@ pub enum Name {
     Header(String),
 }
 
+/// What has a value where a template stands, which depends on whose the tokens are.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Names {
+    /// Tokens are each client's.
+    pub(super) each: bool,
+    /// Clients show tokens of their own.
+    pub(super) own: bool,
+}
+
+impl Names {
+    /// What asks for a token: it knows of a client if the token is that client's alone.
+    pub(super) fn allow_in_source(self, template: &Template) -> Result<(), String> {
+        allow(template, self.each, self.each && self.own)
+    }
+
+    /// What connects a client to the service.
+    pub(super) fn allow_in_request(self, template: &Template) -> Result<(), String> {
+        allow(template, true, self.own)
+    }
+}
+
+/// Has everything that a template names a value? `request`: what the client's request has, has one.
+fn allow(template: &Template, request: bool, client_token: bool) -> Result<(), String> {
+    if let Some((word, meant)) = template.slip() {
+        return Err(format!("{{{word}}} is no name; did you mean {{{meant}}}?"));
+    }
+    for name in template.names() {
+        match name {
+            Name::Token => {}
+            Name::ClientToken if client_token => {}
+            Name::ClientToken => {
+                return Err(format!("{name} has no value: say in [route.client] where a client's token is"));
+            }
+            Name::Query(_) | Name::Header(_) if request => {}
+            Name::Query(_) | Name::Header(_) => {
+                return Err(format!("{name} has no value: the token is the route's; add share = \"client\""));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Where a template stands, which is what its values are escaped for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -133,7 +175,20 @@ impl Template {
         })
     }
 
-    /// Its text, where it names nothing and holds no secret.
+    /// Words in braces that are no names.
+    pub(super) fn unknown_words(&self) -> Vec<String> {
+        let word = |after: &str| after[..after.find('}')?].to_owned().into();
+        let looks_so = |word: &String| {
+            word.starts_with(|c: char| c.is_ascii_alphabetic()) && word.split('.').all(is_name)
+        };
+        let literals = self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Literal(text) => Some(text),
+            Piece::Name(_) | Piece::Secret(_) => None,
+        });
+        literals.flat_map(|text| text.split('{').skip(1).filter_map(word)).filter(looks_so).collect()
+    }
+
+    /// Its text, if it names nothing and holds no secret.
     pub fn as_literal(&self) -> Option<&str> {
         match self.pieces.as_slice() {
             [] => Some(""),

@@ -117,6 +117,24 @@ fn parse(text: &str) -> Config {
     Config::parse(text, "perennial.toml").unwrap_or_else(|errors| panic!("{errors}"))
 }
 
+/// What `check` prints of it.
+fn shown(text: &str) -> String {
+    Config::effective_text(text, "perennial.toml").unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// What is printed can be read again, and means the same: its values are the same, from wherever they come.
+fn again(text: &str) -> String {
+    let values = |text: &str| {
+        let without = |line: &str| line.split(" # ").next().unwrap_or("").trim_end().to_owned();
+        let lines = text.lines().filter(|line| !line.starts_with('#')).map(without);
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let once = shown(text);
+    let twice = Config::effective_text(&once, "p").unwrap_or_else(|errors| panic!("{errors}\n{once}"));
+    assert_eq!(values(&twice), values(&once));
+    once
+}
+
 fn refused(text: &str) -> String {
     Config::parse(text, "p").expect_err(text).to_string()
 }
@@ -194,27 +212,26 @@ fn everything_is_understood() {
 
 #[test]
 fn plain_http_needs_one_line() {
-    let config = parse(&format!("{SMALLEST}[route.http]\nupstream = \"http://rest\"\n"));
+    let text = format!("{SMALLEST}[route.http]\nupstream = \"http://rest\"\n");
+    let config = parse(&text);
     let HttpRoute { upstream, timeout, placement } = config.routes[0].http.as_ref().unwrap();
     assert_eq!((upstream.endpoint.port, *timeout), (80, Duration::from_secs(30)));
     let (name, value) = placement.header.as_ref().unwrap();
     assert_eq!((name.as_str(), value.shown(true).as_str()), ("authorization", "Bearer {token}"));
-    let masked = config.masked();
-    assert_eq!(parse(&masked).masked(), masked);
+    again(&text);
     let without =
         "[[route]]\nupstream = \"ws://h\"\ndialect = \"none\"\n[route.http]\nupstream = \"http://h\"";
     let plain = parse(without);
     assert!(plain.routes[0].http.as_ref().unwrap().placement.header.is_none(), "there is no token");
-    assert_eq!(parse(&plain.masked()).masked(), plain.masked());
+    again(without);
 }
 
 #[test]
 fn what_is_printed_of_a_shared_handshake_can_be_read_again() {
     let text = "[[route]]\nupstream = \"ws://h\"\ndialect = \"handshake\"\n[route.token]\nsource = \"file\"\npath = \"/t\"\n\
                 [route.handshake]\nheader = \"Authorization: Bearer {token}\"\n";
-    let masked = parse(text).masked();
-    assert!(!masked.contains("park"), "{masked}");
-    assert_eq!(parse(&masked).masked(), masked);
+    let printed = again(text);
+    assert!(!printed.contains("park"), "{printed}");
 }
 
 #[test]
@@ -238,20 +255,55 @@ fn a_listener_beyond_loopback_is_let_be_where_it_says_who_may_come_in() {
 #[test]
 fn no_secret_is_shown() {
     let config = parse(EVERYTHING);
-    let masked = config.masked();
-    assert!(!masked.contains("CANARY"), "{masked}");
+    let printed = shown(EVERYTHING);
+    assert!(!printed.contains("CANARY"), "{printed}");
     let debug = format!("{config:#?}");
     assert!(!debug.contains("CANARY"), "{debug}");
 }
 
 #[test]
-fn the_masked_configuration_is_toml_with_the_defaults_in_it() {
-    let masked = parse(EVERYTHING).masked();
-    toml::from_str::<toml::Table>(&masked).unwrap_or_else(|error| panic!("{error}\n{masked}"));
-    let masked = parse(SMALLEST).masked();
+fn what_is_printed_is_toml_with_the_defaults_in_it_and_says_where_each_value_comes_from() {
+    let printed = shown(EVERYTHING);
+    toml::from_str::<toml::Table>(&printed).unwrap_or_else(|error| panic!("{error}\n{printed}"));
     // An environment variable is not masked, so that this one is a configuration, and the same again.
-    assert_eq!(parse(&masked).masked(), masked);
-    assert!(masked.contains("ttl = \"1h\"\n") && masked.contains("message = \"1MiB\"\n"), "{masked}");
+    let printed = again(SMALLEST);
+    let has = |key: &str, value: &str, origin: &str| {
+        let line = printed.lines().find(|line| line.starts_with(&format!("{key} = ")));
+        let line = line.unwrap_or_else(|| panic!("no {key} in\n{printed}"));
+        let (written, comment) = line.split_once(" # ").unwrap();
+        assert_eq!((written.trim_end(), comment), (&*format!("{key} = {value}"), origin));
+    };
+    has("ttl", "\"1h\"", "default");
+    has("message", "\"1MiB\"", "default");
+    has("upstream", "\"wss://main.realtime.ably.net\"", "line 3");
+    has("key", "{ env = \"CARGO_PKG_NAME\" }", "line 7");
+    // What depends on others is said as it comes out.
+    has("name", "\"ably\"", "default");
+    has("keepalive", "\"5s\"", "default");
+    assert!(printed.contains("\n# refresh_before: a quarter of its life; "), "{printed}");
+    for useless in ["park", "swap", "grace", "greeting"] {
+        assert!(!printed.contains(useless), "{useless} in\n{printed}");
+    }
+}
+
+#[test]
+fn a_word_in_braces_that_is_no_name_is_told() {
+    let of = |url: &str| {
+        let token =
+            format!("[route.token]\nsource = \"http\"\nurl = \"{url}\"\nform = {{ a = \"{{CANARY}}\" }}");
+        shown(&format!("[[route]]\nupstream = \"wss://h\"\ndialect = \"ably\"\n{token}"))
+    };
+    let printed = of("https://h/{id}");
+    assert!(
+        printed.contains("\n# url: {id} is no name, and is sent as it is written. Names: {token}, "),
+        "{printed}"
+    );
+    // A form may hold a secret.
+    assert!(
+        printed.contains("\n# form: a word in braces is no name") && !printed.contains("CANARY"),
+        "{printed}"
+    );
+    assert!(!of("https://h/{token}").contains("# url"));
 }
 
 #[test]
@@ -273,13 +325,13 @@ fn a_store_in_redis_has_an_address_and_defaults() {
     let few = redis(&config("url = \"redis://h\""));
     assert_eq!((few.prefix.as_str(), few.timeout), ("perennial", Duration::from_secs(1)));
     assert_eq!(few.tls, UpstreamTls::default());
-    let all = config(
-        "url = \"rediss://u:CANARY@h:7000/3\"\nprefix = \"a:b\"\ntimeout = \"250ms\"\n[state.tls]\nserver_name = \"r\"",
-    );
-    let shown = format!("{} {all:?}", all.masked());
-    assert!(!shown.contains("CANARY"), "{shown}");
-    let written = "store = \"redis\"\nurl = \"***\"\nprefix = \"a:b\"\ntimeout = \"250ms\"\n\n[state.tls]\nserver_name = \"r\"\n";
-    assert!(all.masked().contains(written), "{}", all.masked());
+    let lines = "url = \"rediss://u:CANARY@h:7000/3\"\nprefix = \"a:b\"\ntimeout = \"250ms\"\n[state.tls]\nserver_name = \"r\"";
+    let all = config(lines);
+    let printed = shown(&format!("[state]\nstore = \"redis\"\n{lines}\n{SMALLEST}"));
+    assert!(!format!("{printed} {all:?}").contains("CANARY"), "{printed} {all:?}");
+    for value in ["url = \"***\"", "prefix = \"a:b\"", "timeout = \"250ms\"", "server_name = \"r\""] {
+        assert!(printed.contains(value), "{printed}");
+    }
     let address = redis(&all).address().unwrap();
     assert_eq!((address.endpoint.port, address.database), (7000, 3));
     let directory = tempfile::tempdir().unwrap();
@@ -287,7 +339,7 @@ fn a_store_in_redis_has_an_address_and_defaults() {
     std::fs::write(&file, "redis://:old@h\n").unwrap();
     let kept = redis(&config(&format!("url = {{ file = '{}' }}", file.display())));
     std::fs::write(&file, "redis://:new@h\n").unwrap();
-    assert_eq!(kept.address().unwrap().password.unwrap().as_str(), "new", "it is read anew");
+    assert_eq!(kept.address().unwrap().password.unwrap().as_str(), "new", "it is read again");
 }
 
 #[test]

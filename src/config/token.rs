@@ -1,119 +1,125 @@
-//! `[route.token]`: where tokens come from, and when they are fetched anew.
+//! `[route.token]`: where tokens come from, and when they are fetched.
+//!
+//! Each source has keys of its own: those of `http` are in `http`, of `oauth2` in `oauth2`, the others here.
 
-use std::time::Duration;
+mod http;
 
-use http::{HeaderName, Method, header::CONTENT_TYPE};
-use toml::de::{DeTable, DeValue};
+use std::{path::PathBuf, time::Duration};
+
+use toml::de::DeValue;
 
 use super::{
-    AblyKeySource, Endpoint, HttpBody, HttpSource, RefreshPolicy, Share, SourceConfig, Template, TokenConfig,
-    UpstreamTls,
-    client::{self, Names},
-    endpoint::Schemes,
-    exec, keys, oauth2,
-    raw::{Section, kind},
-    route::{header_name, header_value, leg, url},
-    template::{Place, is_token_byte},
-    value::{file, one_of, secret, span_of_time, string, template},
+    RefreshPolicy, Secret, Share, SourceConfig, Template, TokenConfig,
+    declare::{Declared, Kind, table, value, words},
+    json,
+    oauth2::{OAuth2Source, read::OAuth2Table},
+    section::{Section, kind},
+    template::Name,
+    text::{Plain, pairs},
+    value::{Kept, Path, Time, is_variable, string},
 };
+pub(super) use http::HttpTable;
 
-/// Where Ably exchanges a TokenRequest.
-const ABLY: &str = "main.realtime.ably.net";
-/// The longest that Ably lets a token live.
-const ABLY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// The route's token: `Some(None)` where it has no such table, `None` where there is a problem.
-/// `client_token`: do clients show one of their own?
-pub(super) fn token(route: &Section<'_>, client_token: bool) -> Option<Option<TokenConfig>> {
-    if !route.has("token") {
-        return Some(None);
+table! {
+    /// Where tokens come from, and when they are fetched.
+    pub(super) struct TokenTable {
+        /// Who gives tokens.
+        source: required Source =
+            "source = \"http\", \"oauth2\", \"ably-key\", \"static\", \"file\" or \"exec\"";
+        /// A token is replaced so long before its end.
+        refresh_before: maybe Time,
+            otherwise("a quarter of its life; of a life of 2 minutes or more at least 30 s");
+        /// How often the wall clock is looked at, which may have been set.
+        check_every: or Time = "\"15m\"";
+        /// How long a token lives if neither the answer nor the token says it.
+        lifetime: maybe Time;
+        /// `route`: one token for all clients. `client`: one for each.
+        share: or Whose = "\"route\"";
+        /// What makes two clients the same, beside the token that they show: `{query.NAME}`, `{header.NAME}`.
+        identity: maybe Identity;
+        /// How long one attempt to fetch a token may take.
+        timeout: or Time = "\"10s\"";
     }
-    let table = route.table("token", &keys::TOKEN)?;
-    let each = table.value("share", |value| one_of(value, &["route", "client"], &[])) == Some("client");
-    let names = Names { request: each, client_token: each && client_token };
-    let identity = table.value("identity", |value| client::identity(value, names)).flatten();
-    let share = if each { Share::Client { identity } } else { Share::Route };
-    let refresh = refresh(&table);
-    let hint = "source = \"http\", \"oauth2\", \"ably-key\", \"static\", \"file\" or \"exec\"";
-    let source = table.required("source", hint, |value| one_of(value, &keys::SOURCES, &[]))?.value;
-    only_its_own(&table, source);
-    let source = match source {
-        "http" => SourceConfig::Http(Box::new(http(&table, names)?)),
-        "oauth2" => SourceConfig::OAuth2(Box::new(oauth2::read::oauth2(&table, names, each)?)),
-        "ably-key" => SourceConfig::AblyKey(Box::new(ably_key(&table, &refresh)?)),
-        "exec" => SourceConfig::Exec(Box::new(exec::exec(&table)?)),
-        "static" => {
-            let hint = "token = { env = \"NAME\" } or { file = \"PATH\" }";
-            SourceConfig::Static { token: table.required("token", hint, secret)?.value }
+    parts "source" {
+        "http" => HttpTable,
+        "oauth2" => OAuth2Table,
+        "ably-key" => AblyKeySource,
+        "static" => StaticTable,
+        "file" => FileTable,
+        "exec" => ExecTable,
+    }
+}
+
+words! {
+    /// Who gives tokens.
+    pub(super) enum Source {
+        /// A token endpoint.
+        Http = "http",
+        /// An authorization server.
+        OAuth2 = "oauth2",
+        /// A key of Ably's.
+        AblyKey = "ably-key",
+        /// The configuration.
+        Static = "static",
+        /// A file.
+        File = "file",
+        /// A command.
+        Exec = "exec",
+    }
+}
+
+words! {
+    /// Whose a token is.
+    pub(super) enum Whose {
+        /// The route's.
+        Route = "route",
+        /// Each client's.
+        Client = "client",
+    }
+}
+
+value! {
+    /// What makes two clients the same; `None`: the token alone, which is told apart anyway.
+    pub(super) Identity: Option<Template>, Kind::Named, |value, at| {
+        let template = Template::parse(&string(value)?);
+        at.names.allow_in_source(&template)?;
+        if template.names().next().is_none() {
+            return Err(
+                "names nothing of the request; write {query.NAME}, {header.NAME} or {client.token}".to_owned()
+            );
         }
-        _ => SourceConfig::File { path: table.required("path", "path = \"PATH\"", file)?.value },
-    };
-    Some(Some(TokenConfig { source, share, refresh }))
-}
-
-fn refresh(table: &Section<'_>) -> RefreshPolicy {
-    let refresh_before = table.value("refresh_before", span_of_time);
-    let lifetime = table.value("lifetime", span_of_time);
-    shorter(table, refresh_before, "lifetime", lifetime);
-    RefreshPolicy {
-        refresh_before,
-        check_every: table.value("check_every", span_of_time).unwrap_or(Duration::from_secs(15 * 60)),
-        lifetime,
-        timeout: table.value("timeout", span_of_time).unwrap_or(Duration::from_secs(10)),
+        if template.names().any(|name| *name == Name::Token) {
+            return Err(
+                "{token} is what the identity gets; write {client.token} for what the client shows".to_owned()
+            );
+        }
+        let only_token = template.names().all(|name| *name == Name::ClientToken);
+        Ok((!only_token).then_some(template))
     }
 }
 
-/// A token that is refreshed before it was issued would be fetched without end.
-fn shorter(table: &Section<'_>, refresh_before: Option<Duration>, key: &str, life: Option<Duration>) {
-    if refresh_before.zip(life).is_some_and(|(before, life)| before >= life) {
-        let message = format!("must be shorter than {key}, or the token is due as soon as it is there");
-        table.problem_at(&table.span_of("refresh_before"), "refresh_before", message);
+table! {
+    /// `source = "ably-key"`: the token is a JWT that is signed here, without a network call.
+    pub struct AblyKeySource {
+        /// An Ably API key, `appId.keyId:secret`.
+        key: required AblyKey = "key = { env = \"ABLY_KEY\" }";
+        /// How long a token lives, at most "24h".
+        ttl: or AblyTtl = "\"1h\"";
+        /// What a token allows: operations by channel; JSON in a text, or a table.
+        capability: or Capability = "'{\"*\":[\"*\"]}'";
+        /// The name of the client in the token. `*`: a client may take any.
+        client_id: or ClientId = "\"*\"";
     }
 }
 
-/// A key of another source would do nothing, and is refused.
-fn only_its_own(table: &Section<'_>, source: &str) {
-    for (key, span, owners) in table.foreign(source) {
-        let owners = owners.join("\" or \"");
-        let message =
-            format!("belongs to source = \"{owners}\", and this one is \"{source}\"; remove one of the two");
-        table.problem_at(&span, key, message);
-    }
-    if source == "ably-key" && table.has("lifetime") {
-        let message = "the token is minted here and lives for its ttl; write ttl in place of lifetime";
-        table.problem_at(&table.span_of("lifetime"), "lifetime", message);
-    }
-}
-
-fn ably_key(table: &Section<'_>, refresh: &RefreshPolicy) -> Option<AblyKeySource> {
-    let key = table.required("key", "key = { env = \"ABLY_KEY\" }", |value| {
-        let key = secret(value)?;
+value! {
+    pub(super) AblyKey: Secret, Kind::Secret, |value, at| {
+        let key = Kept::read(value, at)?;
         if value.as_str().is_some_and(|text| !is_ably_key(text)) {
             return Err("expected a key of the form appId.keyId:secret".to_owned());
         }
         Ok(key)
-    });
-    let ttl = table.value("ttl", |value| match span_of_time(value)? {
-        long if long > ABLY_TTL => Err("must be at most \"24h\", the longest that Ably takes".to_owned()),
-        ttl => Ok(ttl),
-    });
-    let ttl = ttl.unwrap_or(Duration::from_secs(60 * 60));
-    shorter(table, refresh.refresh_before, "ttl", Some(ttl));
-    let capability = table.value("capability", capability);
-    let client_id = table.value("client_id", |value| {
-        let text = string(value)?;
-        match Template::parse(&text).names().next() {
-            Some(_) => Err("a name in client_id is not available in this version; write it out".to_owned()),
-            None => Ok(text),
-        }
-    });
-    Some(AblyKeySource {
-        key: key?.value,
-        ttl,
-        capability: capability.unwrap_or_else(|| r#"{"*":["*"]}"#.to_owned()),
-        // A client with the key could be anyone: so it stays for one whose key is taken away.
-        client_id: Some(client_id.unwrap_or_else(|| "*".to_owned())).filter(|id| !id.is_empty()),
-    })
+    }
 }
 
 /// `appId.keyId:secret`.
@@ -124,232 +130,165 @@ fn is_ably_key(text: &str) -> bool {
     })
 }
 
-/// JSON in a string, or the same as a table: operations by channel.
-fn capability(value: &DeValue<'_>) -> Result<String, String> {
-    let what = r#"expected JSON such as '{"*":["*"]}', operations by channel"#;
-    let json: serde_json::Value = match (value.as_str(), value.as_table()) {
-        (Some(text), _) => serde_json::from_str(text).map_err(|_| what.to_owned())?,
-        (None, Some(table)) => json_object(table)?,
-        (None, None) => return Err(format!("{what}, found {}", kind(value))),
-    };
-    let strings = |list: &serde_json::Value| {
-        list.as_array().is_some_and(|list| !list.is_empty() && list.iter().all(serde_json::Value::is_string))
-    };
-    match json.as_object() {
-        Some(channels) if !channels.is_empty() && channels.values().all(strings) => Ok(json.to_string()),
-        _ => Err(what.to_owned()),
+value! {
+    pub(super) AblyTtl: Duration, Kind::Time, |value, at| match Time::read(value, at)? {
+        long if long > Duration::from_secs(24 * 60 * 60) => {
+            Err("must be at most \"24h\", the longest that Ably takes".to_owned())
+        }
+        ttl => Ok(ttl),
     }
 }
 
-fn http(table: &Section<'_>, names: Names) -> Option<HttpSource> {
-    let endpoint = table.required("url", "url = \"https://…\"", |value| named_url(value, names));
-    let headers =
-        table.value("headers", |value| pairs(value, "headers", |name, value| header(name, value, names)));
-    let headers = headers.unwrap_or_default();
-    let body = body(table, &headers, names);
-    let method = table.value("method", |value| {
-        let word = one_of(value, &["GET", "POST", "PUT", "PATCH"], &[])?;
-        Method::from_bytes(word.as_bytes()).map_err(|error| error.to_string())
-    });
-    if method == Some(Method::GET) && !matches!(body, HttpBody::None) {
-        let message = "a GET has no body; write \"POST\", or remove the body";
-        table.problem_at(&table.span_of("method"), "method", message);
-    }
-    let by_body = if matches!(body, HttpBody::None) { Method::GET } else { Method::POST };
-    let exchange = table.value("exchange", |v| url(v, Schemes::Http)).unwrap_or_else(|| Endpoint {
-        tls: true,
-        host: ABLY.to_owned(),
-        port: 443,
-        path_and_query: "/".to_owned(),
-    });
-    let tls = endpoint
-        .as_ref()
-        .map_or_else(UpstreamTls::default, |found| leg(table, &keys::TOKEN_TLS, &found.value.0));
-    let (endpoint, target) = endpoint?.value;
-    Some(HttpSource { endpoint, target, tls, method: method.unwrap_or(by_body), headers, body, exchange })
+value! {
+    /// The client's name; `None` is an anonymous client, which no file asks for.
+    pub(super) ClientId: Option<String>, Kind::Text, |value, at| Plain::read(value, at).map(Some)
 }
 
-/// A URL whose path and query may name what each client has.
-fn named_url(value: &DeValue<'_>, names: Names) -> Result<(Endpoint, Template), String> {
-    let text = string(value)?;
-    let template = Template::parse(&text);
-    names.allow(&template)?;
-    // A stand-in for each name, since the parser of URLs would escape its braces.
-    let stand_in = |nth: usize| format!("~name{nth}~");
-    let mut parsed = text;
-    for (nth, name) in template.names().enumerate() {
-        parsed = parsed.replacen(&name.to_string(), &stand_in(nth), 1);
+value! {
+    /// JSON in a string, or the same as a table: operations by channel.
+    pub(super) Capability: String, Kind::Json, |value, _| {
+        let what = r#"expected JSON such as '{"*":["*"]}', operations by channel"#;
+        let json: serde_json::Value = match (value.as_str(), value.as_table()) {
+            (Some(text), _) => serde_json::from_str(text).map_err(|_| what.to_owned())?,
+            (None, Some(table)) => json::object(table)?,
+            (None, None) => return Err(format!("{what}, found {}", kind(value))),
+        };
+        let strings = |list: &serde_json::Value| {
+            let list = list.as_array().filter(|list| !list.is_empty());
+            list.is_some_and(|list| list.iter().all(serde_json::Value::is_string))
+        };
+        match json.as_object() {
+            Some(channels) if !channels.is_empty() && channels.values().all(strings) => Ok(json.to_string()),
+            _ => Err(what.to_owned()),
+        }
     }
-    let mut endpoint = Endpoint::parse(&parsed, Schemes::Http)?;
-    if endpoint.host.contains('~') {
-        return Err("a name cannot stand in the host: a client would choose where secrets go".to_owned());
-    }
-    for (nth, name) in template.names().enumerate() {
-        endpoint.path_and_query = endpoint.path_and_query.replacen(&stand_in(nth), &name.to_string(), 1);
-    }
-    let target = Template::parse(&endpoint.path_and_query);
-    Ok((endpoint, target))
 }
 
-fn header(name: &str, value: &DeValue<'_>, names: Names) -> Result<(HeaderName, Template), String> {
-    let template = source_template(value, names)?;
-    header_value(&template)?;
-    Ok((header_name(name)?, template))
+table! {
+    /// One token that never changes (but is read again at each fetch, if it is in a file).
+    pub(super) struct StaticTable {
+        /// The token itself.
+        token: required Kept = "token = { env = \"NAME\" } or { file = \"PATH\" }";
+    }
 }
 
-/// A template of a source.
-pub(super) fn source_template(value: &DeValue<'_>, names: Names) -> Result<Template, String> {
-    let template = template(value)?;
-    names.allow(&template)?;
-    Ok(template)
+table! {
+    /// A file that another program keeps fresh; it may come after the start.
+    pub(super) struct FileTable {
+        /// The file that holds the token; it is read again when it changes.
+        path: required Path = "path = \"PATH\"";
+    }
 }
 
-/// The entries of a table.
-pub(super) fn pairs<T>(
-    value: &DeValue<'_>,
-    what: &str,
-    read: impl Fn(&str, &DeValue<'_>) -> Result<T, String>,
-) -> Result<Vec<T>, String> {
-    let Some(table) = value.as_table() else {
-        return Err(format!(
-            "expected a table, such as {what} = {{ name = \"value\" }}, found {}",
-            kind(value)
-        ));
-    };
-    let entry = |(name, value): (&toml::Spanned<toml::de::DeString<'_>>, &toml::Spanned<DeValue<'_>>)| {
-        let name: &str = name.get_ref();
-        read(name, value.get_ref()).map_err(|message| {
-            // What is no name may be a whole header, secret included.
-            if name.bytes().all(is_token_byte) { format!("\"{name}\": {message}") } else { message }
+table! {
+    /// A command that prints a token. It is run as it stands, without a shell.
+    pub(super) struct ExecTable {
+        /// Program and arguments. It writes the answer to its standard output.
+        command: required Command = "command = [\"program\", \"argument\"]";
+        /// More variables of its environment.
+        env: or Environment = "{}";
+        /// Where it runs.
+        directory: maybe Path, otherwise("where Perennial runs");
+    }
+}
+
+value! {
+    /// The program and its arguments.
+    pub(super) Command: (String, Vec<String>), Kind::Texts, |value, _| {
+        let Some(entries) = value.as_array() else {
+            let found = kind(value);
+            let shell = if value.is_str() { "; there is no shell that would take it apart" } else { "" };
+            return Err(format!("expected an array, such as [\"program\", \"argument\"], found {found}{shell}"));
+        };
+        let mut words = entries.iter().map(|entry| word(entry.get_ref()));
+        match words.next().transpose()? {
+            Some(program) if !program.is_empty() => Ok((program, words.collect::<Result<_, _>>()?)),
+            Some(_) | None => Err("names no program; write [\"program\", \"argument\"]".to_owned()),
+        }
+    }
+}
+
+fn word(value: &DeValue<'_>) -> Result<String, String> {
+    match value.as_str() {
+        Some(text) if text.contains('\0') => Err("an argument cannot hold a NUL".to_owned()),
+        Some(text) => Ok(text.to_owned()),
+        None if value.is_table() => Err(
+            "a secret cannot stand in an argument: process lists show it to everybody; put it in env, where \
+             the command finds it in its environment"
+                .to_owned(),
+        ),
+        None => Err(format!("expected strings only, found {}", kind(value))),
+    }
+}
+
+value! {
+    pub(super) Environment: Vec<(String, Secret)>, Kind::Pairs, |value, at| {
+        pairs(value, at, |name, value| {
+            if !is_variable(name) {
+                return Err("expected the name of a variable: A-Z, a-z, 0-9 and _".to_owned());
+            }
+            Ok((name.to_owned(), Kept::read(value, at)?))
         })
+    }
+}
+
+/// `source = "exec"` as it is run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExecSource {
+    /// A path, or a name that is looked for on the `PATH`.
+    pub program: String,
+    /// No secrets: process lists show them.
+    pub arguments: Vec<String>,
+    /// Added to the environment that Perennial itself has.
+    pub env: Vec<(String, Secret)>,
+    /// Where it runs; `None`: where Perennial does.
+    pub directory: Option<PathBuf>,
+}
+
+/// The route's token: `Some(None)` if it has no such table, `None` if there is a problem.
+pub(super) fn token(route: &Section<'_>, table: Option<TokenTable>) -> Option<Option<TokenConfig>> {
+    if !route.has("token") {
+        return Some(None);
+    }
+    let section = &route.at("token");
+    let TokenTable { source, refresh_before, check_every, lifetime, share, identity, timeout } = table?;
+    shorter(section, refresh_before, "lifetime", lifetime);
+    let source = match source {
+        Source::Http => SourceConfig::Http(Box::new(http::source(section)?)),
+        Source::OAuth2 => SourceConfig::OAuth2(Box::new(OAuth2Source::read(section)?)),
+        Source::AblyKey => SourceConfig::AblyKey(Box::new(ably_key(section, refresh_before)?)),
+        Source::Static => SourceConfig::Static { token: StaticTable::read(section)?.token },
+        Source::File => SourceConfig::File { path: FileTable::read(section)?.path },
+        Source::Exec => {
+            let ExecTable { command: (program, arguments), env, directory } = ExecTable::read(section)?;
+            SourceConfig::Exec(Box::new(ExecSource { program, arguments, env, directory }))
+        }
     };
-    table.iter().map(entry).collect()
-}
-
-fn body(table: &Section<'_>, headers: &[(HeaderName, Template)], names: Names) -> HttpBody {
-    let written: Vec<&str> = ["json", "form", "body"].into_iter().filter(|key| table.has(key)).collect();
-    if let [_, second, ..] = written.as_slice() {
-        let message = "a request has one body: keep one of json, form and body";
-        table.problem_at(&table.span_of(second), second, message);
-    }
-    let json = table.value("json", |value| json_template(value, names)).map(HttpBody::Json);
-    let form = table.value("form", |value| {
-        pairs(value, "form", |name, value| Ok((name.to_owned(), source_template(value, names)?)))
-    });
-    let text = table.value("body", |value| text_body(value, headers, names));
-    let form = form.map(HttpBody::Form);
-    json.or(form).or(text).unwrap_or(HttpBody::None)
-}
-
-/// The text of the JSON, whose strings are templates and may be secrets.
-fn json_template(value: &DeValue<'_>, names: Names) -> Result<Template, String> {
-    if value.as_table().is_none() {
-        return Err(format!(
-            "expected a table, such as json = {{ name = \"value\" }}, found {}",
-            kind(value)
-        ));
-    }
-    let mut template = Template::default();
-    put_json(value, names, &mut template)?;
-    Ok(template)
-}
-
-fn put_json(value: &DeValue<'_>, names: Names, out: &mut Template) -> Result<(), String> {
-    match value {
-        DeValue::Table(table) if is_secret(table) => {
-            out.append(Template::verbatim("\""));
-            out.append(Template::secret(secret(value)?));
-            out.append(Template::verbatim("\""));
+    let share = match share {
+        Whose::Route => Share::Route,
+        Whose::Client => {
+            section.means("identity", "\"{client.token}\"");
+            Share::Client { identity: identity.flatten() }
         }
-        DeValue::Table(table) => {
-            for (nth, (key, value)) in table.iter().enumerate() {
-                let key = serde_json::Value::from(key.get_ref().as_ref());
-                let begin = if nth == 0 { "{" } else { "," };
-                out.append(Template::verbatim(&format!("{begin}{key}:")));
-                put_json(value.get_ref(), names, out)?;
-            }
-            out.append(Template::verbatim(if table.is_empty() { "{}" } else { "}" }));
-        }
-        DeValue::Array(entries) => {
-            out.append(Template::verbatim("["));
-            for (nth, entry) in entries.iter().enumerate() {
-                if nth > 0 {
-                    out.append(Template::verbatim(","));
-                }
-                put_json(entry.get_ref(), names, out)?;
-            }
-            out.append(Template::verbatim("]"));
-        }
-        // Quoted first, then parsed: what is put in for a name is escaped, and never quoted twice.
-        DeValue::String(_) => {
-            let quoted = json(value)?.to_string();
-            out.append(source_template(&DeValue::String(quoted.into()), names)?);
-        }
-        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {
-            out.append(Template::verbatim(&json(value)?.to_string()));
-        }
-    }
-    Ok(())
-}
-
-fn is_secret(table: &DeTable<'_>) -> bool {
-    table.len() == 1 && table.keys().all(|key| matches!(key.get_ref().as_ref(), "env" | "file"))
-}
-
-/// A body as written; its `Content-Type` says how what is put into it is escaped.
-fn text_body(
-    value: &DeValue<'_>,
-    headers: &[(HeaderName, Template)],
-    names: Names,
-) -> Result<HttpBody, String> {
-    let template = source_template(value, names)?;
-    let content_type = headers.iter().find(|(name, _)| name == CONTENT_TYPE);
-    let content_type = content_type.and_then(|(_, value)| value.as_literal()).unwrap_or("");
-    let essence = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-    let place = match essence.as_str() {
-        json if json.ends_with("/json") || json.ends_with("+json") => Some(Place::JsonString),
-        "application/x-www-form-urlencoded" => Some(Place::Form),
-        "text/plain" => Some(Place::Text),
-        _ => None,
     };
-    if template.names().next().is_none() {
-        return Ok(HttpBody::Text(template, place.unwrap_or(Place::Text)));
-    }
-    let place = place.ok_or(
-        "names a value, and only the Content-Type says how to escape it: set it in headers to \
-         application/json, application/x-www-form-urlencoded or text/plain",
-    )?;
-    if place == Place::JsonString {
-        // Outside of a string the stand-in is not JSON, and a value could break out.
-        let text = template.expand(Place::Text, &|_| Some("x")).map_err(|error| error.to_string())?;
-        serde_json::from_str::<serde::de::IgnoredAny>(&text)
-            .map_err(|_| "expected JSON in which each name stands inside a string")?;
-    }
-    Ok(HttpBody::Text(template, place))
+    let refresh = RefreshPolicy { refresh_before, check_every, lifetime, timeout };
+    Some(Some(TokenConfig { source, share, refresh }))
 }
 
-pub(super) fn json_object(table: &DeTable<'_>) -> Result<serde_json::Value, String> {
-    let entry = |(key, value): (&toml::Spanned<toml::de::DeString<'_>>, &toml::Spanned<DeValue<'_>>)| {
-        Ok((key.get_ref().to_string(), json(value.get_ref())?))
-    };
-    table.iter().map(entry).collect::<Result<_, String>>().map(serde_json::Value::Object)
+/// A token that is refreshed before it was issued would be fetched without end.
+fn shorter(table: &Section<'_>, refresh_before: Option<Duration>, key: &str, life: Option<Duration>) {
+    if refresh_before.zip(life).is_some_and(|(before, life)| before >= life) {
+        let message = format!("must be shorter than {key}, or the token is due as soon as it is there");
+        table.refuse("refresh_before", message);
+    }
 }
 
-fn json(value: &DeValue<'_>) -> Result<serde_json::Value, String> {
-    Ok(match value {
-        DeValue::String(text) => text.as_ref().into(),
-        DeValue::Boolean(truth) => (*truth).into(),
-        DeValue::Datetime(date) => date.to_string().into(),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-            .map_err(|_| "an integer is too large")?
-            .into(),
-        DeValue::Float(number) => {
-            let number: f64 = number.as_str().parse().map_err(|_| "a float is malformed")?;
-            serde_json::Number::from_f64(number).ok_or("JSON knows no infinity and no nan")?.into()
-        }
-        DeValue::Array(entries) => {
-            entries.iter().map(|entry| json(entry.get_ref())).collect::<Result<Vec<_>, _>>()?.into()
-        }
-        DeValue::Table(table) => json_object(table)?,
-    })
+fn ably_key(table: &Section<'_>, refresh_before: Option<Duration>) -> Option<AblyKeySource> {
+    if table.has("lifetime") {
+        let message = "the token is minted here and lives for its ttl; write ttl in place of lifetime";
+        table.refuse("lifetime", message);
+    }
+    let source = AblyKeySource::read(table)?;
+    shorter(table, refresh_before, "ttl", Some(source.ttl));
+    Some(source)
 }

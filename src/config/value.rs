@@ -1,20 +1,25 @@
-//! How single values are read: durations, sizes, addresses, secrets, templates, names.
+//! How single values are read: durations, sizes, addresses, files, secrets, words, names.
 //!
-//! Each reader takes a value of the tree and answers with a type that cannot be wrong, or with what
-//! was expected. None quotes the value.
+//! Values in which names in braces are filled in are `text`'s; those of one table alone are with the table.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use toml::de::{DeTable, DeValue};
 
-use super::{Secret, Template, raw::kind, template::is_token_byte};
+use super::{
+    Secret,
+    declare::{At, Kind, Value, value},
+    error::nearest,
+    section::kind,
+    template::is_token_byte,
+};
 
 type Read<T> = Result<T, String>;
 
 /// The longest duration, so that a deadline reckoned from it stays on the clock.
 const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
 
-fn expected<T>(what: &str, value: &DeValue<'_>) -> Read<T> {
+pub(super) fn expected<T>(what: &str, value: &DeValue<'_>) -> Read<T> {
     Err(format!("expected {what}, found {}", kind(value)))
 }
 
@@ -27,40 +32,62 @@ pub(super) fn string(value: &DeValue<'_>) -> Read<String> {
     }
 }
 
-pub(super) fn boolean(value: &DeValue<'_>) -> Read<bool> {
-    value.as_bool().map_or_else(|| expected("true or false", value), Ok)
+/// A string of certain bytes only.
+fn made_of(value: &DeValue<'_>, allowed: fn(u8) -> bool, otherwise: &str) -> Read<String> {
+    let text = string(value)?;
+    if text.bytes().all(allowed) { Ok(text) } else { Err(otherwise.to_owned()) }
 }
 
-/// A number of things, at least one.
-pub(super) fn count(value: &DeValue<'_>) -> Read<usize> {
-    let Some(integer) = value.as_integer() else { return expected("a whole number", value) };
-    match usize::from_str_radix(integer.as_str(), integer.radix()) {
-        Ok(0) | Err(_) => Err("must be a whole number, 1 or more".to_owned()),
-        Ok(count) => Ok(count),
+/// One of a few words.
+pub(super) fn one_of<T: Copy>(value: &DeValue<'_>, words: &[(&str, T)]) -> Read<T> {
+    let list = words.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
+    let Some(text) = value.as_str() else { return expected(&format!("one of {list}"), value) };
+    if let Some((_, meant)) = words.iter().find(|(word, _)| *word == text) {
+        return Ok(*meant);
+    }
+    let near = nearest(text, words.iter().map(|(word, _)| *word));
+    let hint = near.map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"));
+    Err(format!("expected one of {list}{hint}"))
+}
+
+value! {
+    pub(super) Flag: bool, Kind::Flag, |value, _| {
+        value.as_bool().map_or_else(|| expected("true or false", value), Ok)
     }
 }
 
-/// A duration, zero included: `"30s"`, `"2h30m"`, `"250ms"`.
-pub(super) fn duration(value: &DeValue<'_>) -> Read<Duration> {
-    let Some(text) = value.as_str() else {
-        return expected("a duration such as \"30s\", \"2h30m\" or \"250ms\"", value);
-    };
-    let parsed = parse_duration(text)
-        .ok_or("expected a duration such as \"30s\", \"2h30m\" or \"250ms\"; units are d, h, m, s, ms")?;
-    if parsed > LONGEST { Err("must be at most \"3660d\"".to_owned()) } else { Ok(parsed) }
+value! {
+    /// A number of things, at least one.
+    pub(super) Count: usize, Kind::Count, |value, _| {
+        let Some(integer) = value.as_integer() else { return expected("a whole number", value) };
+        match usize::from_str_radix(integer.as_str(), integer.radix()) {
+            Ok(0) | Err(_) => Err("must be a whole number, 1 or more".to_owned()),
+            Ok(count) => Ok(count),
+        }
+    }
 }
 
-/// A duration that is not zero.
-pub(super) fn span_of_time(value: &DeValue<'_>) -> Read<Duration> {
-    match duration(value)? {
+value! {
+    /// A duration, zero included: `"30s"`, `"2h30m"`, `"250ms"`.
+    pub(super) Span: Duration, Kind::Span, |value, _| {
+        let what = "a duration such as \"30s\", \"2h30m\" or \"250ms\"";
+        let Some(text) = value.as_str() else { return expected(what, value) };
+        let parsed =
+            parse_duration(text).ok_or_else(|| format!("expected {what}; units are d, h, m, s, ms"))?;
+        if parsed > LONGEST { Err("must be at most \"3660d\"".to_owned()) } else { Ok(parsed) }
+    }
+}
+
+value! {
+    /// A duration that is not zero.
+    pub(super) Time: Duration, Kind::Time, |value, at| match Span::read(value, at)? {
         Duration::ZERO => Err("must be longer than zero".to_owned()),
         longer => Ok(longer),
     }
 }
 
 /// The units of a duration, in milliseconds; the longest first, in which order they are written.
-pub(super) const UNITS: [(&str, u64); 5] =
-    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 fn parse_duration(text: &str) -> Option<Duration> {
     let mut total = 0_u64;
@@ -80,25 +107,40 @@ fn parse_duration(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(total))
 }
 
-/// A size in bytes, at least one: `"64KiB"`.
-pub(super) fn size(value: &DeValue<'_>) -> Read<usize> {
-    let what = "a size such as \"64KiB\" or \"1MiB\"";
-    let Some(text) = value.as_str() else { return expected(what, value) };
-    let bytes = digits(text).and_then(|(number, unit)| {
-        let scale: u64 = match unit {
-            "B" => 1,
-            "KiB" => 1 << 10,
-            "MiB" => 1 << 20,
-            "GiB" => 1 << 30,
-            _ => return None,
-        };
-        number.checked_mul(scale)
-    });
-    match bytes {
-        None => Err(format!("expected {what}; units are B, KiB, MiB, GiB")),
-        Some(0) => Err("must be more than zero".to_owned()),
-        Some(bytes) if bytes > 1 << 30 => Err("must be at most \"1GiB\"".to_owned()),
-        Some(bytes) => usize::try_from(bytes).map_err(|_| "must be at most \"1GiB\"".to_owned()),
+/// A duration as the configuration writes it: `1h30m`.
+pub fn duration(duration: Duration) -> String {
+    let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let mut out = String::new();
+    for (unit, length) in UNITS {
+        if rest >= length {
+            out.push_str(&format!("{}{unit}", rest / length));
+            rest %= length;
+        }
+    }
+    if out.is_empty() { "0s".to_owned() } else { out }
+}
+
+value! {
+    /// A size in bytes, at least one: `"64KiB"`.
+    pub(super) Size: usize, Kind::Size, |value, _| {
+        let what = "a size such as \"64KiB\" or \"1MiB\"";
+        let Some(text) = value.as_str() else { return expected(what, value) };
+        let bytes = digits(text).and_then(|(number, unit)| {
+            let scale: u64 = match unit {
+                "B" => 1,
+                "KiB" => 1 << 10,
+                "MiB" => 1 << 20,
+                "GiB" => 1 << 30,
+                _ => return None,
+            };
+            number.checked_mul(scale)
+        });
+        match bytes {
+            None => Err(format!("expected {what}; units are B, KiB, MiB, GiB")),
+            Some(0) => Err("must be more than zero".to_owned()),
+            Some(bytes) if bytes > 1 << 30 => Err("must be at most \"1GiB\"".to_owned()),
+            Some(bytes) => usize::try_from(bytes).map_err(|_| "must be at most \"1GiB\"".to_owned()),
+        }
     }
 }
 
@@ -107,46 +149,52 @@ fn digits(text: &str) -> Option<(u64, &str)> {
     Some((text[..end].parse().ok()?, &text[end..]))
 }
 
-/// An IP address and a port.
-pub(super) fn address(value: &DeValue<'_>) -> Read<SocketAddr> {
-    let what = "an IP address and a port, such as \"127.0.0.1:7370\"";
-    let Some(text) = value.as_str() else { return expected(what, value) };
-    text.parse().map_err(|_| {
-        let way_out = match text.rsplit_once(':') {
-            Some(("localhost", _)) => "; write 127.0.0.1 for localhost",
-            Some(("" | "*", _)) => "; write 0.0.0.0 for all interfaces",
-            _ => "",
-        };
-        format!("expected {what}{way_out}")
-    })
-}
-
-/// A path of a file that can be read now.
-pub(super) fn readable(value: &DeValue<'_>) -> Read<PathBuf> {
-    let path = PathBuf::from(string(value)?);
-    match std::fs::File::open(&path) {
-        Ok(_) => Ok(path),
-        Err(error) => Err(format!("the file {} cannot be read: {}", path.display(), error.kind())),
+value! {
+    /// An IP address and a port.
+    pub(super) Address: SocketAddr, Kind::Address, |value, _| {
+        let what = "an IP address and a port, such as \"127.0.0.1:7370\"";
+        let Some(text) = value.as_str() else { return expected(what, value) };
+        text.parse().map_err(|_| {
+            let way_out = match text.rsplit_once(':') {
+                Some(("localhost", _)) => "; write 127.0.0.1 for localhost",
+                Some(("" | "*", _)) => "; write 0.0.0.0 for all interfaces",
+                _ => "",
+            };
+            format!("expected {what}{way_out}")
+        })
     }
 }
 
-/// A path of a file that may come later.
-pub(super) fn file(value: &DeValue<'_>) -> Read<PathBuf> {
-    string(value).map(PathBuf::from)
+value! {
+    /// The path of a file that can be read now.
+    pub(super) File: PathBuf, Kind::File, |value, _| {
+        let path = PathBuf::from(string(value)?);
+        match std::fs::File::open(&path) {
+            Ok(_) => Ok(path),
+            Err(error) => Err(format!("the file {} cannot be read: {}", path.display(), error.kind())),
+        }
+    }
+}
+
+value! {
+    /// The path of a file or a directory that may come later.
+    pub(super) Path: PathBuf, Kind::Path, |value, _| string(value).map(PathBuf::from)
 }
 
 const SECRET: &str = "a string, { env = \"NAME\" } or { file = \"PATH\" }";
 
-/// A secret, which must be there already: a start that fails is better than a session that does.
-pub(super) fn secret(value: &DeValue<'_>) -> Read<Secret> {
-    let secret = unread_secret(value)?;
-    secret.reveal().map_err(|error| error.to_string())?;
-    Ok(secret)
+value! {
+    /// A secret, which must be there already: a start that fails is better than a session that does.
+    pub(super) Kept: Secret, Kind::Secret, |value, at| {
+        let secret = Unread::read(value, at)?;
+        secret.reveal().map_err(|error| error.to_string())?;
+        Ok(secret)
+    }
 }
 
-/// Where a secret is kept, whatever is there.
-pub(super) fn unread_secret(value: &DeValue<'_>) -> Read<Secret> {
-    match (value.as_str(), value.as_table()) {
+value! {
+    /// Where a secret is kept, whatever is there.
+    pub(super) Unread: Secret, Kind::Secret, |value, _| match (value.as_str(), value.as_table()) {
         (Some(text), _) => Ok(Secret::literal(text)),
         (None, Some(table)) => kept_elsewhere(table),
         (None, None) => expected(SECRET, value),
@@ -163,7 +211,7 @@ fn kept_elsewhere(table: &DeTable<'_>) -> Read<Secret> {
         "env" => Err("env takes the name of a variable, not its value".to_owned()),
         "file" => Ok(Secret::file(name)),
         wrong => {
-            let near = super::error::nearest(wrong, ["env", "file"]);
+            let near = nearest(wrong, ["env", "file"]);
             let hint = near.map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"));
             Err(format!("{}{hint}", otherwise()))
         }
@@ -177,77 +225,84 @@ pub(super) fn is_variable(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// A template, or a secret in its place.
-pub(super) fn template(value: &DeValue<'_>) -> Read<Template> {
-    match value.as_str() {
-        Some(text) => Ok(Template::parse(text)),
-        None => secret(value).map(Template::secret),
+/// One value, or an array of them.
+pub(super) struct Several<T>(std::marker::PhantomData<T>);
+
+impl<T: Value> Value for Several<T> {
+    type Is = Vec<T::Is>;
+    const KIND: Kind = Kind::Several(&T::KIND);
+
+    fn read(value: &DeValue<'_>, at: At) -> Read<Vec<T::Is>> {
+        match value.as_array() {
+            None => Ok(vec![T::read(value, at)?]),
+            Some(entries) if entries.is_empty() => {
+                Err("is an empty array; write a value, or remove it".to_owned())
+            }
+            Some(entries) => entries.iter().map(|entry| T::read(entry.get_ref(), at)).collect(),
+        }
     }
 }
 
-/// One of a few words.
-pub(super) fn one_of<'w>(value: &DeValue<'_>, words: &[&'w str], later: &[&str]) -> Read<&'w str> {
-    let list = words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
-    let Some(text) = value.as_str() else { return expected(&format!("one of {list}"), value) };
-    if let Some(word) = words.iter().find(|word| **word == text) {
-        return Ok(word);
+value! {
+    /// What may label a metric.
+    pub(super) Label: String, Kind::Text, |value, _| {
+        let text = string(value)?;
+        if text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
+            return Ok(text);
+        }
+        Err("expected 1 to 64 of A-Z, a-z, 0-9, _ and -: it labels metrics and logs".to_owned())
     }
-    if let Some(word) = later.iter().find(|word| **word == text) {
-        return Err(format!("\"{word}\" is not available in this version; expected one of {list}"));
-    }
-    let near = super::error::nearest(text, words.iter().copied());
-    let hint = near.map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"));
-    Err(format!("expected one of {list}{hint}"))
 }
 
-/// What may label a metric.
-pub(super) fn label(value: &DeValue<'_>) -> Read<String> {
-    let text = string(value)?;
-    if text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
-        return Ok(text);
+value! {
+    /// A prefix of paths.
+    pub(super) Prefix: String, Kind::Text, |value, _| {
+        let text = string(value)?;
+        let plain = |b: u8| b.is_ascii_graphic() && !b"?#{}\"<>\\^`|".contains(&b);
+        if text.starts_with('/') && text.bytes().all(plain) {
+            return Ok(text);
+        }
+        Err("expected a path that begins with \"/\", without query, fragment or spaces".to_owned())
     }
-    Err("expected 1 to 64 of A-Z, a-z, 0-9, _ and -: it labels metrics and logs".to_owned())
 }
 
-/// A path prefix.
-pub(super) fn path(value: &DeValue<'_>) -> Read<String> {
-    let text = string(value)?;
-    let plain = |b: u8| b.is_ascii_graphic() && !b"?#{}\"<>\\^`|".contains(&b);
-    if text.starts_with('/') && text.bytes().all(plain) {
-        return Ok(text);
+value! {
+    /// The name of a cookie, made of what HTTP calls a token.
+    pub(super) Cookie: String, Kind::Text, |value, _| {
+        made_of(value, is_token_byte, "expected a name, without spaces or separators")
     }
-    Err("expected a path that begins with \"/\", without query, fragment or spaces".to_owned())
 }
 
-/// The name of a cookie, made of what HTTP calls a token.
-pub(super) fn http_token(value: &DeValue<'_>) -> Read<String> {
-    let text = string(value)?;
-    if text.bytes().all(is_token_byte) {
-        return Ok(text);
+value! {
+    /// The name of a parameter of a query, which needs no escape.
+    pub(super) Parameter: String, Kind::Text, |value, _| {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
+        made_of(value, plain, "expected the name of a parameter, such as \"token\"")
     }
-    Err("expected a name, without spaces or separators".to_owned())
 }
 
-/// The name of a parameter of a query, which needs no escape.
-pub(super) fn parameter(value: &DeValue<'_>) -> Read<String> {
-    let text = string(value)?;
-    if text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b)) {
-        return Ok(text);
+value! {
+    /// The name of a host.
+    pub(super) Host: String, Kind::Text, |value, _| {
+        let text = string(value)?;
+        match url::Host::parse(&text) {
+            Ok(_) if !text.starts_with('[') => Ok(text),
+            Ok(_) | Err(_) => Err("expected the name of a host, such as \"example.com\"".to_owned()),
+        }
     }
-    Err("expected the name of a parameter, such as \"token\"".to_owned())
 }
 
-/// A browser's origin, in lower case and without the scheme's own port, as browsers send it.
-pub(super) fn origins(value: &DeValue<'_>) -> Read<Vec<String>> {
-    let what = "an array of origins, such as [\"https://app.example.com\"]";
-    let Some(entries) = value.as_array() else { return expected(what, value) };
-    entries
-        .iter()
-        .map(|entry| {
+value! {
+    /// Origins of browsers, in lower case and without the scheme's own port, as browsers send them.
+    pub(super) Origins: Vec<String>, Kind::Texts, |value, _| {
+        let what = "an array of origins, such as [\"https://app.example.com\"]";
+        let Some(entries) = value.as_array() else { return expected(what, value) };
+        let read = |entry: &toml::Spanned<DeValue<'_>>| {
             let text = entry.get_ref().as_str().and_then(origin);
             text.ok_or_else(|| format!("expected {what}: scheme://host or scheme://host:port, no path"))
-        })
-        .collect()
+        };
+        entries.iter().map(read).collect()
+    }
 }
 
 fn origin(text: &str) -> Option<String> {

@@ -50,7 +50,7 @@ pub(super) fn meaning(rules: &[CloseRule], close: Option<&Close>, at_the_end: bo
 
 /// The Close as the client gets it, if it is passed on.
 pub(super) fn for_client(rules: &[CloseRule], close: Close) -> Close {
-    let code = rule(rules, Some(&close)).and_then(|rule| rule.as_code).or(close.code);
+    let code = rule(rules, Some(&close)).and_then(|rule| rule.r#as).or(close.code);
     Close { code, ..close }
 }
 

@@ -209,6 +209,7 @@ fn is_own_address(authority: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     fn asked(headers: &[(&'static str, &str)], target: &str) -> Asked {
         let mut map = HeaderMap::new();
@@ -222,9 +223,15 @@ mod tests {
         check_origin(gate, &asked(&[("origin", origin)], "/"), Some(host)).is_ok()
     }
 
+    /// A gate with these origins.
+    fn gate(origins: &str) -> ClientGate {
+        let route = "[[route]]\nupstream = \"ws://h\"\ndialect = \"none\"\n[route.client]\norigins = ";
+        Config::parse(&format!("{route}{origins}"), "t").unwrap().routes[0].client.clone()
+    }
+
     #[test]
     fn a_page_from_elsewhere_is_turned_away() {
-        let none = ClientGate::default();
+        let none = gate("[]");
         assert!(origin(&none, "http://127.0.0.1:7370", "127.0.0.1:7370"));
         assert!(origin(&none, "http://localhost:7370", "localhost:7370"));
         assert!(origin(&none, "http://[::1]:7370", "[::1]:7370"));
@@ -233,7 +240,7 @@ mod tests {
         assert!(!origin(&none, "https://evil.example", "127.0.0.1:7370"));
         // DNS rebinding: the page and the Host agree, and both lie.
         assert!(!origin(&none, "http://evil.example:7370", "evil.example:7370"));
-        let some = ClientGate { origins: vec!["https://good.example".into()], ..ClientGate::default() };
+        let some = gate("[\"https://good.example\"]");
         assert!(origin(&some, "https://good.example", "127.0.0.1:7370"));
         assert!(!origin(&some, "https://good.example.evil", "127.0.0.1:7370"));
         assert!(!origin(&some, "http://good.example", "127.0.0.1:7370"));
@@ -244,7 +251,7 @@ mod tests {
     fn a_refused_origin_is_told_what_allows_it() {
         let why = |origin| {
             let asked = asked(&[("origin", origin)], "/");
-            check_origin(&ClientGate::default(), &asked, Some("sidecar:7370")).unwrap_err().why
+            check_origin(&gate("[]"), &asked, Some("sidecar:7370")).unwrap_err().why
         };
         assert!(why("https://sidecar:7370").contains("add \"https://sidecar:7370\" to client.origins"));
         for odd in ["null", "https://<script>", "https://a\"b", &format!("https://{}", "a".repeat(400))] {

@@ -56,10 +56,8 @@ fn a_service_with_tokens_of_its_clients_is_understood() {
 
 #[test]
 fn what_is_shown_of_it_is_the_same_again() {
-    let shown = parse(JOBS).masked();
-    // A body may be a secret, and is not shown; what it said is not needed here.
-    let again = shown.replace("json = { \"***\" = \"***\" }", "json = { old = \"{token}\" }");
-    assert_eq!(parse(&again).masked(), shown, "{shown}");
+    let printed = again(JOBS);
+    assert!(printed.contains("json = { \"***\" = \"***\" }"), "{printed}");
 }
 
 #[test]

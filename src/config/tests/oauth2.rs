@@ -30,15 +30,8 @@ fn key() -> (tempfile::TempDir, String) {
     (dir, value)
 }
 
-fn shown(templates: &[Template]) -> Vec<String> {
+fn texts(templates: &[Template]) -> Vec<String> {
     templates.iter().map(|template| template.shown(false)).collect()
-}
-
-/// What is shown is a configuration that means the same, where no secret stands in it.
-fn again(text: &str) {
-    let masked = parse(text).masked();
-    let twice = Config::parse(&masked, "p").unwrap_or_else(|errors| panic!("{errors}\n{masked}")).masked();
-    assert_eq!(twice, masked);
 }
 
 #[test]
@@ -51,9 +44,9 @@ fn client_credentials_are_the_usual_grant_and_basic_the_usual_proof() {
     assert!(matches!(source.grant, Grant::ClientCredentials));
     assert!(matches!(source.client_auth, ClientAuth::Basic(_)));
     assert_eq!(source.client_id.as_deref(), Some("me"));
-    assert_eq!(shown(&source.scope), ["a b", "c"]);
-    assert_eq!(shown(&source.audience), ["x"]);
-    assert_eq!(shown(&source.resource), ["https://a/", "https://b/"]);
+    assert_eq!(texts(&source.scope), ["a b", "c"]);
+    assert_eq!(texts(&source.audience), ["x"]);
+    assert_eq!(texts(&source.resource), ["https://a/", "https://b/"]);
     assert_eq!(source.parameters.len(), 2);
     let AuthorizationServer::TokenUrl(address) = &source.server else { panic!("{source:?}") };
     assert_eq!((address.text.as_str(), address.endpoint.port), ("https://auth.test/token", 443));
@@ -150,9 +143,10 @@ fn no_secret_of_it_is_shown() {
     ] {
         let text = with(&lines).replace("/token\"", "/token?key=CANARY\"");
         let config = parse(&text);
-        let said = format!("{}{config:#?}", config.masked());
+        let printed = shown(&text);
+        let said = format!("{printed}{config:#?}");
         assert!(!said.contains("CANARY") && !said.contains(inner), "{said}");
-        toml::from_str::<toml::Table>(&config.masked()).unwrap();
+        toml::from_str::<toml::Table>(&printed).unwrap();
     }
 }
 
@@ -238,15 +232,15 @@ fn what_nothing_uses_is_refused() {
         ),
         (
             of("refresh_token = \"x\""),
-            "p:8:17: route.token.refresh_token: belongs to grant = \"refresh_token\", and this one is \"client_credentials\"; change it, or remove this",
+            "p:8:1: route.token.refresh_token: belongs to grant = \"refresh_token\", and this one is \"client_credentials\"; change that, or remove this",
         ),
         (
             of("grant = \"jwt_bearer\"\nassertion = \"x\"\nsubject_token = \"x\""),
-            "p:10:17: route.token.subject_token: belongs to grant = \"token_exchange\", and this one is \"jwt_bearer\"; change it, or remove this",
+            "p:10:1: route.token.subject_token: belongs to grant = \"token_exchange\", and this one is \"jwt_bearer\"; change that, or remove this",
         ),
         (
             of("assertion = \"x\""),
-            "p:8:13: route.token.assertion: belongs to grant = \"jwt_bearer\", and this one is \"client_credentials\"; change it, or remove this",
+            "p:8:1: route.token.assertion: belongs to grant = \"jwt_bearer\", and this one is \"client_credentials\"; change that, or remove this",
         ),
         (
             of("grant = \"jwt_bearer\"\nassertion = \"x\"\nsubject = \"x\""),
@@ -254,23 +248,23 @@ fn what_nothing_uses_is_refused() {
         ),
         (
             of("grant = \"token_exchange\"\nsubject_token = \"x\"\nactor_token_type = \"jwt\""),
-            "p:10:20: route.token.actor_token_type: needs actor_token beside it",
+            "p:10:20: route.token.actor_token_type: needs actor_token beside it; add actor_token",
         ),
         (
             of("url = \"https://h\""),
-            "p:8:1: route.token.url: belongs to source = \"http\", and this one is \"oauth2\"; remove one of the two",
+            "p:8:1: route.token.url: belongs to source = \"http\", and this one is \"oauth2\"; change that, or remove this",
         ),
         (
             of("ttl = \"1h\""),
-            "p:8:1: route.token.ttl: belongs to source = \"ably-key\", and this one is \"oauth2\"; remove one of the two",
+            "p:8:1: route.token.ttl: belongs to source = \"ably-key\", and this one is \"oauth2\"; change that, or remove this",
         ),
         (
             of("path = \"/x\""),
-            "p:8:1: route.token.path: belongs to source = \"file\", and this one is \"oauth2\"; remove one of the two",
+            "p:8:1: route.token.path: belongs to source = \"file\", and this one is \"oauth2\"; change that, or remove this",
         ),
         (
             route(&format!("source = \"file\"\npath = \"/x\"\n{ME}")),
-            "p:7:1: route.token.client_id: belongs to source = \"oauth2\" or \"ably-key\", and this one is \"file\"; remove one of the two",
+            "p:7:1: route.token.client_id: belongs to source = \"oauth2\" or \"ably-key\", and this one is \"file\"; change that, or remove this",
         ),
     ]);
 }
@@ -327,14 +321,8 @@ fn what_is_wrong_is_said() {
             of("scope = \"a\\\\b\""),
             "p:8:9: route.token.scope: expected scopes with spaces between them: visible ASCII without \" and \\",
         ),
-        (
-            of("scope = []"),
-            "p:8:9: route.token.scope: expected a string or an array of strings, found none; remove it",
-        ),
-        (
-            of("audience = [5]"),
-            "p:8:12: route.token.audience: expected a string or an array of strings, found an integer in it",
-        ),
+        (of("scope = []"), "p:8:9: route.token.scope: is an empty array; write a value, or remove it"),
+        (of("audience = [5]"), "p:8:12: route.token.audience: expected a string, found an integer"),
         (
             of("resource = \"api\""),
             "p:8:12: route.token.resource: expected an absolute URI without a fragment, such as \"https://api.example.com\"",

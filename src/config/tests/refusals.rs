@@ -61,12 +61,12 @@ fn of_the_file() {
         ),
         (
             plain("[state]\npath = \"/x\""),
-            "p:5:8: state.path: belongs to store = \"disk\"; write that, or remove it",
+            "p:5:1: state.path: belongs to store = \"disk\", and this one is \"memory\"; change that, or remove this",
         ),
         (plain("[state]\nstore = \"disk\"\npath = \"\""), "p:6:8: state.path: must not be empty"),
         (
             plain("[state]\nstore = \"disk\"\nurl = \"redis://h\""),
-            "p:6:7: state.url: belongs to store = \"redis\"; write that, or remove it",
+            "p:6:1: state.url: belongs to store = \"redis\", and this one is \"disk\"; change that, or remove this",
         ),
     ]);
 }
@@ -79,11 +79,11 @@ fn of_a_store_in_redis() {
         (of(""), "p:4:1: state.url: missing; add url = { file = \"PATH\" } or \"redis://…\""),
         (
             of("url = \"redis://h\"\npath = \"/x\""),
-            "p:7:8: state.path: belongs to store = \"disk\"; write that, or remove it",
+            "p:7:1: state.path: belongs to store = \"disk\", and this one is \"redis\"; change that, or remove this",
         ),
         (
             plain("[state]\nprefix = \"a\""),
-            "p:5:10: state.prefix: belongs to store = \"redis\"; write that, or remove it",
+            "p:5:1: state.prefix: belongs to store = \"redis\", and this one is \"memory\"; change that, or remove this",
         ),
         (
             url("CANARY"),
@@ -373,7 +373,7 @@ fn of_a_token() {
         ),
         (
             key("url = \"https://h\""),
-            "p:7:1: route.token.url: belongs to source = \"http\", and this one is \"ably-key\"; remove one of the two",
+            "p:7:1: route.token.url: belongs to source = \"http\", and this one is \"ably-key\"; change that, or remove this",
         ),
         (
             key("capability = \"*\""),
@@ -385,7 +385,7 @@ fn of_a_token() {
         ),
         (
             key("client_id = \"{query.clientId}\""),
-            "p:7:13: route.token.client_id: a name in client_id is not available in this version; write it out",
+            "p:7:13: route.token.client_id: a name in braces is not filled in here; write it out",
         ),
         (token("source = \"ably-key\""), "p:4:1: route.token.key: missing; add key = { env = \"ABLY_KEY\" }"),
         (
@@ -468,7 +468,7 @@ fn of_a_command() {
         (with("directory = \"\""), "p:7:13: route.token.directory: must not be empty"),
         (
             with("path = \"/x\""),
-            "p:7:1: route.token.path: belongs to source = \"file\", and this one is \"exec\"; remove one of the two",
+            "p:7:1: route.token.path: belongs to source = \"file\", and this one is \"exec\"; change that, or remove this",
         ),
         (
             with("share = \"client\"\nidentity = \"{query.id}\""),

@@ -32,7 +32,7 @@ impl Parts {
 
     fn signer(&mut self, signer: &Signer) -> Option<()> {
         self.put(&signer.key.secret.reveal_lines().ok()?);
-        self.put(signer.key.algorithm.map_or("", |algorithm| algorithm.as_str()));
+        self.put(signer.key.algorithm.map_or("", |algorithm| algorithm.word()));
         self.put_all([signer.key_id.as_deref().unwrap_or(""), signer.audience.as_deref().unwrap_or("")]);
         Some(())
     }

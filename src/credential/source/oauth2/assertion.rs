@@ -66,7 +66,7 @@ pub(super) fn signed(
     let iat = now.wall.as_secs();
     let Claims { issuer: iss, subject: sub, audience: aud } = claims;
     let body = Body { iss, sub, aud, jti: jwt::fresh_id()?, iat, exp: iat.saturating_add(LIFE.as_secs()) };
-    let head = Head { typ: "JWT", alg: algorithm.as_str(), kid: signer.key_id.as_deref() };
+    let head = Head { typ: "JWT", alg: algorithm.word(), kid: signer.key_id.as_deref() };
     let mut text = Zeroizing::new(format!("{}.{}", part(&head)?, part(&body)?));
     let signature = sign(&pair, algorithm, text.as_bytes()).ok_or_else(cannot_sign)?;
     text.push('.');
