@@ -65,6 +65,8 @@ pub(super) enum Kind {
     Json,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// Where in an answer the token is.
+    Answer,
     /// A Close code.
     Code,
     /// One value, or an array of them.

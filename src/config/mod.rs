@@ -53,7 +53,7 @@ pub use private_key::{Algorithm, KeyError, KeyPair, PrivateKey};
 pub use route::{DialectKind, Overlap, Placement, SessionPolicy, Swap};
 pub use secret::{MAX_SECRET, Revealed, Secret, SecretError};
 pub use template::{ExpandError, Name, Place, Template};
-pub use token::{AblyKeySource, ExecSource};
+pub use token::{AblyKeySource, AnswerFields, AnswerForm, ExecSource, Part};
 pub use value::duration;
 
 use error::Problems;

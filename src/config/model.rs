@@ -9,8 +9,8 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use zeroize::Zeroizing;
 
 use super::{
-    AblyKeySource, Admin, ClientGate, CloseRule, DialectKind, ExecSource, ExpandError, Limits, Name,
-    OAuth2Source, Place, Placement, Secret, SessionPolicy, Template,
+    AblyKeySource, Admin, AnswerForm, ClientGate, CloseRule, DialectKind, ExecSource, ExpandError, Limits,
+    Name, OAuth2Source, Place, Placement, Secret, SessionPolicy, Template,
 };
 
 /// The whole configuration.
@@ -215,6 +215,8 @@ pub enum SourceConfig {
     File {
         /// The file.
         path: PathBuf,
+        /// Where in it the token is.
+        answer: AnswerForm,
     },
     /// A command that prints a token.
     Exec(Box<ExecSource>),
@@ -235,6 +237,8 @@ pub struct HttpSource {
     pub headers: Vec<(http::HeaderName, Template)>,
     /// What is sent.
     pub body: HttpBody,
+    /// Where in the answer the token is.
+    pub answer: AnswerForm,
     /// Where an Ably TokenRequest is exchanged for a token.
     pub exchange: Endpoint,
 }

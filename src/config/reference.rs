@@ -98,6 +98,11 @@ fn value(kind: Kind) -> Value {
         Kind::Body => json!({ "type": "object" }),
         Kind::Json => json!({ "type": ["object", "string"] }),
         Kind::Word(words) => json!({ "enum": words }),
+        Kind::Answer => {
+            let fields = json!({ "token": text(), "expires_in": text() });
+            let fields = json!({ "type": "object", "properties": fields, "required": ["token"], "additionalProperties": false });
+            json!({ "anyOf": [{ "enum": ["auto", "text"] }, fields] })
+        }
         Kind::Code => code(),
         Kind::Several(one) => json!({ "anyOf": [value(*one), several(value(*one))] }),
         Kind::Table(table) => object(table),
@@ -192,6 +197,7 @@ fn words(kind: Kind) -> String {
         Kind::Texts => "array of texts",
         Kind::Pairs => "table of templates",
         Kind::Body | Kind::Json => "table, as JSON",
+        Kind::Answer => "`\"auto\"`, `\"text\"` or `{ token = \"/path\", expires_in = \"/path\" }`",
         Kind::Code => "Close code",
         Kind::Table(_) | Kind::Tables(_) => "table",
     };
@@ -269,6 +275,7 @@ fn form(key: &Key) -> String {
         Kind::Header => "\"Authorization: Bearer {token}\"".to_owned(),
         Kind::Texts => "[\"one\", \"two\"]".to_owned(),
         Kind::Pairs | Kind::Body | Kind::Json => "{ name = \"value\" }".to_owned(),
+        Kind::Answer => "{ token = \"/auth/token\" }".to_owned(),
         Kind::Code => "4001".to_owned(),
         Kind::Text | Kind::Table(_) | Kind::Tables(_) => "\"name\"".to_owned(),
     }

@@ -51,7 +51,7 @@ impl SourceConfig {
             Self::Http(http) => Some(http.endpoint.shown(Schemes::Http)),
             Self::AblyKey(_) => None,
             Self::Static { token } => token.path().map(|path| path.display().to_string()),
-            Self::File { path } => Some(path.display().to_string()),
+            Self::File { path, .. } => Some(path.display().to_string()),
             Self::Exec(exec) => Some(exec.program.clone()),
             Self::OAuth2(oauth2) => Some(oauth2.server.address().endpoint.shown(Schemes::Http)),
         }

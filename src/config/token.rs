@@ -2,6 +2,7 @@
 //!
 //! Each source has keys of its own: those of `http` are in `http`, of `oauth2` in `oauth2`, the others here.
 
+mod answer;
 mod http;
 
 use std::{path::PathBuf, time::Duration};
@@ -18,6 +19,8 @@ use super::{
     text::{Plain, pairs},
     value::{Kept, Path, Time, is_variable, string},
 };
+use answer::Answer;
+pub use answer::{AnswerFields, AnswerForm, Part};
 pub(super) use http::HttpTable;
 
 table! {
@@ -177,6 +180,9 @@ table! {
     pub(super) struct FileTable {
         /// The file that holds the token; it is read again when it changes.
         path: required Path = "path = \"PATH\"";
+        /// Where in the answer the token is. `auto`: every common shape is understood. `text`: all of it is the token.
+        /// A table: JSON Pointers (RFC 6901); `expires_in` is in seconds.
+        answer: or Answer = "\"auto\"";
     }
 }
 
@@ -185,6 +191,9 @@ table! {
     pub(super) struct ExecTable {
         /// Program and arguments. It writes the answer to its standard output.
         command: required Command = "command = [\"program\", \"argument\"]";
+        /// Where in the answer the token is. `auto`: every common shape is understood. `text`: all of it is the token.
+        /// A table: JSON Pointers (RFC 6901); `expires_in` is in seconds.
+        answer: or Answer = "\"auto\"";
         /// More variables of its environment.
         env: or Environment = "{}";
         /// Where it runs.
@@ -239,6 +248,8 @@ pub struct ExecSource {
     pub program: String,
     /// No secrets: process lists show them.
     pub arguments: Vec<String>,
+    /// Where in its output the token is.
+    pub answer: AnswerForm,
     /// Added to the environment that Perennial itself has.
     pub env: Vec<(String, Secret)>,
     /// Where it runs; `None`: where Perennial does.
@@ -258,10 +269,16 @@ pub(super) fn token(route: &Section<'_>, table: Option<TokenTable>) -> Option<Op
         Source::OAuth2 => SourceConfig::OAuth2(Box::new(OAuth2Source::read(section)?)),
         Source::AblyKey => SourceConfig::AblyKey(Box::new(ably_key(section, refresh_before)?)),
         Source::Static => SourceConfig::Static { token: StaticTable::read(section)?.token },
-        Source::File => SourceConfig::File { path: FileTable::read(section)?.path },
+        Source::File => {
+            let FileTable { path, answer } = FileTable::read(section)?;
+            without_headers(section, &answer);
+            SourceConfig::File { path, answer }
+        }
         Source::Exec => {
-            let ExecTable { command: (program, arguments), env, directory } = ExecTable::read(section)?;
-            SourceConfig::Exec(Box::new(ExecSource { program, arguments, env, directory }))
+            let ExecTable { command: (program, arguments), answer, env, directory } =
+                ExecTable::read(section)?;
+            without_headers(section, &answer);
+            SourceConfig::Exec(Box::new(ExecSource { program, arguments, answer, env, directory }))
         }
     };
     let share = match share {
@@ -273,6 +290,15 @@ pub(super) fn token(route: &Section<'_>, table: Option<TokenTable>) -> Option<Op
     };
     let refresh = RefreshPolicy { refresh_before, check_every, lifetime, timeout };
     Some(Some(TokenConfig { source, share, refresh }))
+}
+
+fn without_headers(table: &Section<'_>, answer: &AnswerForm) {
+    if answer.has_headers() {
+        table.refuse(
+            "answer",
+            "only an answer over HTTP has headers; write a JSON Pointer such as \"/token\"",
+        );
+    }
 }
 
 /// A token that is refreshed before it was issued would be fetched without end.

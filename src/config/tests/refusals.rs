@@ -520,6 +520,26 @@ fn of_an_http_source() {
             "p:7:8: route.token.body: names a value, and only the Content-Type says how to escape it: set it in headers to application/json, application/x-www-form-urlencoded or text/plain",
         ),
         (
+            http("answer = \"jason\""),
+            "p:7:10: route.token.answer: expected \"auto\", \"text\" or { token = \"/path/to/it\", expires_in = \"/path/to/it\" }",
+        ),
+        (
+            http("answer = { tokn = \"/a\" }"),
+            "p:7:10: route.token.answer: expected \"auto\", \"text\" or { token = \"/path/to/it\", expires_in = \"/path/to/it\" }; did you mean \"token\"?",
+        ),
+        (
+            http("answer = { expires_in = \"/a\" }"),
+            "p:7:10: route.token.answer: must say where the token is: add token = \"/path/to/it\"",
+        ),
+        (
+            http("answer = { token = \"a.b\" }"),
+            "p:7:10: route.token.answer: expected a JSON Pointer such as \"/auth/token\", or a header such as \"header:X-Token\"",
+        ),
+        (
+            token("source = \"file\"\npath = \"/x\"\nanswer = { token = \"header:X-Token\" }"),
+            "p:7:10: route.token.answer: only an answer over HTTP has headers; write a JSON Pointer such as \"/token\"",
+        ),
+        (
             http("headers = { content-type = \"application/json\" }\nbody = '{\"a\":{token}}'"),
             "p:8:8: route.token.body: expected JSON in which each name stands inside a string",
         ),

@@ -2,6 +2,7 @@
 
 use http::{HeaderName, Method, header::CONTENT_TYPE};
 
+use super::answer::Answer;
 use crate::config::{
     HttpBody, HttpSource, Template, UpstreamTls,
     declare::{Declared, Kind, table, value},
@@ -29,6 +30,9 @@ table! {
         form: maybe Fields;
         /// The body, as it is written. A `Content-Type` in `headers` says how values are escaped.
         body: maybe Filled;
+        /// Where in the answer the token is. `auto`: every common shape is understood. `text`: all of it is the token.
+        /// A table: JSON Pointers (RFC 6901) or `header:NAME`; `expires_in` is in seconds.
+        answer: or Answer = "\"auto\"";
         /// Where an Ably TokenRequest is exchanged for a token.
         exchange: or HttpUrl = "\"https://main.realtime.ably.net/\"";
         /// TLS to the token endpoint.
@@ -46,7 +50,7 @@ value! {
 
 /// `None`: there is a problem, which is noted.
 pub(super) fn source(table: &Section<'_>) -> Option<HttpSource> {
-    let HttpTable { url, method, headers, json, form, body, exchange, tls } = HttpTable::read(table)?;
+    let HttpTable { url, method, headers, json, form, body, answer, exchange, tls } = HttpTable::read(table)?;
     let bodies = ["json", "form", "body"];
     let second = bodies.into_iter().filter(|key| table.has(key)).nth(1);
     if let Some(second) = second {
@@ -69,7 +73,7 @@ pub(super) fn source(table: &Section<'_>) -> Option<HttpSource> {
     table.means("method", format!("\"{method}\""));
     let (endpoint, target) = url;
     let tls = UpstreamTls::of_leg(table, tls, &endpoint);
-    Some(HttpSource { endpoint, target, tls, method, headers, body, exchange })
+    Some(HttpSource { endpoint, target, tls, method, headers, body, answer, exchange })
 }
 
 /// A body as written; its `Content-Type` says how what is put into it is escaped.

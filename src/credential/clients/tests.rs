@@ -28,7 +28,7 @@ impl Rig {
     /// Every token lives for an hour from first sight.
     fn new() -> Self {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let source = SourceConfig::File { path: file.path().to_owned() };
+        let source = SourceConfig::File { path: file.path().to_owned(), answer: Default::default() };
         let policy = RefreshPolicy {
             refresh_before: Some(30 * MINUTE),
             check_every: 15 * MINUTE,

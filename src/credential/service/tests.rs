@@ -145,7 +145,7 @@ async fn a_file_that_changes_is_the_next_token_and_hooks_are_called() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("token");
     std::fs::write(&path, "one").unwrap();
-    let rig = Rig::new(&SourceConfig::File { path: path.clone() });
+    let rig = Rig::new(&SourceConfig::File { path: path.clone(), answer: Default::default() });
     assert_eq!(rig.token().await.expose(), "one");
     let heard = Arc::new(AtomicU64::new(0));
     let hook = heard.clone();
@@ -170,7 +170,7 @@ async fn many_that_reject_one_token_cause_one_fetch() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("token");
     std::fs::write(&path, "one").unwrap();
-    let rig = Rig::new(&SourceConfig::File { path: path.clone() });
+    let rig = Rig::new(&SourceConfig::File { path: path.clone(), answer: Default::default() });
     rig.token().await;
     std::fs::write(&path, "two").unwrap();
     for _ in 0..1000 {
@@ -213,7 +213,7 @@ async fn the_log_tells_everything_but_the_token() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("token");
     std::fs::write(&path, "CANARY").unwrap();
-    let rig = Rig::new(&SourceConfig::File { path: path.clone() });
+    let rig = Rig::new(&SourceConfig::File { path: path.clone(), answer: Default::default() });
     rig.token().await;
     rig.credential.demand(Some(Generation(1)), Trigger::Hint);
     assert!(rig.credential.newer(Generation(1), within(2)).await.is_none());

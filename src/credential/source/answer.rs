@@ -1,7 +1,7 @@
 //! What an answer means: every common shape of a token, and a reason for everything else.
 //!
 //! ```text
-//!   text ───────────────────────────► a bare token; its end from `exp` where it is a JWT
+//!   text ───────────────────────────► a bare token; its end from `exp` if it is a JWT
 //!   JSON string ────────────────────► the same
 //!   { token | access_token | accessToken,
 //!     expires_in | expiresIn,  expires | expires_at | expiresAt,  else `exp` } ─► a token
@@ -9,15 +9,21 @@
 //!   { kind: ExecCredential, ... } ──► what plugins of kubectl print: `exec_credential`
 //! ```
 //!
+//! If the configuration says where the token is (`answer`), that is looked at and nothing else: [`read`].
+//!
 //! A time that is relative wins over an absolute one: it holds whatever our clock says.
 
 use std::{fmt, time::Duration};
 
+use http::HeaderMap;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::jwt::claims;
-use crate::credential::keeper::Life;
+use crate::{
+    config::{AnswerFields, AnswerForm, Part},
+    credential::keeper::Life,
+};
 
 mod exec_credential;
 
@@ -78,6 +84,8 @@ pub enum BadAnswer {
     NotObject,
     #[error("the answer names no token (`token`, `access_token` or `accessToken`)")]
     NoToken,
+    #[error("the answer has no `{0}` at the place that `answer` names")]
+    NotThere(&'static str),
     #[error("the ExecCredential is of none of the versions v1 and v1beta1 of client.authentication.k8s.io")]
     CredentialVersion,
     #[error("the ExecCredential has no token in its `status`")]
@@ -109,7 +117,7 @@ pub enum BadAnswer {
 }
 
 impl BadAnswer {
-    /// Will repeating not mend it?
+    /// Will it be the same if it is repeated?
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Error(code) if is_refusal(code))
     }
@@ -121,12 +129,51 @@ pub fn is_refusal(code: &str) -> bool {
         .contains(&code)
 }
 
-/// Understands an answer of status 200.
+/// Understands an answer of status 200, in the form that the configuration says.
+pub fn read(
+    form: &AnswerForm,
+    headers: &HeaderMap,
+    content_type: Option<&str>,
+    body: &[u8],
+) -> Result<Answer, BadAnswer> {
+    match form {
+        AnswerForm::Auto => parse(content_type, body),
+        AnswerForm::Text => bare(text(content_type, body)?).map(Answer::Token),
+        AnswerForm::Fields(places) => fields(places, headers, content_type, body).map(Answer::Token),
+    }
+}
+
+fn fields(
+    places: &AnswerFields,
+    headers: &HeaderMap,
+    content_type: Option<&str>,
+    body: &[u8],
+) -> Result<Issued, BadAnswer> {
+    // Without a pointer the body may be anything.
+    let json: Option<Value> = text(content_type, body).and_then(|text| parsed(text)).ok();
+    let find = |place: &Part| match place {
+        Part::Pointer(pointer) => json.as_ref()?.pointer(pointer).filter(|value| !value.is_null()).cloned(),
+        Part::Header(name) => Some(Value::from(headers.get(name)?.to_str().ok()?)),
+    };
+    let Value::String(token) = find(&places.token).ok_or(BadAnswer::NotThere("token"))? else {
+        return Err(BadAnswer::WrongType("token"));
+    };
+    let issued = bare(&token)?;
+    let Some(value) = places.expires_in.as_ref().and_then(find) else { return Ok(issued) };
+    let life = Life::For(seconds("expires_in", number("expires_in", &value)?)?);
+    Ok(Issued { life, ..issued })
+}
+
+fn parsed(text: &str) -> Result<Value, BadAnswer> {
+    serde_json::from_str(text).map_err(|_| BadAnswer::NotJson)
+}
+
+/// Understands an answer of one of the common shapes.
 pub fn parse(content_type: Option<&str>, body: &[u8]) -> Result<Answer, BadAnswer> {
     let kind = essence(content_type);
     let text = text(content_type, body)?;
     if text.starts_with(['{', '[', '"']) {
-        return match serde_json::from_str(text).map_err(|_| BadAnswer::NotJson)? {
+        return match parsed(text)? {
             Value::Object(fields) => object(&fields),
             Value::String(token) => bare(&token).map(Answer::Token),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => Err(BadAnswer::NotObject),

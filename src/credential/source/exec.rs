@@ -15,6 +15,7 @@
 
 use std::{io::ErrorKind, os::unix::process::ExitStatusExt, path::Path, process::ExitStatus};
 
+use http::HeaderMap;
 use tokio::{process::Command, time};
 
 mod lines;
@@ -122,10 +123,10 @@ impl ExecTokens {
                 (None, None) => self.wrong(format_args!("ended in an unknown way")),
             });
         }
-        match answer::parse(None, output) {
+        match answer::read(&self.source.answer, &HeaderMap::new(), None, output) {
             Ok(Answer::Token(issued)) => Ok(issued),
             Ok(Answer::TokenRequest { .. }) => Err(self.wrong(format_args!(
-                "printed a TokenRequest, which is exchanged only where source = \"http\" asks for it"
+                "printed a TokenRequest, which is exchanged only with source = \"http\""
             ))),
             Err(bad) => {
                 let error = SourceError::from(bad);

@@ -18,6 +18,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
+use http::HeaderMap;
 use rustix::fs::OFlags;
 use tokio::{task, time};
 
@@ -27,6 +28,7 @@ use super::{
 };
 use crate::{
     clock::{self, Instant, Now},
+    config::AnswerForm,
     credential::keeper::Life,
 };
 
@@ -43,6 +45,7 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct FileToken {
     path: PathBuf,
+    answer: AnswerForm,
 }
 
 /// The file at one moment. It holds a secret.
@@ -69,13 +72,15 @@ enum Unread {
 }
 
 impl FileToken {
-    pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+    pub(super) fn new(path: &Path, answer: &AnswerForm) -> Self {
+        Self { path: path.to_owned(), answer: answer.clone() }
     }
 
     pub(super) async fn fetch(&self, deadline: Instant) -> Result<Issued, SourceError> {
         let Seen { body, written, .. } = self.settled(deadline).await?;
-        let issued = match answer::parse(None, &body).map_err(|bad| self.wrong(&bad))? {
+        let issued = match answer::read(&self.answer, &HeaderMap::new(), None, &body)
+            .map_err(|bad| self.wrong(&bad))?
+        {
             Answer::Token(issued) => issued,
             Answer::TokenRequest { .. } => return Err(self.wrong(&"a TokenRequest cannot be kept in a file")),
         };

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     clock::{Instant, Now},
-    config::{Endpoint, HttpBody, HttpSource, Name, Place, UpstreamTls},
+    config::{AnswerForm, Endpoint, HttpBody, HttpSource, Name, Place, UpstreamTls},
     credential::keeper::FailureKind,
     net::{Dialer, TlsError, http as net_http},
 };
@@ -60,7 +60,7 @@ impl HttpTokens {
         let target = expand(&self.source.target, Place::Url, &values)?;
         let request = request(self.source.method.clone(), &target, headers, body)?;
         let response = send(&self.dialer, request, now, deadline).await?;
-        match understood(&response)? {
+        match understood(&self.source.answer, &response)? {
             Answer::Token(issued) => Ok(issued),
             Answer::TokenRequest { key_name } => {
                 self.exchange(&key_name, response.into_body(), now, deadline).await
@@ -84,7 +84,7 @@ impl HttpTokens {
             reason: format!("the exchange of the TokenRequest: {}", error.reason),
             ..error
         })?;
-        match understood(&response)? {
+        match understood(&AnswerForm::Auto, &response)? {
             Answer::Token(issued) => Ok(issued),
             Answer::TokenRequest { .. } => {
                 Err(SourceError::passing("the exchange answered with another TokenRequest"))
@@ -167,9 +167,9 @@ async fn send(
     if response.status().is_success() { Ok(response) } else { Err(refusal(&response, now)) }
 }
 
-fn understood(response: &Response<Bytes>) -> Result<Answer, SourceError> {
+fn understood(form: &AnswerForm, response: &Response<Bytes>) -> Result<Answer, SourceError> {
     let kind = content_type(response).map_err(SourceError::passing)?;
-    Ok(answer::parse(kind, response.body())?)
+    Ok(answer::read(form, response.headers(), kind, response.body())?)
 }
 
 /// What a status other than success means.

@@ -75,7 +75,7 @@ impl Source {
             SourceConfig::OAuth2(source) => Self::OAuth2(Box::new(OAuth2Tokens::new(source)?)),
             SourceConfig::AblyKey(key) => Self::AblyKey(AblyKey::new(key)),
             SourceConfig::Static { token } => Self::Static(StaticToken::new(token)),
-            SourceConfig::File { path } => Self::File(FileToken::new(path)),
+            SourceConfig::File { path, answer } => Self::File(FileToken::new(path, answer)),
             SourceConfig::Exec(exec) => Self::Exec(ExecTokens::new(exec)),
         })
     }

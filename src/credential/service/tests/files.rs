@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 use super::*;
 
 fn file(path: &Path) -> SourceConfig {
-    SourceConfig::File { path: path.to_owned() }
+    SourceConfig::File { path: path.to_owned(), answer: Default::default() }
 }
 
 /// What it is called, and how it puts a token there.

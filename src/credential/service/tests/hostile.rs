@@ -46,7 +46,7 @@ async fn whatever_a_file_holds_the_current_token_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("token");
     fs::write(&path, GOOD).unwrap();
-    let rig = Rig::new(&SourceConfig::File { path: path.clone() });
+    let rig = Rig::new(&SourceConfig::File { path: path.clone(), answer: Default::default() });
     rig.token().await;
     for (text, reason) in BAD {
         fs::write(&path, text).unwrap();
@@ -84,6 +84,7 @@ async fn whatever_a_command_prints_the_current_token_goes_on() {
         &SourceConfig::Exec(Box::new(ExecSource {
             program: "sh".to_owned(),
             arguments: vec!["script".to_owned()],
+            answer: Default::default(),
             env: Vec::new(),
             directory: Some(dir.path().to_owned()),
         })),

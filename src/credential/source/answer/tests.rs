@@ -144,3 +144,63 @@ proptest! {
         }
     }
 }
+
+/// What the configuration says of an answer, and what becomes of one with `X-Token: h` and `X-Life: 60`.
+fn placed(answer: &str, body: &str) -> Result<Issued, BadAnswer> {
+    let text = format!(
+        "[[route]]\nupstream = \"ws://h\"\ndialect = \"ably\"\n[route.token]\nsource = \"http\"\nurl = \"http://h\"\nanswer = {answer}"
+    );
+    let config = crate::config::Config::parse(&text, "t").unwrap_or_else(|error| panic!("{error}"));
+    let token = config.routes[0].token.as_ref().unwrap();
+    let crate::config::SourceConfig::Http(source) = &token.source else { panic!("{token:?}") };
+    let headers = [("x-token", "h"), ("x-life", "60")];
+    let headers = headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+    match read(&source.answer, &HeaderMap::from_iter(headers), None, body.as_bytes())? {
+        Answer::Token(issued) => Ok(issued),
+        other @ Answer::TokenRequest { .. } => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_token_is_found_where_the_configuration_says_it_is() {
+    let vault = r#"{"auth":{"client_token":"t","lease_duration":3600,"none":null},"token":"another","data":[{"a/b":"u"}]}"#;
+    for (answer, body, text, life) in [
+        ("\"auto\"", vault, "another", Life::Unknown),
+        ("{ token = \"/auth/client_token\" }", vault, "t", Life::Unknown),
+        ("{ token = \"/auth/client_token\", expires_in = \"/auth/lease_duration\" }", vault, "t", HOUR),
+        ("{ token = \"/data/0/a~1b\", expires_in = \"/none\" }", vault, "u", Life::Unknown),
+        (
+            "{ token = \"header:X-Token\", expires_in = \"header:X-Life\" }",
+            "<p>",
+            "h",
+            Life::For(Duration::from_secs(60)),
+        ),
+        ("\"text\"", "{\"token\":\"x\"}", "{\"token\":\"x\"}", Life::Unknown),
+    ] {
+        let issued = placed(answer, body).unwrap_or_else(|error| panic!("{answer}: {error}"));
+        assert_eq!((issued.text.as_str(), issued.life), (text, life), "{answer}");
+    }
+    let timed = jwt(&json!({"exp": 1_800_000_000}));
+    let issued = placed("{ token = \"/t\" }", &json!({"t": timed}).to_string()).unwrap();
+    assert_eq!(issued.life, until(1_800_000_000), "a JWT says its end itself");
+}
+
+#[test]
+fn what_is_not_where_it_should_be_is_named() {
+    for (answer, body, said) in [
+        ("{ token = \"/a/b\" }", "{\"a\":{}}", BadAnswer::NotThere("token")),
+        ("{ token = \"/a\" }", "{\"a\":null}", BadAnswer::NotThere("token")),
+        ("{ token = \"/a\" }", "no JSON", BadAnswer::NotThere("token")),
+        ("{ token = \"header:X-Other\" }", "{}", BadAnswer::NotThere("token")),
+        ("{ token = \"/a\" }", "{\"a\":5}", BadAnswer::WrongType("token")),
+        ("{ token = \"/a\" }", "{\"a\":\"two words\"}", BadAnswer::Control),
+        (
+            "{ token = \"/a\", expires_in = \"/b\" }",
+            "{\"a\":\"t\",\"b\":\"soon\"}",
+            BadAnswer::WrongType("expires_in"),
+        ),
+        ("\"text\"", "<html>", BadAnswer::Html),
+    ] {
+        assert_eq!(placed(answer, body).unwrap_err(), said, "{answer} {body}");
+    }
+}

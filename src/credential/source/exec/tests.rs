@@ -23,7 +23,13 @@ const SECOND: Duration = Duration::from_secs(1);
 fn command(words: &[&str]) -> ExecSource {
     let mut words = words.iter().map(ToString::to_string);
     let program = words.next().unwrap();
-    ExecSource { program, arguments: words.collect(), env: Vec::new(), directory: None }
+    ExecSource {
+        program,
+        arguments: words.collect(),
+        answer: Default::default(),
+        env: Vec::new(),
+        directory: None,
+    }
 }
 
 fn sh(script: &str) -> ExecSource {

@@ -27,7 +27,7 @@ fn jwt(end: u64) -> String {
 async fn it_is_read_as_it_is_now() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("token");
-    let file = FileToken::new(&path);
+    let file = FileToken::new(&path, &AnswerForm::Auto);
     let reason = async |text: &str| {
         fs::write(&path, text).unwrap();
         date_back(&path);
@@ -49,7 +49,7 @@ async fn it_is_read_as_it_is_now() {
 async fn what_is_old_is_taken_at_once_and_what_is_new_half_a_second_later() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("token");
-    let file = FileToken::new(&path);
+    let file = FileToken::new(&path, &AnswerForm::Auto);
     fs::write(&path, "old").unwrap();
     date_back(&path);
     let begun = clock::now();
@@ -71,7 +71,7 @@ async fn half_a_token_is_not_taken_from_a_slow_writer() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("token");
     let whole = jwt(2_000_000_000);
-    let file = FileToken::new(&path);
+    let file = FileToken::new(&path, &AnswerForm::Auto);
     let (first, second) = whole.split_at(whole.len() / 2);
     let writer = async {
         let mut out = File::create(&path).unwrap();
@@ -94,7 +94,7 @@ async fn half_a_token_is_not_taken_from_a_slow_writer() {
 async fn who_never_stops_writing_is_told_of() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("token");
-    let file = FileToken::new(&path);
+    let file = FileToken::new(&path, &AnswerForm::Auto);
     let mut nth = 0;
     let writer = async {
         loop {
@@ -125,7 +125,7 @@ async fn a_swapped_link_of_the_kubelets_is_followed() {
     };
     put("..2026_01", &jwt(2_000_000_000));
     symlink("..data/token", at("token")).unwrap();
-    let file = FileToken::new(&at("token"));
+    let file = FileToken::new(&at("token"), &AnswerForm::Auto);
     let until = |seconds| Life::Until { wall: SECOND * seconds, at_most: None };
     assert_eq!(fetch(&file).await.unwrap().life, until(2_000_000_000));
     put("..2026_02", &jwt(2_000_003_600));
@@ -142,12 +142,12 @@ async fn what_is_no_file_is_an_error_and_no_hang() {
     let socket = dir.path().join("socket");
     let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     for path in [&fifo, &socket, Path::new("/dev/zero")] {
-        let file = FileToken::new(path);
+        let file = FileToken::new(path, &AnswerForm::Auto);
         let error = fetch(&file).await.unwrap_err();
         assert!(error.reason.ends_with(": is a device, a pipe or a socket, and no file"), "{error}");
         assert!(file.contents().await.is_none());
     }
-    let error = fetch(&FileToken::new(dir.path())).await.unwrap_err();
+    let error = fetch(&FileToken::new(dir.path(), &AnswerForm::Auto)).await.unwrap_err();
     assert!(error.reason.ends_with(": is a directory"), "{error}");
 }
 
@@ -157,7 +157,7 @@ async fn a_lifetime_counts_from_the_writing() {
     let path = dir.path().join("token");
     fs::write(&path, r#"{"token":"abc","expires_in":60}"#).unwrap();
     date_back(&path);
-    let life = fetch(&FileToken::new(&path)).await.unwrap().life;
+    let life = fetch(&FileToken::new(&path, &AnswerForm::Auto)).await.unwrap().life;
     let wall = SECOND * 1_000_000_060;
     assert_eq!(life, Life::Until { wall, at_most: Some(SECOND * 60) });
 }

@@ -50,6 +50,7 @@ async fn fetch_within(
         method: Method::GET,
         headers: Vec::new(),
         body: HttpBody::None,
+        answer: Default::default(),
         exchange: at("/"),
     };
     change(&mut source);
@@ -228,6 +229,7 @@ fn debug_shows_no_header_and_no_body() {
         method: Method::POST,
         headers: vec![(header::AUTHORIZATION, Template::parse("CANARY"))],
         body: HttpBody::Json(Template::parse(r#"{"client_secret":"CANARY"}"#)),
+        answer: Default::default(),
         exchange: at,
     });
     assert!(!format!("{tokens:?}").contains("CANARY"));
