@@ -3,7 +3,7 @@
 //! ```text
 //!   start:   TLS and sources are read ─► listeners bound ─► credentials ─► `listening`
 //!   reload:  what has changed is understood, and bound ─► it takes the place of what was there, at once
-//!   stop:    no new clients ─► sessions end, spread over `limits.drain` ─► credentials, admin ─► the store
+//!   stop:    not ready ─► `limits.shutdown_delay` ─► no new clients ─► sessions end, spread over `limits.drain` ─► credentials, admin ─► the store
 //! ```
 //!
 //! Rules:
@@ -64,6 +64,8 @@ pub struct App {
     listener: Bound,
     admin: Bound,
     state: Arc<State>,
+    /// Not ready any more: it is about to end.
+    leaving: CancellationToken,
     /// No new clients.
     closing: CancellationToken,
     /// Everything else ends too.
@@ -90,7 +92,7 @@ impl App {
     /// The same; the status page and the metrics show what there is of this log.
     pub async fn start_with(config: &Config, log: Log) -> anyhow::Result<Self> {
         let (tasks, proxy_tasks) = (TaskTracker::new(), TaskTracker::new());
-        let (closing, stop) = (CancellationToken::new(), CancellationToken::new());
+        let [leaving, closing, stop] = [(); 3].map(|()| CancellationToken::new());
         let last = (TaskTracker::new(), CancellationToken::new());
         let metrics = Metrics::new(&names(config));
         let tls = server_tls(&config.listen)?;
@@ -117,13 +119,14 @@ impl App {
         let proxy = Arc::new(ArcSwap::from_pointee(proxy));
         let addresses = (listener.local_addr()?, admin_listener.local_addr()?);
         let told = Telling { metrics, spans, log };
-        let state = State::new(config, told, store, proxy, (lives, closing.clone(), addresses.0));
+        let state = State::new(config, told, store, proxy, (lives, leaving.clone(), addresses.0));
         let state = Arc::new(state);
         let mut app = Self {
             config: config.clone(),
             listener: Bound { address: addresses.0, stop: closing.child_token().drop_guard() },
             admin: Bound { address: addresses.1, stop: stop.child_token().drop_guard() },
             state,
+            leaving,
             closing,
             stop,
             proxy_tasks,
@@ -184,8 +187,17 @@ impl App {
     }
 
     /// Lets sessions end over the drain window, then everything else. It takes a little longer than
-    /// `limits.drain` at the most.
+    /// `limits.shutdown_delay` and `limits.drain` together at the most.
     pub async fn stop(self) {
+        self.leaving.cancel();
+        let delay = self.config.limits.shutdown_delay;
+        if !delay.is_zero() {
+            tracing::info!(
+                delay_ms = clock::milliseconds(delay),
+                "not ready any more; clients are still served"
+            );
+            tokio::time::sleep(delay).await;
+        }
         self.closing.cancel();
         self.proxy_tasks.close();
         let drain_for = self.config.limits.drain;

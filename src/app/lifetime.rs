@@ -3,7 +3,7 @@
 //! | signal | what follows |
 //! |---|---|
 //! | SIGHUP, or with `--watch` a changed file | the configuration is read again: all of it takes effect, or nothing of it |
-//! | SIGTERM, SIGINT | no new clients; sessions end, spread over `limits.drain` |
+//! | SIGTERM, SIGINT | not ready; after `limits.shutdown_delay` no new clients; sessions end, spread over `limits.drain` |
 //! | a second one | the end, at once |
 
 use std::path::Path;

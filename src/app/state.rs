@@ -36,7 +36,7 @@ pub(super) struct State {
     pub(super) began: Duration,
     /// What new clients meet.
     pub(super) proxy: Arc<ArcSwap<Proxy>>,
-    pub(super) closing: CancellationToken,
+    pub(super) leaving: CancellationToken,
     /// Are an operator's actions taken?
     pub(super) rehearsal: AtomicBool,
     pub(super) reload: Mutex<Reload>,
@@ -65,7 +65,7 @@ impl State {
         Telling { metrics, spans, log }: Telling,
         store: Arc<Store>,
         proxy: Arc<ArcSwap<Proxy>>,
-        (current, closing, address): (Vec<Life>, CancellationToken, SocketAddr),
+        (current, leaving, address): (Vec<Life>, CancellationToken, SocketAddr),
     ) -> Self {
         Self {
             metrics,
@@ -75,7 +75,7 @@ impl State {
             log,
             began: Now::read().wall,
             proxy,
-            closing,
+            leaving,
             rehearsal: config.admin.rehearsal.into(),
             reload: Mutex::default(),
             started: AtomicBool::new(false),
@@ -123,8 +123,8 @@ impl State {
 
     /// Why it cannot serve, one line for each reason.
     pub(super) fn problems(&self) -> Vec<String> {
-        if self.closing.is_cancelled() {
-            return vec!["going away: no new clients are accepted".to_owned()];
+        if self.leaving.is_cancelled() {
+            return vec!["going away: who connects now is closed soon".to_owned()];
         }
         let routes = self.routes();
         let unready = routes.iter().filter(|context| !context.is_ready());

@@ -33,7 +33,7 @@ impl State {
             started: self.began.as_secs_f64(),
             address: self.address().to_string(),
             ready: problems.is_empty(),
-            draining: self.closing.is_cancelled(),
+            draining: self.leaving.is_cancelled(),
             problems,
             reload: self.reload.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             store: StoreStatus { kind: self.store_kind.to_owned(), up: self.store.is_up() },

@@ -46,6 +46,9 @@ table! {
         message: or Size = "\"1MiB\"";
         /// How long a client's handshake may take, the service's included.
         handshake: or Time = "\"10s\"";
+        /// After SIGTERM `/readyz` fails and clients are still served for so long, before the drain begins: a load
+        /// balancer has the time to notice.
+        shutdown_delay: or Span = "\"0s\"";
         /// After SIGTERM the sessions end one after the other within this time.
         drain: or Span = "\"10s\"";
         /// Bytes of superseded tokens that are remembered; beyond it the oldest are forgotten. At least "64KiB".
