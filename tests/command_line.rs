@@ -129,13 +129,18 @@ fn the_schema_is_json_and_knows_the_keys() {
 }
 
 #[test]
-fn the_page_of_the_configuration_is_that_of_this_version() {
+fn what_is_generated_is_of_this_version() {
     let here = tempfile::tempdir().unwrap();
-    let (status, page, _) = said(perennial(here.path(), &["schema", "--page"]));
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
-    let committed = std::fs::read_to_string(file).unwrap();
-    let way_out = "docs/configuration.md is stale: cargo run -- schema --page > docs/configuration.md";
-    assert!(status == Some(0) && committed == page, "{way_out}");
+    for (arguments, name) in [
+        (&["schema"][..], "docs/perennial.schema.json"),
+        (&["schema", "--page"], "docs/configuration.md"),
+        (&["schema", "--file"], "docs/every-key.toml"),
+    ] {
+        let (status, generated, _) = said(perennial(here.path(), arguments));
+        let committed = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name));
+        let way_out = format!("{name} is stale: cargo run -- {} > {name}", arguments.join(" "));
+        assert!(status == Some(0) && committed.unwrap_or_default() == generated, "{way_out}");
+    }
 }
 
 #[test]

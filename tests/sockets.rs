@@ -32,6 +32,7 @@ mod command_line;
 mod dashboards;
 mod demo;
 mod deploy;
+mod examples;
 mod exchanges;
 mod far;
 mod handshake;
