@@ -61,6 +61,8 @@ impl Signals {
 /// `watched`: a change of the file is as good as SIGHUP.
 pub async fn live(path: &Path, config: Config, log: Log, signals: &mut Signals, watched: bool) -> Ended {
     let mut watch = if watched { Some(Watch::begin(path).await) } else { None };
+    // What changed before it was watched.
+    let config = if watched { Config::load(path).unwrap_or(config) } else { config };
     let mut app = match App::start_with(&config, log).await {
         Ok(app) => app,
         Err(error) => return Ended::Failed(error),

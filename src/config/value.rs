@@ -327,6 +327,7 @@ fn origin(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::template::Names;
 
     #[test]
     fn durations() {
@@ -338,6 +339,35 @@ mod tests {
         for bad in ["", "30", "s", "-1s", "1.5s", "1s1h", "1s1s", "1 s", "30S", "1µs", "5s5", huge] {
             assert_eq!(parse_duration(bad), None, "{bad}");
         }
+    }
+
+    /// What a value written so is read as.
+    fn read<T: Value>(text: &str) -> Read<T::Is> {
+        let text = format!("x = {text}");
+        let document = DeTable::parse(&text).unwrap();
+        T::read(document.get_ref()["x"].get_ref(), At { key: "x", names: Names::default() })
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [("1B", 1), ("64KiB", 64 << 10), ("5MiB", 5 << 20), ("1GiB", 1 << 30)] {
+            assert_eq!(read::<Size>(&format!("\"{text}\"")), Ok(bytes));
+        }
+        for bad in ["\"0B\"", "\"2GiB\"", "\"64\"", "\"64KB\"", "\"-1B\"", "\"\"", "64"] {
+            assert!(read::<Size>(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn one_value_or_several() {
+        assert_eq!(read::<Several<Count>>("5"), Ok(vec![5]));
+        assert_eq!(read::<Several<Count>>("[5, 6]"), Ok(vec![5, 6]));
+        for bad in ["[]", "[5, 0]", "\"5\"", "[[5]]"] {
+            assert!(read::<Several<Count>>(bad).is_err(), "{bad}");
+        }
+        let secrets = read::<Several<Kept>>("[\"new\", { env = \"CARGO_PKG_NAME\" }]").unwrap();
+        let shown: Vec<String> = secrets.iter().map(Secret::masked).collect();
+        assert_eq!(shown, ["\"***\"", "{ env = \"CARGO_PKG_NAME\" }"]);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The configuration that the README shows for this kind of service, run as it stands there, but for where
-//! the service is.
+//! The configurations that the README and docs/services.md show for this kind of service, run as they are there. Only
+//! the addresses of the services are replaced.
 
 use crate::{
     handshake::stage::json,
@@ -13,18 +13,19 @@ use crate::{
 };
 
 const README: &str = include_str!("../../README.md");
+const SERVICES: &str = include_str!("../../docs/services.md");
 
-/// The block of TOML that begins with this line.
-fn block(first: &str) -> &'static str {
-    let blocks = README.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
-    blocks.into_iter().find(|block| block.starts_with(first)).expect("the README has it")
+/// The block of TOML of a page that begins with this line.
+fn block(page: &'static str, first: &str) -> &'static str {
+    let blocks = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.into_iter().find(|block| block.starts_with(first)).expect("the page has it")
 }
 
 #[tokio::test]
 async fn the_job_service_of_the_readme_is_served() {
     let (service, requests) = (Service::start().await, Service::start().await);
     let directory = tempfile::tempdir().unwrap();
-    let configuration = block("[state]")
+    let configuration = block(README, "[state]")
         .replace("/var/lib/perennial", directory.path().to_str().unwrap())
         .replace("wss://jobs.example.com", &format!("ws://127.0.0.1:{}", service.port))
         .replace("https://jobs.example.com", &format!("http://127.0.0.1:{}", requests.port));
@@ -45,9 +46,9 @@ async fn the_job_service_of_the_readme_is_served() {
 }
 
 #[tokio::test]
-async fn the_route_with_one_token_for_everybody_is_served() {
+async fn the_route_with_one_token_for_all_clients_is_served() {
     let (service, tokens) = (Service::start().await, Service::start().await);
-    let configuration = block("[[route]]\nupstream = \"wss://feed.example.com\"")
+    let configuration = block(SERVICES, "[[route]]\nupstream = \"wss://feed.example.com\"")
         .replace("wss://feed.example.com", &format!("ws://127.0.0.1:{}", service.port))
         .replace("https://auth.example.com", &format!("http://127.0.0.1:{}", tokens.port));
     let sidecar = Sidecar::start(&configuration).await;

@@ -1,4 +1,4 @@
-//! Each source that the README shows, run as it stands there, but for where things are.
+//! Each source that docs/tokens.md shows, run as it is there. Only addresses and paths are replaced.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -8,13 +8,12 @@ use crate::{
     support::{beside, service::Service, until},
 };
 
-const README: &str = include_str!("../../README.md");
+const TOKENS: &str = include_str!("../../docs/tokens.md");
 
-/// The blocks of TOML of the section with this heading.
-fn blocks(heading: &str) -> Vec<&'static str> {
-    let section =
-        README.split("\n## ").find(|section| section.starts_with(heading)).expect("the README has it");
-    section.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect()
+/// The blocks of TOML that name a source.
+fn blocks() -> impl Iterator<Item = &'static str> {
+    let blocks = TOKENS.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.filter(|block| block.contains("\nsource = "))
 }
 
 /// An authorization server that is content with whatever it is asked.
@@ -27,8 +26,8 @@ async fn endpoint() -> u16 {
             let document = format!(
                 r#"{{"issuer":"http://127.0.0.1:{port}/realms/main","token_endpoint":"http://127.0.0.1:{port}/token"}}"#
             );
-            let token =
-                r#"{"access_token":"T1","token_type":"Bearer","expires_in":3600,"refresh_token":"R1"}"#;
+            let token = r#"{"access_token":"T1","token_type":"Bearer","expires_in":3600,"refresh_token":"R1",
+                            "session":{"id":"T1","seconds":3600}}"#;
             let body = if asked.head.target().contains("/.well-known/") { &document } else { token };
             asked.answer(json(200, body)).await;
         }
@@ -39,6 +38,7 @@ async fn endpoint() -> u16 {
 fn secrets(directory: &Path) {
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
     for (name, text) in [
+        ("backend", "s"),
         ("client", "s"),
         ("token", "T0"),
         ("refresh", "R0"),
@@ -50,10 +50,10 @@ fn secrets(directory: &Path) {
 }
 
 #[tokio::test]
-async fn each_source_of_the_readme_gives_a_token() {
+async fn each_source_of_the_page_gives_a_token() {
     let endpoint = endpoint().await;
     let mut sources = BTreeSet::new();
-    for block in blocks("Where tokens come from") {
+    for block in blocks() {
         let directory = tempfile::tempdir().unwrap();
         secrets(directory.path());
         let at = directory.path().to_str().unwrap();
@@ -67,7 +67,8 @@ async fn each_source_of_the_readme_gives_a_token() {
             .replace("/run/secrets", at)
             .replace("/var/lib/perennial", &format!("{at}/state"))
             .replace(r#""gcloud", "auth", "print-access-token""#, r#""echo", "T0""#);
-        let sidecar = Sidecar::start(&configuration).await;
+        let key = [("ABLY_KEY", "appId.keyId:secret")];
+        let sidecar = Sidecar::launch(&configuration, &["--log-level", "info"], &key).await;
         until("a token", || sidecar.ask("/readyz"), |(status, _)| *status == 200).await;
         let log = sidecar.stop().await;
         assert!(log.contains("\"message\":\"token refreshed\""), "{block}\n{log}");
@@ -77,6 +78,16 @@ async fn each_source_of_the_readme_gives_a_token() {
         };
         sources.insert(word("grant").or_else(|| word("source")).unwrap());
     }
-    let all = ["exec", "file", "jwt_bearer", "oauth2", "refresh_token", "static", "token_exchange"];
+    let all = [
+        "ably-key",
+        "exec",
+        "file",
+        "http",
+        "jwt_bearer",
+        "oauth2",
+        "refresh_token",
+        "static",
+        "token_exchange",
+    ];
     assert_eq!(sources, all.map(str::to_owned).into());
 }
