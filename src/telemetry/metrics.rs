@@ -283,7 +283,11 @@ impl Families {
                 &["route"],
             ),
             messages: counter("messages_total", "Messages passed on.", &["route", "direction"]),
-            bytes: counter("bytes_total", "Bytes of the messages passed on.", &["route", "direction"]),
+            bytes: counter(
+                "bytes_total",
+                "Bytes of the frames that came in, with their headers and with control frames.",
+                &["route", "direction"],
+            ),
             held: counter("messages_held_total", "Messages that had to wait.", &["route", "direction"]),
             hold_seconds: histogram("hold_seconds", "How long messages waited.", &["route", "direction"]),
             held_bytes: gauge("held_bytes", "Bytes of messages that wait now.", &["route", "direction"]),

@@ -150,7 +150,7 @@ fn fields(
     body: &[u8],
 ) -> Result<Issued, BadAnswer> {
     // Without a pointer the body may be anything.
-    let json: Option<Value> = text(content_type, body).and_then(|text| parsed(text)).ok();
+    let json: Option<Value> = text(content_type, body).and_then(parsed).ok();
     let find = |place: &Part| match place {
         Part::Pointer(pointer) => json.as_ref()?.pointer(pointer).filter(|value| !value.is_null()).cloned(),
         Part::Header(name) => Some(Value::from(headers.get(name)?.to_str().ok()?)),
