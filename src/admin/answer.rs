@@ -49,6 +49,11 @@ pub(super) fn respond<B>(
         return only("GET, HEAD");
     }
     let state = &*server.state;
+    if matches!(path, "/" | "/status.json" | "/events")
+        && let Err(denied) = operator::check_host(request.headers(), |name| state.is_host(name))
+    {
+        return refused(&denied);
+    }
     match path {
         "/" if takes_html(request) => page::index(),
         "/" => text(StatusCode::OK, INDEX),
@@ -106,15 +111,17 @@ fn rehearse<B>(
         .and_then(|()| state.rehearse(action, value("route").as_deref(), &sessions));
     match done {
         Ok(done) => typed("application/json", serde_json::to_vec(&done).unwrap_or_default()),
-        Err(denied) => {
-            let status = match denied {
-                Denied::Forbidden(_) => StatusCode::FORBIDDEN,
-                Denied::Unknown(_) => StatusCode::NOT_FOUND,
-                Denied::Bad(_) => StatusCode::BAD_REQUEST,
-            };
-            text(status, format!("{denied}\n"))
-        }
+        Err(denied) => refused(&denied),
     }
+}
+
+fn refused(denied: &Denied) -> Response<Body> {
+    let status = match denied {
+        Denied::Forbidden(_) => StatusCode::FORBIDDEN,
+        Denied::Unknown(_) => StatusCode::NOT_FOUND,
+        Denied::Bad(_) => StatusCode::BAD_REQUEST,
+    };
+    text(status, format!("{denied}\n"))
 }
 
 fn only(methods: &'static str) -> Response<Body> {

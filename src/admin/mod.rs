@@ -14,7 +14,9 @@
 //! 1. It holds no secret, and but for rehearsals it only reads.
 //! 2. A connection carries one request, has a deadline, and is one of a bounded number: whoever reaches the
 //!    port cannot hold more than that.
-//! 3. What changes something is asked for as no page can ask (`operator`).
+//! 3. What shows something of the inside is asked for by an address, `localhost` or a name of `admin.hosts`: a name
+//!    that was made to point here (DNS rebinding) gets metrics and probes only.
+//! 4. What changes something is asked for as no page can ask (`operator`).
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -58,6 +60,8 @@ pub trait AdminState: Send + Sync + 'static {
     fn ready(&self) -> Result<(), String>;
     /// Was it ready once?
     fn started(&self) -> bool;
+    /// May it be asked by this name of a host? Addresses and `localhost` need no asking.
+    fn is_host(&self, name: &str) -> bool;
     /// Everything that the page shows.
     fn status(&self) -> Status;
     /// Has sessions, or credentials, of a route (of all, where none is named) practise; `sessions` is a count or

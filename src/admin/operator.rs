@@ -46,14 +46,31 @@ pub(super) fn check(headers: &HeaderMap, peer: SocketAddr) -> Result<(), Denied>
     Ok(())
 }
 
+/// May a request under this `Host` see what is inside? `is_known`: the configuration names it.
+pub(super) fn check_host(headers: &HeaderMap, is_known: impl Fn(&str) -> bool) -> Result<(), Denied> {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).map_or("", name_of);
+    if host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok() || is_known(host) {
+        return Ok(());
+    }
+    Err(Denied::Forbidden(
+        "refused: Host must be an address, localhost, or a name in [admin] hosts of the configuration"
+            .to_owned(),
+    ))
+}
+
 /// `localhost`, `127.0.0.1`, `[::1]`, with or without a port.
 fn is_loopback(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').map_or(rest, |(name, _)| name),
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    };
+    let name = name_of(host);
     name.eq_ignore_ascii_case("localhost")
         || name.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// The name or the address in a `Host`, without port and brackets.
+fn name_of(host: &str) -> &str {
+    match host.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').map_or(rest, |(name, _)| name),
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    }
 }
 
 #[cfg(test)]

@@ -32,6 +32,10 @@ impl AdminState for Sidecar {
         self.started.load(Relaxed)
     }
 
+    fn is_host(&self, name: &str) -> bool {
+        name == "perennial.internal"
+    }
+
     fn status(&self) -> Status {
         let looked = self.looked.fetch_add(1, Relaxed);
         Status { version: format!("look {looked}"), ..Status::default() }
@@ -75,7 +79,7 @@ impl Rig {
     }
 
     async fn get(&self, path: &str) -> (u16, String) {
-        let answer = self.ask(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        let answer = self.ask(&format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")).await;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         (head[9..12].parse().unwrap(), body.to_owned())
     }
@@ -105,7 +109,7 @@ async fn health_follows_the_state_and_says_what_is_missing() {
 #[tokio::test]
 async fn metrics_are_served_as_prometheus_wants_them() {
     let server = server().await;
-    let answer = server.ask("GET /metrics?x=1 HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let answer = server.ask("GET /metrics?x=1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     assert!(answer.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{answer}");
     assert!(answer.ends_with("\r\n\r\nperennial_build_info 1\n"), "{answer}");
@@ -114,9 +118,9 @@ async fn metrics_are_served_as_prometheus_wants_them() {
 #[tokio::test]
 async fn only_what_reads_is_answered() {
     let server = server().await;
-    let head = server.ask("HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let head = server.ask("HEAD /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").await;
     assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
-    let post = server.ask("POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").await;
+    let post = server.ask("POST /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n").await;
     assert!(post.starts_with("HTTP/1.1 405 ") && post.contains("allow: GET, HEAD\r\n"), "{post}");
     assert_eq!(server.get("/nowhere").await.0, 404);
     let (status, index) = server.get("/").await;
@@ -147,7 +151,7 @@ async fn more_than_the_cap_wait_their_turn() {
         held.push(stream);
     }
     let mut next = TcpStream::connect(server.address).await.unwrap();
-    next.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    next.write_all(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     let early = timeout(Duration::from_millis(100), next.read_to_string(&mut answer)).await;
     assert!(early.is_err(), "it waits: {answer}");
@@ -159,7 +163,7 @@ async fn more_than_the_cap_wait_their_turn() {
 #[tokio::test]
 async fn a_browser_gets_the_page_and_nothing_can_be_run_beside_it() {
     let server = server().await;
-    let page = server.ask("GET / HTTP/1.1\r\nHost: x\r\nAccept: text/html,*/*;q=0.8\r\n\r\n").await;
+    let page = server.ask("GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/html,*/*;q=0.8\r\n\r\n").await;
     assert!(page.contains("content-type: text/html; charset=utf-8\r\n"), "{page}");
     let policy = page.lines().find(|line| line.starts_with("content-security-policy: ")).unwrap();
     for part in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "form-action 'none'"] {
@@ -168,7 +172,7 @@ async fn a_browser_gets_the_page_and_nothing_can_be_run_beside_it() {
     assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
     let mut bytes = page.len();
     for (path, kind) in [("/page.css", "text/css"), ("/page.js", "text/javascript")] {
-        let part = server.ask(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        let part = server.ask(&format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")).await;
         assert!(part.contains(&format!("content-type: {kind}; charset=utf-8\r\n")), "{part}");
         assert!(page.contains(path.trim_start_matches('/')), "{path} is not used");
         bytes += part.len();
@@ -183,7 +187,7 @@ async fn the_status_comes_once_and_again_and_again() {
     assert_eq!(status, 200);
     assert_eq!(serde_json::from_str::<Status>(&body).unwrap().version, "look 0");
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").await.unwrap();
     let (mut heard, mut part) = (String::new(), [0; 4096]);
     while !heard.contains("look 2") {
         let n = stream.read(&mut part).await.unwrap();
@@ -199,7 +203,7 @@ async fn the_status_comes_once_and_again_and_again() {
 #[tokio::test]
 async fn who_looks_on_is_one_of_a_few() {
     let server = server().await;
-    let ask = b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n";
+    let ask = b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
     let mut streams = Vec::new();
     for _ in 0..8 {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
@@ -237,4 +241,27 @@ async fn an_operator_practises_and_a_page_does_not() {
     assert!(server.ask(&unknown).await.starts_with("HTTP/1.1 404 "));
     let (get, _) = server.get("/rehearse/drop").await;
     assert_eq!(get, 405);
+}
+
+#[tokio::test]
+async fn a_name_that_was_made_to_point_here_sees_nothing_of_the_inside() {
+    let server = server().await;
+    server.state.ready.store(true, Relaxed);
+    for (host, path, status) in [
+        ("evil.example:7371", "/status.json", 403),
+        ("evil.example", "/events", 403),
+        ("evil.example", "/", 403),
+        ("", "/status.json", 403),
+        ("evil.example", "/metrics", 200),
+        ("evil.example", "/readyz", 200),
+        ("evil.example", "/livez", 200),
+        ("perennial.internal:7371", "/status.json", 200),
+        ("10.0.0.7:7371", "/status.json", 200),
+        ("[::1]:7371", "/status.json", 200),
+        ("LocalHost", "/", 200),
+    ] {
+        let answer = server.ask(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{host} {path}: {answer}");
+    }
+    server.stop.cancel();
 }

@@ -1,6 +1,6 @@
 //! An operator practises: what was asked for in words becomes what sessions and credentials are told.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use super::state::State;
 use crate::{
@@ -32,7 +32,7 @@ impl State {
         route: Option<&str>,
         sessions: &str,
     ) -> Result<Rehearsed, Denied> {
-        if !self.rehearsal.load(Ordering::Relaxed) {
+        if !self.admin.load().rehearsal {
             return Err(Denied::Forbidden(
                 "rehearsal = false in [admin]; change that, and reload with SIGHUP".into(),
             ));

@@ -5,7 +5,7 @@
 //! 2. A route that is as it was is not touched. Sessions live on under the configuration that they began with.
 //! 3. What is kept where (`[state]`, `limits.history`) cannot change while tokens are in it.
 
-use std::sync::{Arc, PoisonError, atomic::Ordering};
+use std::sync::{Arc, PoisonError};
 
 use anyhow::bail;
 use tokio::net::TcpListener;
@@ -115,7 +115,7 @@ impl App {
             tls,
         }));
         drop(before);
-        self.state.rehearsal.store(config.admin.rehearsal, Ordering::Relaxed);
+        self.state.admin.store(Arc::new(config.admin.clone()));
         if let (Some(listener), Some(address)) = (listener, address) {
             self.listen(listener, address);
             tracing::info!(%address, "listening at a new address");

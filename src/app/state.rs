@@ -19,7 +19,7 @@ use crate::{
         status::{Rehearsed, Reload, Status},
     },
     clock::Now,
-    config::Config,
+    config::{Admin, Config},
     credential::{Credential, Store},
     proxy::{Extremes, Proxy, RouteContext, Tokens},
     telemetry::{Log, Metrics, Spans},
@@ -38,7 +38,7 @@ pub(super) struct State {
     pub(super) proxy: Arc<ArcSwap<Proxy>>,
     pub(super) leaving: CancellationToken,
     /// Are an operator's actions taken?
-    pub(super) rehearsal: AtomicBool,
+    pub(super) admin: ArcSwap<Admin>,
     pub(super) reload: Mutex<Reload>,
     started: AtomicBool,
     address: Mutex<SocketAddr>,
@@ -76,7 +76,7 @@ impl State {
             began: Now::read().wall,
             proxy,
             leaving,
-            rehearsal: config.admin.rehearsal.into(),
+            admin: ArcSwap::from_pointee(config.admin.clone()),
             reload: Mutex::default(),
             started: AtomicBool::new(false),
             address: Mutex::new(address),
@@ -205,6 +205,10 @@ impl AdminState for State {
         // Also where nobody has asked for readiness: a token that came has come.
         self.started.load(Ordering::Relaxed)
             || self.routes().iter().all(|context| context.credential().is_none_or(|c| c.current().is_some()))
+    }
+
+    fn is_host(&self, name: &str) -> bool {
+        self.admin.load().hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
     }
 
     fn status(&self) -> Status {

@@ -37,7 +37,7 @@ impl State {
             problems,
             reload: self.reload.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             store: StoreStatus { kind: self.store_kind.to_owned(), up: self.store.is_up() },
-            rehearsal: self.rehearsal.load(std::sync::atomic::Ordering::Relaxed),
+            rehearsal: self.admin.load().rehearsal,
             routes,
             events: self.log.events.newest_first().into_iter().map(event).collect(),
         }

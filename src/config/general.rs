@@ -7,7 +7,7 @@ use super::{
     declare::{Declared, Kind, table, value, words},
     redis::RedisTable,
     section::{Section, Span as Place},
-    value::{Address, Count, File, Flag, Path, Size, Span, Time},
+    value::{Address, Count, File, Flag, Host, Path, Size, Span, Time, expected},
 };
 
 table! {
@@ -32,6 +32,9 @@ table! {
     pub struct Admin {
         /// Where it listens.
         address: or Address = "\"127.0.0.1:7371\"";
+        /// Names by which it may be asked, beside addresses and `localhost`. Metrics and probes are answered under any
+        /// name.
+        hosts: or HostNames = "[]";
         /// Allows `perennial rehearse`, from this machine only.
         rehearsal: or Flag = "true";
     }
@@ -53,6 +56,14 @@ table! {
         drain: or Span = "\"10s\"";
         /// Bytes of superseded tokens that are remembered; beyond it the oldest are forgotten. At least "64KiB".
         history: or History = "\"64MiB\"", restart();
+    }
+}
+
+value! {
+    pub(super) HostNames: Vec<String>, Kind::Texts, |value, at| {
+        let what = "an array of names of hosts, such as [\"perennial.internal\"]";
+        let Some(entries) = value.as_array() else { return expected(what, value) };
+        entries.iter().map(|entry| Host::read(entry.get_ref(), at)).collect()
     }
 }
 

@@ -158,9 +158,15 @@ pub(super) fn replace(
         cookies::put(headers, pairs)?;
     }
     if let Some((name, before)) = &places.header {
-        let shown = headers.get(name).and_then(|value| value.to_str().ok());
-        if shown.is_some_and(|value| behind(value, before).is_some()) {
-            put(headers, name, &token.map_or_else(String::new, |token| format!("{before}{token}")))?;
+        let is_it = |value: &HeaderValue| value.to_str().is_ok_and(|value| behind(value, before).is_some());
+        let mut own = token.map(|token| sensitive(&format!("{before}{token}"))).transpose()?;
+        let shown: Vec<HeaderValue> = headers.get_all(name).iter().cloned().collect();
+        headers.remove(name);
+        // At the first place where it stood, and at no other.
+        for value in
+            shown.into_iter().filter_map(|value| if is_it(&value) { own.take() } else { Some(value) })
+        {
+            headers.append(name.clone(), value);
         }
     }
     Ok(())
@@ -256,6 +262,23 @@ mod tests {
         let mut same = request.clone();
         replace(&mut same, &places(), Some("T0")).unwrap();
         assert_eq!(shown(&same), shown(&request));
+    }
+
+    #[test]
+    fn no_token_of_the_clients_own_stays_beside_the_new_one() {
+        let mut request = asked(
+            "/?token=T0&token=T0",
+            &[("authorization", "Basic zzz"), ("authorization", "Bearer T0"), ("authorization", "bearer T0")],
+        );
+        let all = |request: &Request| {
+            let values = request.headers.get_all("authorization").iter();
+            values.map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let mut none = request.clone();
+        replace(&mut request, &places(), Some("T1")).unwrap();
+        assert_eq!(all(&request), ["Basic zzz", "Bearer T1"]);
+        replace(&mut none, &places(), None).unwrap();
+        assert_eq!((all(&none), none.target.as_str()), (vec!["Basic zzz".to_owned()], "/"));
     }
 
     #[test]

@@ -49,6 +49,17 @@ const NOT_FORWARDED: [HeaderName; 15] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
+/// Headers that are for whoever answers: `Connection` cannot take them out (RFC 9110 §7.6.1), and what judges a
+/// request finds them.
+const END_TO_END: [HeaderName; 6] = [
+    header::AUTHORIZATION,
+    header::COOKIE,
+    header::ORIGIN,
+    header::SEC_WEBSOCKET_PROTOCOL,
+    HeaderName::from_static("sec-fetch-site"),
+    HeaderName::from_static("x-perennial-secret"),
+];
+
 impl Request {
     /// Keeps what goes on; what `Connection` nominates does not.
     pub fn new(target: &str, headers: &HeaderMap) -> Self {
@@ -61,7 +72,8 @@ impl Request {
             .collect();
         let mut kept = HeaderMap::new();
         for (name, value) in headers {
-            if !NOT_FORWARDED.contains(name) && !nominated.iter().any(|n| n == name.as_str()) {
+            let nominated = nominated.iter().any(|n| n == name.as_str()) && !END_TO_END.contains(name);
+            if !NOT_FORWARDED.contains(name) && !nominated {
                 kept.append(name.clone(), value.clone());
             }
         }
@@ -93,11 +105,20 @@ impl Request {
         query.split('&').filter(|raw| !raw.is_empty()).map(Parameter::new)
     }
 
-    /// Takes a parameter out.
-    pub fn remove_parameter(&mut self, name: &str) {
-        let kept: Vec<String> =
-            self.parameters().filter(|p| p.name != name).map(|p| p.raw.to_owned()).collect();
-        self.target = join_target(self.path(), &kept);
+    /// Takes parameters out; was there one?
+    pub fn remove_parameters(&mut self, which: impl Fn(&Parameter<'_>) -> bool) -> bool {
+        let (mut kept, mut found) = (Vec::new(), false);
+        for parameter in self.parameters() {
+            if which(&parameter) {
+                found = true;
+            } else {
+                kept.push(parameter.raw.to_owned());
+            }
+        }
+        if found {
+            self.target = join_target(self.path(), &kept);
+        }
+        found
     }
 
     /// The decoded value of a parameter.
@@ -175,7 +196,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("host", "evil"),
-            ("connection", "Upgrade, X-Secret-Hop"),
+            ("connection", "Upgrade, X-Secret-Hop, Origin, Authorization"),
+            ("origin", "https://evil.example"),
             ("x-secret-hop", "1"),
             ("upgrade", "websocket"),
             ("sec-websocket-extensions", "permessage-deflate"),
@@ -188,7 +210,10 @@ mod tests {
         let request = Request::new("/x?a=1", &headers);
         let kept: Vec<_> =
             request.headers.iter().map(|(n, v)| format!("{n}={}", v.to_str().unwrap())).collect();
-        assert_eq!(kept, ["user-agent=old client", "cookie=a=1", "cookie=b=2"]);
+        assert_eq!(
+            kept,
+            ["origin=https://evil.example", "user-agent=old client", "cookie=a=1", "cookie=b=2"]
+        );
     }
 
     #[test]

@@ -8,7 +8,10 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, header};
 use subtle::ConstantTimeEq;
 
-use super::upstream::has_token;
+use super::{
+    answer::{Answer, refuse},
+    upstream::has_token,
+};
 use crate::{
     config::{ClientGate, Route},
     dialect::Request as Asked,
@@ -19,6 +22,22 @@ use crate::{
 pub(super) struct Denied {
     pub(super) status: StatusCode,
     pub(super) why: Cow<'static, str>,
+}
+
+/// Goes with the answer to a client that did not show the secret of this route: it may be guessing.
+#[derive(Debug, Clone)]
+pub(super) struct Guess(pub(super) String);
+
+impl Denied {
+    /// The answer that says so, on this route.
+    pub(super) fn answer(self, route: &Route) -> Box<Answer> {
+        let guessed = self.status == StatusCode::UNAUTHORIZED;
+        let mut answer = refuse(self.status, self.why);
+        if guessed {
+            answer.extensions_mut().insert(Guess(route.name.clone()));
+        }
+        Box::new(answer)
+    }
 }
 
 fn denied<T>(status: StatusCode, why: impl Into<Cow<'static, str>>) -> Result<T, Denied> {
@@ -62,6 +81,10 @@ pub(super) fn check_handshake<B>(request: &Request<B>) -> Result<(), Denied> {
 pub(super) fn check_request<B>(request: &Request<B>) -> Result<(), Denied> {
     if request.method() == Method::CONNECT {
         return denied(StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served");
+    }
+    // The service would send the request back as it got it, with the token in it (RFC 9110 §9.3.8).
+    if request.method() == Method::TRACE {
+        return denied(StatusCode::METHOD_NOT_ALLOWED, "TRACE is not served");
     }
     if request.version() != Version::HTTP_11 {
         return denied(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "only HTTP/1.1 is served");
@@ -141,33 +164,41 @@ pub(super) fn admit(route: &Route, asked: &mut Asked, host: Option<&str>) -> Res
     let Ok(secret) = secret.reveal() else {
         return denied(StatusCode::SERVICE_UNAVAILABLE, "the secret of this route cannot be read");
     };
-    if take_shown(asked, &secret) {
-        Ok(())
-    } else {
-        denied(StatusCode::FORBIDDEN, "the secret of this route is missing or wrong")
-    }
+    if take_shown(asked, &secret) { Ok(()) } else { denied(StatusCode::UNAUTHORIZED, WRONG_SECRET) }
 }
 
-/// Takes the secret out of wherever it was shown.
+const WRONG_SECRET: &str = "the secret of this route is missing or wrong";
+
+/// Takes the secret out of every place in which it was shown; was it shown?
 fn take_shown(asked: &mut Asked, secret: &str) -> bool {
     let same = |shown: &str| bool::from(shown.as_bytes().ct_eq(secret.as_bytes()));
-    let bearer = |headers: &HeaderMap| {
-        let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-        value.strip_prefix("Bearer ").map(|token| token.trim().to_owned())
-    };
-    if bearer(&asked.headers).is_some_and(|shown| same(&shown)) {
-        asked.headers.remove(header::AUTHORIZATION);
-        return true;
+    let is_it = |value: &HeaderValue| value.to_str().is_ok_and(|value| bearer(value).is_some_and(same));
+    let mut shown = remove_values(&mut asked.headers, &header::AUTHORIZATION, is_it);
+    let own = HeaderName::from_static("x-perennial-secret");
+    shown |= remove_values(&mut asked.headers, &own, |value| value.to_str().is_ok_and(same));
+    // It is for nobody else, right or wrong.
+    asked.headers.remove(own);
+    shown | asked.remove_parameters(|parameter| parameter.name == "secret" && same(&parameter.value()))
+}
+
+/// What follows the scheme, which has no case (RFC 9110 §11.1).
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.trim_start().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Takes values of a header out; was there one?
+fn remove_values(headers: &mut HeaderMap, name: &HeaderName, which: impl Fn(&HeaderValue) -> bool) -> bool {
+    let (out, kept): (Vec<HeaderValue>, Vec<HeaderValue>) =
+        headers.get_all(name).iter().cloned().partition(which);
+    if out.is_empty() {
+        return false;
     }
-    let own = asked.headers.remove("x-perennial-secret");
-    if own.is_some_and(|value| value.to_str().is_ok_and(same)) {
-        return true;
+    headers.remove(name);
+    for value in kept {
+        headers.append(name.clone(), value);
     }
-    if asked.parameter("secret").is_some_and(|shown| same(&shown)) {
-        asked.remove_parameter("secret");
-        return true;
-    }
-    false
+    true
 }
 
 /// A browser says where its page is from. Only a page of an allowed origin is let in; where none is
@@ -279,7 +310,21 @@ mod tests {
             (vec![("authorization", "Bearer s3cret")], "/", true),
             (vec![("authorization", "Bearer wrong")], "/", false),
             (vec![("x-perennial-secret", "s3cret")], "/", true),
+            (vec![("authorization", "bearer  s3cret")], "/", true),
             (vec![], "/?a=1&secret=s3cret", true),
+            // However often, and beside wrong ones.
+            (
+                vec![
+                    ("authorization", "Bearer s3cret"),
+                    ("authorization", "Basic x"),
+                    ("authorization", "BEARER s3cret"),
+                    ("x-perennial-secret", "s3cret"),
+                    ("x-perennial-secret", "s3cret"),
+                ],
+                "/?secret=s3cret&a=1&secret=no&secret=s3cret",
+                true,
+            ),
+            (vec![("authorization", "Basic s3cret")], "/", false),
             (vec![], "/?secret=s3cre", false),
             (vec![], "/", false),
         ] {

@@ -131,7 +131,7 @@ impl Exchange<'_> {
 
     /// Is this a request that may go on? What of it does.
     fn admit(&self, request: Request<Incoming>) -> Result<(Template, Incoming), Box<Answer>> {
-        let turn_away = |denied: gate::Denied| Box::new(refuse(denied.status, denied.why));
+        let turn_away = |denied: gate::Denied| denied.answer(&self.route.route);
         gate::check_request(&request).map_err(turn_away)?;
         let (parts, body) = request.into_parts();
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());

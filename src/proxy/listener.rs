@@ -35,6 +35,8 @@ const SHOWN: usize = 100;
 /// How long what was written to a client may stay unacknowledged by its host.
 #[cfg(target_os = "linux")]
 const VANISHED: Duration = Duration::from_secs(30);
+/// How long a client without the secret waits for its answer: so many guesses a second has a connection.
+const GUESS_PAUSE: Duration = Duration::from_millis(500);
 /// A pause after an accept that failed: out of file descriptors, it would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -204,6 +206,10 @@ async fn answer(proxy: Arc<Proxy>, request: Request<Incoming>, peer: SocketAddr,
     } else {
         Box::pin(upgrade::serve(proxy, request, peer)).await
     };
+    if let Some(gate::Guess(route)) = answer.extensions().get() {
+        tracing::warn!(client = %peer, route, "a client did not show the secret of its route");
+        tokio::time::sleep(GUESS_PAUSE).await;
+    }
     match answer.body() {
         AnswerBody::Own(_) => pace.ending(clock::now()),
         AnswerBody::Passed(_) => pace.answering(clock::now()),

@@ -117,13 +117,13 @@ fn route_of<'p>(
     proxy: &'p Proxy,
     request: &Request<Incoming>,
 ) -> Result<(&'p Arc<RouteContext>, Asked), Box<Answer>> {
-    let turn_away = |denied: gate::Denied| Box::new(refuse(denied.status, denied.why));
     let Some(path) = gate::meant(request.uri().path()) else {
         return Err(Box::new(refuse(StatusCode::BAD_REQUEST, "a path with . or .. is not served")));
     };
     let Some(route) = proxy.route(&path) else {
         return Err(Box::new(refuse(StatusCode::NOT_FOUND, "no route has this path")));
     };
+    let turn_away = |denied: gate::Denied| denied.answer(&route.route);
     gate::check_handshake(request).map_err(turn_away)?;
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let mut asked = Asked::new(target, request.headers());
@@ -209,7 +209,7 @@ fn parking_key(route: &RouteContext, asked: &Asked, lease: Option<&Lease>) -> Op
     let lease = lease.filter(|lease| lease.is_own() && !route.route.session.park.is_zero())?;
     let mut target = asked.clone();
     if let Some(name) = route.route.client.token.as_ref().and_then(|places| places.query.as_ref()) {
-        target.remove_parameter(name);
+        target.remove_parameters(|parameter| parameter.name == *name);
     }
     Some(Key::new(lease.credential(), &target.target))
 }

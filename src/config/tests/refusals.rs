@@ -53,7 +53,7 @@ fn of_the_file() {
         ),
         (
             plain("[admin]\nwombat = 1"),
-            "p:5:1: admin.wombat: unknown key; known here are: address, rehearsal",
+            "p:5:1: admin.wombat: unknown key; known here are: address, hosts, rehearsal",
         ),
         (
             plain("[state]\nstore = \"dsk\"\npath = \"/x\""),
