@@ -4,6 +4,10 @@
 
 use std::{cell::RefCell, collections::BTreeMap, fmt, ops::Range};
 
+use toml::de::{DeTable, DeValue};
+
+use super::{Secret, json::is_secret};
+
 /// Everything that is wrong with one configuration, in the order of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigErrors {
@@ -61,13 +65,27 @@ pub(super) struct Problems<'t> {
     found: RefCell<Vec<Problem>>,
     /// What holds for keys that are not written, by where their table begins; `None`: they have no effect.
     meant: RefCell<BTreeMap<(usize, &'static str), Option<String>>>,
+    /// All secrets that are kept elsewhere.
+    secrets: Vec<Secret>,
 }
 
 impl<'t> Problems<'t> {
     pub(super) fn of(text: &'t str) -> Self {
         let after_each = text.match_indices('\n').map(|(at, _)| at + 1);
         let lines = std::iter::once(0).chain(after_each).collect();
-        Self { text, lines, found: RefCell::default(), meant: RefCell::default() }
+        Self { text, lines, found: RefCell::default(), meant: RefCell::default(), secrets: Vec::new() }
+    }
+
+    /// The same, which knows all secrets of the file that are kept elsewhere.
+    pub(super) fn with_secrets(self, document: &DeTable<'_>) -> Self {
+        let mut secrets = Vec::new();
+        document.values().for_each(|value| kept_elsewhere(value.get_ref(), &mut secrets));
+        Self { secrets, ..self }
+    }
+
+    /// All secrets of the file that are kept elsewhere.
+    pub(super) fn secrets(&self) -> Vec<Secret> {
+        self.secrets.clone()
     }
 
     /// Notes a problem with `key`, at the beginning of `span` (bytes of the text).
@@ -108,6 +126,26 @@ impl<'t> Problems<'t> {
         let begin = self.lines[line - 1];
         let column = self.text.get(begin..offset).map_or(0, |before| before.chars().count()) + 1;
         (line, column)
+    }
+}
+
+/// Each `{ env = "NAME" }` and `{ file = "PATH" }` in a value.
+fn kept_elsewhere(value: &DeValue<'_>, found: &mut Vec<Secret>) {
+    match value {
+        DeValue::Array(entries) => entries.iter().for_each(|entry| kept_elsewhere(entry.get_ref(), found)),
+        DeValue::Table(table) => {
+            let one = table.iter().next().filter(|_| is_secret(table));
+            match one.and_then(|(place, name)| Some((place.get_ref().as_ref(), name.get_ref().as_str()?))) {
+                Some(("env", name)) => found.push(Secret::env(name)),
+                Some((_, path)) => found.push(Secret::file(path)),
+                None => table.values().for_each(|value| kept_elsewhere(value.get_ref(), found)),
+            }
+        }
+        DeValue::String(_)
+        | DeValue::Integer(_)
+        | DeValue::Float(_)
+        | DeValue::Boolean(_)
+        | DeValue::Datetime(_) => {}
     }
 }
 

@@ -24,6 +24,7 @@ mod general;
 mod json;
 mod model;
 mod oauth2;
+mod path;
 mod private_key;
 mod redis;
 pub mod reference;
@@ -49,6 +50,7 @@ pub use model::*;
 pub use oauth2::{
     Address, AuthorizationServer, ClientAuth, Grant, OAuth2Source, SignedAssertion, Signer, TokenExchange,
 };
+pub use path::meant;
 pub use private_key::{Algorithm, KeyError, KeyPair, PrivateKey};
 pub use route::{DialectKind, Overlap, Placement, SessionPolicy, Swap};
 pub use secret::{MAX_SECRET, Revealed, Secret, SecretError};
@@ -98,7 +100,7 @@ fn understand<T>(
     then: impl FnOnce(Config, &toml::de::DeTable<'_>, &Problems<'_>) -> T,
 ) -> Result<T, ConfigErrors> {
     let document = section::document(text, file_name)?;
-    let problems = Problems::of(text);
+    let problems = Problems::of(text).with_secrets(document.get_ref());
     let config = config(&Section::root(document.get_ref(), &ROOT, &problems));
     problems.verdict(file_name)?;
     // What could not be read has been noted.

@@ -52,6 +52,11 @@ impl Secret {
         }
     }
 
+    /// The variable of the environment that it is kept in.
+    pub fn variable(&self) -> Option<&str> {
+        if let Kept::Env(name) = &self.0 { Some(name) } else { None }
+    }
+
     /// Does the text stand in the configuration itself?
     pub fn is_literal(&self) -> bool {
         matches!(self.0, Kept::Literal(_))

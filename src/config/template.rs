@@ -9,7 +9,7 @@ use std::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Secret, SecretError, error::nearest};
+use super::{Secret, SecretError, error::nearest, path};
 
 /// A text with `{names}` in it. `Debug` masks its own text, which may be a password.
 #[derive(Clone, Default, PartialEq)]
@@ -82,7 +82,8 @@ fn allow(template: &Template, request: bool, client_token: bool) -> Result<(), S
 /// Where a template stands, which is what its values are escaped for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// A path or a query: percent-encoded; a value that is a dot segment is refused.
+    /// A path and a query: percent-encoded. In the path a client's value has to be one segment: what climbs out of it,
+    /// also after it was decoded again, is refused.
     Url,
     /// A header's value: control characters are refused.
     Header,
@@ -209,6 +210,10 @@ impl Template {
                 Piece::Literal(text) => out.push_str(text),
                 Piece::Name(name) => {
                     let value = values(name).ok_or_else(|| ExpandError::Missing(name.clone()))?;
+                    let in_path = place == Place::Url && !out.contains(['?', '#']);
+                    if in_path && *name != Name::Token && !path::is_segment(value) {
+                        return Err(ExpandError::Refused(name.clone(), place));
+                    }
                     place
                         .put(value, &mut out)
                         .map_err(|Refused| ExpandError::Refused(name.clone(), place))?;

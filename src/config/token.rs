@@ -252,6 +252,9 @@ pub struct ExecSource {
     pub answer: AnswerForm,
     /// Added to the environment that Perennial itself has.
     pub env: Vec<(String, Secret)>,
+    /// The other secrets of the configuration: their variables are not in the command's environment, and none of them
+    /// is shown of what it writes.
+    pub others: Vec<Secret>,
     /// Where it runs; `None`: where Perennial does.
     pub directory: Option<PathBuf>,
 }
@@ -278,7 +281,8 @@ pub(super) fn token(route: &Section<'_>, table: Option<TokenTable>) -> Option<Op
             let ExecTable { command: (program, arguments), answer, env, directory } =
                 ExecTable::read(section)?;
             without_headers(section, &answer);
-            SourceConfig::Exec(Box::new(ExecSource { program, arguments, answer, env, directory }))
+            let others = section.problems.secrets();
+            SourceConfig::Exec(Box::new(ExecSource { program, arguments, answer, env, others, directory }))
         }
     };
     let share = match share {

@@ -74,7 +74,7 @@ pub(super) async fn admit(
         Tokens::Clients(clients) => {
             let Some(token) = &route.route.token else { return Err(unnamed()) };
             let values = values(token, asked, presented.as_ref());
-            let identity = identity(token, &values)?;
+            let identity = values.told_apart(&identity(token, &values)?);
             let shown = presented.as_ref().map(|presented| &*presented.token);
             let visitor = Visitor { token: shown, identity: &identity, values };
             Some(clients.enter(visitor, now).await.map_err(|why| refusal(route, client, &why))?)
@@ -102,7 +102,7 @@ fn refusal(route: &RouteContext, client: SocketAddr, why: &NotServed) -> Refusal
     }
 }
 
-/// What makes two clients the same, beside their token.
+/// What the configuration says makes two clients the same, beside their token.
 fn identity(token: &TokenConfig, values: &ClientValues) -> Result<String, Refusal> {
     match &token.share {
         Share::Client { identity: Some(template) } => {

@@ -121,22 +121,6 @@ pub(super) fn check_page(
     )
 }
 
-/// A path as the service may come to see it, by which its route is chosen: unescaped, and without empty
-/// segments and parameters. `None`: it climbs, and nobody knows how the service takes that.
-pub(super) fn meant(path: &str) -> Option<String> {
-    let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
-    let segments = decoded.split(['/', '\\']).map(|segment| segment.split(';').next().unwrap_or_default());
-    let mut meant = String::new();
-    for segment in segments.filter(|segment| !segment.is_empty()) {
-        if matches!(segment, "." | "..") {
-            return None;
-        }
-        meant.push('/');
-        meant.push_str(segment);
-    }
-    Some(meant)
-}
-
 /// Takes out what a service that reads `_` as `-`, as CGI does, would take for the header `of`.
 pub(super) fn remove_twins(headers: &mut HeaderMap, of: &HeaderName) {
     let alike =
@@ -287,20 +271,6 @@ mod tests {
         assert!(why("https://sidecar:7370").contains("add \"https://sidecar:7370\" to client.origins"));
         for odd in ["null", "https://<script>", "https://a\"b", &format!("https://{}", "a".repeat(400))] {
             assert_eq!(why(odd), "this origin is not allowed");
-        }
-    }
-
-    #[test]
-    fn a_path_is_taken_for_what_it_means() {
-        for (path, expected) in [
-            ("/", Some("")),
-            ("//a/%62;v=1//c%2Fd/", Some("/a/b/c/d")),
-            ("/a/.../b..", Some("/a/.../b..")),
-            ("/a/%2e%2E/b", None),
-            ("/a/..;x/b", None),
-            ("/a\\.", None),
-        ] {
-            assert_eq!(meant(path).as_deref(), expected, "{path}");
         }
     }
 

@@ -36,7 +36,7 @@ use super::{
 };
 use crate::{
     clock::{self, Instant, Now},
-    config::HttpRoute,
+    config::{self, HttpRoute},
     credential::{Lease, Token, Trigger},
     dialect::{self, Outgoing, Request as Asked},
     net::{Pool, PoolError},
@@ -70,7 +70,7 @@ pub(super) async fn serve(
     pace: &Arc<Pace>,
 ) -> Answer {
     let began = clock::now();
-    let Some(path) = gate::meant(request.uri().path()) else {
+    let Some(path) = config::meant(request.uri().path()) else {
         return refuse(StatusCode::BAD_REQUEST, "a path with . or .. is not served");
     };
     let Some(route) = proxy.route(&path) else {

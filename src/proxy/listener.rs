@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     clock,
-    config::Limits,
+    config::{self, Limits},
     net::{ServerTls, Stream},
 };
 
@@ -58,9 +58,9 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// The route of a path, as [`gate::meant`] gives it: the longest prefix that ends at a segment.
+    /// The route of a path, as [`config::meant`] gives it: the longest prefix that ends at a segment.
     pub(super) fn route(&self, path: &str) -> Option<&Arc<RouteContext>> {
-        let serves = |prefix: &str| gate::meant(prefix).is_some_and(|prefix| is_under(path, &prefix));
+        let serves = |prefix: &str| config::meant(prefix).is_some_and(|prefix| is_under(path, &prefix));
         self.routes.iter().find(|context| serves(&context.route.path))
     }
 }

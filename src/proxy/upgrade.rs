@@ -37,6 +37,7 @@ use super::{
 };
 use crate::{
     clock::{self, Instant, Now},
+    config,
     credential::{Lease, News, Subscription, Token, Trigger},
     dialect::{Dialect, Doing, Presented, Request as Asked},
     net::link::{Link, Side},
@@ -117,7 +118,7 @@ fn route_of<'p>(
     proxy: &'p Proxy,
     request: &Request<Incoming>,
 ) -> Result<(&'p Arc<RouteContext>, Asked), Box<Answer>> {
-    let Some(path) = gate::meant(request.uri().path()) else {
+    let Some(path) = config::meant(request.uri().path()) else {
         return Err(Box::new(refuse(StatusCode::BAD_REQUEST, "a path with . or .. is not served")));
     };
     let Some(route) = proxy.route(&path) else {

@@ -1,6 +1,7 @@
 //! A service that is told of tokens at its handshake only: each rule of the swap, of clients' own tokens and
 //! of parking, with the service, the token endpoint and the client played by the test, byte by byte.
 
+mod apart;
 mod clients;
 mod flood;
 mod leaving;

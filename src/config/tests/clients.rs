@@ -39,8 +39,11 @@ fn a_service_with_tokens_of_its_clients_is_understood() {
     assert_eq!(identity.shown(true), "{query.jobId}");
     let SourceConfig::Http(http) = &token.source else { panic!("{token:?}") };
     assert_eq!(http.endpoint.host, "jobs.test");
-    let values = |name: &Name| Some(if *name == Name::Query("jobId".into()) { "7/8" } else { "a&b" });
-    assert_eq!(http.target.expand(Place::Url, &values).unwrap(), "/7%2F8/refresh?by=a%26b");
+    let values = |name: &Name| Some(if *name == Name::Query("jobId".into()) { "7 8" } else { "a&b" });
+    assert_eq!(http.target.expand(Place::Url, &values).unwrap(), "/7%208/refresh?by=a%26b");
+    for climbs in ["..", "../admin", "7/8", "%2e%2e", "..%252fadmin"] {
+        assert!(http.target.expand(Place::Url, &|_| Some(climbs)).is_err(), "{climbs}");
+    }
     let places = route.client.token.as_ref().unwrap();
     let (name, before) = places.header.as_ref().unwrap();
     assert_eq!((name.as_str(), &**before), ("authorization", "Bearer "));

@@ -33,6 +33,17 @@ proptest! {
     }
 
     #[test]
+    fn a_clients_value_never_leaves_its_segment(value in text(), decodings in 0_usize..3) {
+        let Ok(text) = expand("https://h/a/{query.x}/b?q={query.x}", Place::Url, &value) else { return Ok(()) };
+        let mut path = url::Url::parse(&text).unwrap().path().to_owned();
+        for _ in 0..decodings {
+            path = percent_encoding::percent_decode_str(&path).decode_utf8_lossy().into_owned();
+        }
+        prop_assert_eq!(path.split(['/', '\\']).count(), 4, "{}", path);
+        prop_assert!(crate::config::meant(&path).is_some(), "{}", path);
+    }
+
+    #[test]
     fn a_form_keeps_its_pairs(value in text()) {
         let text = expand("a={token}&b=1", Place::Form, &value).unwrap();
         let pairs: Vec<_> = url::form_urlencoded::parse(text.as_bytes()).into_owned().collect();

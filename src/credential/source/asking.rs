@@ -41,6 +41,16 @@ impl ClientValues {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
     }
 
+    /// What tells this client from others beside its token: its identity, and every value that the source is asked
+    /// with. Whoever differs in one of them is another client.
+    pub fn told_apart(&self, identity: &str) -> String {
+        let own = self.0.iter().filter(|(name, _)| *name != Name::ClientToken);
+        let mut values: Vec<String> =
+            own.map(|(name, value)| format!("\n{name}{}:{value}", value.len())).collect();
+        values.sort_unstable();
+        format!("{}:{identity}{}", identity.len(), values.concat())
+    }
+
     /// The text that `template` becomes with them, for no place in particular.
     pub fn text(&self, template: &Template) -> Option<String> {
         template.expand(crate::config::Place::Text, &|name| self.get(name)).ok()

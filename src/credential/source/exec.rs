@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     clock::Instant,
-    config::{ExecSource, Revealed},
+    config::{ExecSource, Revealed, Secret},
 };
 
 /// Plugins of kubectl look for this, and are told that nobody is there to be asked.
@@ -39,6 +39,9 @@ const KUBERNETES: (&str, &str) = (
     "KUBERNETES_EXEC_INFO",
     r#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","spec":{"interactive":false}}"#,
 );
+
+/// How systemd talks with the service itself.
+const NOT_ITS_OWN: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"];
 
 /// `source = "exec"`.
 #[derive(Debug)]
@@ -58,6 +61,11 @@ impl ExecTokens {
         let result = ended.and_then(|status| self.understood(status, &heard.output));
         let mut mask = Mask::default();
         env.iter().for_each(|(_, secret)| mask.add(secret));
+        self.source
+            .others
+            .iter()
+            .filter_map(|secret| secret.reveal_lines().ok())
+            .for_each(|secret| mask.add(&secret));
         if let Some(current) = &asking.current {
             mask.add(current.expose());
         }
@@ -99,6 +107,11 @@ impl ExecTokens {
         let ExecSource { program, arguments, directory, .. } = &self.source;
         let mut command = Command::new(program);
         command.args(arguments).env(KUBERNETES.0, KUBERNETES.1);
+        // What is Perennial's own, or another source's, is no business of the command's.
+        let others = self.source.others.iter().filter_map(Secret::variable);
+        for name in others.chain(NOT_ITS_OWN) {
+            command.env_remove(name);
+        }
         command.envs(env.iter().map(|(name, secret)| (name, &**secret)));
         if let Some(directory) = directory {
             command.current_dir(directory);

@@ -86,6 +86,7 @@ async fn whatever_a_command_prints_the_current_token_goes_on() {
             arguments: vec!["script".to_owned()],
             answer: Default::default(),
             env: Vec::new(),
+            others: Vec::new(),
             directory: Some(dir.path().to_owned()),
         })),
         |policy| policy.timeout = Duration::from_secs(2),

@@ -28,6 +28,7 @@ fn command(words: &[&str]) -> ExecSource {
         arguments: words.collect(),
         answer: Default::default(),
         env: Vec::new(),
+        others: Vec::new(),
         directory: None,
     }
 }
@@ -172,7 +173,7 @@ async fn every_way_to_fail_has_its_message_and_quotes_nothing() {
         ("echo '{\"token\":\"CANARY\",\"expires_in\":-5}'", "sh: `expires_in` is negative"),
         (
             "echo '{\"keyName\":\"a.b\",\"mac\":\"CANARY\",\"nonce\":\"n\"}'",
-            "sh printed a TokenRequest, which is exchanged only where source = \"http\" asks for it",
+            "sh printed a TokenRequest, which is exchanged only with source = \"http\"",
         ),
         ("exec cat /dev/zero", "sh printed more than 192 KiB, and was killed"),
     ];
