@@ -10,7 +10,7 @@ use perennial::{app::App, config::Config};
 async fn start(url: &str, more: &str) -> anyhow::Result<App> {
     let text = format!(
         "[listen]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n[limits]\ndrain = \"0s\"\n\
-         [state]\nstore = \"redis\"\nurl = \"{url}\"\ntimeout = \"200ms\"\n{more}\n{}",
+         [state]\nstore = \"redis\"\nsecret = \"the secret of all sidecars\"\nurl = \"{url}\"\ntimeout = \"200ms\"\n{more}\n{}",
         plain(9)
     );
     App::start(&Config::parse(&text, "test").unwrap()).await

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::{
-    Listen, ListenTls, RedisConfig, Route, Share, StateConfig,
+    Listen, ListenTls, RedisConfig, Route, Secret, Share, SourceConfig, StateConfig,
     declare::{Declared, Kind, table, value, words},
     redis::RedisTable,
     section::{Section, Span as Place},
-    value::{Address, Count, File, Flag, Host, Path, Size, Span, Time, expected},
+    value::{Address, Count, File, Flag, Host, Kept, Path, Prefix, Several, Size, Span, Time, expected},
 };
 
 table! {
@@ -101,8 +101,28 @@ table! {
     pub(super) struct Disk {
         /// The directory of the database.
         path: or Path = "\"/var/lib/perennial\"", restart();
+        /// Key of all names and seals: who lacks it can open nothing of the file. To replace it, write the new one and
+        /// the old one, `[NEW, OLD]`, until what was written under the old one is over.
+        secret: maybe StateSecret, restart();
     }
 }
+
+value! {
+    /// One secret, or the new one and the one before it; each too long to be guessed.
+    pub(super) StateSecret: Vec<Secret>, Kind::Several(&Kind::Secret), |value, at| {
+        let secrets = Several::<Kept>::read(value, at)?;
+        if secrets.len() > 2 {
+            return Err("takes two at the most: the new one, and the one before it".to_owned());
+        }
+        let short = |secret: &Secret| secret.reveal().is_ok_and(|text| text.len() < SHORTEST_SECRET);
+        if secrets.iter().any(short) {
+            return Err("must have 16 characters or more; `openssl rand -base64 32` makes one".to_owned());
+        }
+        Ok(secrets)
+    }
+}
+
+const SHORTEST_SECRET: usize = 16;
 
 /// `[listen]`, and where its address stands.
 pub(super) fn listen(root: &Section<'_>) -> Option<(Listen, Place)> {
@@ -117,7 +137,10 @@ pub(super) fn state(root: &Section<'_>) -> Option<StateConfig> {
     let StateTable { store } = root.within("state")?;
     Some(match (store, root.table("state")) {
         (Store::Memory, _) | (_, None) => StateConfig::Memory,
-        (Store::Disk, Some(table)) => StateConfig::Disk { path: Disk::read(&table)?.path },
+        (Store::Disk, Some(table)) => {
+            let Disk { path, secret } = Disk::read(&table)?;
+            StateConfig::Disk { path, secret: secret.unwrap_or_default() }
+        }
         (Store::Redis, Some(table)) => StateConfig::Redis(Box::new(RedisConfig::of(&table)?)),
     })
 }
@@ -135,6 +158,24 @@ pub(super) fn gate(root: &Section<'_>, listen: &Listen, place: &Place, routes: &
             route.name
         );
         root.problems.add(place, "listen.address", message);
+    }
+}
+
+/// A command may give another token on each machine: where sidecars share what it gives, the route's name says whose
+/// it is.
+pub(super) fn named_commands(root: &Section<'_>, state: &StateConfig, routes: &[Arc<Route>]) {
+    if !matches!(state, StateConfig::Redis(_)) {
+        return;
+    }
+    let runs = |route: &&Arc<Route>| matches!(&route.token, Some(token) if matches!(token.source, SourceConfig::Exec(_)));
+    for section in root.tables("route").iter().filter(|section| !section.has("name")) {
+        let path = section.or::<Prefix>("path", "\"/\"");
+        if routes.iter().filter(runs).any(|route| path.as_ref() == Some(&route.path)) {
+            section.missing(
+                "name",
+                "name = \"NAME\": sidecars on one Redis share the token of a command by its route's name",
+            );
+        }
     }
 }
 

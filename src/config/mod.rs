@@ -117,7 +117,9 @@ fn config(root: &Section<'_>) -> Option<Config> {
     let routes = route::routes(root);
     let (listen, place) = listen?;
     general::gate(root, &listen, &place, &routes);
-    Some(Config { listen, admin: admin?, limits: limits?, state: state?, routes })
+    let state = state?;
+    general::named_commands(root, &state, &routes);
+    Some(Config { listen, admin: admin?, limits: limits?, state, routes })
 }
 
 fn unread(file_name: &str) -> ConfigErrors {

@@ -59,6 +59,8 @@ pub enum StateConfig {
     Disk {
         /// The directory.
         path: PathBuf,
+        /// Key of names and seals, and the one before it; none: the file has a key of its own.
+        secret: Vec<Secret>,
     },
     /// For all sidecars that share it.
     Redis(Box<RedisConfig>),
@@ -69,6 +71,8 @@ pub enum StateConfig {
 pub struct RedisConfig {
     /// `redis://[user:password@]host[:port][/database]`, or `rediss://`; it was understood once already.
     pub url: Secret,
+    /// Key of names and seals, and the one before it.
+    pub secret: Vec<Secret>,
     /// What all keys begin with: 1 to 64 of `[A-Za-z0-9_.:-]`.
     pub prefix: String,
     /// Of one command; at most 2 s.

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::{
     Endpoint, RedisAddress, RedisConfig, Secret, UpstreamTls,
     declare::{Declared, Kind, table, value},
+    general::StateSecret,
     route::Tls,
     section::Section,
     value::{Kept, Time, string},
@@ -30,6 +31,10 @@ table! {
     pub(super) struct RedisTable {
         /// `redis://` or `rediss://`, with user, password and database.
         url: required RedisUrl = "url = { file = \"PATH\" } or \"redis://…\"", restart();
+        /// Key of all names and seals: who lacks it can open and guess nothing of what is in Redis. All sidecars that
+        /// share it have the same. To replace it, write the new one and the old one, `[NEW, OLD]`.
+        secret: required StateSecret = "secret = { file = \"PATH\" }, the same for all sidecars; `openssl rand -base64 32` makes one",
+            restart();
         /// What every name in Redis begins with.
         prefix: or Beginning = "\"perennial\"", restart();
         /// How long an answer of Redis is waited for.
@@ -70,12 +75,12 @@ value! {
 impl RedisConfig {
     /// `None`: there is a problem, which is noted.
     pub(super) fn of(table: &Section<'_>) -> Option<Self> {
-        let RedisTable { url: (url, secure), prefix, timeout, tls } = RedisTable::read(table)?;
+        let RedisTable { url: (url, secure), secret, prefix, timeout, tls } = RedisTable::read(table)?;
         if !secure && table.has("tls") {
             let message = "has no effect: the URL is not rediss://; change it, or remove this table";
             table.at("tls").problem(message);
         }
-        Some(Self { url, prefix, timeout, tls: UpstreamTls::of(tls) })
+        Some(Self { url, secret, prefix, timeout, tls: UpstreamTls::of(tls) })
     }
 
     /// Where the Redis is and who we are there, as the URL says now.

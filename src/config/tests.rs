@@ -177,7 +177,7 @@ fn everything_is_understood() {
     assert_eq!(names, ["ably", "route5", "route8", "route3", "route4", "route6", "route7", "short"]);
     assert_eq!(config.limits.handshake, Duration::from_millis(1500));
     assert_eq!(config.limits.history, 1 << 20);
-    assert!(matches!(&config.state, StateConfig::Disk { path } if path == Path::new("/tmp/state")));
+    assert!(matches!(&config.state, StateConfig::Disk { path, .. } if path == Path::new("/tmp/state")));
     let route = &config.routes[7];
     assert_eq!(route.client.origins, ["https://app.example.com"]);
     assert_eq!(route.upstream.endpoint.authority(), "localhost:9000");
@@ -311,13 +311,16 @@ fn a_store_on_disk_has_a_directory_of_its_own() {
     let state = |lines: &str| parse(&format!("[state]\n{lines}\n{SMALLEST}")).state;
     assert!(matches!(state("store = \"memory\""), StateConfig::Memory));
     assert!(matches!(state(""), StateConfig::Memory));
-    let StateConfig::Disk { path } = state("store = \"disk\"") else { panic!("not on disk") };
-    assert_eq!(path, Path::new("/var/lib/perennial"));
+    let StateConfig::Disk { path, secret } = state("store = \"disk\"") else { panic!("not on disk") };
+    assert_eq!((path.as_path(), secret.len()), (Path::new("/var/lib/perennial"), 0));
 }
 
 #[test]
 fn a_store_in_redis_has_an_address_and_defaults() {
-    let config = |lines: &str| parse(&format!("[state]\nstore = \"redis\"\n{lines}\n{SMALLEST}"));
+    let text = |lines: &str| {
+        format!("[state]\nstore = \"redis\"\nsecret = \"CANARY-of-16-bytes\"\n{lines}\n{SMALLEST}")
+    };
+    let config = |lines: &str| parse(&text(lines));
     let redis = |config: &Config| match &config.state {
         StateConfig::Redis(redis) => redis.clone(),
         StateConfig::Memory | StateConfig::Disk { .. } => panic!("{config:?}"),
@@ -327,7 +330,7 @@ fn a_store_in_redis_has_an_address_and_defaults() {
     assert_eq!(few.tls, UpstreamTls::default());
     let lines = "url = \"rediss://u:CANARY@h:7000/3\"\nprefix = \"a:b\"\ntimeout = \"250ms\"\n[state.tls]\nserver_name = \"r\"";
     let all = config(lines);
-    let printed = shown(&format!("[state]\nstore = \"redis\"\n{lines}\n{SMALLEST}"));
+    let printed = shown(&text(lines));
     assert!(!format!("{printed} {all:?}").contains("CANARY"), "{printed} {all:?}");
     for value in ["url = \"***\"", "prefix = \"a:b\"", "timeout = \"250ms\"", "server_name = \"r\""] {
         assert!(printed.contains(value), "{printed}");

@@ -19,7 +19,9 @@
 //! 2. What was begun is finished, whoever stops waiting for it: a request that is cut off may cost the chain.
 //! 3. Without the store, a source that rotates is not asked: another sidecar may be asking with the same refresh
 //!    token. Any other source is.
-//! 4. A store that has forgotten, or that has an older grant than this process, is given the newer one back.
+//! 4. A refresh token is shown to the server and as the client that it is of. One that a configuration with another
+//!    address goes on with is refused before it is used up (RFC 9700 §4.14.2).
+//! 5. A store that has forgotten, or that has an older grant than this process, is given the newer one back.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -40,6 +42,9 @@ use crate::clock::{Instant, Now};
 type Held<T> = tokio::sync::Mutex<T>;
 
 mod answer;
+
+const OF_ANOTHER_SERVER: &str = "the store has a newer refresh token than the configured one, which another token_url, \
+     issuer or client_id gave; write that one again, or put a new refresh token into the configuration";
 
 /// What a chain is made of.
 pub struct Links {
@@ -170,6 +175,9 @@ impl Chain {
         if let Some(issued) = state.handing(newest.clone(), fetch.asked_with, fetch.now) {
             return Ok(Issued { taken_over: !ours, ..issued });
         }
+        if newest.asked_at.is_some_and(|at| Some(at) != self.asked_at()) {
+            return Err(SourceError::terminal(OF_ANOTHER_SERVER));
+        }
         let doubted = newest.asked.is_some();
         if doubted {
             tracing::warn!(
@@ -180,7 +188,7 @@ impl Chain {
         }
         if self.rotates() {
             // Written down first, so that whoever comes next knows that there may have been an answer.
-            let asked = Grant { asked: Some(fetch.now.wall), ..newest.clone() };
+            let asked = Grant { asked: Some(fetch.now.wall), asked_at: self.asked_at(), ..newest.clone() };
             let marked = self.links.store.keep(lineage, lease, &asked, fetch.now).await;
             marked.map_err(|error| away(&error))?;
             state.known = asked;
@@ -235,6 +243,11 @@ impl Chain {
 
     fn rotates(&self) -> bool {
         self.links.source.rotates()
+    }
+
+    /// Stands for the server and the client whose refresh tokens these are.
+    fn asked_at(&self) -> Option<[u8; 32]> {
+        self.links.source.asked_at().map(|at| digested(&at))
     }
 }
 

@@ -150,7 +150,7 @@ impl Clients {
         loop {
             let seen = self.live().removed;
             let standing = match visitor.token {
-                Some(token) => store.standing(&key, token, now).await?,
+                Some(token) => store.standing_of((scope, visitor.identity, token), now).await?,
                 None => Standing::Unknown,
             };
             let Found { key, begin, proven } = found(standing, key, visitor.token)?;

@@ -39,6 +39,7 @@ fn secrets(directory: &Path) {
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
     for (name, text) in [
         ("backend", "s"),
+        ("state", "sixteen characters"),
         ("client", "s"),
         ("token", "T0"),
         ("refresh", "R0"),
@@ -65,7 +66,7 @@ async fn each_source_of_the_page_gives_a_token() {
             .replace("wss://feed.example.com", "ws://127.0.0.1:9")
             .replace("/var/run/secrets/tokens", at)
             .replace("/run/secrets", at)
-            .replace("/var/lib/perennial", &format!("{at}/state"))
+            .replace("/var/lib/perennial", &format!("{at}/kept"))
             .replace(r#""gcloud", "auth", "print-access-token""#, r#""echo", "T0""#);
         let key = [("ABLY_KEY", "appId.keyId:secret")];
         let sidecar = Sidecar::launch(&configuration, &["--log-level", "info"], &key).await;

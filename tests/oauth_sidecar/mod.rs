@@ -1,5 +1,6 @@
 //! OAuth 2.0 through the sidecar, with a certified provider that ends a grant when a refresh token is used twice.
 //!
+//! - `address`: a refresh token is not shown to another address;
 //! - `grants`: what the provider takes, from whoever proves itself in whichever way;
 //! - `killed`: `kill -9` at random moments around rotations;
 //! - `lost`: answers that were lost after the provider had rotated;
@@ -8,6 +9,7 @@
 //!
 //! Each needs `npm ci --prefix tests/provider`; `tests/all` does that, and runs them with the release binary.
 
+mod address;
 mod grants;
 mod killed;
 mod lost;
@@ -46,7 +48,10 @@ fn rotating(port: u16, state: &Path, seed: &Path) -> String {
 
 /// The same on a Redis.
 fn shared(port: u16, redis: u16, seed: &Path) -> String {
-    format!("[state]\nstore = \"redis\"\nurl = \"redis://127.0.0.1:{redis}\"\n{}", refreshed(port, seed))
+    format!(
+        "[state]\nstore = \"redis\"\nsecret = \"the secret of all sidecars\"\nurl = \"redis://127.0.0.1:{redis}\"\n{}",
+        refreshed(port, seed)
+    )
 }
 
 fn refreshed(port: u16, seed: &Path) -> String {

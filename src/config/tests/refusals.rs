@@ -73,13 +73,35 @@ fn of_the_file() {
 
 #[test]
 fn of_a_store_in_redis() {
-    let of = |lines: &str| plain(&format!("[state]\nstore = \"redis\"\n{lines}"));
+    let of =
+        |lines: &str| plain(&format!("[state]\nstore = \"redis\"\nsecret = \"sixteen characters\"\n{lines}"));
     let url = |text: &str| of(&format!("url = \"{text}\""));
+    let secret =
+        |value: &str| plain(&format!("[state]\nstore = \"redis\"\nurl = \"redis://h\"\nsecret = {value}"));
+    let missing = plain("[state]\nstore = \"redis\"\nurl = \"redis://h\"");
+    let command = "[[route]]\nupstream = \"wss://h\"\ndialect = \"ably\"\n[route.token]\nsource = \"exec\"\ncommand = [\"a\"]\n\
+                   [state]\nstore = \"redis\"\nurl = \"redis://h\"\nsecret = \"sixteen characters\"";
     check(&[
+        (
+            missing,
+            "p:4:1: state.secret: missing; add secret = { file = \"PATH\" }, the same for all sidecars; `openssl rand -base64 32` makes one",
+        ),
+        (
+            secret("[\"sixteen characters\", \"CANARY\"]"),
+            "p:7:10: state.secret: must have 16 characters or more; `openssl rand -base64 32` makes one",
+        ),
+        (
+            secret("[\"sixteen characters\", \"sixteen characterz\", \"sixteen charactery\"]"),
+            "p:7:10: state.secret: takes two at the most: the new one, and the one before it",
+        ),
+        (
+            command.to_owned(),
+            "p:1:1: route.name: missing; add name = \"NAME\": sidecars on one Redis share the token of a command by its route's name",
+        ),
         (of(""), "p:4:1: state.url: missing; add url = { file = \"PATH\" } or \"redis://…\""),
         (
             of("url = \"redis://h\"\npath = \"/x\""),
-            "p:7:1: state.path: belongs to store = \"disk\", and this one is \"redis\"; change that, or remove this",
+            "p:8:1: state.path: belongs to store = \"disk\", and this one is \"redis\"; change that, or remove this",
         ),
         (
             plain("[state]\nprefix = \"a\""),
@@ -87,36 +109,36 @@ fn of_a_store_in_redis() {
         ),
         (
             url("CANARY"),
-            "p:6:7: state.url: expected a URL such as redis://user:password@host:6379/0, or rediss:// for TLS",
+            "p:7:7: state.url: expected a URL such as redis://user:password@host:6379/0, or rediss:// for TLS",
         ),
         (
             url("unix:///CANARY"),
-            "p:6:7: state.url: a Unix socket is not dialled; expected a URL such as redis://user:password@host:6379/0, or rediss:// for TLS",
+            "p:7:7: state.url: a Unix socket is not dialled; expected a URL such as redis://user:password@host:6379/0, or rediss:// for TLS",
         ),
-        (url("redis://h?CANARY=1"), "p:6:7: state.url: the URL has no options: remove \"?…\" and \"#…\""),
+        (url("redis://h?CANARY=1"), "p:7:7: state.url: the URL has no options: remove \"?…\" and \"#…\""),
         (
             url("redis://h/CANARY"),
-            "p:6:7: state.url: expected the number of a database behind the host, such as redis://host/0, or nothing",
+            "p:7:7: state.url: expected the number of a database behind the host, such as redis://host/0, or nothing",
         ),
         (
             url("redis://CANARY@h"),
-            "p:6:7: state.url: has a user without a password: write user:password@, or :password@",
+            "p:7:7: state.url: has a user without a password: write user:password@, or :password@",
         ),
         (
             of("url = \"redis://h\"\nprefix = \"{a}\""),
-            "p:7:10: state.prefix: expected 1 to 64 of A-Z, a-z, 0-9, _, -, . and :, with which all keys begin",
+            "p:8:10: state.prefix: expected 1 to 64 of A-Z, a-z, 0-9, _, -, . and :, with which all keys begin",
         ),
         (
             of("url = \"redis://h\"\ntimeout = \"3s\""),
-            "p:7:11: state.timeout: must be at most \"2s\": a lease is renewed that often",
+            "p:8:11: state.timeout: must be at most \"2s\": a lease is renewed that often",
         ),
         (
             of("url = \"redis://h\"\n[state.tls]\nserver_name = \"a\""),
-            "p:7:1: state.tls: has no effect: the URL is not rediss://; change it, or remove this table",
+            "p:8:1: state.tls: has no effect: the URL is not rediss://; change it, or remove this table",
         ),
         (
             of("url = \"rediss://h\"\n[state.tls]\nkey = \"Cargo.toml\""),
-            "p:8:7: state.tls.key: needs certificate beside it; add certificate = \"PATH\"",
+            "p:9:7: state.tls.key: needs certificate beside it; add certificate = \"PATH\"",
         ),
     ]);
 }

@@ -45,6 +45,7 @@ impl Chain {
             number: newest.number + 1,
             refresh_token: issued.refresh_token.clone().or_else(|| newest.refresh_token.clone()),
             token: Some(token),
+            asked_at: self.asked_at(),
             asked: None,
         };
         if issued.refresh_token.is_some() && !self.links.store.is_durable() {

@@ -96,8 +96,7 @@ impl SharedClient {
         now: Now,
     ) -> Result<Option<Issued>, StoreError> {
         let text = current.expose();
-        let key = self.store.key(&self.scope, &self.identity, text);
-        Ok(match self.store.standing(&key, text, now).await? {
+        Ok(match self.store.standing_of((&self.scope, &self.identity, text), now).await? {
             Standing::Grace { text, generation, expires_wall, .. } => {
                 match restored(&text, generation, expires_wall) {
                     Begin::Adopt { issued, .. } => Some(Issued { taken_over: true, ..issued }),

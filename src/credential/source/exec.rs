@@ -77,7 +77,9 @@ impl ExecTokens {
     /// The command and its secrets, to be compared with what they were.
     pub(super) fn asked_with(&self) -> Option<Vec<u8>> {
         let env = self.revealed().ok()?;
-        let words = std::iter::once(&self.source.program).chain(&self.source.arguments);
+        let directory = self.source.directory.as_ref().map(|path| path.to_string_lossy().into_owned());
+        let directory = directory.unwrap_or_default();
+        let words = [&directory, &self.source.program].into_iter().chain(&self.source.arguments);
         let pairs = env.iter().flat_map(|(name, secret)| [*name, secret]);
         let mut all = Vec::new();
         for part in words.map(String::as_str).chain(pairs) {

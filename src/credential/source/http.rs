@@ -133,18 +133,31 @@ impl HttpTokens {
         })
     }
 
-    /// Headers and body, to be compared with what they were: the operator's part of them, which is no client's.
+    /// The whole request, to be compared with what it was: the operator's part of it, which is no client's.
     pub(super) fn asked_with(&self) -> Option<Vec<u8>> {
         let Asked { headers, body } = self.asked(&|_| Some("")).ok()?;
-        let mut all = Vec::new();
-        for (name, value) in &headers {
-            all.extend_from_slice(name.as_str().as_bytes());
-            all.push(0);
-            all.extend_from_slice(value.as_bytes());
-            all.push(0);
+        let HttpSource { endpoint, target, exchange, method, .. } = &self.source;
+        let place = |endpoint: &Endpoint| {
+            let scheme = if endpoint.tls { "https" } else { "http" };
+            format!("{scheme}://{}", endpoint.authority())
+        };
+        let mut parts: Vec<Vec<u8>> = [
+            method.to_string(),
+            place(endpoint),
+            target.shown(false),
+            place(exchange),
+            exchange.path_and_query.clone(),
+        ]
+        .map(String::into_bytes)
+        .into();
+        if let Some((certificate, key)) = &self.source.tls.identity {
+            parts.extend([certificate, key].map(|path| path.to_string_lossy().into_owned().into_bytes()));
         }
-        all.extend_from_slice(&body);
-        Some(all)
+        for (name, value) in &headers {
+            parts.extend([name.as_str().as_bytes().to_vec(), value.as_bytes().to_vec()]);
+        }
+        parts.push(body.to_vec());
+        Some(told_apart(parts))
     }
 }
 
@@ -153,6 +166,11 @@ impl fmt::Debug for HttpTokens {
         // Headers and body are as good as the token.
         f.debug_struct("HttpTokens").field("dialer", &self.dialer).finish_non_exhaustive()
     }
+}
+
+/// The length keeps `ab`, `c` apart from `a`, `bc`.
+fn told_apart(parts: Vec<Vec<u8>>) -> Vec<u8> {
+    parts.into_iter().flat_map(|part| [part.len().to_be_bytes().to_vec(), part].concat()).collect()
 }
 
 async fn send(

@@ -18,6 +18,8 @@ mod exec;
 mod file;
 mod http;
 pub mod jwt;
+#[cfg(test)]
+mod names;
 mod oauth2;
 #[cfg(test)]
 mod played;
@@ -137,8 +139,8 @@ impl Source {
         }
     }
 
-    /// What names the chain of refresh tokens that each answer may go on with: the endpoint, the client and the
-    /// configured first of them. `None` where the source takes none, or where it cannot be read.
+    /// What names the chain of refresh tokens that each answer may go on with: the configured first of them. `None` if
+    /// the source takes none, or if it cannot be read.
     ///
     /// It is a secret.
     pub fn lineage(&self) -> Option<Vec<u8>> {
@@ -147,6 +149,16 @@ impl Source {
             Self::Http(_) | Self::AblyKey(_) | Self::File(_) | Self::Static(_) | Self::Exec(_) => None,
             #[cfg(test)]
             Self::Played(server) => Some(server.lineage()),
+        }
+    }
+
+    /// The server and the client that a refresh token is of; `None` if the source takes none.
+    pub fn asked_at(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::OAuth2(oauth2) => oauth2.asked_at(),
+            Self::Http(_) | Self::AblyKey(_) | Self::File(_) | Self::Static(_) | Self::Exec(_) => None,
+            #[cfg(test)]
+            Self::Played(_) => None,
         }
     }
 

@@ -25,10 +25,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use super::{
     StoreError, file,
     index::{Index, StoreKey},
+    keys::Keys,
     table::{self, Mount, Table},
 };
 use crate::{
     clock::Now,
+    config::Secret,
     credential::history::{Change, Changes, TokenKey},
 };
 
@@ -74,11 +76,16 @@ struct Held {
 
 impl Disk {
     /// Opens the file in the directory `path`, and loads it.
-    pub(super) fn open(path: &Path, history_bytes: usize) -> Result<Self, StoreError> {
-        Self::mounted(path, history_bytes, table::mount())
+    pub(super) fn open(path: &Path, secrets: &[Secret], history_bytes: usize) -> Result<Self, StoreError> {
+        Self::mounted(path, secrets, history_bytes, table::mount())
     }
 
-    pub(super) fn mounted(path: &Path, history_bytes: usize, mount: Mount) -> Result<Self, StoreError> {
+    pub(super) fn mounted(
+        path: &Path,
+        secrets: &[Secret],
+        history_bytes: usize,
+        mount: Mount,
+    ) -> Result<Self, StoreError> {
         let file = file::in_directory(path)?;
         let table = Table::open(&file, true, &mount)?;
         let now = Now::read();
@@ -86,7 +93,7 @@ impl Disk {
         tracing::info!(tokens = history.len(), bytes = history.bytes(), "history of tokens loaded");
         let key = table.key;
         let shared = Arc::new(Shared {
-            index: Index::new(&key, history),
+            index: Index::new(Keys::of(&key, secrets)?, history),
             queue: Mutex::default(),
             places: Semaphore::new(WAITING),
             turn: Arc::new(Semaphore::new(1)),

@@ -5,6 +5,9 @@ use std::{io, path::PathBuf};
 /// Each names the file, and the way out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
+    /// The secret of the store cannot be read.
+    #[error("the secret of [state]: {0}")]
+    Secret(String),
     /// The directory is not there and cannot be made, or cannot be used.
     #[error("the directory {} cannot be used: {kind}; make it, or change path in [state]", path.display())]
     Directory { path: PathBuf, kind: io::ErrorKind },

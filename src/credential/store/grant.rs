@@ -11,8 +11,8 @@
 //!    access token that came with it is used.
 //! 2. One asks at a time: whoever has the lease. Its fence says which lease it is; a store that processes share
 //!    takes nothing from one that is no longer the last.
-//! 3. What is kept is sealed with the secret that the chain began with, as the operator wrote it down. A new secret
-//!    there begins a new chain.
+//! 3. What is kept is sealed with the secret that the chain began with, as the operator wrote it down, and with the
+//!    secret of the store. A new secret of the chain begins a new chain.
 //! 4. A grant is never replaced by an earlier one.
 
 use std::{fmt, time::Duration};
@@ -21,7 +21,7 @@ use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{StoreError, hex, local::Held, redis::Fence, seal};
+use super::{StoreError, hex, keys::Sealing, local::Held, redis::Fence, seal};
 use crate::credential::history::TokenKey;
 
 /// How long a lease holds unless it is renewed: so long it takes at most until another goes on for one that died.
@@ -32,6 +32,9 @@ pub const LEASE: Duration = Duration::from_secs(8);
 pub struct Lineage {
     pub(super) key: TokenKey,
     seal: Zeroizing<String>,
+    sealing: Sealing,
+    /// As it was under the secret of the store before this one.
+    before: Option<(TokenKey, Sealing)>,
 }
 
 /// The newest of a lineage. `Debug` shows no token.
@@ -45,6 +48,9 @@ pub struct Grant {
     /// The access token that came last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Granted>,
+    /// Stands for where its answers come from: a refresh token is shown nowhere else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_at: Option<[u8; 32]>,
     /// The source has been asked since, at this time of the wall clock, and its answer is not here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<Duration>,
@@ -99,9 +105,20 @@ impl RefreshLease {
 
 impl Lineage {
     /// `key` is what the store makes of `secret`.
-    pub(super) fn new(key: TokenKey, secret: &[u8]) -> Self {
+    pub(super) fn new(
+        key: TokenKey,
+        sealing: Sealing,
+        before: Option<(TokenKey, Sealing)>,
+        secret: &[u8],
+    ) -> Self {
         let digest = digest::digest(&digest::SHA256, secret);
-        Self { key, seal: Zeroizing::new(hex(digest.as_ref())) }
+        Self { key, seal: Zeroizing::new(hex(digest.as_ref())), sealing, before }
+    }
+
+    /// The same, as it was under the secret of the store before this one.
+    pub(super) fn before(&self) -> Option<Self> {
+        let (key, sealing) = self.before.clone()?;
+        Some(Self { key, sealing, seal: self.seal.clone(), before: None })
     }
 }
 
@@ -110,12 +127,12 @@ impl Grant {
     pub(super) fn sealed(&self, lineage: &Lineage) -> Result<Vec<u8>, StoreError> {
         let json = serde_json::to_string(self).map_err(|_| StoreError::Stopped)?;
         let json = Zeroizing::new(json);
-        Ok(seal::seal(&lineage.key, &lineage.seal, &lineage.key, &json)?.to_vec())
+        Ok(seal::seal(&lineage.sealing, &lineage.key, &lineage.seal, &lineage.key, &json)?.to_vec())
     }
 
     /// What was kept; `None` where another secret sealed it, or where a bit of it was changed.
     pub(super) fn unsealed(lineage: &Lineage, sealed: &[u8]) -> Option<Self> {
-        let json = seal::unseal(&lineage.key, &lineage.seal, &lineage.key, sealed)?;
+        let json = seal::unseal(&lineage.sealing, &lineage.key, &lineage.seal, &lineage.key, sealed)?;
         serde_json::from_str(json.expose()).ok()
     }
 }
@@ -190,23 +207,23 @@ mod tests {
             expires: Some(Duration::from_secs(1_700_000_600)),
         };
         let refresh_token = Some(Zeroizing::new("CANARY-refresh".to_owned()));
-        Grant { number: 7, refresh_token, token: Some(token), asked: None }
+        Grant { number: 7, refresh_token, token: Some(token), asked_at: None, asked: None }
     }
 
     #[test]
     fn the_secret_of_the_chain_unseals_and_no_other() {
-        let lineage = Lineage::new(TokenKey([1; 32]), b"the first refresh token");
+        let lineage = Lineage::new(TokenKey([1; 32]), Sealing::default(), None, b"the first refresh token");
         let sealed = grant().sealed(&lineage).unwrap();
         assert_eq!(Grant::unsealed(&lineage, &sealed).unwrap(), grant());
-        let other = Lineage::new(TokenKey([1; 32]), b"another");
+        let other = Lineage::new(TokenKey([1; 32]), Sealing::default(), None, b"another");
         assert_eq!(Grant::unsealed(&other, &sealed), None);
-        let elsewhere = Lineage::new(TokenKey([2; 32]), b"the first refresh token");
+        let elsewhere = Lineage::new(TokenKey([2; 32]), Sealing::default(), None, b"the first refresh token");
         assert_eq!(Grant::unsealed(&elsewhere, &sealed), None);
     }
 
     #[test]
     fn nothing_shows_a_token() {
-        let lineage = Lineage::new(TokenKey([1; 32]), b"CANARY-first");
+        let lineage = Lineage::new(TokenKey([1; 32]), Sealing::default(), None, b"CANARY-first");
         let sealed = grant().sealed(&lineage).unwrap();
         assert!(!sealed.windows(6).any(|window| window == b"CANARY"));
         let shown = format!("{:?} {:?} {lineage:?}", grant(), grant().token);

@@ -7,7 +7,11 @@ use std::{
 
 use aws_lc_rs::{hmac, rand};
 
-use super::{StoreError, Successor, seal};
+use super::{
+    Lineage, StoreError, Successor,
+    keys::{Keys, Sealing},
+    seal,
+};
 use crate::{
     clock::{Instant, Now},
     credential::{
@@ -31,9 +35,13 @@ pub(super) fn new_key() -> Result<StoreKey, StoreError> {
     Ok(key)
 }
 
+fn key(names: &hmac::Key, scope: &str, identity: &str, token: &str) -> TokenKey {
+    TokenKey(hashed(names, &[scope.as_bytes(), identity.as_bytes(), token.as_bytes()]))
+}
+
 /// What is in memory.
 pub(crate) struct Index {
-    key: hmac::Key,
+    keys: Keys,
     history: RwLock<History>,
     crowded: Mutex<Spaced>,
 }
@@ -46,17 +54,28 @@ pub(super) struct Spaced {
 }
 
 impl Index {
-    pub(super) fn new(key: &StoreKey, history: History) -> Self {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, key);
-        Self { key, history: RwLock::new(history), crowded: Mutex::default() }
+    pub(super) fn new(keys: Keys, history: History) -> Self {
+        Self { keys, history: RwLock::new(history), crowded: Mutex::default() }
     }
 
     pub(super) fn key(&self, scope: &str, identity: &str, token: &str) -> TokenKey {
-        TokenKey(hashed(&self.key, &[scope.as_bytes(), identity.as_bytes(), token.as_bytes()]))
+        key(&self.keys.now.names, scope, identity, token)
     }
 
-    pub(super) fn lineage(&self, scope: &str, secret: &[u8]) -> TokenKey {
-        TokenKey(hashed(&self.key, &[b"lineage", scope.as_bytes(), secret]))
+    /// What stood for it under the secret before this one.
+    pub(super) fn key_before(&self, scope: &str, identity: &str, token: &str) -> Option<TokenKey> {
+        self.keys.before.as_ref().map(|pair| key(&pair.names, scope, identity, token))
+    }
+
+    pub(super) fn lineage(&self, scope: &str, secret: &[u8]) -> Lineage {
+        let key = |names| TokenKey(hashed(names, &[b"lineage", scope.as_bytes(), secret]));
+        let before = self.keys.before.as_ref().map(|pair| (key(&pair.names), pair.sealing.clone()));
+        Lineage::new(key(&self.keys.now.names), self.keys.now.sealing.clone(), before, secret)
+    }
+
+    /// With what is sealed now.
+    pub(super) fn sealing(&self) -> &Sealing {
+        &self.keys.now.sealing
     }
 
     pub(super) fn standing(&self, key: &TokenKey, presented: &str, now: Now) -> Standing<Successor> {
@@ -66,7 +85,9 @@ impl Index {
             Standing::Current { generation, expires_wall } => Standing::Current { generation, expires_wall },
             Standing::Revoked => Standing::Revoked,
             Standing::Grace { text, successor, generation, expires_wall } => {
-                match seal::unseal(key, presented, &successor, &text) {
+                let sealings = [Some(&self.keys.now), self.keys.before.as_ref()].into_iter().flatten();
+                let unseal = |sealing| seal::unseal(sealing, key, presented, &successor, &text);
+                match sealings.map(|pair| &pair.sealing).find_map(unseal) {
                     Some(text) => Standing::Grace { text, successor, generation, expires_wall },
                     // Superseded it is; with what, nobody can tell any more.
                     None => Standing::Revoked,

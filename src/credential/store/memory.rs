@@ -7,7 +7,8 @@ use std::{
 
 use super::{
     StoreError,
-    index::{Index, StoreKey, new_key},
+    index::{Index, new_key},
+    keys::Keys,
 };
 use crate::{
     clock::Now,
@@ -51,14 +52,14 @@ impl Grants {
 
 impl Memory {
     pub(super) fn new(history_bytes: usize) -> Result<Self, StoreError> {
-        Ok(Self::with_key(&new_key()?, history_bytes))
+        Ok(Self::with_keys(Keys::without_secret(&new_key()?), history_bytes))
     }
 
     /// One whose keys others make too.
-    pub(super) fn with_key(key: &StoreKey, history_bytes: usize) -> Self {
+    pub(super) fn with_keys(keys: Keys, history_bytes: usize) -> Self {
         let history = History::new(history_bytes, Now::read());
         Self {
-            index: Index::new(key, history),
+            index: Index::new(keys, history),
             turn: Mutex::new(()),
             grants: Grants::default(),
             #[cfg(test)]

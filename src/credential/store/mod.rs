@@ -13,7 +13,8 @@
 //! ```
 //!
 //! 1. No usable token is at rest, in memory or on disk: a token is a keyed hash, its successor's text is sealed
-//!    with the token itself (`seal`), and a grant with the operator's secret (`grant`).
+//!    with the token itself (`seal`), and a grant with the operator's secret (`grant`). If `[state]` has a secret, it
+//!    is part of every hash and every seal (`keys`).
 //! 2. [`Store::supersede`] and [`Store::keep`] return when the change is durable; nobody sees it before. After an
 //!    error nothing has changed.
 //! 3. Every method is async: a store that several processes share has to ask over the network.
@@ -38,6 +39,7 @@ mod error;
 mod file;
 mod grant;
 mod index;
+mod keys;
 mod local;
 mod memory;
 mod redis;
@@ -98,7 +100,14 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let kept = match config {
             StateConfig::Memory => Kept::Memory(Box::new(Memory::new(history_bytes)?)),
-            StateConfig::Disk { path } => Kept::Disk(Disk::open(path, history_bytes)?),
+            StateConfig::Disk { path, secret } if secret.is_empty() => {
+                tracing::warn!(
+                    "the store on disk has no secret: who reads the file and guesses a token can tell that it is one; \
+                     set secret in [state]"
+                );
+                Kept::Disk(Disk::open(path, secret, history_bytes)?)
+            }
+            StateConfig::Disk { path, secret } => Kept::Disk(Disk::open(path, secret, history_bytes)?),
             StateConfig::Redis(redis) => Kept::Redis(Redis::open(redis, history_bytes, tasks, stop)?),
         };
         Ok(Self { kept, local: Arc::default() })
@@ -106,10 +115,14 @@ impl Store {
 
     /// What stands for a token: of a route (`scope`) and the `identity` of its client.
     pub fn key(&self, scope: &str, identity: &str, token: &str) -> TokenKey {
+        self.index().key(scope, identity, token)
+    }
+
+    fn index(&self) -> &index::Index {
         match &self.kept {
-            Kept::Memory(memory) => memory.index().key(scope, identity, token),
-            Kept::Disk(disk) => disk.index().key(scope, identity, token),
-            Kept::Redis(redis) => redis.index().key(scope, identity, token),
+            Kept::Memory(memory) => memory.index(),
+            Kept::Disk(disk) => disk.index(),
+            Kept::Redis(redis) => redis.index(),
         }
     }
 
@@ -121,8 +134,27 @@ impl Store {
         }
     }
 
-    /// How the token stands that a client presents; `presented` is its text, which `key` was made of.
-    pub async fn standing(
+    /// How the token stands that a client presents.
+    pub async fn standing_of(
+        &self,
+        (scope, identity, token): (&str, &str, &str),
+        now: Now,
+    ) -> Result<Standing<Successor>, StoreError> {
+        let standing = self.standing(&self.key(scope, identity, token), token, now).await?;
+        let before = self.index().key_before(scope, identity, token);
+        let (Standing::Unknown, Some(before)) = (&standing, before) else { return Ok(standing) };
+        // Written under the secret before this one; what took its place is known by the new one from now on.
+        Ok(match self.standing(&before, token, now).await? {
+            Standing::Grace { text, generation, expires_wall, .. } => {
+                let successor = self.key(scope, identity, text.expose());
+                Standing::Grace { text, successor, generation, expires_wall }
+            }
+            other => other,
+        })
+    }
+
+    /// How a token stands; `presented` is its text, which `key` was made of.
+    pub(crate) async fn standing(
         &self,
         key: &TokenKey,
         presented: &str,
@@ -137,7 +169,7 @@ impl Store {
 
     /// Remembers that a token has taken another one's place. Durable when it returns.
     pub async fn supersede(&self, change: Supersede<'_>) -> Result<(), StoreError> {
-        let change = Change::Superseded(change.sealed()?);
+        let change = Change::Superseded(change.sealed(self.index().sealing())?);
         self.take(change).await
     }
 
@@ -207,12 +239,7 @@ impl Store {
 impl Store {
     /// What stands for a chain of grants that `secret` names, within `scope`.
     pub fn lineage(&self, scope: &str, secret: &[u8]) -> Lineage {
-        let key = match &self.kept {
-            Kept::Memory(memory) => memory.index().lineage(scope, secret),
-            Kept::Disk(disk) => disk.index().lineage(scope, secret),
-            Kept::Redis(redis) => redis.index().lineage(scope, secret),
-        };
-        Lineage::new(key, secret)
+        self.index().lineage(scope, secret)
     }
 
     /// Does it outlive the process?
@@ -295,8 +322,15 @@ impl Store {
         }
     }
 
-    /// The newest grant; `None` where there is none yet.
+    /// The newest grant; `None` if there is none yet.
     pub async fn grant(&self, lineage: &Lineage) -> Result<Option<Grant>, StoreError> {
+        let now = self.grant_of(lineage).await?;
+        let Some(before) = lineage.before() else { return Ok(now) };
+        let before = self.grant_of(&before).await?;
+        Ok(now.into_iter().chain(before).max_by_key(|grant| grant.number))
+    }
+
+    async fn grant_of(&self, lineage: &Lineage) -> Result<Option<Grant>, StoreError> {
         let sealed = match &self.kept {
             Kept::Memory(memory) => memory.grants().get(&lineage.key),
             Kept::Disk(disk) => disk.grant(lineage.key).await?,
@@ -347,9 +381,9 @@ impl fmt::Debug for Store {
 
 impl Supersede<'_> {
     /// The same without a text in it.
-    fn sealed(self) -> Result<Supersession, StoreError> {
+    fn sealed(self, sealing: &keys::Sealing) -> Result<Supersession, StoreError> {
         let Self { old, old_text, new, new_text, generation, expires_wall, grace, revoke_for, now } = self;
-        let sealed = seal::seal(&old, old_text, &new, new_text)?;
+        let sealed = seal::seal(sealing, &old, old_text, &new, new_text)?;
         Ok(Supersession { old, new, sealed, generation, expires_wall, grace, revoke_for, now })
     }
 }

@@ -1,11 +1,12 @@
 //! Sealing: a successor's text that only the token before it unseals.
 //!
 //! ```text
-//!   salt (random) ─┐
-//!   old token ─────┴─► HKDF-SHA256 ─► key ─► AES-256-GCM( new token ), bound to both keys
+//!   salt (random) ─────┐
+//!   old token ─────────┼─► HKDF-SHA256 ─► key ─► AES-256-GCM( new token ), bound to both keys
+//!   secret of the store┘
 //! ```
 //!
-//! Whoever reads the memory or the disk has the sealed text and the salt, but not the old token.
+//! Who reads the memory or the disk has the sealed text and the salt, but neither the old token nor the secret.
 
 use std::{fmt, sync::Arc};
 
@@ -16,7 +17,7 @@ use aws_lc_rs::{
 };
 use zeroize::Zeroizing;
 
-use super::StoreError;
+use super::{StoreError, keys::Sealing};
 use crate::credential::history::TokenKey;
 
 const SALT: usize = 32;
@@ -41,6 +42,7 @@ impl fmt::Debug for Successor {
 
 /// Seals `new_text` with `old_text`.
 pub(super) fn seal(
+    sealing: &Sealing,
     old: &TokenKey,
     old_text: &str,
     new: &TokenKey,
@@ -50,22 +52,30 @@ pub(super) fn seal(
     let mut salt = [0; SALT];
     rand::fill(&mut salt).map_err(failed)?;
     let mut text = Zeroizing::new(new_text.as_bytes().to_vec());
-    let tag = key(&salt, old_text)
+    let tag = key(sealing, &salt, old_text)
         .and_then(|key| key.seal_in_place_separate_tag(nonce(), bound(old, new), &mut text))
         .map_err(failed)?;
     Ok([&salt[..], &text, tag.as_ref()].concat().into())
 }
 
 /// The text that was sealed; `None` with any other token, or where a bit of it was changed.
-pub(super) fn unseal(old: &TokenKey, old_text: &str, new: &TokenKey, sealed: &[u8]) -> Option<Successor> {
+pub(super) fn unseal(
+    sealing: &Sealing,
+    old: &TokenKey,
+    old_text: &str,
+    new: &TokenKey,
+    sealed: &[u8],
+) -> Option<Successor> {
     let (salt, rest) = sealed.split_at_checked(SALT)?;
     let mut rest = Zeroizing::new(rest.to_vec());
-    let text = key(salt, old_text).ok()?.open_in_place(nonce(), bound(old, new), &mut rest).ok()?;
+    let text = key(sealing, salt, old_text).ok()?.open_in_place(nonce(), bound(old, new), &mut rest).ok()?;
     Some(Successor(Zeroizing::new(std::str::from_utf8(text).ok()?.to_owned())))
 }
 
-fn key(salt: &[u8], text: &str) -> Result<LessSafeKey, Unspecified> {
-    let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(text.as_bytes());
+fn key(sealing: &Sealing, salt: &[u8], text: &str) -> Result<LessSafeKey, Unspecified> {
+    let mut material = Zeroizing::new(text.as_bytes().to_vec());
+    material.extend_from_slice(sealing.0.as_ref().map_or(&[][..], |secret| &secret[..]));
+    let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(&material);
     Ok(LessSafeKey::new(UnboundKey::from(extracted.expand(PURPOSE, &AES_256_GCM)?)))
 }
 
@@ -89,23 +99,27 @@ mod tests {
     const OLD: TokenKey = TokenKey([1; 32]);
     const NEW: TokenKey = TokenKey([2; 32]);
 
+    fn plain() -> Sealing {
+        Sealing::default()
+    }
+
     fn sealed() -> Arc<[u8]> {
-        seal(&OLD, "old token", &NEW, "CANARY").unwrap()
+        seal(&plain(), &OLD, "old token", &NEW, "CANARY").unwrap()
     }
 
     #[test]
     fn the_old_token_unseals_and_no_other() {
         let sealed = sealed();
-        assert_eq!(unseal(&OLD, "old token", &NEW, &sealed).unwrap().expose(), "CANARY");
+        assert_eq!(unseal(&plain(), &OLD, "old token", &NEW, &sealed).unwrap().expose(), "CANARY");
         for wrong in ["old toke", "old token ", "", "CANARY"] {
-            assert_eq!(unseal(&OLD, wrong, &NEW, &sealed), None, "{wrong}");
+            assert_eq!(unseal(&plain(), &OLD, wrong, &NEW, &sealed), None, "{wrong}");
         }
     }
 
     #[test]
     fn it_unseals_in_its_own_record_only() {
-        assert_eq!(unseal(&NEW, "old token", &NEW, &sealed()), None);
-        assert_eq!(unseal(&OLD, "old token", &OLD, &sealed()), None);
+        assert_eq!(unseal(&plain(), &NEW, "old token", &NEW, &sealed()), None);
+        assert_eq!(unseal(&plain(), &OLD, "old token", &OLD, &sealed()), None);
     }
 
     #[test]
@@ -114,11 +128,20 @@ mod tests {
         for bit in 0..sealed.len() * 8 {
             let mut changed = sealed.to_vec();
             changed[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(unseal(&OLD, "old token", &NEW, &changed), None, "bit {bit}");
+            assert_eq!(unseal(&plain(), &OLD, "old token", &NEW, &changed), None, "bit {bit}");
         }
         for length in 0..sealed.len() {
-            assert_eq!(unseal(&OLD, "old token", &NEW, &sealed[..length]), None, "cut to {length}");
+            assert_eq!(unseal(&plain(), &OLD, "old token", &NEW, &sealed[..length]), None, "cut to {length}");
         }
+    }
+
+    #[test]
+    fn who_has_the_token_and_not_the_secret_opens_nothing() {
+        let with = |byte: u8| Sealing(Some(Zeroizing::new([byte; 32])));
+        let sealed = seal(&with(1), &OLD, "old token", &NEW, "CANARY").unwrap();
+        let opened = |sealing: &Sealing| unseal(sealing, &OLD, "old token", &NEW, &sealed);
+        assert_eq!(opened(&with(1)).unwrap().expose(), "CANARY");
+        assert_eq!((opened(&with(2)), opened(&plain())), (None, None));
     }
 
     #[test]
@@ -130,7 +153,7 @@ mod tests {
     fn nothing_shows_the_text() {
         let sealed = sealed();
         assert!(!sealed.windows(6).any(|window| window == b"CANARY"));
-        let successor = unseal(&OLD, "old token", &NEW, &sealed).unwrap();
+        let successor = unseal(&plain(), &OLD, "old token", &NEW, &sealed).unwrap();
         assert!(!format!("{successor:?}").contains("CANARY"));
     }
 }

@@ -26,6 +26,7 @@ mod grants;
 mod killed;
 mod nonsense;
 mod redis;
+mod secret;
 mod seen;
 
 /// The same as other test binaries have.
@@ -120,7 +121,7 @@ fn token(name: &str, generation: u64) -> String {
 }
 
 fn disk(directory: &Path) -> Result<Store, StoreError> {
-    opened(&StateConfig::Disk { path: directory.to_owned() }, HISTORY)
+    opened(&StateConfig::Disk { path: directory.to_owned(), secret: Vec::new() }, HISTORY)
 }
 
 /// Its tasks end with the test's runtime.
@@ -262,7 +263,7 @@ async fn what_there_is_no_room_for_leaves_the_disk() {
     }
     drop(rig);
     assert_eq!(rows(&directory), 404);
-    drop(opened(&StateConfig::Disk { path }, 64 << 10).unwrap());
+    drop(opened(&StateConfig::Disk { path, secret: Vec::new() }, 64 << 10).unwrap());
     let left = rows(&directory);
     assert!((100..400).contains(&left), "{left}");
 }

@@ -4,7 +4,9 @@
 //! client's, and no part of it; and where an assertion is signed here, the key counts, since each signature differs.
 
 use super::super::request::Values;
-use crate::config::{ClientAuth, Grant, OAuth2Source, Place, Secret, Signer, Template};
+use crate::config::{
+    AuthorizationServer, ClientAuth, Endpoint, Grant, OAuth2Source, Place, Secret, Signer, Template,
+};
 
 #[derive(Default)]
 struct Parts(Vec<u8>);
@@ -13,6 +15,12 @@ impl Parts {
     fn put(&mut self, part: &str) {
         self.0.extend_from_slice(&(part.len() as u64).to_be_bytes());
         self.0.extend_from_slice(part.as_bytes());
+    }
+
+    fn endpoint(&mut self, endpoint: &Endpoint) {
+        self.put(if endpoint.tls { "tls" } else { "plain" });
+        self.put(&endpoint.authority());
+        self.put(&endpoint.path_and_query);
     }
 
     fn put_all<'p>(&mut self, parts: impl IntoIterator<Item = &'p str>) {
@@ -64,8 +72,11 @@ impl Parts {
 /// Everything; `None` where a part of it cannot be read.
 pub(super) fn asked_with(source: &OAuth2Source) -> Option<Vec<u8>> {
     let mut parts = Parts::default();
-    parts.put(&source.server.address().text);
-    parts.put(source.client_id.as_deref().unwrap_or(""));
+    parts.0.extend(asked_at(source));
+    if let Some((certificate, key)) = &source.tls.identity {
+        // By name: one that is renewed is the same client's.
+        parts.put_all([&*certificate.to_string_lossy(), &*key.to_string_lossy()]);
+    }
     parts.grant(&source.grant)?;
     parts.put(source.client_auth.word());
     match &source.client_auth {
@@ -88,7 +99,7 @@ pub(super) fn asked_with(source: &OAuth2Source) -> Option<Vec<u8>> {
     Some(parts.0)
 }
 
-/// What names the chain of refresh tokens: where, whose, and the first of them.
+/// What names the chain of refresh tokens: the first of them.
 pub(super) fn lineage(source: &OAuth2Source) -> Option<Vec<u8>> {
     let first = match &source.grant {
         Grant::RefreshToken(first) => first,
@@ -98,8 +109,19 @@ pub(super) fn lineage(source: &OAuth2Source) -> Option<Vec<u8>> {
         | Grant::SignedAssertion(_) => return None,
     };
     let mut parts = Parts::default();
-    parts.put(&source.server.address().text);
-    parts.put(source.client_id.as_deref().unwrap_or(""));
+    parts.put("refresh token");
     parts.secret(first)?;
     Some(parts.0)
+}
+
+/// Where it is asked, and as which client: however the address is spelled (RFC 3986 §6.2.2).
+pub(super) fn asked_at(source: &OAuth2Source) -> Vec<u8> {
+    let mut parts = Parts::default();
+    parts.put(match &source.server {
+        AuthorizationServer::TokenUrl(_) => "token_url",
+        AuthorizationServer::Issuer(_) => "issuer",
+    });
+    parts.endpoint(&source.server.address().endpoint);
+    parts.put(source.client_id.as_deref().unwrap_or(""));
+    parts.0
 }

@@ -159,6 +159,11 @@ impl OAuth2Tokens {
     pub(super) fn lineage(&self) -> Option<Vec<u8>> {
         asked_with::lineage(&self.source)
     }
+
+    /// See [`super::Source::asked_at`].
+    pub(super) fn asked_at(&self) -> Option<Vec<u8>> {
+        self.rotates().then(|| asked_with::asked_at(&self.source))
+    }
 }
 
 impl fmt::Debug for OAuth2Tokens {

@@ -9,9 +9,9 @@
 //!                          memory: what this sidecar wrote or read
 //! ```
 //!
-//! 1. All sidecars make the same key of the same token: the hash is keyed with the prefix alone. Nobody gets from
-//!    it back to a token, which has far too many bits to be guessed; a secret with few bits would be.
-//! 2. What is written down is sealed, as on disk. Redis sees no token and no secret.
+//! 1. All sidecars that have the same prefix and the same secret of `[state]` make the same key of the same token.
+//!    Without that secret nobody gets from the key back to a token, or can test whether it is one.
+//! 2. What is written down is sealed with that secret, too. Redis sees no token and no secret.
 //! 3. While it is away, what this sidecar knows itself counts.
 //! 4. No call takes longer than about twice the timeout of the configuration.
 
@@ -27,6 +27,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     StoreError, Successor,
     index::{Index, Spaced, StoreKey},
+    keys::Keys,
     memory::Memory,
 };
 use crate::{
@@ -55,7 +56,7 @@ use records::{Raw, Records};
 /// How long it is waited before what could not be written is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// What the keys of this store are made with, beside the prefix. Not a secret.
+/// What the keys of this store are made with, beside the prefix and the secret.
 const PURPOSE: &[u8] = b"perennial: keys that sidecars share";
 
 /// A store in Redis.
@@ -78,7 +79,7 @@ impl Redis {
         stop: &CancellationToken,
     ) -> Result<Arc<Self>, StoreError> {
         let connection = Connection::open(config, tasks, stop)?;
-        let local = Memory::with_key(&key(&config.prefix), history_bytes);
+        let local = Memory::with_keys(Keys::of(&key(&config.prefix), &config.secret)?, history_bytes);
         let (prefix, backlog, blind) = (config.prefix.clone(), Backlog::default(), Mutex::default());
         let redis = Arc::new(Self { connection, prefix, local, backlog, blind });
         let (late, stop) = (Arc::clone(&redis), stop.clone());
@@ -218,7 +219,7 @@ impl Redis {
     }
 }
 
-/// The same for all that have the same prefix.
+/// The base of the keys, the same for all that have the same prefix.
 fn key(prefix: &str) -> StoreKey {
     hashed(&hmac::Key::new(hmac::HMAC_SHA256, PURPOSE), &[prefix.as_bytes()])
 }

@@ -93,7 +93,7 @@ fn with_writes(directory: &TempDir, left: u64) -> (Result<Disk, StoreError>, Arc
         let inner = FileBackend::new(file)?;
         table::builder().create_with_backend(Faulty { inner, hand: given.clone() })
     });
-    (Disk::mounted(directory.path(), HISTORY, mount), hand)
+    (Disk::mounted(directory.path(), &[], HISTORY, mount), hand)
 }
 
 #[tokio::test]

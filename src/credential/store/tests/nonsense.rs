@@ -13,7 +13,8 @@ const SECOND: Duration = Duration::from_secs(1);
 
 pub(super) fn config(url: &str) -> RedisConfig {
     let tls = UpstreamTls::default();
-    RedisConfig { url: Secret::literal(url), prefix: "test".to_owned(), timeout: SECOND, tls }
+    let secret = vec![Secret::literal("the secret of all sidecars")];
+    RedisConfig { url: Secret::literal(url), secret, prefix: "test".to_owned(), timeout: SECOND, tls }
 }
 
 pub(super) fn open(config: RedisConfig) -> Store {

@@ -85,24 +85,26 @@ fn every_part_of_what_is_asked_with_counts() {
 }
 
 #[test]
-fn a_lineage_is_where_whose_and_the_first() {
-    let lineage = |change: fn(&mut OAuth2Source)| {
+fn a_lineage_is_the_first_and_is_asked_at_one_place() {
+    let tokens = |change: fn(&mut OAuth2Source)| {
         let mut source = source(1);
         rotates(&mut source);
         change(&mut source);
-        OAuth2Tokens::new(&source).unwrap().lineage()
+        OAuth2Tokens::new(&source).unwrap()
     };
+    let lineage = |change: fn(&mut OAuth2Source)| tokens(change).lineage();
     let usual = lineage(|_| {});
     assert!(usual.is_some());
     assert_eq!(usual, lineage(|source| source.scope = vec![Template::parse("a")]));
-    let others: [fn(&mut OAuth2Source); 3] = [
+    let another = lineage(|source| source.grant = Grant::RefreshToken(Secret::literal("another")));
+    assert!(another.is_some() && another != usual);
+    let elsewhere: [fn(&mut OAuth2Source); 2] = [
         |source| source.client_id = Some("you".to_owned()),
         |source| source.server = AuthorizationServer::TokenUrl(address("http://h")),
-        |source| source.grant = Grant::RefreshToken(Secret::literal("another")),
     ];
-    for other in others {
-        let other = lineage(other);
-        assert!(other.is_some() && other != usual);
+    for other in elsewhere {
+        assert_eq!(lineage(other), usual, "the same chain");
+        assert_ne!(tokens(other).asked_at(), tokens(|_| {}).asked_at(), "of another server or client");
     }
     assert_eq!(lineage(|source| source.grant = Grant::ClientCredentials), None);
     assert_eq!(lineage(|source| source.grant = Grant::RefreshToken(Secret::file("/nonexistent"))), None);

@@ -104,7 +104,14 @@ async fn five_hundred_random_supersessions_by_three_are_the_pure_history() {
             let change = Supersession {
                 old: rigs[0].key(&old),
                 new: rigs[0].key(&new),
-                sealed: seal::seal(&rigs[0].key(&old), &old, &rigs[0].key(&new), &new).unwrap(),
+                sealed: seal::seal(
+                    rigs[0].store.index().sealing(),
+                    &rigs[0].key(&old),
+                    &old,
+                    &rigs[0].key(&new),
+                    &new,
+                )
+                .unwrap(),
                 generation: Generation(7),
                 expires_wall: Some(now.wall + 60 * MINUTE),
                 grace: rigs[0].grace,

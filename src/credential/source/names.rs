@@ -1,0 +1,63 @@
+//! No two sources that ask for another thing have the same name: each part of what is asked for is told apart.
+
+use proptest::prelude::*;
+
+use super::Source;
+use crate::config::Config;
+
+/// Parts that are easily taken for one another, if nothing keeps them apart.
+fn word() -> impl Strategy<Value = String> {
+    proptest::sample::select(vec!["", "a", "b", "ab", "ba", "a-b", "aa"]).prop_map(str::to_owned)
+}
+
+fn token(kind: u8, words: &[String]) -> String {
+    let [a, b, c, d, e] = words else { unreachable!("five words") };
+    match kind {
+        0 => format!(
+            "source = \"http\"\nurl = \"http://h{a}.test/t{b}?x={c}\"\nheaders = {{ x-one = \"{d}\", x-two = \"{e}\" }}"
+        ),
+        1 => format!(
+            "source = \"http\"\nurl = \"http://h/t{a}\"\nform = {{ u = \"{b}\", v = \"{c}\" }}\nexchange = \"http://e{d}.test/{e}\""
+        ),
+        2 => format!(
+            "source = \"http\"\nurl = \"http://h/\"\nmethod = \"PUT\"\nbody = \"x{a}\"\nheaders = {{ y = \"{b}{c}\", z = \"{d}{e}\" }}"
+        ),
+        3 => format!(
+            "source = \"oauth2\"\ntoken_url = \"http://h{a}.test/\"\nclient_id = \"c{b}\"\nscope = [\"s{c}\", \"s{d}\"]\naudience = \"u{e}\""
+        ),
+        4 => format!(
+            "source = \"oauth2\"\nissuer = \"http://h{a}.test\"\nclient_id = \"c{b}\"\nclient_secret = \"x{c}\"\nparameters = {{ p{d} = \"{e}\" }}"
+        ),
+        _ => format!(
+            "source = \"exec\"\ncommand = [\"p{a}\", \"{b}\", \"{c}\"]\nenv = {{ V = \"x{d}\" }}\ndirectory = \"/d{e}\""
+        ),
+    }
+}
+
+fn named(lines: &str) -> Vec<u8> {
+    let text = format!("[[route]]\nupstream = \"ws://h\"\ndialect = \"ably\"\n[route.token]\n{lines}");
+    let config = Config::parse(&text, "t").unwrap_or_else(|error| panic!("{error}\n{lines}"));
+    let source = Source::new(&config.routes[0].token.as_ref().unwrap().source).unwrap();
+    futures_util::FutureExt::now_or_never(source.asked_with()).flatten().unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn sources_that_differ_have_different_names(
+        one in (0_u8..6, proptest::collection::vec(word(), 5)),
+        other in (0_u8..6, proptest::collection::vec(word(), 5)),
+    ) {
+        let (one, other) = (token(one.0, &one.1), token(other.0, &other.1));
+        prop_assert_eq!(one == other, named(&one) == named(&other), "{}\n---\n{}", one, other);
+    }
+}
+
+#[test]
+fn the_same_address_in_another_spelling_is_the_same() {
+    let at = |url: &str| named(&format!("source = \"oauth2\"\ntoken_url = \"{url}\"\nclient_id = \"c\""));
+    assert_eq!(at("http://auth.test/token"), at("http://AUTH.test:80/./token"));
+    assert_ne!(at("http://auth.test/token"), at("http://auth.test/token/"));
+    assert_ne!(at("http://auth.test/token"), at("https://auth.test:80/token"));
+}
