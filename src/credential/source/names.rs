@@ -19,9 +19,12 @@ fn token(kind: u8, words: &[String]) -> String {
         1 => format!(
             "source = \"http\"\nurl = \"http://h/t{a}\"\nform = {{ u = \"{b}\", v = \"{c}\" }}\nexchange = \"http://e{d}.test/{e}\""
         ),
-        2 => format!(
-            "source = \"http\"\nurl = \"http://h/\"\nmethod = \"PUT\"\nbody = \"x{a}\"\nheaders = {{ y = \"{b}{c}\", z = \"{d}{e}\" }}"
-        ),
+        2 => {
+            let method = if d.len() == 1 { "PUT" } else { "PATCH" };
+            format!(
+                "source = \"http\"\nurl = \"http://h/\"\nmethod = \"{method}\"\nbody = \"x{a}\"\nheaders = {{ y = \"{b}{c}\", z = \"{e}\" }}"
+            )
+        }
         3 => format!(
             "source = \"oauth2\"\ntoken_url = \"http://h{a}.test/\"\nclient_id = \"c{b}\"\nscope = [\"s{c}\", \"s{d}\"]\naudience = \"u{e}\""
         ),
@@ -46,10 +49,18 @@ proptest! {
 
     #[test]
     fn sources_that_differ_have_different_names(
-        one in (0_u8..6, proptest::collection::vec(word(), 5)),
-        other in (0_u8..6, proptest::collection::vec(word(), 5)),
+        (kind, words) in (0_u8..6, proptest::collection::vec(word(), 5)),
+        (at, instead) in (0_usize..5, word()),
+        swapped in any::<bool>(),
     ) {
-        let (one, other) = (token(one.0, &one.1), token(other.0, &other.1));
+        // In one part only, or two parts that change places.
+        let mut changed = words.clone();
+        if swapped {
+            changed.swap(at, (at + 1) % 5);
+        } else {
+            changed[at] = instead;
+        }
+        let (one, other) = (token(kind, &words), token(kind, &changed));
         prop_assert_eq!(one == other, named(&one) == named(&other), "{}\n---\n{}", one, other);
     }
 }

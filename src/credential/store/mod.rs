@@ -149,7 +149,7 @@ impl Store {
                 let successor = self.key(scope, identity, text.expose());
                 Standing::Grace { text, successor, generation, expires_wall }
             }
-            other => other,
+            known @ (Standing::Unknown | Standing::Current { .. } | Standing::Revoked) => known,
         })
     }
 
