@@ -97,8 +97,17 @@ struct Tenancy {
     leases: AtomicUsize,
     /// The service has taken a token of it, or the source has renewed one.
     proven: AtomicBool,
-    /// The token that it began with, where nobody told when that ends.
+    /// It began with a token that a client showed.
+    adopted: bool,
+    /// The token that it began with, if nobody told when that ends.
     reckoned: Option<TokenKey>,
+}
+
+impl Tenancy {
+    /// Is its token kept fresh? What a client showed, and nobody has vouched for, may be made up.
+    fn is_kept(&self) -> bool {
+        !self.adopted || self.proven.load(Ordering::Acquire)
+    }
 }
 
 /// Who comes.
@@ -186,7 +195,9 @@ impl Clients {
         let common = &self.common;
         let untold = matches!(&begin, Begin::Adopt { issued, .. } if issued.life == Life::Unknown);
         let reckoned = untold.then_some(key);
-        let tenancy = Tenancy { leases: AtomicUsize::new(0), proven: AtomicBool::new(proven), reckoned };
+        let adopted = matches!(begin, Begin::Adopt { .. });
+        let (leases, proven) = (AtomicUsize::new(0), AtomicBool::new(proven));
+        let tenancy = Tenancy { leases, proven, adopted, reckoned };
         let tenancy = Arc::new(tenancy);
         let journal = Journal {
             tenancy: Arc::clone(&tenancy),
@@ -238,7 +249,7 @@ impl Clients {
 
     fn lease(self: &Arc<Self>, tenant: Arc<Tenant>, _live: &MutexGuard<'_, Live>) -> Lease {
         if tenant.tenancy.leases.fetch_add(1, Ordering::AcqRel) == 0 {
-            tenant.credential.set_active(true);
+            tenant.credential.set_active(tenant.tenancy.is_kept());
         }
         let credential = Arc::clone(&tenant.credential);
         Lease { credential, member: Some(Member { clients: Arc::clone(self), tenant }) }
@@ -248,8 +259,9 @@ impl Clients {
     fn remember(&self, key: TokenKey, token: &Token) {
         let Some(expires_wall) = token.expires_wall else { return };
         let (store, generation, now) = (Arc::clone(&self.common.store), token.generation, Now::read());
+        let ends = (expires_wall, self.common.terms.load().revoke_for);
         self.common.tasks.spawn(async move {
-            if let Err(error) = store.seen(key, generation, expires_wall, now).await {
+            if let Err(error) = store.seen(key, generation, ends, now).await {
                 tracing::warn!(%error, "the end of a client's token could not be written down");
             }
         });
@@ -348,9 +360,13 @@ impl Lease {
 
     /// The service has taken a token of it: from now on it is remembered when that ends.
     pub fn prove(&self) {
-        if let Some(member) = &self.member
-            && !member.tenant.tenancy.proven.swap(true, Ordering::AcqRel)
-            && let Some(key) = member.tenant.tenancy.reckoned
+        let Some(member) = &self.member else { return };
+        if member.tenant.tenancy.proven.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        // This lease is one: there are some.
+        self.credential.set_active(true);
+        if let Some(key) = member.tenant.tenancy.reckoned
             && let Some(token) = self.credential.current()
         {
             member.clients.remember(key, &token);

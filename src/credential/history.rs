@@ -98,6 +98,8 @@ pub(super) struct Seen {
     /// When it ends, on the wall clock.
     pub(super) expires_wall: Duration,
     pub(super) now: Now,
+    /// How long it is remembered after its end: until then it is known as ended.
+    pub(super) revoke_for: Duration,
 }
 
 /// What a store is told.

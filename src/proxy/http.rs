@@ -173,9 +173,7 @@ impl Exchange<'_> {
                     }
                 }
                 Ok(response) => {
-                    if let Some(lease) = lease.filter(|_| response.status().is_success()) {
-                        lease.prove();
-                    }
+                    // It vouches for no token: a public page says 200 to any.
                     return Ok(self.pass_on(response, token.as_deref(), permit));
                 }
                 Err(PoolError::Exchange { .. }) if empty && !repeated && template.method.is_idempotent() => {

@@ -36,7 +36,9 @@ impl Journal {
         if old.generation == new.generation {
             return;
         }
-        self.tenancy.proven.store(true, Ordering::Relaxed);
+        if !self.tenancy.proven.swap(true, Ordering::AcqRel) {
+            credential.set_active(true);
+        }
         let Common { store, route, .. } = &clients.common;
         let terms = clients.common.terms.load_full();
         let (grace, revoke_for) = (terms.grace, terms.revoke_for);

@@ -227,3 +227,34 @@ async fn a_new_token_is_not_kept_back_until_the_old_one_is_of_no_use() {
         assert_eq!(kept_back(&old(life), grace, now), longest, "{life:?} {grace:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_kept_fresh_from_when_the_service_has_taken_it() {
+    let rig = Rig::new();
+    let lease = rig.enter("T0").await.unwrap();
+    std::fs::write(rig.file.path(), "T1").unwrap();
+    tokio::time::sleep(31 * MINUTE).await;
+    let current = lease.credential().current().unwrap();
+    assert_eq!((current.expose(), current.generation), ("T0", Generation(1)), "it may be made up");
+    lease.prove();
+    let newer = lease.credential().newer(current.generation, clock::now() + 30 * MINUTE).await.unwrap();
+    assert_eq!(newer.expose(), "T1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_opaque_token_that_has_ended_is_not_taken_for_a_new_one() {
+    let rig = Rig::new();
+    let lease = rig.enter("T0").await.unwrap();
+    lease.credential().usable(clock::now() + MINUTE).await.unwrap();
+    lease.prove();
+    rig.settle().await;
+    drop(lease);
+    rig.settle().await;
+    let now = Now::read();
+    for minutes in [61, 121, 181] {
+        let later = Now { mono: now.mono + minutes * MINUTE, wall: now.wall + minutes * MINUTE };
+        let visitor = Visitor { token: Some("T0"), identity: "", values: ClientValues::default() };
+        let served = rig.clients.enter(visitor, later).await;
+        assert!(matches!(served, Err(NotServed::Expired)), "after {minutes} minutes");
+    }
+}

@@ -69,7 +69,8 @@ impl<'h> Draft<'h> {
         if self.live(&seen.key, now).is_some() {
             return;
         }
-        let forget = now.after(seen.expires_wall.saturating_sub(seen.now.wall));
+        let lives = seen.expires_wall.saturating_sub(seen.now.wall);
+        let forget = now.after(lives.saturating_add(seen.revoke_for));
         let (generation, expires_wall) = (seen.generation, Some(millis(seen.expires_wall)));
         let state = State::Current { generation, expires_wall, predecessors: Arc::default() };
         self.put(seen.key, Some(Record { forget, state }));

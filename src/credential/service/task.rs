@@ -75,13 +75,13 @@ impl Task {
         self.tell(begin).await;
         let mut next_look = clock::now() + self.supply.look_every();
         while !self.is_over() {
-            let deadline = self.keeper.deadline().unwrap_or(next_look);
+            let deadline = self.keeper.deadline();
             let credential = self.credential.clone();
             let woken = tokio::select! {
                 biased;
                 answer = answer(self.fetch.as_mut()) => Woken::Answer(answer),
                 () = credential.mailbox.filled() => Woken::Mail,
-                () = time::sleep_until(deadline) => Woken::Deadline,
+                () = time::sleep_until(deadline.unwrap_or(next_look)), if deadline.is_some() => Woken::Deadline,
                 () = time::sleep_until(next_look) => Woken::Look,
             };
             match woken {

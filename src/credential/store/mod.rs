@@ -174,15 +174,16 @@ impl Store {
     }
 
     /// Remembers when a client's own token ends, which nobody told: `expires_wall` was reckoned from its first
-    /// sight, and would be reckoned anew by a process that has not seen it. Durable when it returns.
+    /// sight, and would be reckoned again by a process that has not seen it. It is known as ended for `revoke_for` after
+    /// that. Durable when it returns.
     pub async fn seen(
         &self,
         key: TokenKey,
         generation: Generation,
-        expires_wall: Duration,
+        (expires_wall, revoke_for): (Duration, Duration),
         now: Now,
     ) -> Result<(), StoreError> {
-        self.take(Change::Seen(Seen { key, generation, expires_wall, now })).await
+        self.take(Change::Seen(Seen { key, generation, expires_wall, revoke_for, now })).await
     }
 
     async fn take(&self, change: Change) -> Result<(), StoreError> {

@@ -109,7 +109,13 @@ mod tests {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&number.to_be_bytes());
         let (generation, expires_wall) = (Generation(1), Duration::ZERO);
-        Arc::new(Change::Seen(Seen { key: TokenKey(key), generation, expires_wall, now: Now::read() }))
+        Arc::new(Change::Seen(Seen {
+            key: TokenKey(key),
+            generation,
+            expires_wall,
+            revoke_for: expires_wall,
+            now: Now::read(),
+        }))
     }
 
     #[test]

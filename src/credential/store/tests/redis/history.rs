@@ -67,8 +67,8 @@ async fn a_record_ends_when_it_is_forgotten() {
     let minutes: Vec<i64> = left.iter().map(|left| (left + 30_000) / 60_000).collect();
     assert_eq!(minutes, [65, 120]);
     let own = rig.key("own");
-    rig.store.seen(own, Generation(1), rig.now.wall + 90 * MINUTE, rig.now).await.unwrap();
-    rig.store.seen(own, Generation(1), rig.now.wall + 95 * MINUTE, rig.now).await.unwrap();
+    rig.store.seen(own, Generation(1), (rig.now.wall + 90 * MINUTE, 60 * MINUTE), rig.now).await.unwrap();
+    rig.store.seen(own, Generation(1), (rig.now.wall + 95 * MINUTE, 60 * MINUTE), rig.now).await.unwrap();
     let [other] = rigs(&server);
     let standing = other.store.standing(&own, "own", other.now).await.unwrap();
     let Standing::Current { expires_wall: Some(ends), .. } = standing else { panic!("{standing:?}") };
