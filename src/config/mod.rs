@@ -20,6 +20,7 @@ mod declare;
 mod effective;
 mod endpoint;
 mod error;
+pub mod file;
 mod general;
 mod json;
 mod model;

@@ -7,11 +7,13 @@
 
 use std::{
     fmt,
-    io::{self, Read},
+    io::Read,
     ops::Deref,
     path::{Path, PathBuf},
     sync::Arc,
 };
+
+use super::file::{self, Unopened};
 
 /// The longest secret taken from a file, in bytes.
 pub const MAX_SECRET: usize = 64 * 1024;
@@ -113,20 +115,27 @@ impl fmt::Debug for Secret {
 
 fn read_file(path: &Path, from: impl Fn() -> String) -> Result<Revealed, SecretError> {
     let unreadable =
-        |error: &io::Error| SecretError::Unreadable { path: path.to_owned(), kind: error.kind() };
-    let file = std::fs::File::open(path).map_err(|e| unreadable(&e))?;
+        |error: Unopened| SecretError::Unreadable { path: path.to_owned(), why: error.to_string() };
+    let (file, _) = file::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
     // One byte more than is allowed, so that the longest allowed and a longer one differ.
-    file.take(MAX_SECRET as u64 + 3).read_to_end(&mut bytes).map_err(|e| unreadable(&e))?;
+    let read = file.take(MAX_SECRET as u64 + 6).read_to_end(&mut bytes);
+    read.map_err(|error| unreadable(error.into()))?;
     if bytes.last() == Some(&b'\n') {
         bytes.pop();
         if bytes.last() == Some(&b'\r') {
             bytes.pop();
         }
     }
-    let text = String::from_utf8(bytes).map_err(|_| SecretError::NotText(from()))?;
+    let mut text = String::from_utf8(bytes).map_err(|_| SecretError::NotText(from()))?;
+    // What some editors begin a file with is no part of the secret.
+    if text.starts_with(BYTE_ORDER_MARK) {
+        text.drain(..BYTE_ORDER_MARK.len_utf8());
+    }
     Revealed::checked(text, from)
 }
+
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// The text of a secret, for as long as it is used; `Debug` masks it, and its memory is overwritten
 /// when it is dropped (as far as safe code can promise that).
@@ -182,12 +191,12 @@ pub enum SecretError {
     #[error("the environment variable {0} is not set")]
     NoVariable(String),
     /// The file cannot be read.
-    #[error("the file {} cannot be read: {kind}", path.display())]
+    #[error("the file {} cannot be read: {why}", path.display())]
     Unreadable {
         /// The file that was asked for.
         path: PathBuf,
-        /// What the system said.
-        kind: io::ErrorKind,
+        /// What the system said, or what it is.
+        why: String,
     },
     /// Not UTF-8.
     #[error("{0} is not UTF-8 text")]
@@ -227,7 +236,33 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_anew_at_each_use() {
+    fn what_some_editors_put_before_it_is_no_part_of_it() {
+        let (_dir, secret) = file_with("\u{feff}abc\r\n".as_bytes());
+        assert_eq!(&*secret.reveal().unwrap(), "abc");
+    }
+
+    #[test]
+    fn what_could_keep_its_reader_waiting_is_no_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
+        for (path, why) in
+            [(pipe.as_path(), "is a device, a pipe or a socket, and no file"), (dir.path(), "is a directory")]
+        {
+            let said = Secret::file(path).reveal().unwrap_err().to_string();
+            assert_eq!(said, format!("the file {} cannot be read: {why}", path.display()));
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_again_at_each_use() {
         let (_dir, secret) = file_with(b"old");
         std::fs::write(secret.path().unwrap(), "new\n").unwrap();
         assert_eq!(&*secret.reveal().unwrap(), "new");

@@ -10,6 +10,7 @@ use super::{
     Secret,
     declare::{At, Kind, Value, value},
     error::nearest,
+    file,
     section::kind,
     template::is_token_byte,
 };
@@ -169,9 +170,9 @@ value! {
     /// The path of a file that can be read now.
     pub(super) File: PathBuf, Kind::File, |value, _| {
         let path = PathBuf::from(string(value)?);
-        match std::fs::File::open(&path) {
+        match file::open(&path) {
             Ok(_) => Ok(path),
-            Err(error) => Err(format!("the file {} cannot be read: {}", path.display(), error.kind())),
+            Err(error) => Err(format!("the file {} cannot be read: {error}", path.display())),
         }
     }
 }

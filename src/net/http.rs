@@ -45,11 +45,27 @@ impl HttpError {
 /// When the server wants to be asked again (RFC 9110 §10.2.3): seconds, or a date.
 pub fn retry_after(headers: &HeaderMap, now: Now) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // What does not fit is long enough.
+        return Some(Duration::from_secs(text.parse().unwrap_or(TEN_YEARS)));
     }
-    let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+    let at = http_date(text)?;
     Some(Duration::from_millis(u64::try_from(at.as_millisecond()).ok()?).saturating_sub(now.wall))
+}
+
+const TEN_YEARS: u64 = 10 * 365 * 24 * 60 * 60;
+
+/// A date in one of the three forms that a recipient has to take (RFC 9110 §5.6.7).
+fn http_date(text: &str) -> Option<jiff::Timestamp> {
+    let usual = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text);
+    let obsolete = |form: &str, text: &str| {
+        let time = jiff::fmt::strtime::parse(form, text).ok()?.to_datetime().ok()?;
+        time.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+    };
+    usual
+        .ok()
+        .or_else(|| obsolete("%A, %d-%b-%y %H:%M:%S GMT", text))
+        .or_else(|| obsolete("%a %b %e %H:%M:%S %Y", text))
 }
 
 /// Sends `request` (its URI in origin form) and reads the whole answer, at most `limit` bytes of body.
@@ -214,5 +230,24 @@ mod tests {
     async fn garbage_is_an_error() {
         let (answer, _) = ask("SSH-2.0-OpenSSH_9.6\r\n\r\n", None).await;
         assert!(matches!(answer, Err(HttpError::Exchange { .. })), "{answer:?}");
+    }
+
+    #[test]
+    fn a_time_to_wait_comes_in_seconds_and_in_three_forms_of_dates() {
+        let now = Now { wall: Duration::from_secs(784_111_777 - 97), ..Now::read() };
+        let wait = |text: &str| {
+            let headers = HeaderMap::from_iter([(header::RETRY_AFTER, text.parse().unwrap())]);
+            retry_after(&headers, now).map(|wait| wait.as_secs())
+        };
+        for date in
+            ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
+        {
+            assert_eq!(wait(date), Some(97), "{date}");
+        }
+        assert_eq!((wait("7"), wait(" 0 ")), (Some(7), Some(0)));
+        assert!(wait("99999999999999999999999").is_some_and(|wait| wait > 1_000_000));
+        for bad in ["", "-1", "soon", "1.5"] {
+            assert_eq!(wait(bad), None, "{bad}");
+        }
     }
 }

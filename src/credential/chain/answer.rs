@@ -10,7 +10,7 @@ use crate::{
     credential::{
         keeper::FailureKind,
         source::{Issued, SourceError},
-        store::{Grant, Granted, Lineage, RefreshLease, StoreError},
+        store::{self, Grant, Granted, Lineage, RefreshLease, StoreError},
     },
 };
 
@@ -95,7 +95,8 @@ impl Chain {
     ) -> Result<(), StoreError> {
         let until = clock::now() + WRITING;
         loop {
-            let error = match self.links.store.keep(lineage, lease, &state.known, Now::read()).await {
+            let kept = self.links.store.keep(lineage, lease, &state.known, Now::read());
+            let error = match store::by(until, kept).await {
                 Ok(()) => {
                     state.unwritten = false;
                     return Ok(());

@@ -6,7 +6,12 @@ use std::time::Duration;
 use super::{Clients, Common, Tenancy};
 use crate::{
     clock::{self, Now},
-    credential::{history::TokenKey, service::Credential, store::Supersede, token::Token},
+    credential::{
+        history::TokenKey,
+        service::Credential,
+        store::{self, Supersede},
+        token::Token,
+    },
 };
 
 /// A new token that cannot be written down is tried to be for so many times at the most, a second apart.
@@ -39,10 +44,10 @@ impl Journal {
         if !self.tenancy.proven.swap(true, Ordering::AcqRel) {
             credential.set_active(true);
         }
-        let Common { store, route, .. } = &clients.common;
+        let Common { store: kept, route, .. } = &clients.common;
         let terms = clients.common.terms.load_full();
         let (grace, revoke_for) = (terms.grace, terms.revoke_for);
-        let new_key = store.key(route, &self.identity, new.expose());
+        let new_key = kept.key(route, &self.identity, new.expose());
         let old_key = std::mem::replace(&mut *self.key(), new_key);
         {
             // By both keys, so that whoever comes now finds it, whichever standing is read.
@@ -63,8 +68,14 @@ impl Journal {
             now,
         };
         let until = now.mono + kept_back(old, grace, now);
+        let mut written = false;
         for attempt in 1..=ATTEMPTS {
-            let Err(error) = store.supersede(change()).await else { break };
+            // Once at least it has the time to answer.
+            let deadline = until.max(clock::now() + Duration::from_secs(1));
+            let Err(error) = store::by(deadline, kept.supersede(change())).await else {
+                written = true;
+                break;
+            };
             let again = clock::now() + Duration::from_secs(1);
             let (name, last) = (credential.name(), attempt == ATTEMPTS || again > until);
             tracing::error!(route, credential = name, %error, last, "a new token could not be written down");
@@ -75,7 +86,8 @@ impl Journal {
         }
         let (name, generation) = (credential.name(), old.generation);
         let (generation, served_for_ms) = (generation.0, clock::milliseconds(grace));
-        tracing::info!(route, credential = name, generation, served_for_ms, "token revoked");
+        // Not written down, it is revoked for as long as this process lives.
+        tracing::info!(route, credential = name, generation, served_for_ms, written, "token revoked");
         if new_key != old_key {
             clients.live().take_out(&old_key, credential);
         }

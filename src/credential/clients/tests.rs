@@ -258,3 +258,16 @@ async fn an_opaque_token_that_has_ended_is_not_taken_for_a_new_one() {
         assert!(matches!(served, Err(NotServed::Expired)), "after {minutes} minutes");
     }
 }
+
+/// A disk that hangs does not fail: it says nothing.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_keeps_a_new_token_back_for_its_time_only() {
+    let rig = Rig::new();
+    let lease = rig.enter("T0").await.unwrap();
+    rig.clients.common.store.stall(true);
+    let began = clock::now();
+    let newer = rig.next(&lease).await;
+    assert_eq!(newer.expose(), "T1");
+    // A quarter of the grace, and the time in which the source is asked.
+    assert!(clock::now() - began < 2 * MINUTE, "{:?}", clock::now() - began);
+}

@@ -84,6 +84,11 @@ pub enum BadAnswer {
     NotObject,
     #[error("the answer names no token (`token`, `access_token` or `accessToken`)")]
     NoToken,
+    #[error(
+        "the answer is plain text that does not look like the token before it; if it is a token, write \
+         answer = \"text\""
+    )]
+    Unlike,
     #[error("the answer has no `{0}` at the place that `answer` names")]
     NotThere(&'static str),
     #[error("the ExecCredential is of none of the versions v1 and v1beta1 of client.authentication.k8s.io")]
@@ -129,15 +134,24 @@ pub fn is_refusal(code: &str) -> bool {
         .contains(&code)
 }
 
-/// Understands an answer of status 200, in the form that the configuration says.
+/// Understands an answer of status 200, in the form that the configuration says. `before`: the token that is to be
+/// replaced: a word of plain text, such as `maintenance`, does not take its place.
 pub fn read(
     form: &AnswerForm,
     headers: &HeaderMap,
     content_type: Option<&str>,
     body: &[u8],
+    before: Option<&str>,
 ) -> Result<Answer, BadAnswer> {
     match form {
-        AnswerForm::Auto => parse(content_type, body),
+        AnswerForm::Auto => match parse(content_type, body)? {
+            Answer::Token(issued)
+                if is_plain(body) && before.is_some_and(|before| !are_alike(before, &issued.text)) =>
+            {
+                Err(BadAnswer::Unlike)
+            }
+            answer @ (Answer::Token(_) | Answer::TokenRequest { .. }) => Ok(answer),
+        },
         AnswerForm::Text => bare(text(content_type, body)?).map(Answer::Token),
         AnswerForm::Fields(places) => fields(places, headers, content_type, body).map(Answer::Token),
     }
@@ -162,6 +176,26 @@ fn fields(
     let Some(value) = places.expires_in.as_ref().and_then(find) else { return Ok(issued) };
     let life = Life::For(seconds("expires_in", number("expires_in", &value)?)?);
     Ok(Issued { life, ..issued })
+}
+
+/// Is it no JSON?
+fn is_plain(body: &[u8]) -> bool {
+    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    !first.is_some_and(|byte| b"{[\"".contains(byte))
+}
+
+/// Does one token look like another of the same source? A JWT is followed by a JWT; anything else by what is about as
+/// long, and has digits if the one before has.
+fn are_alike(before: &str, text: &str) -> bool {
+    let digits = |text: &str| text.bytes().any(|byte| byte.is_ascii_digit());
+    let (old, new) = (before.len(), text.len());
+    match (claims(before).is_some(), claims(text).is_some()) {
+        (true, true) => true,
+        (true, false) => false,
+        // A source may begin to give JWTs.
+        (false, true) => true,
+        (false, false) => new * 3 >= old * 2 && new * 2 <= old * 3 && (digits(text) || !digits(before)),
+    }
 }
 
 fn parsed(text: &str) -> Result<Value, BadAnswer> {
@@ -265,7 +299,21 @@ fn token_request(fields: &Map<String, Value>) -> Result<Answer, BadAnswer> {
     }
 }
 
+/// What the answer says of its end. A time beyond all times means "never", and a good token is not thrown away for it.
 fn life(fields: &Map<String, Value>) -> Result<Option<Life>, BadAnswer> {
+    match told_life(fields) {
+        Err(BadAnswer::Absurd(name)) => {
+            tracing::warn!(
+                name,
+                "the end of a token is absurdly far; `lifetime` of [route.token] is assumed"
+            );
+            Ok(None)
+        }
+        life => life,
+    }
+}
+
+fn told_life(fields: &Map<String, Value>) -> Result<Option<Life>, BadAnswer> {
     if let Some((name, value)) = first(fields, ["expires_in", "expiresIn"]) {
         return Ok(Some(Life::For(seconds(name, number(name, value)?)?)));
     }

@@ -138,7 +138,7 @@ impl ExecTokens {
                 (None, None) => self.wrong(format_args!("ended in an unknown way")),
             });
         }
-        match answer::read(&self.source.answer, &HeaderMap::new(), None, output) {
+        match answer::read(&self.source.answer, &HeaderMap::new(), None, output, None) {
             Ok(Answer::Token(issued)) => Ok(issued),
             Ok(Answer::TokenRequest { .. }) => Err(self.wrong(format_args!(
                 "printed a TokenRequest, which is exchanged only with source = \"http\""

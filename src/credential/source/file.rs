@@ -11,15 +11,13 @@
 //! 3. Only a regular file is opened: nothing waits for somebody to write to a FIFO.
 
 use std::{
-    fs::{File, Metadata, OpenOptions},
     io::{self, Read},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::{Duration, UNIX_EPOCH},
 };
 
 use http::HeaderMap;
-use rustix::fs::OFlags;
 use tokio::{task, time};
 
 use super::{
@@ -28,7 +26,10 @@ use super::{
 };
 use crate::{
     clock::{self, Instant, Now},
-    config::AnswerForm,
+    config::{
+        AnswerForm,
+        file::{Unopened, open},
+    },
     credential::keeper::Life,
 };
 
@@ -61,10 +62,8 @@ struct Seen {
 /// Why it cannot be read.
 #[derive(Debug, thiserror::Error)]
 enum Unread {
-    #[error("is a directory")]
-    Directory,
-    #[error("is a device, a pipe or a socket, and no file")]
-    NoFile,
+    #[error(transparent)]
+    Unopened(#[from] Unopened),
     #[error("is larger than {} KiB", MAX_FILE / 1024)]
     TooLarge,
     #[error("{0}")]
@@ -78,7 +77,7 @@ impl FileToken {
 
     pub(super) async fn fetch(&self, deadline: Instant) -> Result<Issued, SourceError> {
         let Seen { body, written, .. } = self.settled(deadline).await?;
-        let issued = match answer::read(&self.answer, &HeaderMap::new(), None, &body)
+        let issued = match answer::read(&self.answer, &HeaderMap::new(), None, &body, None)
             .map_err(|bad| self.wrong(&bad))?
         {
             Answer::Token(issued) => issued,
@@ -127,14 +126,10 @@ impl FileToken {
 
 /// Reads what is there at this moment.
 fn read(path: &Path) -> Result<Seen, Unread> {
-    // Looked at first: with some devices, to open them is to do something.
-    regular(&path.metadata()?)?;
-    // It may be something else a moment later.
-    let patient = OFlags::NONBLOCK | OFlags::NOCTTY;
-    let flags = i32::try_from(patient.bits()).unwrap_or_default();
-    let file: File = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    let meta = file.metadata()?;
-    regular(&meta)?;
+    let (file, meta) = open(path)?;
+    if meta.len() > MAX_FILE {
+        return Err(Unread::TooLarge);
+    }
     let mut body = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut body)?;
     if body.len() as u64 > MAX_FILE {
@@ -144,15 +139,6 @@ fn read(path: &Path) -> Result<Seen, Unread> {
     let number = |number: u64| i64::from_ne_bytes(number.to_ne_bytes());
     let which = [number(meta.dev()), number(meta.ino()), meta.ctime(), meta.ctime_nsec()];
     Ok(Seen { body, written, which })
-}
-
-fn regular(meta: &Metadata) -> Result<(), Unread> {
-    match (meta.is_file(), meta.is_dir()) {
-        (true, _) if meta.len() > MAX_FILE => Err(Unread::TooLarge),
-        (true, _) => Ok(()),
-        (false, true) => Err(Unread::Directory),
-        (false, false) => Err(Unread::NoFile),
-    }
 }
 
 /// A lifetime in a file began when it was written, not when it is read.

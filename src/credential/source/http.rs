@@ -60,7 +60,8 @@ impl HttpTokens {
         let target = expand(&self.source.target, Place::Url, &values)?;
         let request = request(self.source.method.clone(), &target, headers, body)?;
         let response = send(&self.dialer, request, now, deadline).await?;
-        match understood(&self.source.answer, &response)? {
+        let before = asking.current.as_ref().map(|token| token.expose());
+        match understood(&self.source.answer, &response, before)? {
             Answer::Token(issued) => Ok(issued),
             Answer::TokenRequest { key_name } => {
                 self.exchange(&key_name, response.into_body(), now, deadline).await
@@ -84,7 +85,7 @@ impl HttpTokens {
             reason: format!("the exchange of the TokenRequest: {}", error.reason),
             ..error
         })?;
-        match understood(&AnswerForm::Auto, &response)? {
+        match understood(&AnswerForm::Auto, &response, None)? {
             Answer::Token(issued) => Ok(issued),
             Answer::TokenRequest { .. } => {
                 Err(SourceError::passing("the exchange answered with another TokenRequest"))
@@ -185,9 +186,13 @@ async fn send(
     if response.status().is_success() { Ok(response) } else { Err(refusal(&response, now)) }
 }
 
-fn understood(form: &AnswerForm, response: &Response<Bytes>) -> Result<Answer, SourceError> {
+fn understood(
+    form: &AnswerForm,
+    response: &Response<Bytes>,
+    before: Option<&str>,
+) -> Result<Answer, SourceError> {
     let kind = content_type(response).map_err(SourceError::passing)?;
-    Ok(answer::read(form, response.headers(), kind, response.body())?)
+    Ok(answer::read(form, response.headers(), kind, response.body(), before)?)
 }
 
 /// What a status other than success means.

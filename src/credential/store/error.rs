@@ -5,6 +5,9 @@ use std::{io, path::PathBuf};
 /// Each names the file, and the way out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
+    /// It has not answered for as long as it is waited for: a disk or a mount that hangs.
+    #[error("the store did not answer in time")]
+    Slow,
     /// The secret of the store cannot be read.
     #[error("the secret of [state]: {0}")]
     Secret(String),

@@ -24,6 +24,9 @@ pub(super) struct Memory {
     /// Held by who changes it, from the draft to the change.
     turn: Mutex<()>,
     grants: Grants,
+    /// Answers no change: a test says so.
+    #[cfg(test)]
+    pub(super) stalls: std::sync::atomic::AtomicBool,
     /// Takes no grant: a test says so.
     #[cfg(test)]
     pub(super) refuses: std::sync::atomic::AtomicBool,
@@ -62,6 +65,8 @@ impl Memory {
             index: Index::new(keys, history),
             turn: Mutex::new(()),
             grants: Grants::default(),
+            #[cfg(test)]
+            stalls: Default::default(),
             #[cfg(test)]
             refuses: Default::default(),
         }

@@ -30,7 +30,7 @@ use super::{
     token::Generation,
 };
 use crate::{
-    clock::{self, Now},
+    clock::{self, Instant, Now},
     config::StateConfig,
 };
 
@@ -189,6 +189,10 @@ impl Store {
     async fn take(&self, change: Change) -> Result<(), StoreError> {
         match &self.kept {
             Kept::Memory(memory) => {
+                #[cfg(test)]
+                if memory.stalls.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::future::pending::<()>().await;
+                }
                 memory.take(&change);
                 Ok(())
             }
@@ -225,6 +229,13 @@ impl Store {
     pub(super) fn refuse(&self, refuse: bool) {
         if let Kept::Memory(memory) = &self.kept {
             memory.refuses.store(refuse, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    /// Has a store in memory answer no change, as a disk that hangs.
+    pub(super) fn stall(&self, stall: bool) {
+        if let Kept::Memory(memory) = &self.kept {
+            memory.stalls.store(stall, std::sync::atomic::Ordering::Relaxed);
         }
     }
 
@@ -378,6 +389,14 @@ impl fmt::Debug for Store {
             Kept::Redis(_) => "Store(redis)",
         })
     }
+}
+
+/// The answer of a store, or that there is none by `deadline`: what hangs keeps nobody waiting.
+pub(super) async fn by<T>(
+    deadline: Instant,
+    answer: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    tokio::time::timeout_at(deadline, answer).await.unwrap_or(Err(StoreError::Slow))
 }
 
 impl Supersede<'_> {

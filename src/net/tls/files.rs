@@ -1,6 +1,6 @@
 //! Certificates and keys, read from their files. An error names the file, and never quotes a key.
 
-use std::{fs, path::Path};
+use std::{io::Read, path::Path};
 
 use rustls::{
     RootCertStore,
@@ -8,6 +8,7 @@ use rustls::{
 };
 
 use super::TlsError;
+use crate::config::file;
 
 /// The authorities that a file names.
 pub(super) fn authority(path: &Path) -> Result<RootCertStore, TlsError> {
@@ -53,8 +54,14 @@ pub(super) fn unusable(path: &Path, cause: &dyn std::error::Error) -> TlsError {
     wrong(path, &cause.to_string())
 }
 
+/// Certificates and authorities of a whole system are not more, in bytes.
+const MAX_FILE: u64 = 16 << 20;
+
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    fs::read(path).map_err(|cause| wrong(path, &cause.to_string()))
+    let (file, _) = file::open(path).map_err(|cause| wrong(path, &cause.to_string()))?;
+    let mut bytes = Vec::new();
+    let read = file.take(MAX_FILE).read_to_end(&mut bytes);
+    read.map(|_| bytes).map_err(|cause| wrong(path, &cause.to_string()))
 }
 
 fn wrong(path: &Path, what: &str) -> TlsError {

@@ -78,7 +78,7 @@ fn a_token_request_is_recognised() {
 
 #[test]
 fn everything_else_has_a_reason() {
-    let cases: [(&str, BadAnswer); 24] = [
+    let cases: [(&str, BadAnswer); 23] = [
         ("", BadAnswer::Empty),
         (" \r\n", BadAnswer::Empty),
         ("null", BadAnswer::Empty),
@@ -95,7 +95,6 @@ fn everything_else_has_a_reason() {
         ("{\"token\":\"a\",\"expires_in\":true}", BadAnswer::WrongType("expires_in")),
         ("{\"token\":\"a\",\"expires_in\":\"soon\"}", BadAnswer::WrongType("expires_in")),
         ("{\"token\":\"a\",\"expires_in\":-1}", BadAnswer::Negative("expires_in")),
-        ("{\"token\":\"a\",\"expires_in\":1e300}", BadAnswer::Absurd("expires_in")),
         ("{\"token\":\"a\",\"expires_at\":\"1969-01-01T00:00:00Z\"}", BadAnswer::Negative("expires_at")),
         ("a b", BadAnswer::Control),
         ("a\r\nX-Evil: 1", BadAnswer::Control),
@@ -155,7 +154,7 @@ fn placed(answer: &str, body: &str) -> Result<Issued, BadAnswer> {
     let crate::config::SourceConfig::Http(source) = &token.source else { panic!("{token:?}") };
     let headers = [("x-token", "h"), ("x-life", "60")];
     let headers = headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-    match read(&source.answer, &HeaderMap::from_iter(headers), None, body.as_bytes())? {
+    match read(&source.answer, &HeaderMap::from_iter(headers), None, body.as_bytes(), None)? {
         Answer::Token(issued) => Ok(issued),
         other @ Answer::TokenRequest { .. } => panic!("{other:?}"),
     }
@@ -202,5 +201,34 @@ fn what_is_not_where_it_should_be_is_named() {
         ("\"text\"", "<html>", BadAnswer::Html),
     ] {
         assert_eq!(placed(answer, body).unwrap_err(), said, "{answer} {body}");
+    }
+}
+
+#[test]
+fn a_word_of_plain_text_does_not_take_the_place_of_a_token() {
+    let jwt = jwt(&json!({"exp": 1_800_000_000}));
+    let after = |before: &str, body: &str| {
+        let answer =
+            read(&AnswerForm::Auto, &HeaderMap::new(), Some("text/plain"), body.as_bytes(), Some(before));
+        answer.map(|_| ())
+    };
+    for before in ["V1StGXR8Z5jdHi6BmyT02", &jwt] {
+        for word in ["maintenance", "OK", "Unauthorized", "Service-is-down-for-an-hour"] {
+            assert_eq!(after(before, word), Err(BadAnswer::Unlike), "{word} after {before}");
+        }
+        assert_eq!(after(before, &jwt), Ok(()));
+    }
+    assert_eq!(after("V1StGXR8Z5jdHi6BmyT02", "k3tGXR8Z5jdHi6BmyT0-x7\n"), Ok(()));
+    assert_eq!(after("first", "second"), Ok(()), "a word after a word");
+    assert_eq!(after(&jwt, "{\"token\":\"opaque\"}"), Ok(()), "JSON says what it is");
+}
+
+#[test]
+fn an_end_that_is_absurdly_far_costs_no_good_token() {
+    for never in ["9223372036854775807", "1e300", "\"99999999999999999999\""] {
+        for name in ["expires_in", "expires_at"] {
+            let issued = token(&format!("{{\"token\":\"a\",\"{name}\":{never}}}"));
+            assert_eq!((issued.text.as_str(), issued.life), ("a", Life::Unknown), "{name} {never}");
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::{fs, io::Write, os::unix::fs::symlink};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::*;
+use std::fs::File;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -33,7 +34,7 @@ async fn it_is_read_as_it_is_now() {
         date_back(&path);
         fetch(&file).await.unwrap_err().reason
     };
-    assert!(fetch(&file).await.unwrap_err().reason.contains("token: No such file"));
+    assert!(fetch(&file).await.unwrap_err().reason.contains("token: entity not found"));
     assert!(reason("").await.ends_with("token: the answer is empty"));
     assert!(reason("{\"token\":\"on").await.ends_with("token: the answer is neither JSON nor a token"));
     assert!(reason(&"x".repeat(300_000)).await.ends_with("token: is larger than 192 KiB"));

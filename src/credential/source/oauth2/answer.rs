@@ -208,7 +208,6 @@ mod tests {
             ),
             (r#"{"access_token":"a","token_type":1}"#, "`token_type` has the wrong type"),
             (r#"{"access_token":"a","expires_in":-1}"#, "`expires_in` is negative"),
-            (r#"{"access_token":"a","expires_in":1e300}"#, "`expires_in` is absurdly large"),
             (r#"{"access_token":"a","expires_in":[]}"#, "`expires_in` has the wrong type"),
             (
                 r#"{"access_token":"CANARY\r\nX: 1"}"#,
