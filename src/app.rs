@@ -110,11 +110,15 @@ impl App {
             limits: config.limits.clone(),
             routes: lives.iter().map(|life| Arc::clone(&life.context)).collect(),
             open: is_open(&config.listen),
+            loopback: config.listen.address.ip().to_canonical().is_loopback(),
             sessions: Arc::default(),
             requests: Arc::default(),
             tasks: proxy_tasks.clone(),
             tls,
         };
+        for line in config.exposed() {
+            tracing::warn!("{line}");
+        }
         metrics.configured(Now::read().wall);
         let proxy = Arc::new(ArcSwap::from_pointee(proxy));
         let addresses = (listener.local_addr()?, admin_listener.local_addr()?);

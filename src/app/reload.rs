@@ -109,6 +109,7 @@ impl App {
             limits: config.limits.clone(),
             routes: current,
             open: is_open(&config.listen),
+            loopback: config.listen.address.ip().to_canonical().is_loopback(),
             sessions: Arc::clone(&before.sessions),
             requests: Arc::clone(&before.requests),
             tasks: before.tasks.clone(),

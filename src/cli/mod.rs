@@ -94,8 +94,13 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => {
             with_config(&arguments.config, |path, config| running::run(path, config, log, arguments.watch))
         }
-        Command::Check(file) => with_config(&file, |path, _| match Config::effective(path) {
-            Ok(page) => say(&page),
+        Command::Check(file) => with_config(&file, |path, config| match Config::effective(path) {
+            Ok(page) => {
+                for line in config.exposed() {
+                    let _ = writeln!(std::io::stderr(), "perennial: warning: {line}");
+                }
+                say(&page)
+            }
             Err(errors) => fail(&errors.to_string(), USAGE),
         }),
         Command::Schema { page: true, .. } => say(&reference::page()),

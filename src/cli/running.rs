@@ -24,6 +24,7 @@ pub(super) struct Arguments {
 /// Runs the proxy until a signal ends it.
 pub(super) fn run(path: &Path, config: Config, log: Log, watch: bool) -> ExitCode {
     raise_file_limit();
+    write_no_core();
     in_runtime(async move {
         // Listened for before anybody is let in: until then a signal ends the process as it stands.
         let mut signals = match Signals::listen() {
@@ -40,6 +41,15 @@ pub(super) fn run(path: &Path, config: Config, log: Log, watch: bool) -> ExitCod
             Ended::Failed(error) => fail(&format!("{error:#}"), 1),
         }
     })
+}
+
+/// A core dump would hold tokens and secrets.
+fn write_no_core() {
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    #[cfg(target_os = "linux")]
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "a crash may write a core dump, with tokens in it");
+    }
 }
 
 /// As many threads as there are cores to run on; with one core, one thread that does everything.

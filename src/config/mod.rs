@@ -20,6 +20,7 @@ mod declare;
 mod effective;
 mod endpoint;
 mod error;
+mod exposed;
 pub mod file;
 mod general;
 mod json;

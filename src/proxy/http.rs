@@ -244,10 +244,12 @@ impl Exchange<'_> {
         credential.newer(token.generation, until).await
     }
 
-    /// Whose token the request goes on with. A client that shows none asks in its own name.
+    /// Whose token the request goes on with. A client that shows none asks in its own name, if it had to show something
+    /// to come in, or if anyone may: who may not open a WebSocket may not ask here either.
     async fn credential(&self, asked: &mut Asked) -> Result<Admitted, Box<Answer>> {
+        let is_let_in = self.proxy.loopback || self.proxy.open || self.route.route.client.secret.is_some();
         match admission::admit(self.route, asked, self.client, Now::read()).await {
-            Err(Refusal::Missing) => Ok(Admitted { lease: None, presented: None }),
+            Err(Refusal::Missing) if is_let_in => Ok(Admitted { lease: None, presented: None }),
             admitted => admitted.map_err(refused),
         }
     }

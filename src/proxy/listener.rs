@@ -48,6 +48,8 @@ pub struct Proxy {
     pub routes: Vec<Arc<RouteContext>>,
     /// Anyone who reaches the listener may come in: the configuration says so, or TLS sees to it.
     pub open: bool,
+    /// Only this machine reaches the listener.
+    pub loopback: bool,
     /// One for each session.
     pub sessions: Arc<Places>,
     /// One for each plain request in flight.

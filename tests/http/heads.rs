@@ -208,3 +208,36 @@ async fn an_open_listener_may_have_a_name() {
     assert_eq!(answer.status(), 200);
     app.stop().await;
 }
+
+/// Beyond loopback a client's own token is what lets it in, for plain requests too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_shows_nothing_is_not_let_in_from_other_machines() {
+    let service = Service::start().await;
+    let configuration = |listen: &str| {
+        format!(
+            "[listen]\n{listen}\n[admin]\naddress = \"127.0.0.1:0\"\n[limits]\ndrain = \"0s\"\n[[route]]\n\
+             upstream = \"ws://127.0.0.1:9\"\ndialect = \"handshake\"\n[route.token]\nsource = \"http\"\n\
+             url = \"http://127.0.0.1:9/\"\nshare = \"client\"\n[route.client]\ntoken = {{ query = \"token\" }}\n\
+             [route.http]\nupstream = \"http://127.0.0.1:{}\"\n",
+            service.port
+        )
+    };
+    let start = async |listen: &str| {
+        let config = perennial::config::Config::parse(&configuration(listen), "test").unwrap();
+        perennial::app::App::start(&config).await.unwrap()
+    };
+    let request = "GET /admin/internal HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
+    let closed = start("address = \"0.0.0.0:0\"").await;
+    let (answer, _) = crate::support::http::ask(closed.address().port(), request).await;
+    assert_eq!(answer.status(), 401);
+    assert!(service.is_alone().await, "it reached the service");
+    closed.stop().await;
+    for listen in ["address = \"127.0.0.1:0\"", "address = \"0.0.0.0:0\"\nopen = true"] {
+        let app = start(listen).await;
+        let (answer, ()) = tokio::join!(crate::support::http::ask(app.address().port(), request), async {
+            service.asked().await.answer(OK).await;
+        });
+        assert_eq!(answer.0.status(), 200, "{listen}");
+        app.stop().await;
+    }
+}

@@ -106,6 +106,7 @@ impl Stage {
             limits: config.limits,
             routes: vec![Arc::clone(&context)],
             open: true,
+            loopback: true,
             sessions: Arc::default(),
             requests: Arc::default(),
             tasks: tasks.clone(),

@@ -1,0 +1,94 @@
+//! What goes over a network in the clear although it is secret: said at the start, and by `check`.
+
+use super::{Config, Endpoint, HttpBody, SourceConfig, StateConfig};
+
+impl Config {
+    /// One line for each leg that carries secrets without TLS beyond this machine.
+    pub fn exposed(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut leg = |place: &str, what: &str, endpoint: &Endpoint| {
+            if !endpoint.tls && !is_here(&endpoint.host) {
+                found.push(format!("{place}: {what} goes to {} without TLS", endpoint.host));
+            }
+        };
+        if let StateConfig::Redis(redis) = &self.state
+            && let Ok(address) = redis.address()
+            && address.password.is_some()
+        {
+            leg("[state] url", "the password", &address.endpoint);
+        }
+        for route in &self.routes {
+            let place = |key: &str| format!("route \"{}\", {key}", route.name);
+            if let Some(token) = &route.token {
+                leg(&place("upstream"), "the token", &route.upstream.endpoint);
+                if let Some(http) = &route.http {
+                    leg(&place("http.upstream"), "the token", &http.upstream.endpoint);
+                }
+                match &token.source {
+                    SourceConfig::OAuth2(source) => {
+                        leg(
+                            &place("token"),
+                            "what proves the client, and the token,",
+                            &source.server.address().endpoint,
+                        );
+                    }
+                    SourceConfig::Http(source) => {
+                        let asks = !source.headers.is_empty() || !matches!(source.body, HttpBody::None);
+                        let what =
+                            if asks { "what the source is asked with, and the token," } else { "the token" };
+                        leg(&place("token.url"), what, &source.endpoint);
+                    }
+                    SourceConfig::AblyKey(_)
+                    | SourceConfig::Static { .. }
+                    | SourceConfig::File { .. }
+                    | SourceConfig::Exec(_) => {}
+                }
+            }
+        }
+        found
+    }
+}
+
+/// Does it stay on this machine?
+fn is_here(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exposed(text: &str) -> Vec<String> {
+        Config::parse(text, "t").unwrap_or_else(|error| panic!("{error}")).exposed()
+    }
+
+    #[test]
+    fn what_is_secret_and_goes_in_the_clear_is_named() {
+        let text = "[state]\nstore = \"redis\"\nsecret = \"sixteen characters\"\nurl = \"redis://:pw@redis.example\"\n\
+                    [[route]]\nname = \"r\"\nupstream = \"ws://feed.example\"\ndialect = \"handshake\"\n\
+                    [route.token]\nsource = \"oauth2\"\ntoken_url = \"http://auth.example\"\nclient_id = \"c\"\n\
+                    [route.handshake]\nquery = \"t\"\n[route.http]\nupstream = \"http://rest.example\"";
+        let found = exposed(text);
+        assert_eq!(found.len(), 4, "{found:?}");
+        for host in ["redis.example", "feed.example", "auth.example", "rest.example"] {
+            assert!(found.iter().any(|line| line.contains(host)), "{host}: {found:?}");
+        }
+        let closed = text
+            .replace("redis://:pw", "rediss://:pw")
+            .replace("ws://", "wss://")
+            .replace("http://", "https://");
+        assert_eq!(exposed(&closed), [""; 0]);
+        let here = text
+            .replace("redis.example", "127.0.0.1")
+            .replace("feed.example", "localhost")
+            .replace("auth.example", "[::1]")
+            .replace("rest.example", "127.0.0.2");
+        assert_eq!(exposed(&here), [""; 0]);
+        assert_eq!(
+            exposed("[[route]]\nupstream = \"ws://h.example\"\ndialect = \"none\""),
+            [""; 0],
+            "no secret"
+        );
+    }
+}
