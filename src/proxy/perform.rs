@@ -68,7 +68,7 @@ impl Driver {
             }
             Action::EndTurn => self.turn = Turns::None,
             Action::Note(note) => {
-                let credential = self.access.as_ref().map(|access| access.lease.credential().name());
+                let credential = self.access.as_ref().map(|access| &**access.lease.credential());
                 self.report.note(&note, credential, now);
                 self.note_total(&note);
                 self.note_expiry();

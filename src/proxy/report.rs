@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     clock::{Instant, milliseconds},
-    credential::Generation,
+    credential::{Credential, Generation},
     dialect::Remark,
     session::{self, Cause, Note, Phase},
     telemetry::{self, CloseReason, Direction, LossReason, Method, Outcome, Told, words},
@@ -71,9 +71,15 @@ impl Report {
         self.route.metrics.took(towards(direction), bytes as u64);
     }
 
-    /// `credential`: the name of the one whose token the session uses.
-    pub(super) fn note(&mut self, note: &Note, credential: Option<&str>, now: Instant) {
+    /// `credential`: the one whose token the session uses.
+    pub(super) fn note(&mut self, note: &Note, credential: Option<&Credential>, now: Instant) {
         self.weigh(note, now);
+        // What the service says may quote the token.
+        let words = |said: &str| {
+            let token = credential.and_then(Credential::current);
+            words(said, token.as_ref().map(|token| token.expose()))
+        };
+        let credential = credential.map(Credential::name);
         let (session, route, metrics) = (self.session, &*self.route.route.name, &self.route.metrics);
         match note {
             Note::Reauthenticated { method, generation, took } => {
@@ -82,6 +88,7 @@ impl Report {
             Note::ReauthenticationFailed { method, generation, refused, why } => {
                 let outcome = if *refused { Outcome::Rejected } else { Outcome::Failed };
                 let took = now - self.since;
+                let why = &words(why);
                 self.not_reauthenticated((method_of(*method), outcome), credential, *generation, (took, why));
             }
             Note::UpstreamLost { why, attempt: 0 } => {
@@ -198,7 +205,7 @@ impl Report {
             Told { error: Some(why), ..self.told(credential, generation, outcome, took) },
         );
         let (session, route, method) = (self.session, &*self.route.route.name, method.as_str());
-        let (generation, reason) = (generation.0, words(why));
+        let (generation, reason) = (generation.0, why);
         if outcome == Outcome::Rejected {
             tracing::warn!(%session, route, method, generation, reason, "re-authentication rejected");
         } else {

@@ -115,7 +115,7 @@ impl Spans {
             outcome,
             took,
             ended: Now::read().wall,
-            error: error.map(words),
+            error: error.map(|error| words(error, None)),
         });
     }
 }
@@ -126,11 +126,13 @@ impl fmt::Debug for Spans {
     }
 }
 
-/// What a service said, for a log line or a span: the beginning of it, without any word that may be a token.
-pub fn words(said: &str) -> String {
+/// What a service said, for a log line or a span: the beginning of it, without any word that may be a token, and
+/// without the token in use, however short it is.
+pub fn words(said: &str, token: Option<&str>) -> String {
     const WORD: usize = 24;
     const LINE: usize = 200;
-    let short = said.split_whitespace().map(|word| if word.len() < WORD { word } else { "[…]" });
+    let hides = |word: &str| word.len() >= WORD || token.is_some_and(|token| word.contains(token));
+    let short = said.split_whitespace().map(|word| if hides(word) { "[…]" } else { word });
     let mut line = String::new();
     for word in short {
         if line.len() + word.len() > LINE {
@@ -185,9 +187,12 @@ mod tests {
 
     #[test]
     fn a_services_words_are_few_and_none_is_a_token() {
-        assert_eq!(words("40142 Token expired"), "40142 Token expired");
+        assert_eq!(words("40142 Token expired", None), "40142 Token expired");
         let quoting = "token eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjB9.c2ln expired\n(key app.id)";
-        assert_eq!(words(quoting), "token […] expired (key app.id)");
-        assert!(words(&"word ".repeat(5_000)).len() < 210);
+        assert_eq!(words(quoting, None), "token […] expired (key app.id)");
+        assert!(words(&"word ".repeat(5_000), None).len() < 210);
+        let short = "40140 token \"V1StGXR8\" rejected";
+        assert_eq!(words(short, Some("V1StGXR8")), "40140 token […] rejected");
+        assert_eq!(words(short, Some("another")), short);
     }
 }

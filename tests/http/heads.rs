@@ -228,13 +228,13 @@ async fn a_client_that_shows_nothing_is_not_let_in_from_other_machines() {
     };
     let request = "GET /admin/internal HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
     let closed = start("address = \"0.0.0.0:0\"").await;
-    let (answer, _) = crate::support::http::ask(closed.address().port(), request).await;
+    let (answer, _) = ask(closed.address().port(), request).await;
     assert_eq!(answer.status(), 401);
     assert!(service.is_alone().await, "it reached the service");
     closed.stop().await;
     for listen in ["address = \"127.0.0.1:0\"", "address = \"0.0.0.0:0\"\nopen = true"] {
         let app = start(listen).await;
-        let (answer, ()) = tokio::join!(crate::support::http::ask(app.address().port(), request), async {
+        let (answer, ()) = tokio::join!(ask(app.address().port(), request), async {
             service.asked().await.answer(OK).await;
         });
         assert_eq!(answer.0.status(), 200, "{listen}");
