@@ -3,13 +3,13 @@
 use http::{HeaderName, header};
 
 use super::{
-    DialectKind, Template,
+    DialectKind, Filters, Template,
     declare::{Kind, table, value},
     section::Section,
     template::is_token_byte,
     text::header_name,
     token::Source,
-    value::{Cookie, Kept, Origins, Parameter, Span, string},
+    value::{Cookie, Kept, Origins, Parameter, Span, Token, string},
 };
 
 table! {
@@ -34,8 +34,10 @@ table! {
     pub struct TokenPlaces {
         /// The parameter of the query.
         query: maybe Parameter;
-        /// What stands before the token in an offered subprotocol.
+        /// What stands before the token in an offered subprotocol: `auth.`, or with a filter `auth.{token|base64url}`.
         subprotocol: maybe Before;
+        /// The subprotocol behind which the token is offered as one of its own: `access_token`.
+        after: maybe Token;
         /// The header, with `{token}` at its end, or its name.
         header: maybe TokenHeader;
         /// The cookie.
@@ -44,29 +46,52 @@ table! {
 }
 
 value! {
-    /// What stands before a token.
-    pub(super) Before: String, Kind::Text, |value, _| {
+    /// What stands before a token in an offer, and how the token is written: `"app-auth."`, or
+    /// `"app-auth.{token|base64url}"`.
+    pub(super) Before: Carried, Kind::Named, |value, _| {
         let text = string(value)?;
-        let fits = text.bytes().all(is_token_byte) && Template::parse(&text).names().next().is_none();
-        let what = "expected what stands before the token, such as \"app-auth.\", without {token}";
-        if fits { Ok(text) } else { Err(what.to_owned()) }
+        let what = "expected what stands before the token, such as \"app-auth.\", or \"app-auth.{token|base64url}\"";
+        let carried = Carried::parse(&text).filter(|carried| carried.before.bytes().all(is_token_byte));
+        carried.ok_or_else(|| what.to_owned())
     }
 }
 
 value! {
     /// `"Name: before {token}"`, or a bare name; the name, and what stands before the token.
-    pub(super) TokenHeader: (HeaderName, String), Kind::Named, |value, _| {
+    pub(super) TokenHeader: (HeaderName, Carried), Kind::Named, |value, _| {
         let text = string(value)?;
         let what = "expected a header such as \"Authorization: Bearer {token}\", with the token at its end";
         let Some((name, value)) = text.split_once(':') else {
             let name = header_name(text.trim())?;
             let before = if name == header::AUTHORIZATION { "Bearer " } else { "" };
-            return Ok((name, before.to_owned()));
+            return Ok((name, Carried { before: before.to_owned(), filters: Filters::default() }));
         };
-        let before = value.trim().strip_suffix("{token}").ok_or(what)?;
-        let plain = Template::parse(before).names().next().is_none()
-            && before.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
-        if plain { Ok((header_name(name.trim_end())?, before.to_owned())) } else { Err(what.to_owned()) }
+        let plain = |carried: &Carried| carried.before.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
+        let named = value.contains('{').then(|| Carried::parse(value.trim())).flatten();
+        let carried = named.filter(plain).ok_or(what)?;
+        Ok((header_name(name.trim_end())?, carried))
+    }
+}
+
+/// How a token is written behind something else.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Carried {
+    /// What stands before it.
+    pub before: String,
+    /// What it went through.
+    pub filters: Filters,
+}
+
+impl Carried {
+    /// `before`, or `before{token|filters}`. `None`: it names something else, or something follows the token.
+    fn parse(text: &str) -> Option<Self> {
+        let (before, filters) = match text.split_once("{token") {
+            None => (text, Filters::default()),
+            Some((before, "}")) => (before, Filters::default()),
+            Some((before, rest)) => (before, Filters::parse(rest.strip_prefix('|')?.strip_suffix('}')?)?),
+        };
+        let plain = Template::parse(before).names().next().is_none() && !before.contains(['{', '}']);
+        plain.then(|| Self { before: before.to_owned(), filters })
     }
 }
 

@@ -31,10 +31,9 @@ value! {
 value! {
     /// The URL of an endpoint, whose path and query may name what each client has; and these as a template.
     pub(super) NamedUrl: (Endpoint, Template), Kind::Url(HTTP), |value, at| {
-        let text = string(value)?;
-        let template = Template::parse(&text);
+        let template = Template::parse(&string(value)?);
         at.names.allow_in_source(&template)?;
-        named(text, &template)
+        named(&template)
     }
 }
 
@@ -45,19 +44,16 @@ fn plain(text: &str, schemes: Schemes) -> Result<Endpoint, String> {
     Endpoint::parse(text, schemes)
 }
 
-fn named(text: String, template: &Template) -> Result<(Endpoint, Template), String> {
+fn named(template: &Template) -> Result<(Endpoint, Template), String> {
     // A stand-in for each name, since the parser of URLs would escape its braces.
     let stand_in = |nth: usize| format!("~name{nth}~");
-    let mut parsed = text;
-    for (nth, name) in template.names().enumerate() {
-        parsed = parsed.replacen(&name.to_string(), &stand_in(nth), 1);
-    }
-    let mut endpoint = Endpoint::parse(&parsed, Schemes::Http)?;
+    let (text, names) = template.with_stand_ins(stand_in);
+    let mut endpoint = Endpoint::parse(&text, Schemes::Http)?;
     if endpoint.host.contains('~') {
         return Err("a name cannot stand in the host: a client would choose where secrets go".to_owned());
     }
-    for (nth, name) in template.names().enumerate() {
-        endpoint.path_and_query = endpoint.path_and_query.replacen(&stand_in(nth), &name.to_string(), 1);
+    for (nth, name) in names.iter().enumerate() {
+        endpoint.path_and_query = endpoint.path_and_query.replacen(&stand_in(nth), &name.shown(false), 1);
     }
     let target = Template::parse(&endpoint.path_and_query);
     Ok((endpoint, target))

@@ -22,6 +22,7 @@ mod endpoint;
 mod error;
 mod exposed;
 pub mod file;
+mod filter;
 mod general;
 mod json;
 mod model;
@@ -44,9 +45,10 @@ mod value;
 
 use std::path::Path;
 
-pub use client::{ClientGate, TokenPlaces};
+pub use client::{Carried, ClientGate, TokenPlaces};
 pub use close::{CloseMeans, CloseRule};
 pub use error::{ConfigErrors, Problem};
+pub use filter::Filters;
 pub use general::{Admin, Limits};
 pub use model::*;
 pub use oauth2::{

@@ -124,8 +124,9 @@ The file is TOML. `perennial check` says what it means, with secrets masked, or 
   and GiB.
 - A secret is a text, `{ env = \"NAME\" }` or `{ file = \"PATH\" }`. A file is read again when it is used.
 - A template is a text with names in braces. `{token}` is the current token. With `share = \"client\"` there are also
-  `{client.token}`, `{query.NAME}` and `{header.NAME}` of the client's request. Each value is escaped for the place where
-  it stands. In most places a secret may stand instead of a template.
+  `{client.token}`, `{query.NAME}` and `{header.NAME}` of the client's request. A filter says what a value goes through
+  first: `{token|base64url}`, `{token|base64}`, `{token|prefix:TEXT}`; several are applied from left to right. Each value
+  is escaped for the place where it stands. In most places a secret may stand instead of a template.
 - *Reload*: does SIGHUP change it? It changes all or nothing. Sessions live on with the configuration that they began
   with.
 ";

@@ -16,9 +16,9 @@ use super::{
     root::NO_ROUTE,
     section::Section,
     template::Names,
-    text::{HeaderLine, Offer},
+    text::{HeaderLine, Offer, PathTemplate},
     token::{self, TokenTable, Whose},
-    value::{Cookie, File, Host, Label, Parameter, Prefix, Size, Span, Time},
+    value::{Cookie, File, Host, Label, Parameter, Prefix, Size, Span, Time, Token},
 };
 
 table! {
@@ -71,8 +71,12 @@ table! {
         query: maybe Parameter;
         /// The header: `Authorization: Bearer {token}`.
         header: maybe HeaderLine;
-        /// The subprotocol that is offered: `auth.{token}`.
+        /// The subprotocol that is offered: `auth.{token}`, `base64url.bearer.example.{token|base64url}`.
         subprotocol: maybe Offer;
+        /// The subprotocol behind which the token is offered as one of its own: `access_token`.
+        after: maybe Token;
+        /// The path that the service is asked for: `/v1/{token}/stream`.
+        path: maybe PathTemplate;
         /// The cookie.
         cookie: maybe Cookie;
         /// Members of the message with which the service begins a connection that replaces another: it does not reach
@@ -248,7 +252,7 @@ fn fits(section: &Section<'_>, dialect: DialectKind) {
     if section.has("handshake") && handshake.written().next().is_none() {
         handshake.problem("says nothing; add query, header, subprotocol or cookie");
     }
-    let places = ["query", "header", "subprotocol", "cookie"];
+    let places = ["query", "header", "subprotocol", "after", "path", "cookie"];
     // An empty table says nothing, which is a problem of its own.
     let only_greeting = handshake.has("greeting") && !places.iter().any(|key| handshake.has(key));
     let placed = section.has("handshake") && !only_greeting;
@@ -335,6 +339,8 @@ impl UpstreamTls {
 impl Placement {
     /// Does it say where the token goes?
     pub fn places(&self) -> bool {
-        self.query.is_some() || self.header.is_some() || self.subprotocol.is_some() || self.cookie.is_some()
+        let texts = [self.query.is_some(), self.after.is_some(), self.cookie.is_some()];
+        let templates = [self.header.is_some(), self.subprotocol.is_some(), self.path.is_some()];
+        texts.contains(&true) || templates.contains(&true)
     }
 }

@@ -1,15 +1,15 @@
 //! Templates: a text with names in it, expanded for the place it stands in.
 //!
-//! `{token}`, `{client.token}`, `{query.NAME}` and `{header.NAME}` are names; any other brace is a
-//! brace, unless it is a slip of the pen ([`Template::slip`]). A template is parsed once, at load. When it is expanded, the operator's own text is taken
-//! as written, and each value is escaped for its [`Place`], or refused where a place has no
-//! escape: no value can break out of where it was put.
+//! `{token}`, `{client.token}`, `{query.NAME}` and `{header.NAME}` are names, each with or without filters
+//! (`{token|base64url}`, see `filter`); any other brace is a brace, unless it is a slip of the pen ([`Template::slip`]). A
+//! template is parsed once, at load. When it is expanded, the operator's own text is taken as written, and each value is
+//! escaped for its [`Place`], or refused if a place has no escape: no value can break out of where it was put.
 
 use std::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Secret, SecretError, error::nearest, path};
+use super::{Filters, Secret, SecretError, error::nearest, path};
 
 /// A text with `{names}` in it. `Debug` masks its own text, which may be a password.
 #[derive(Clone, Default, PartialEq)]
@@ -20,7 +20,7 @@ pub struct Template {
 #[derive(Clone, PartialEq)]
 enum Piece {
     Literal(String),
-    Name(Name),
+    Name(Name, Filters),
     Secret(Secret),
 }
 
@@ -127,11 +127,11 @@ impl Template {
         while let Some(brace) = rest.find('{') {
             let (before, after) = rest.split_at(brace);
             literal.push_str(before);
-            if let Some((name, length)) = Name::at_start(after) {
+            if let Some((name, filters, length)) = at_start(after) {
                 if !literal.is_empty() {
                     pieces.push(Piece::Literal(std::mem::take(&mut literal)));
                 }
-                pieces.push(Piece::Name(name));
+                pieces.push(Piece::Name(name, filters));
                 rest = &after[length..];
             } else {
                 literal.push('{');
@@ -163,16 +163,31 @@ impl Template {
     /// The names in it, in order.
     pub fn names(&self) -> impl Iterator<Item = &Name> {
         self.pieces.iter().filter_map(|piece| match piece {
-            Piece::Name(name) => Some(name),
+            Piece::Name(name, _) => Some(name),
             Piece::Literal(_) | Piece::Secret(_) => None,
         })
+    }
+
+    /// Its text, with something else in the place of each name.
+    pub(super) fn with_stand_ins(&self, stand_in: impl Fn(usize) -> String) -> (String, Vec<Self>) {
+        let (mut text, mut names) = (String::new(), Vec::new());
+        for piece in &self.pieces {
+            match piece {
+                Piece::Literal(literal) => text.push_str(literal),
+                Piece::Name(..) | Piece::Secret(_) => {
+                    text.push_str(&stand_in(names.len()));
+                    names.push(Self { pieces: vec![piece.clone()] });
+                }
+            }
+        }
+        (text, names)
     }
 
     /// A word in braces that is no name, and the name that it was probably meant to be.
     pub(super) fn slip(&self) -> Option<(&str, String)> {
         self.pieces.iter().find_map(|piece| match piece {
             Piece::Literal(text) => text.split('{').skip(1).find_map(slip),
-            Piece::Name(_) | Piece::Secret(_) => None,
+            Piece::Name(..) | Piece::Secret(_) => None,
         })
     }
 
@@ -184,7 +199,7 @@ impl Template {
         };
         let literals = self.pieces.iter().filter_map(|piece| match piece {
             Piece::Literal(text) => Some(text),
-            Piece::Name(_) | Piece::Secret(_) => None,
+            Piece::Name(..) | Piece::Secret(_) => None,
         });
         literals.flat_map(|text| text.split('{').skip(1).filter_map(word)).filter(looks_so).collect()
     }
@@ -208,15 +223,17 @@ impl Template {
         for piece in &self.pieces {
             match piece {
                 Piece::Literal(text) => out.push_str(text),
-                Piece::Name(name) => {
+                Piece::Name(name, filters) => {
                     let value = values(name).ok_or_else(|| ExpandError::Missing(name.clone()))?;
                     let in_path = place == Place::Url && !out.contains(['?', '#']);
                     if in_path && *name != Name::Token && !path::is_segment(value) {
                         return Err(ExpandError::Refused(name.clone(), place));
                     }
-                    place
-                        .put(value, &mut out)
-                        .map_err(|Refused| ExpandError::Refused(name.clone(), place))?;
+                    let put = match filters.is_empty() {
+                        true => place.put(value, &mut out),
+                        false => place.put(&filters.apply(value), &mut out),
+                    };
+                    put.map_err(|Refused| ExpandError::Refused(name.clone(), place))?;
                 }
                 Piece::Secret(secret) => place
                     .put(&secret.reveal()?, &mut out)
@@ -233,7 +250,7 @@ impl Template {
             match piece {
                 Piece::Literal(text) if !mask || text.eq_ignore_ascii_case("bearer ") => out.push_str(text),
                 Piece::Literal(_) | Piece::Secret(_) => out.push_str("***"),
-                Piece::Name(name) => out.push_str(&name.to_string()),
+                Piece::Name(name, filters) => out.push_str(&spot(name, filters)),
             }
         }
         out
@@ -254,25 +271,42 @@ impl fmt::Debug for Template {
     }
 }
 
+/// The name that `text` begins with, with its filters, braces included, and how long it is there.
+fn at_start(text: &str) -> Option<(Name, Filters, usize)> {
+    let inner = &text[1..text.find('}')?];
+    let (name, filters) = match inner.split_once('|') {
+        Some((name, filters)) => (name, Filters::parse(filters)?),
+        None => (inner, Filters::default()),
+    };
+    Some((Name::parse(name)?, filters, inner.len() + 2))
+}
+
+/// A name with its filters, as it is written.
+fn spot(name: &Name, filters: &Filters) -> String {
+    let name = name.to_string();
+    format!("{}{filters}}}", name.trim_end_matches('}'))
+}
+
 impl Name {
-    /// The name that `text` begins with, braces included, and how long it is there.
-    fn at_start(text: &str) -> Option<(Self, usize)> {
-        let inner = &text[1..text.find('}')?];
-        let length = inner.len() + 2;
-        let name = match inner.split_once('.') {
-            None if inner == "token" => Self::Token,
-            Some(("client", "token")) => Self::ClientToken,
-            Some(("query", name)) if is_name(name) => Self::Query(name.to_owned()),
-            Some(("header", name)) if is_name(name) => Self::Header(name.to_ascii_lowercase()),
-            _ => return None,
-        };
-        Some((name, length))
+    fn parse(text: &str) -> Option<Self> {
+        match text.split_once('.') {
+            None if text == "token" => Some(Self::Token),
+            Some(("client", "token")) => Some(Self::ClientToken),
+            Some(("query", name)) if is_name(name) => Some(Self::Query(name.to_owned())),
+            Some(("header", name)) if is_name(name) => Some(Self::Header(name.to_ascii_lowercase())),
+            None | Some(_) => None,
+        }
     }
 }
 
 /// The same of what follows a brace.
 fn slip(after: &str) -> Option<(&str, String)> {
     let word = &after[..after.find('}')?];
+    if let Some((name, filters)) = word.split_once('|')
+        && Name::parse(name).is_some()
+    {
+        return Filters::meant(filters).map(|meant| (word, format!("{name}|{meant}")));
+    }
     let meant = match word.split_once('.') {
         Some((room, name)) if is_name(name) && nearest(word, ["client.token"]).is_none() => {
             nearest(room, ["query", "header"]).map(|room| format!("{room}.{name}"))

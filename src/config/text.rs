@@ -6,6 +6,7 @@ use toml::de::DeValue;
 use super::{
     Template,
     declare::{At, Kind, value},
+    path,
     section::kind,
     template::{Name, Names, Place, is_token_byte},
     value::{Kept, string},
@@ -69,6 +70,21 @@ value! {
             return Ok(template);
         }
         Err("a subprotocol has no spaces or separators".to_owned())
+    }
+}
+
+value! {
+    /// A path with the token in it.
+    pub(super) PathTemplate: Template, Kind::Named, |value, at| {
+        let text = string(value)?;
+        let template = Template::parse(&text);
+        names_the_token(&template, at.names)?;
+        let plain = template.expand(Place::Text, &|_| Some("x")).map_err(|error| error.to_string())?;
+        let fits = plain.bytes().all(|b| b.is_ascii_graphic() && !b"?#{}\"<>\\^`|".contains(&b));
+        if text.starts_with('/') && fits && path::meant(&plain).is_some() {
+            return Ok(template);
+        }
+        Err("expected a path such as \"/v1/{token}/stream\", without query, fragment or spaces".to_owned())
     }
 }
 

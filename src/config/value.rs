@@ -268,6 +268,13 @@ value! {
 }
 
 value! {
+    /// What HTTP calls a token: the name of a subprotocol.
+    pub(super) Token: String, Kind::Text, |value, _| {
+        made_of(value, is_token_byte, "expected a name, without spaces or separators")
+    }
+}
+
+value! {
     /// The name of a cookie, made of what HTTP calls a token.
     pub(super) Cookie: String, Kind::Text, |value, _| {
         made_of(value, is_token_byte, "expected a name, without spaces or separators")

@@ -11,7 +11,7 @@ use super::{
     request::{cookies, encode_parameter, join_target},
 };
 use crate::{
-    config::{Name, Place, Placement, Route},
+    config::{Name, Place, Placement, Route, Template},
     credential::Token,
 };
 
@@ -68,13 +68,21 @@ fn place(
         pairs.push(encode_parameter(name, token.expose()));
         out.target = join_target(request.path(), &pairs);
     }
+    if let Some(template) = &placement.path {
+        let path = template.expand(Place::Url, &values).map_err(|e| e.to_string())?;
+        let query = out.target.split_once('?').map_or_else(String::new, |(_, query)| format!("?{query}"));
+        out.target = format!("{path}{query}");
+    }
     if let Some((name, template)) = &placement.header {
         let text = template.expand(Place::Header, &values).map_err(|e| e.to_string())?;
         out.headers.insert(name.clone(), sensitive(&text)?);
     }
-    if let Some(template) = &placement.subprotocol {
+    if placement.subprotocol.is_some() || placement.after.is_some() {
+        let alone = Template::parse("{token}");
+        let template = placement.subprotocol.as_ref().unwrap_or(&alone);
         let text = template.expand(Place::Subprotocol, &values).map_err(|e| e.to_string())?;
         let mut names: Vec<String> = offers(&request.headers).map(str::to_owned).collect();
+        names.extend(placement.after.clone());
         names.push(text);
         out.headers.insert(header::SEC_WEBSOCKET_PROTOCOL, sensitive(&names.join(", "))?);
     }
@@ -139,6 +147,37 @@ mod tests {
         ] {
             let out = outgoing(&request(own, answer), route, Some(&token)).unwrap();
             assert_eq!(out.headers[header::COOKIE].as_bytes(), expected.as_bytes(), "{own} {answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_placed_in_the_spelling_of_the_service() {
+        let placed = |lines: &str| {
+            let text = format!(
+                "[[route]]\nupstream = \"ws://h\"\ndialect = \"handshake\"\n\
+                 token = {{ source = \"file\", path = \"/t\" }}\n[route.handshake]\n{lines}"
+            );
+            let config = Config::parse(&text, "p").unwrap_or_else(|error| panic!("{error}"));
+            let token = Token::new("T1/?", Generation(1), Now::read(), None);
+            let mut headers = HeaderMap::new();
+            headers.append("sec-websocket-protocol", HeaderValue::from_static("app"));
+            let out = outgoing(&Request::new("/ws?a=1", &headers), &config.routes[0], Some(&token)).unwrap();
+            let header = |name: &str| out.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+            (out.target.clone(), header("sec-websocket-protocol").unwrap(), header("authorization"))
+        };
+        let text = |text: &str| text.to_owned();
+        for (lines, target, offers, authorization) in [
+            ("subprotocol = \"k8s.{token|base64url}\"", "/ws?a=1", "app, k8s.VDEvPw", None),
+            ("path = \"/v1/{token}/stream\"", "/v1/T1%2F%3F/stream?a=1", "app", None),
+            (
+                "header = \"Authorization: Basic {token|prefix:user:|base64}\"",
+                "/ws?a=1",
+                "app",
+                Some("Basic dXNlcjpUMS8/"),
+            ),
+            ("after = \"token\"\nsubprotocol = \"{token|base64url}\"", "/ws?a=1", "app, token, VDEvPw", None),
+        ] {
+            assert_eq!(placed(lines), (text(target), text(offers), authorization.map(text)), "{lines}");
         }
     }
 

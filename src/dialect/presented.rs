@@ -17,7 +17,7 @@ use super::{
     placement::sensitive,
     request::{cookies, encode_parameter, join_target},
 };
-use crate::config::TokenPlaces;
+use crate::config::{Carried, TokenPlaces};
 
 /// Why it is not clear which token a client has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -42,12 +42,14 @@ impl Presented {
     /// Looks for the token in every place.
     pub fn find(request: &Request, places: &TokenPlaces) -> Result<Self, Unclear> {
         let token = find(request, places)?;
-        let carries =
-            |offer: &&str| places.subprotocol.as_ref().is_some_and(|before| offer.starts_with(before));
+        let carries = |offer: &&str| {
+            places.subprotocol.as_ref().is_some_and(|carried| offer.starts_with(&carried.before))
+        };
         let carrying = offers(&request.headers).find(carries);
         let only = offers(&request.headers).all(|offer| carries(&offer));
         let offer = carrying.and_then(|offer| Some((sensitive(offer).ok()?, only)));
-        let before = places.subprotocol.as_deref().filter(|_| offer.is_some()).map(Into::into);
+        let before = places.subprotocol.as_ref().filter(|_| offer.is_some());
+        let before = before.map(|carried| carried.before.as_str().into());
         Ok(Self { token: token.into(), offer, before })
     }
 
@@ -92,14 +94,19 @@ fn all(request: &Request, places: &TokenPlaces) -> Vec<String> {
     if let Some(name) = &places.query {
         found.extend(request.parameters().filter(|p| p.name == *name).map(|p| p.value()));
     }
-    if let Some(before) = &places.subprotocol {
-        found.extend(
-            offers(&request.headers).filter_map(|offer| offer.strip_prefix(&**before)).map(str::to_owned),
-        );
+    if let Some(Carried { before, filters }) = &places.subprotocol {
+        let carried = offers(&request.headers).filter_map(|offer| offer.strip_prefix(&**before));
+        // One that is written in another way is nobody's token.
+        found.extend(carried.map(|text| filters.undo(text).unwrap_or_default()));
     }
-    if let Some((name, before)) = &places.header {
+    if let Some(after) = &places.after {
+        let names: Vec<&str> = offers(&request.headers).collect();
+        found.extend(names.windows(2).filter(|pair| pair[0] == after).map(|pair| pair[1].to_owned()));
+    }
+    if let Some((name, Carried { before, filters })) = &places.header {
         let values = request.headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-        found.extend(values.filter_map(|value| behind(value, before)).map(str::to_owned));
+        let carried = values.filter_map(|value| behind(value, before));
+        found.extend(carried.map(|text| filters.undo(text).unwrap_or_default()));
     }
     if let Some(name) = &places.cookie {
         let pairs = cookies::pairs(&request.headers).map(cookies::split);
@@ -139,11 +146,20 @@ pub(super) fn replace(
         request.target = join_target(request.path(), &pairs.collect::<Vec<_>>());
     }
     let headers = &mut request.headers;
-    if let Some(before) = &places.subprotocol {
+    if let Some(Carried { before, filters }) = &places.subprotocol {
         let offers = offers(headers).filter_map(|offer| match token {
             _ if !offer.starts_with(&**before) => Some(offer.to_owned()),
-            Some(token) => Some(format!("{before}{token}")),
+            Some(token) => Some(format!("{before}{}", filters.apply(token))),
             None => None,
+        });
+        let offers: Vec<_> = offers.collect();
+        put(headers, &header::SEC_WEBSOCKET_PROTOCOL, &offers.join(", "))?;
+    }
+    if let Some(after) = &places.after {
+        let mut follows = false;
+        let offers = offers(headers).filter_map(|offer| {
+            let is_it = std::mem::replace(&mut follows, offer == after);
+            if is_it { token.map(str::to_owned) } else { Some(offer.to_owned()) }
         });
         let offers: Vec<_> = offers.collect();
         put(headers, &header::SEC_WEBSOCKET_PROTOCOL, &offers.join(", "))?;
@@ -157,9 +173,10 @@ pub(super) fn replace(
         });
         cookies::put(headers, pairs)?;
     }
-    if let Some((name, before)) = &places.header {
+    if let Some((name, Carried { before, filters })) = &places.header {
         let is_it = |value: &HeaderValue| value.to_str().is_ok_and(|value| behind(value, before).is_some());
-        let mut own = token.map(|token| sensitive(&format!("{before}{token}"))).transpose()?;
+        let mut own =
+            token.map(|token| sensitive(&format!("{before}{}", filters.apply(token)))).transpose()?;
         let shown: Vec<HeaderValue> = headers.get_all(name).iter().cloned().collect();
         headers.remove(name);
         // At the first place where it stood, and at no other.
@@ -190,14 +207,22 @@ impl From<Request> for Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+
+    /// The places that a configuration names.
+    fn configured(token: &str) -> TokenPlaces {
+        let text = format!(
+            "[[route]]\nupstream = \"ws://h\"\ndialect = \"handshake\"\n[route.token]\nsource = \"file\"\npath = \"/t\"\n\
+             [route.client]\ntoken = {{ {token} }}"
+        );
+        let config = Config::parse(&text, "t").unwrap_or_else(|error| panic!("{error}"));
+        config.routes[0].client.token.clone().unwrap()
+    }
 
     fn places() -> TokenPlaces {
-        TokenPlaces {
-            query: Some("token".into()),
-            subprotocol: Some("app-auth.".into()),
-            header: Some((header::AUTHORIZATION, "Bearer ".into())),
-            cookie: Some("session".into()),
-        }
+        configured(
+            "query = \"token\", subprotocol = \"app-auth.\", header = \"Authorization\", cookie = \"session\"",
+        )
     }
 
     fn asked(target: &str, headers: &[(&'static str, &str)]) -> Request {
@@ -262,6 +287,40 @@ mod tests {
         let mut same = request.clone();
         replace(&mut same, &places(), Some("T0")).unwrap();
         assert_eq!(shown(&same), shown(&request));
+    }
+
+    #[test]
+    fn a_token_is_found_and_replaced_in_the_spelling_of_the_service() {
+        let offer = |text: &'static str| ("sec-websocket-protocol", text);
+        for (token, shown, replaced) in [
+            // Kubernetes, openHAB: base64url of the token.
+            (
+                "subprotocol = \"base64url.bearer.authorization.k8s.io.{token|base64url}\"",
+                offer("base64url.bearer.authorization.k8s.io.VDA_Pw, v4.channel.k8s.io"),
+                "base64url.bearer.authorization.k8s.io.VDE_Pw, v4.channel.k8s.io",
+            ),
+            // Deepgram, and browsers in general: the offer behind a name.
+            (
+                "after = \"access_token\"",
+                offer("app, access_token, T0??, other"),
+                "app, access_token, T1??, other",
+            ),
+            // Basic: a user before the token.
+            (
+                "header = \"Authorization: Basic {token|prefix:user:|base64}\"",
+                ("authorization", "basic dXNlcjpUMD8/"),
+                "Basic dXNlcjpUMT8/",
+            ),
+        ] {
+            let places = configured(token);
+            let mut request = asked("/", &[shown]);
+            assert_eq!(find(&request, &places).as_deref(), Ok("T0??").as_ref().map(|text| *text), "{token}");
+            replace(&mut request, &places, Some("T1??")).unwrap();
+            assert_eq!(request.headers[shown.0], replaced, "{token}");
+        }
+        let places = configured("subprotocol = \"auth.{token|base64url}\"");
+        let wrong = asked("/", &[offer("auth.no base64")]);
+        assert_eq!(find(&wrong, &places), Err(Unclear::Missing), "written in another way");
     }
 
     #[test]

@@ -46,8 +46,11 @@ fn a_service_with_tokens_of_its_clients_is_understood() {
     }
     let places = route.client.token.as_ref().unwrap();
     let (name, before) = places.header.as_ref().unwrap();
-    assert_eq!((name.as_str(), &**before), ("authorization", "Bearer "));
-    assert_eq!((places.query.as_deref(), places.subprotocol.as_deref()), (Some("token"), Some("auth.")));
+    assert_eq!((name.as_str(), &*before.before), ("authorization", "Bearer "));
+    assert_eq!(
+        (places.query.as_deref(), places.subprotocol.as_ref().map(|carried| &*carried.before)),
+        (Some("token"), Some("auth."))
+    );
     assert_eq!(places.cookie.as_deref(), Some("session"));
     let minute = Duration::from_secs(60);
     assert_eq!((route.client.grace, route.client.revoke_for), (minute, 60 * minute));
@@ -92,7 +95,7 @@ fn what_does_not_go_together_is_said() {
         ("https://jobs.test/", "https://{query.host}/", "a name cannot stand in the host"),
         (
             "subprotocol = \"auth.\"",
-            "subprotocol = \"auth.{token}\"",
+            "subprotocol = \"auth.{query.x}\"",
             "expected what stands before the token",
         ),
         ("header = \"Authorization\"", "header = \"X-A: {token}, b\"", "with the token at its end"),

@@ -330,6 +330,14 @@ fn of_a_handshake() {
             "p:6:10: route.handshake.header: {tokn} is no name; did you mean {token}?",
         ),
         (
+            of("header = \"Authorization: Bearer {token|base64ulr}\""),
+            "p:6:10: route.handshake.header: {token|base64ulr} is no name; did you mean {token|base64url}?",
+        ),
+        (
+            of("path = \"v1/{token}\""),
+            "p:6:8: route.handshake.path: expected a path such as \"/v1/{token}/stream\", without query, fragment or spaces",
+        ),
+        (
             of("header = \"A: b\""),
             "p:6:10: route.handshake.header: must say where the token goes: write {token}",
         ),

@@ -164,7 +164,7 @@ fn an_error_names_the_file_and_what_is_wrong() {
     let path = dir.path().join("ca.pem");
     let tls = UpstreamTls { ca: Some(path.clone()), ..UpstreamTls::default() };
     let say = || ClientTls::load("a service".into(), &tls, clock::now()).unwrap_err().to_string();
-    assert!(say().contains("ca.pem: No such file"), "{}", say());
+    assert!(say().contains("ca.pem: entity not found"), "{}", say());
     fs::write(&path, "hello").unwrap();
     assert!(say().ends_with("ca.pem: holds no PEM certificate"), "{}", say());
     fs::write(&path, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();

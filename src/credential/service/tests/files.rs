@@ -63,7 +63,7 @@ async fn while_the_file_is_empty_or_away_its_last_token_goes_on() {
     assert_eq!(rig.token().await.expose(), "one");
     fs::remove_file(&path).unwrap();
     rig.credential.secret_changed();
-    rig.said(Some("No such file")).await;
+    rig.said(Some("entity not found")).await;
     assert_eq!(rig.token().await.expose(), "one");
     fs::write(&path, "one").unwrap();
     rig.said(None).await;

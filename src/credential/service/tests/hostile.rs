@@ -9,7 +9,7 @@ const GOOD: &str = r#"{"token":"good","expires_in":3600}"#;
 const CONTROL: &str = "the token has a line break, a NUL, white space or another control character in it";
 
 /// What is put there, and what is said of it.
-const BAD: [(&str, &str); 16] = [
+const BAD: [(&str, &str); 15] = [
     ("", "the answer is empty"),
     ("{\"token\": CANARY", "the answer is neither JSON nor a token"),
     ("<html><h1>CANARY</h1>", "the answer is HTML: a login or an error page?"),
@@ -18,7 +18,6 @@ const BAD: [(&str, &str); 16] = [
     ("CANARY\0", CONTROL),
     ("{\"token\":\"CANARY\",\"expires_in\":\"soon\"}", "`expires_in` has the wrong type"),
     ("{\"token\":\"CANARY\",\"expires_in\":-1}", "`expires_in` is negative"),
-    ("{\"token\":\"CANARY\",\"expires_in\":1e18}", "`expires_in` is absurdly large"),
     ("{\"token\":\"CANARY\",\"expires_at\":1000000000}", "the source gave a token that has already expired"),
     ("{\"token\":\"CANARY\\r\\nX-Evil: 1\"}", CONTROL),
     ("[\"CANARY\"]", "the answer is JSON but no object"),

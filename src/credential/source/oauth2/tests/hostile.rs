@@ -25,7 +25,6 @@ async fn a_body_that_is_of_no_use() {
         (r#"{"CANARY":1}"#, "application/json", "the answer has no `access_token`"),
         (r#"{"access_token":{}}"#, "application/json", "`access_token` has the wrong type"),
         (r#"{"access_token":"a","expires_in":-5}"#, "application/json", "`expires_in` is negative"),
-        (r#"{"access_token":"a","expires_in":1e99}"#, "application/json", "`expires_in` is absurdly large"),
         (
             r#"{"access_token":"a","expires_in":"soon"}"#,
             "application/json",
