@@ -40,17 +40,32 @@ pub(super) fn unknown(table: &Table, name: &str) -> String {
     }
     // A key after the header of a subtable lands in that subtable: TOML's commonest trap. If several tables have the
     // key, the first is its likeliest home.
-    if let Some(home) = home(&ROOT, "", name) {
+    if let Some(home) = home(&ROOT, name) {
         return format!("unknown key here; it belongs to {home}");
     }
     format!("unknown key; known here are: {}", known.join(", "))
 }
 
 /// The header of the first table that has the key.
-fn home(table: &Table, path: &str, name: &str) -> Option<String> {
-    tables(table, path).into_iter().find_map(|(header, path, table)| {
-        let here = table.key(name).is_some_and(|key| key.kind.table().is_none());
-        if here { Some(header) } else { home(table, &path, name) }
+fn home(table: &Table, name: &str) -> Option<String> {
+    let (mut path, several) = home_of(table, name)?;
+    path.reverse();
+    let path = path.join(".");
+    Some(if several { format!("[[{path}]]") } else { format!("[{path}]") })
+}
+
+/// The keys that lead there, the last first, and whether the last opens several tables.
+fn home_of(table: &Table, name: &str) -> Option<(Vec<&'static str>, bool)> {
+    let parts = table.parts.iter().map(|(_, part)| *part);
+    let openers = table.keys.iter().chain(parts.flat_map(|part| part.keys));
+    openers.filter_map(|key| Some((key, key.kind.table()?))).find_map(|(key, inner)| {
+        let here = inner.key(name).is_some_and(|key| key.kind.table().is_none());
+        if here {
+            return Some((vec![key.name], matches!(key.kind, Kind::Tables(_))));
+        }
+        let (mut path, several) = home_of(inner, name)?;
+        path.push(key.name);
+        Some((path, several))
     })
 }
 
