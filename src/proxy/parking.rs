@@ -11,7 +11,8 @@
 //! A client whose network changed connects again before anybody has noticed the loss. So a session is asked.
 //!
 //! Rules:
-//! 1. A session is claimed once, by who has a token of the same credential.
+//! 1. A session is claimed once, by who has a token of the same credential. If two sessions of one credential and
+//!    target were there at the same time, nothing tells whose is whose: neither is handed over, and that is counted.
 //! 2. One that was asked always answers ([`crate::net::Liveness::answers_by`]). Who asks waits for half of its time
 //!    at most: the service may have to be dialled in the rest.
 //! 3. A session that is over when its client's socket comes leaves that client with a Close, and never hanging.
@@ -84,9 +85,26 @@ impl Whereabouts {
 /// The sessions of one route that are kept for their clients.
 #[derive(Debug, Default)]
 pub(super) struct Lot {
-    sessions: Mutex<HashMap<Key, Vec<Kept>>>,
+    sessions: Mutex<HashMap<Key, Group>>,
     /// A client went away, or showed that it is there.
     changed: Notify,
+}
+
+/// The sessions of one credential and target.
+#[derive(Debug, Default)]
+struct Group {
+    kept: Vec<Kept>,
+    /// There was more than one at the same time.
+    ambiguous: bool,
+}
+
+/// What became of the search for a session.
+#[derive(Debug)]
+pub(super) enum Found {
+    Session(Kept),
+    /// There are some, and whose they are is not clear.
+    Ambiguous,
+    None,
 }
 
 /// A session, for a client that comes back.
@@ -105,11 +123,15 @@ impl Lot {
         key: &Key,
         fits: impl Fn(Option<&str>) -> bool,
         deadline: Instant,
-    ) -> Option<Kept> {
+    ) -> Found {
         let chosen = |answer: &HeaderMap| {
             fits(answer.get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok()))
         };
-        let mut meant = self.lock().get(key)?.clone();
+        let mut meant = match self.lock().get(key) {
+            None => return Found::None,
+            Some(group) if group.ambiguous => return Found::Ambiguous,
+            Some(group) => group.kept.clone(),
+        };
         meant.retain(|kept| chosen(&kept.answer));
         if !meant.iter().any(|kept| kept.handle.whereabouts.is(Whereabouts::AWAY)) {
             meant.truncate(MOST_ASKED);
@@ -126,16 +148,18 @@ impl Lot {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
             if let Some(at) = meant.iter().position(|kept| kept.handle.whereabouts.claim()) {
-                return Some(meant.swap_remove(at));
+                return Found::Session(meant.swap_remove(at));
             }
             if !meant.iter().any(|kept| kept.handle.whereabouts.is(Whereabouts::ASKED)) {
-                return None;
+                return Found::None;
             }
-            tokio::time::timeout_at(until, changed).await.ok()?;
+            if tokio::time::timeout_at(until, changed).await.is_err() {
+                return Found::None;
+            }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Vec<Kept>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Group>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -153,7 +177,11 @@ pub(super) struct Spot {
 impl Spot {
     pub(super) fn take(lot: &Arc<Lot>, key: Key, answer: HeaderMap, handle: &Arc<Handle>) -> Box<Self> {
         let kept = Kept { handle: Arc::clone(handle), answer: Arc::new(answer) };
-        lot.lock().entry(key.clone()).or_default().push(kept);
+        let mut sessions = lot.lock();
+        let group = sessions.entry(key.clone()).or_default();
+        group.ambiguous |= !group.kept.is_empty();
+        group.kept.push(kept);
+        drop(sessions);
         Box::new(Self { lot: Arc::clone(lot), key, handle: Arc::clone(handle), asked: None })
     }
 
@@ -175,9 +203,9 @@ impl Spot {
 impl Drop for Spot {
     fn drop(&mut self) {
         let mut sessions = self.lot.lock();
-        if let Some(kept) = sessions.get_mut(&self.key) {
-            kept.retain(|one| !Arc::ptr_eq(&one.handle, &self.handle));
-            if kept.is_empty() {
+        if let Some(group) = sessions.get_mut(&self.key) {
+            group.kept.retain(|one| !Arc::ptr_eq(&one.handle, &self.handle));
+            if group.kept.is_empty() {
                 sessions.remove(&self.key);
             }
         }
@@ -239,7 +267,7 @@ mod tests {
         answer.insert(header::SEC_WEBSOCKET_PROTOCOL, "app".parse().unwrap());
         let find = async |key: &Key, wanted: &'static str| {
             let fits = |chosen: Option<&str>| chosen.is_some_and(|chosen| chosen.starts_with(wanted));
-            lot.find(key, fits, clock::now()).await.is_some()
+            matches!(lot.find(key, fits, clock::now()).await, Found::Session(_))
         };
         assert!(!find(&key, "").await, "there is none");
         let mut spot = Spot::take(&lot, key.clone(), answer, &Arc::default());
@@ -269,13 +297,31 @@ mod tests {
                 assert_eq!(handle.heard(), sessions::THERE);
                 if away { spot.away() } else { spot.answer() }
             };
-            assert_eq!(tokio::join!(find, answer).0.is_some(), away);
+            assert_eq!(matches!(tokio::join!(find, answer).0, Found::Session(_)), away);
         }
         // A session that takes its time leaves the one who asks half of its own.
         let (now, deadline) = (clock::now(), clock::now() + Duration::from_secs(10));
-        assert!(lot.find(&key, |_| true, deadline).await.is_none());
+        assert!(matches!(lot.find(&key, |_| true, deadline).await, Found::None));
         assert_eq!(clock::now() - now, Duration::from_secs(5));
         let find = lot.find(&key, |_| true, deadline);
-        assert!(tokio::join!(find, async { drop(spot) }).0.is_none(), "it ended meanwhile");
+        assert!(matches!(tokio::join!(find, async { drop(spot) }).0, Found::None), "it ended meanwhile");
+    }
+
+    /// Two tabs on one token: a third client is none of them, as far as anybody can tell.
+    #[tokio::test(start_paused = true)]
+    async fn of_two_sessions_none_is_handed_over() {
+        let lot = Arc::<Lot>::default();
+        let key = Key { credential: 1, target: "/".into() };
+        let take = || Spot::take(&lot, key.clone(), HeaderMap::new(), &Arc::default());
+        let find = async || lot.find(&key, |_| true, clock::now() + Duration::from_secs(10)).await;
+        let (mut one, other) = (take(), take());
+        one.away();
+        assert!(matches!(find().await, Found::Ambiguous));
+        drop(other);
+        assert!(matches!(find().await, Found::Ambiguous), "the other may be the one who comes");
+        drop(one);
+        let mut alone = take();
+        alone.away();
+        assert!(matches!(find().await, Found::Session(_)));
     }
 }

@@ -28,7 +28,7 @@ use super::{
     listener::Proxy,
     opening::{Access, Beginning},
     pace::Paced,
-    parking::{Kept, Key, Spot},
+    parking::{Found, Kept, Key, Spot},
     places::Taken,
     report,
     route::RouteContext,
@@ -175,14 +175,18 @@ async fn open(
     let Admitted { lease, presented } = admitted;
     let key = parking_key(route, &asked, lease.as_ref());
     let offers = asked.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().cloned().collect::<Vec<_>>();
-    if let Some(key) = &key
-        && let Some(kept) =
-            route.parking.find(key, |chosen| is_offered(&offers, chosen, presented.as_ref()), deadline).await
-    {
-        let answer = answered(&kept.answer, None, presented.as_ref());
-        let close = Close::new(Close::TRY_AGAIN, "the session has ended; try again");
-        let words = route.dialects.turn_away(&asked, Doing::NotTheClients, close);
-        return Ok((Ready::Parked(kept, Arc::clone(route), words), answer));
+    if let Some(key) = &key {
+        let fits = |chosen: Option<&str>| is_offered(&offers, chosen, presented.as_ref());
+        match route.parking.find(key, fits, deadline).await {
+            Found::Session(kept) => {
+                let answer = answered(&kept.answer, None, presented.as_ref());
+                let close = Close::new(Close::TRY_AGAIN, "the session has ended; try again");
+                let words = route.dialects.turn_away(&asked, Doing::NotTheClients, close);
+                return Ok((Ready::Parked(kept, Arc::clone(route), words), answer));
+            }
+            Found::Ambiguous => route.metrics.return_ambiguous(),
+            Found::None => {}
+        }
     }
     let shown = asked.clone();
     asked.target = target_at(&route.route.upstream.endpoint.path_and_query, &asked.target);

@@ -203,6 +203,7 @@ pub(super) struct Oddities {
     pub(super) wrong_close_codes: IntCounterVec,
     pub(super) frames_unread: IntCounterVec,
     pub(super) acknowledgements_unasked: IntCounterVec,
+    pub(super) returns_ambiguous: IntCounterVec,
 }
 
 impl Oddities {
@@ -219,6 +220,11 @@ impl Oddities {
                 "frames_unread_total",
                 "Messages that the route's dialect could not read.",
                 &["route", "direction"],
+            ),
+            returns_ambiguous: counter(
+                "returns_ambiguous_total",
+                "Clients that may have come back to one of several sessions on one token: none is handed over.",
+                &["route"],
             ),
             acknowledgements_unasked: counter(
                 "acknowledgements_unasked_total",
@@ -365,7 +371,7 @@ mod tests {
         let directions = Direction::ALL.len() * (5 + LossReason::ALL.len());
         // A histogram has a line for each bucket, one for +Inf, a sum and a count.
         let histograms = (Phase::ALL.len() + 1 + Direction::ALL.len()) * (SECONDS.len() + 3);
-        let single = 3 + 3 + 5 + CodeClass::ALL.len();
+        let single = 3 + 3 + 6 + CodeClass::ALL.len();
         let want = ways + refreshes + states + directions + histograms + single + CloseReason::ALL.len();
         assert_eq!(of_a.len(), want, "{text}");
         for line in [

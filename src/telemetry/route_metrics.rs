@@ -40,6 +40,7 @@ pub struct RouteMetrics {
     wrong_close_codes: IntCounter,
     frames_unread: [IntCounter; DIRECTIONS],
     acknowledgements_unasked: IntCounter,
+    returns_ambiguous: IntCounter,
     http_requests: [IntCounter; CodeClass::ALL.len()],
     longest_hold: Gauge,
     reconnect_limit: Gauge,
@@ -91,6 +92,7 @@ impl RouteMetrics {
             wrong_close_codes: of.oddities.wrong_close_codes.with_label_values(&[route]),
             frames_unread: direction(&of.oddities.frames_unread),
             acknowledgements_unasked: of.oddities.acknowledgements_unasked.with_label_values(&[route]),
+            returns_ambiguous: of.oddities.returns_ambiguous.with_label_values(&[route]),
             http_requests: CodeClass::ALL
                 .map(|class| of.http_requests.with_label_values(&[route, class.as_str()])),
             longest_hold: of.waiting.longest_hold.with_label_values(&[route]),
@@ -234,6 +236,11 @@ impl RouteMetrics {
     /// The service acknowledged what nobody waits for.
     pub fn acknowledgement_unasked(&self) {
         self.acknowledgements_unasked.inc();
+    }
+
+    /// A client came that may be one of several whose upstreams are kept.
+    pub fn return_ambiguous(&self) {
+        self.returns_ambiguous.inc();
     }
 
     /// The last of what was measured.
