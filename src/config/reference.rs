@@ -151,7 +151,9 @@ fn rows(table: &Table, page: &mut String) {
     page.push_str("\n| key | value | default | reload | what it does |\n|---|---|---|---|---|\n");
     for key in table.keys.iter().filter(|key| key.kind.table().is_none()) {
         let reload = if key.restart { "no" } else { "yes" };
-        let (name, says, kind, default) = (key.name, key.says, words(key.kind), default(key));
+        // A bar would end the cell.
+        let (name, says) = (key.name, key.says.replace('|', "\\|"));
+        let (kind, default) = (words(key.kind), default(key));
         let _ = writeln!(page, "| `{name}` | {kind} | {default} | {reload} | {says} |");
     }
     for (word, part) in table.parts {

@@ -52,7 +52,10 @@ impl Rig {
     }
 
     async fn sidecar(&self, plan: &Plan) -> Sidecar {
-        let before = format!("[state]\nstore = \"redis\"\nurl = {:?}", self.redis.url());
+        let before = format!(
+            "[state]\nstore = \"redis\"\nsecret = \"the secret of all sidecars\"\nurl = {:?}",
+            self.redis.url()
+        );
         let plan = Plan { before, ..plan.clone() };
         Sidecar::start(&plan.configuration(self.service.port)).await
     }
