@@ -42,8 +42,9 @@ pub struct Options {
     pub newest_key_only: bool,
     /// Is a repeated, already accepted publish acknowledged again?
     pub reack: bool,
-    /// May a serial come after a later one? ably-js 2.28 does so where its transport is lost while
-    /// its presence re-entries are unacknowledged: these wait for their channels, messages do not.
+    /// May a serial come after a later one? ably-js 2.28 does so if its transport is lost while its presence
+    /// re-entries are unacknowledged: these wait for their channels, messages do not. ably-go 1.2 and 1.4 do so
+    /// after a resume: a channel sends what it queued from another goroutine than the one that repeats.
     pub late_serials: bool,
     /// How many acknowledgements are sent as one; 1 sends each at once.
     pub ack_batch: usize,
