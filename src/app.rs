@@ -301,7 +301,7 @@ async fn drain(routes: &[Arc<RouteContext>], window: Duration) {
         }
         tokio::time::sleep(window / PARTS).await;
     }
-    // Whoever was still in its handshake when its part came.
+    // Those who were still in their handshake when their part came.
     routes.iter().for_each(|context| {
         context.sessions.drain(0, 1);
     });

@@ -331,7 +331,7 @@ fn rehearse_says_what_was_asked_and_what_it_came_to() {
     let (status, out, err) = run(&server, &["rehearse", "drop", "--route", "a b&c", "--sessions", "10%"]);
     let expected = "\
 4 of 40 sessions of route \"ably\" lose their upstream now.
-  upstreams anew    4
+  new upstreams     4
   new tokens        0
   re-authenticated  4 by resume
   longest hold      312 ms
@@ -458,7 +458,7 @@ fn a_real_sidecar_is_probed_shown_and_practised_on() {
     for (action, asked, came_to) in [
         ("refresh", "1 of 1 credential of route \"ably\" fetches a new token now.\n", "re-authenticated  "),
         ("reauthenticate", "1 of 1 session of route \"ably\" re-authenticates now.\n", " by exchange"),
-        ("drop", "1 of 1 session of route \"ably\" loses its upstream now.\n", "upstreams anew    1\n"),
+        ("drop", "1 of 1 session of route \"ably\" loses its upstream now.\n", "new upstreams     1\n"),
         ("expire", "1 of 1 session of route \"ably\" takes its token for ended now.\n", " by resume"),
     ] {
         let (status, out, err) = ask(&["rehearse", action, "--sessions", "100%"]);

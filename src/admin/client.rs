@@ -87,7 +87,7 @@ impl fmt::Display for AdminAddress {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
-    /// At most 4 MiB, from whoever listens there.
+    /// At most 4 MiB, from anyone who listens there.
     pub body: Bytes,
 }
 

@@ -12,7 +12,7 @@
 //!
 //! Rules:
 //! 1. It holds no secret, and but for rehearsals it only reads.
-//! 2. A connection carries one request, has a deadline, and is one of a bounded number: whoever reaches the
+//! 2. A connection carries one request, has a deadline, and is one of a bounded number: anyone who reaches the
 //!    port cannot hold more than that.
 //! 3. What shows something of the inside is asked for by an address, `localhost` or a name of `admin.hosts`: a name
 //!    that was made to point here (DNS rebinding) gets metrics and probes only.

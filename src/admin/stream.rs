@@ -3,7 +3,7 @@
 //! Rules:
 //! 1. However many look on, there is one snapshot: it is made when somebody asks, and used by all for a second.
 //! 2. Streams are few, and none lasts: a page comes back by itself.
-//! 3. Whoever reads slowly is sent less, and nothing is kept for it: a snapshot is taken when it can be written.
+//! 3. Anyone who reads slowly is sent less, and nothing is kept for it: a snapshot is taken when it can be written.
 
 use std::{
     convert::Infallible,

@@ -33,7 +33,7 @@ struct Understood {
 }
 
 impl App {
-    /// Takes a configuration that was read anew, or says why the one before stays: all or nothing. Live sessions
+    /// Takes a configuration that was read again, or says why the one before stays: all or nothing. Live sessions
     /// are not touched.
     pub async fn reload(&mut self, config: Result<&Config, &ConfigErrors>) -> anyhow::Result<()> {
         let done = match config {

@@ -106,7 +106,7 @@ impl Prepared {
 }
 
 impl Life {
-    /// Is anybody on it, beside whoever keeps it? Sessions, parked ones included, and plain requests.
+    /// Is anybody on it, beside the one who keeps it? Sessions, parked ones included, and plain requests.
     pub(super) fn is_in_use(&self) -> bool {
         Arc::strong_count(&self.context) > 1
     }

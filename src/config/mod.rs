@@ -73,7 +73,7 @@ impl Config {
     }
 
     /// Reads no more of the file than where the admin server is. Nothing else of it has to be right, nor has its
-    /// syntax: whoever asks a running sidecar does not want to hear of it.
+    /// syntax: anyone who asks a running sidecar does not want to hear of it.
     pub fn load_admin(path: &Path) -> Result<Admin, ConfigErrors> {
         let text = text_of(path)?;
         let (document, _) = toml::de::DeTable::parse_recoverable(&text);

@@ -1,6 +1,6 @@
 //! The configuration as meant: types that cannot be wrong.
 //!
-//! Nothing here is optional that "must be there at run time"; whoever holds a value of these types
+//! Nothing here is optional that "must be there at run time"; anyone who holds a value of these types
 //! never checks it again. How they come from the file is the business of their tables. A table that needs
 //! no more than to be read is its own type, and stands where it is declared.
 

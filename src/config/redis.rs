@@ -1,6 +1,6 @@
 //! `[state]` with `store = "redis"`: where the Redis is, and who we are there.
 //!
-//! The URL is a secret, since it may hold a password; it is read anew at each connect, so that a password that
+//! The URL is a secret, since it may hold a password; it is read again at each connect, so that a password that
 //! was changed in its file counts. No error quotes any of it.
 
 use std::time::Duration;

@@ -2,7 +2,7 @@
 //!
 //! - [`Secret`] is where a secret is kept: in the file itself, in an environment variable, or in a
 //!   file. Its `Debug` and [`Secret::masked`] never hold the text.
-//! - [`Secret::reveal`] reads it anew each time, so that a rotated file counts at the next use.
+//! - [`Secret::reveal`] reads it again each time, so that a rotated file counts at the next use.
 //! - [`SecretError`] names the variable or the path, never a byte of the value.
 
 use std::{

@@ -16,7 +16,7 @@
 //!
 //! 1. The next grant is durable before its token is used. One that cannot be written down is kept here and written
 //!    down before anything else; only where the current token has ended is it used all the same.
-//! 2. What was begun is finished, whoever stops waiting for it: a request that is cut off may cost the chain.
+//! 2. What was begun is finished, no matter who stops waiting for it: a request that is cut off may cost the chain.
 //! 3. Without the store, a source that rotates is not asked: another sidecar may be asking with the same refresh
 //!    token. Any other source is.
 //! 4. A refresh token is shown to the server and as the client that it is of. One that a configuration with another
@@ -64,11 +64,11 @@ pub struct Chain {
     state: Held<State>,
 }
 
-/// What this process knows, under the lock of whoever asks.
+/// What this process knows, under the lock of the one who asks.
 #[derive(Default)]
 struct State {
     lineage: Option<Lineage>,
-    /// The newest grant that was seen, whoever asked for it.
+    /// The newest grant that was seen, no matter who asked for it.
     known: Grant,
     /// The number of the grant whose token was handed out last.
     handed: u64,
@@ -121,7 +121,7 @@ impl Chain {
         if !self.links.store.is_shared() {
             return None;
         }
-        // Whoever asks at this moment finds it as well.
+        // Anyone who asks at this moment finds it as well.
         let mut state = self.state.try_lock().ok()?;
         let (lineage, asked_with) = self.lineage(&mut state).await?;
         // Where the store is away there is nothing on offer.
@@ -182,12 +182,12 @@ impl Chain {
         if doubted {
             tracing::warn!(
                 scope = self.links.scope,
-                "the answer to the last request for a token was lost with whoever asked; asking with the same \
+                "the answer to the last request for a token was lost with the one who asked; asking with the same \
                  refresh token again, which the source may refuse"
             );
         }
         if self.rotates() {
-            // Written down first, so that whoever comes next knows that there may have been an answer.
+            // Written down first, so that the next one knows that there may have been an answer.
             let asked = Grant { asked: Some(fetch.now.wall), asked_at: self.asked_at(), ..newest.clone() };
             let marked = self.links.store.keep(lineage, lease, &asked, fetch.now).await;
             marked.map_err(|error| away(&error))?;

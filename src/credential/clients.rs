@@ -237,7 +237,7 @@ impl Clients {
         }))
     }
 
-    /// The configuration was read anew: who is here and who comes is served under these terms.
+    /// The configuration was read again: who is here and who comes is served under these terms.
     pub fn reconfigure(&self, terms: Terms) {
         let terms = Arc::new(terms);
         self.common.terms.store(Arc::clone(&terms));
@@ -255,7 +255,7 @@ impl Clients {
         Lease { credential, member: Some(Member { clients: Arc::clone(self), tenant }) }
     }
 
-    /// Writes down when a client's own token ends. Nobody waits for it: at the worst a later process reckons anew.
+    /// Writes down when a client's own token ends. Nobody waits for it: at the worst a later process reckons again.
     fn remember(&self, key: TokenKey, token: &Token) {
         let Some(expires_wall) = token.expires_wall else { return };
         let (store, generation, now) = (Arc::clone(&self.common.store), token.generation, Now::read());

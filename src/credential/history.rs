@@ -9,7 +9,7 @@
 //!
 //! 1. A token is known by its [`TokenKey`]; the history holds no token. The successor's text is sealed with the
 //!    superseded token itself, and dropped when nobody may ask for it any more.
-//! 2. A token is superseded once: whatever comes later does not begin its grace anew, and makes it not current
+//! 2. A token is superseded once: whatever comes later does not begin its grace again, and makes it not current
 //!    again, even where an issuer hands it out a second time.
 //! 3. Grace ends by whichever clock says so first. Forgetting goes by the monotonic one alone, which nobody can
 //!    set; after a restart both are reckoned from the wall clock.

@@ -10,7 +10,7 @@
 //!                          └───────────────────────── Waiting
 //! ```
 //!
-//! 1. One fetch is under way at a time. Whoever asks meanwhile waits for that one. Each has a ticket; an
+//! 1. One fetch is under way at a time. Anyone who asks meanwhile waits for that one. Each has a ticket; an
 //!    answer with an older ticket changes nothing.
 //! 2. A token is due before its end by the margin, and by up to a tenth of its lifetime of jitter more.
 //!    Both are reckoned from the moment the request was *sent*: the lifetime began no earlier than that.
@@ -28,7 +28,7 @@
 //!    token fresh, it is due again, and then none, when a tenth of its lifetime is left: who rotates at four fifths,
 //!    as the kubelet does, is not late.
 //! 7. A demand because of a rejected token runs only where that token is still the current one. One that is
-//!    rejected again and again while fresh is fetched anew with growing waits.
+//!    rejected again and again while fresh is fetched again with growing waits.
 //! 8. Nothing is fetched in a busy loop: scheduled and demanded fetches are half a second apart at least,
 //!    however short the token lives.
 //! 9. Once started, there is always a deadline, but where nobody is on the credential: then nothing is
@@ -161,7 +161,7 @@ impl Keeper {
         Self { kept_elsewhere, ..self }
     }
 
-    /// From the next token on, another policy and another source: the configuration was read anew.
+    /// From the next token on, another policy and another source: the configuration was read again.
     pub fn reconfigure(&mut self, policy: RefreshPolicy, kept_elsewhere: bool) {
         self.policy = policy;
         self.kept_elsewhere = kept_elsewhere;
@@ -316,7 +316,7 @@ impl Keeper {
         }
         match self.phase {
             Phase::Idle | Phase::Fetching { .. } => {}
-            // Whoever demands does not shorten a wait that the source needs; an operator does.
+            // Anyone who demands does not shorten a wait that the source needs; an operator does.
             Phase::Waiting { .. } => {
                 if trigger == Trigger::Operator {
                     self.fetch(trigger, now, out);
@@ -342,7 +342,7 @@ impl Keeper {
         self.last_sent.map_or(at, |sent| at.max(sent + SPACING))
     }
 
-    /// How long to wait before the current token, rejected now, is fetched anew.
+    /// How long to wait before the current token, rejected now, is fetched again.
     fn patience(&mut self, now: Now) -> Duration {
         let Some(token) = &self.current else { return Duration::ZERO };
         let lifetime = token.expires.map(|at| at.saturating_duration_since(token.issued.mono));

@@ -70,7 +70,7 @@ pub(super) struct Facts {
     /// Exchanges that the sidecar has made on live connections, and how long they took together.
     pub(super) exchanges: u64,
     pub(super) exchanging: Duration,
-    /// Upstream connections that the sidecar had to make anew.
+    /// Upstream connections that the sidecar had to make again.
     pub(super) resumes: u64,
     /// Why the sidecar has no newer token, where it should have one.
     pub(super) fetch_error: Option<String>,

@@ -44,7 +44,7 @@ pub(super) enum Event {
         number: u64,
         took: Duration,
     },
-    /// The sidecar made its upstream connection anew.
+    /// The sidecar made its upstream connection again.
     Resumed,
     FetchFailed(String),
 }
@@ -159,7 +159,7 @@ impl fmt::Display for Event {
             Self::Refreshed { number, took } => {
                 write!(f, "token refreshed in {}, the connection stayed up ({number})", Millis(*took))
             }
-            Self::Resumed => f.write_str("the service was dialled anew, the client noticed nothing"),
+            Self::Resumed => f.write_str("the service was dialled again, the client noticed nothing"),
             Self::FetchFailed(why) => write!(f, "no new token, the current one is used on: {why}"),
         }
     }

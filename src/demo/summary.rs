@@ -97,7 +97,7 @@ impl fmt::Display for Summary {
         if facts.resumes > 0 {
             writeln!(
                 f,
-                "      service dialled anew {}, which the client did not notice",
+                "      service dialled again {}, which the client did not notice",
                 times(facts.resumes)
             )?;
         }

@@ -27,7 +27,7 @@ pub(super) struct Tally {
     pub(super) ended: Option<Ended>,
     /// How often it was asked for another token, of which it has none.
     pub(super) asked: u64,
-    /// How often it was told anew that it is connected.
+    /// How often it was told again that it is connected.
     pub(super) reconnected: u64,
     pub(super) sent: u64,
     pub(super) acknowledged: u64,

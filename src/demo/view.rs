@@ -94,7 +94,7 @@ fn behind(facts: &Facts, story: &Story, width: usize) -> Vec<Line> {
             refreshes.and(Tone::Plain, format!(" on the live connection, the last in {}", Millis(last)));
     }
     if facts.resumes > 0 {
-        refreshes = refreshes.and(Tone::Warning, format!("; dialled anew: {}", facts.resumes));
+        refreshes = refreshes.and(Tone::Warning, format!("; dialled again: {}", facts.resumes));
     }
     vec![way, state(facts, leg), bar(facts, leg, width), messages, refreshes]
 }

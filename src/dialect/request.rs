@@ -49,8 +49,8 @@ const NOT_FORWARDED: [HeaderName; 15] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-/// Headers that are for whoever answers: `Connection` cannot take them out (RFC 9110 §7.6.1), and what judges a
-/// request finds them.
+/// Headers for the other end: `Connection` cannot take them out (RFC 9110 §7.6.1), and what judges a request finds
+/// them.
 const END_TO_END: [HeaderName; 6] = [
     header::AUTHORIZATION,
     header::COOKIE,

@@ -97,7 +97,7 @@ pub(super) fn check_request<B>(request: &Request<B>) -> Result<(), Denied> {
 }
 
 /// A browser names no origin with some plain requests: an image, a script, or a page's own GET, where a name
-/// may have been made to point here. Whoever shows the route's secret is none of these.
+/// may have been made to point here. Anyone who shows the route's secret is none of these.
 pub(super) fn check_page(
     gate: &ClientGate,
     asked: &Asked,

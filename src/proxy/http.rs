@@ -8,7 +8,7 @@
 //! ```
 //!
 //! 1. The target is the configuration's: no form of the request's target and no `Host` chooses another.
-//! 2. What the service is sent is written anew, so that nobody behind can take it apart otherwise. What came
+//! 2. What the service is sent, Perennial writes itself, so that nobody behind can take it apart otherwise. What came
 //!    in chunks and with a length is chunks, and hyper ends its connection (RFC 9112 §6.1).
 //! 3. An expectation of 100-continue is met here, when the service's connection is ready for the body.
 //! 4. Nothing is sent twice that might have been done: only a 401, and what is harmless, without a body.

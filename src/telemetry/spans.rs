@@ -9,7 +9,7 @@
 //! 1. A span is made when it has ended, of what the log and the metrics are told as well. Where nobody traces,
 //!    that costs a look at an empty handle.
 //! 2. A sink takes a span at once or drops it: nobody waits for a collector.
-//! 3. No span has a token in it. What a peer said goes through [`words`] here, whoever says it.
+//! 3. No span has a token in it. What a peer said goes through [`words`] here, no matter who says it.
 //! 4. A client is not told of any of this: no trace context is made up in its name, or passed on in ours.
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -55,7 +55,7 @@ pub enum What {
     Reauthentication(Method),
 }
 
-/// What there is to say of either, by whoever knows it.
+/// What there is to say of either, by the part that knows it.
 #[derive(Debug, Clone, Copy)]
 pub struct Told<'a> {
     pub route: &'a str,

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Numbers: each client's messages on a channel count from 0, and so do the service's own (by the name
-//! `service`). Whoever listens hears each of them once and in order, whatever happened in between.
+//! `service`). Anyone who listens hears each of them once and in order, whatever happened in between.
 
 use std::collections::{BTreeMap, VecDeque};
 

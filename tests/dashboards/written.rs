@@ -16,7 +16,7 @@ fn what_is_checked_in_is_what_its_source_makes() {
         // Not `assert_eq`: nobody reads two dashboards side by side.
         assert!(
             made == read(&format!("dashboards/{name}")),
-            "{name}: make it anew, perennial.jsonnet says how"
+            "{name}: make it again, perennial.jsonnet says how"
         );
     }
 }

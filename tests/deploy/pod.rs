@@ -1,4 +1,4 @@
-//! What a pod with the sidecar holds, whoever wrote it: the manifests or the chart.
+//! What a pod with the sidecar holds, no matter who wrote it: the manifests or the chart.
 
 use serde_json::{Value, json};
 

@@ -60,7 +60,7 @@ impl Root {
         for file in ["dev/null", "dev/random", "dev/urandom", "proc/.keep"] {
             root.write(file, "");
         }
-        // Whoever enters is nobody here.
+        // The one who enters is nobody here.
         run(Command::new("chmod").arg("-R").arg("a+rX").arg(root.0.path()), "").expected("chmod");
         root
     }
@@ -125,7 +125,7 @@ async fn names_and_certificates_are_found_in_an_empty_root() {
     assert!(said.contains("5 bytes"), "{said}");
 }
 
-/// Says 127.0.0.1 to whoever asks for `tokens.test`; nothing else has an address.
+/// Says 127.0.0.1 to anyone who asks for `tokens.test`; nothing else has an address.
 fn resolve(socket: &UdpSocket) {
     const NAME: &[u8] = b"\x06tokens\x04test\0";
     let mut buffer = [0; 512];

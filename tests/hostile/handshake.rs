@@ -153,7 +153,7 @@ async fn a_page_from_elsewhere_is_not_let_in() {
 ///
 /// - H01: words before the 101 are held, and told after it; the service sees none before.
 /// - H07 header-lf-only: RFC 9112 2.2 lets a recipient take a lone LF for a line's end. What goes on is
-///   written anew, so that nobody behind can see it otherwise.
+///   written by Perennial itself, so that nobody behind can see it otherwise.
 /// - H16 extensions-nested-quotes: extensions are neither read nor forwarded, so that nothing is to refuse.
 /// - H54: `Host` and `X-Forwarded-Host` choose nothing; the service is the configured one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -137,7 +137,7 @@ async fn a_client_that_goes_away_takes_its_request_with_it() {
     let (answer, client, mut asked) = stage.play(get("/", ""), &format!("{CHUNKED}5\r\nfirst\r\n")).await;
     assert_eq!(answer.status(), 200);
     drop(client);
-    // Whoever still writes notices.
+    // Anyone who still writes notices.
     soon("the end of the service's connection", async {
         while asked.wire.io.write_all(b"1\r\nx\r\n").await.is_ok() {
             tokio::task::yield_now().await;

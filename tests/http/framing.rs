@@ -1,4 +1,4 @@
-//! Requests that mean to be taken for two, or for another's: what the service sees is always written anew.
+//! Requests that mean to be taken for two, or for another's: Perennial always writes itself what the service sees.
 //!
 //! Broken on purpose, and caught: absolute form is let in.
 

@@ -84,7 +84,7 @@ async fn tokens() -> u16 {
         for nth in 1.. {
             let token = format!("{{\"token\":\"token-{nth}\",\"expires_in\":3600}}");
             let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{token}", token.len());
-            // Whoever reads the answer may take its time: the next one must not wait for it.
+            // Anyone who reads the answer may take its time: the next one must not wait for it.
             let (tcp, _) = endpoint.listener.accept().await.unwrap();
             let mut wire = Wire::new(tcp);
             wire.head().await;

@@ -208,7 +208,7 @@ export class Job extends DurableObject {
   }
 
   // {refresh | handshake: KIND, ms} stands until it has struck once; {drop: "connection"} strikes at once:
-  // the object starts anew with what it knew, and its sockets end without a Close.
+  // the object starts again with what it knew, and its sockets end without a Close.
   async fault({ refresh, handshake, drop, ms = 1000 }) {
     if (!this.job) return { status: 404, body: { error: 'unknown job' } };
     if (refresh) this.job.faults.refresh = { kind: refresh, ms };

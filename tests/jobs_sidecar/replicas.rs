@@ -6,8 +6,8 @@
 //!   client ──► B ──┘                 └──► killed, started again, looked at
 //! ```
 //!
-//! A client shows the token that it began with, wherever it comes. Whoever comes back does so under another name, so
-//! that the service counts its messages apart; to the sidecars a client is its token.
+//! A client shows the token that it began with, wherever it comes. A client that comes back does so under
+//! another name, so that the service counts its messages apart; to the sidecars a client is its token.
 
 use std::time::{Duration, Instant};
 

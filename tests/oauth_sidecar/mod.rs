@@ -1,7 +1,7 @@
 //! OAuth 2.0 through the sidecar, with a certified provider that ends a grant when a refresh token is used twice.
 //!
 //! - `address`: a refresh token is not shown to another address;
-//! - `grants`: what the provider takes, from whoever proves itself in whichever way;
+//! - `grants`: what the provider takes, from anyone who proves itself in any way;
 //! - `killed`: `kill -9` at random moments around rotations;
 //! - `lost`: answers that were lost after the provider had rotated;
 //! - `outage`: an endpoint that is away for three lifetimes;

@@ -112,7 +112,7 @@ async fn who_asks_and_dies_is_replaced_within_ten_seconds() {
     assert!(!log.contains("invalid_grant"), "{log}");
     let log = second.stop().await;
     assert!(
-        log.contains("was lost with whoever asked"),
+        log.contains("was lost with the one who asked"),
         "the next one knows that there may have been an answer: {log}"
     );
 }

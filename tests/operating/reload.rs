@@ -1,4 +1,4 @@
-//! SIGHUP: what is changed serves whoever comes; whoever is there notices nothing.
+//! SIGHUP: what is changed serves those who come; those who are there notice nothing.
 
 use crate::{
     sidecar::Sidecar,

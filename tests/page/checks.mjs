@@ -98,7 +98,7 @@ export async function runsDown(stage) {
       const { width } = bar.firstElementChild.getBoundingClientRect();
       return { of: window.seen.snapshots.length, value: Number(bar.getAttribute('aria-valuenow')), most: Number(bar.getAttribute('aria-valuemax')), width };
     });
-    // Not over a refresh, where it is filled anew.
+    // Not over a refresh, where it is filled again.
     await until('a value that ran down', async () => {
       const first = await look();
       await another(it);

@@ -1,4 +1,4 @@
-// What is shown is what the sidecar said: each fact of a snapshot, worked out anew and looked for in the document.
+// What is shown is what the sidecar said: each fact of a snapshot, worked out again and looked for in the document.
 
 import { equal, sure } from './look.mjs';
 

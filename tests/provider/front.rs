@@ -98,7 +98,7 @@ impl Front {
 
     /// Waits until everything that somebody said who has gone was heard, and has been dealt with.
     pub async fn quiet(&self) {
-        // Whoever came before is let in before.
+        // Anyone who came before is let in before.
         let last = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
         let newest = last.local_addr().unwrap().port();
         let mut open = self.state.open.subscribe();

@@ -54,7 +54,7 @@ async fn params_and_modes_are_those_of_the_clients_attach() {
             world.speak("rewound", 2);
         }
         world.whole(&client, "rewound").await;
-        // The service shows modes and params again to whoever attaches; a gap makes it visible.
+        // The service shows modes and params again to anyone who attaches; a gap makes it visible.
         for channel in ["deaf", "rewound"] {
             world.faults().forget_history(channel);
             client.expect(action::ATTACHED);

@@ -158,7 +158,7 @@ impl Service {
         vec![Out { delay: 0, to: tid, what: Some(last) }, Out { delay: 0, to: tid, what: None }]
     }
 
-    /// The transport is gone, whoever ended it.
+    /// The transport is gone, no matter who ended it.
     pub(crate) fn cut(&mut self, tid: Tid) -> bool {
         let Some(transport) = self.transports.remove(&tid) else { return false };
         if let Some(connection) = transport.connection.and_then(|id| self.connections.get_mut(&id))

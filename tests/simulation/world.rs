@@ -261,7 +261,7 @@ impl World {
         self.tally
     }
 
-    /// The story of a single seed, for whoever looks into it.
+    /// The story of a single seed, for anyone who looks into it.
     fn say(&self, what: impl FnOnce() -> String) {
         if std::env::var_os("PERENNIAL_SEED").is_some() {
             println!("{:>12.6} {}", self.now as f64 / 1e6, what());

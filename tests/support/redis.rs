@@ -247,7 +247,7 @@ impl Front {
         Self { port, doing, stop }
     }
 
-    /// One that says this to whoever comes, and nothing else.
+    /// One that says this to anyone who comes, and nothing else.
     pub async fn saying(doing: Doing) -> Self {
         let front = Self::before(9).await;
         front.now(doing);

@@ -277,7 +277,7 @@ function drawBar(bar, credential, now, label) {
 }
 
 function run(fill, at, ahead) {
-  // Filled anew, or not running: there at once.
+  // Filled again, or not running: there at once.
   if (ahead === null || !(at <= fill.at)) {
     fill.style.transition = 'none';
     fill.style.transform = `scaleX(${at})`;
@@ -625,7 +625,7 @@ function drawEvent({ root, part }, event, now) {
   drawFields(part.fields, event.fields);
 }
 
-/** Names and values, in their order; the spaces are for whoever copies or hears them. */
+/** Names and values, in their order; the spaces are for anyone who copies or hears them. */
 function drawFields(parent, fields) {
   while (parent.children.length > fields.length * 2) parent.lastElementChild.remove();
   while (parent.children.length < fields.length * 2) {

@@ -68,7 +68,7 @@ enum Action {
     /// where the service cannot resume (dialect "none"), the client is closed.
     Drop,
     /// The token of the sessions counts as ended: a new one is fetched, and their connections to the service are
-    /// made anew with it. Messages are held meanwhile.
+    /// made again with it. Messages are held meanwhile.
     Expire,
 }
 
@@ -122,7 +122,7 @@ async fn sight(client: &AdminClient, action: Action) -> Result<Sight, ClientErro
     })
 }
 
-/// By route: upstreams that were lost and made anew. The names of routes need no escape.
+/// By route: upstreams that were lost and made again. The names of routes need no escape.
 fn gaps(metrics: &Answer) -> BTreeMap<String, u64> {
     let text = String::from_utf8_lossy(&metrics.body);
     let of = |line: &str| {

@@ -30,7 +30,7 @@ pub(super) enum Sought {
     Fetches,
     /// A re-authentication has ended, in whatever way.
     Reauthentications,
-    /// An upstream was lost and made anew: with a token that is no newer, that is no re-authentication.
+    /// An upstream was lost and made again: with a token that is no newer, that is no re-authentication.
     Gaps,
 }
 
@@ -38,7 +38,7 @@ pub(super) enum Sought {
 #[derive(Debug, Clone)]
 pub(super) struct Sight {
     pub(super) status: Status,
-    /// By route: upstreams that were lost and made anew. Only looked at where they are sought.
+    /// By route: upstreams that were lost and made again. Only looked at where they are sought.
     pub(super) gaps: BTreeMap<String, u64>,
 }
 
@@ -261,7 +261,7 @@ impl Verdict {
         let mut broken = Vec::new();
         if !followed.is_one_process() {
             broken
-                .push("it was started anew meanwhile, and counts from zero: nothing can be said".to_owned());
+                .push("it was started again meanwhile, and counts from zero: nothing can be said".to_owned());
         } else if !followed.settled {
             let left = count(followed.on_the_way(after), "session");
             broken.push(format!(
@@ -337,7 +337,7 @@ impl fmt::Display for Verdict {
             ("sessions closed", some(causes.collect())),
         ];
         if self.sought == Sought::Gaps {
-            rows.insert(0, ("upstreams anew", gaps.to_string()));
+            rows.insert(0, ("new upstreams", gaps.to_string()));
         }
         if let Some(left) = closed.get("client").filter(|left| **left > 0) {
             rows.push(("clients left", format!("{left}, of their own accord")));

@@ -44,9 +44,9 @@ table! {
         assertion_audience: maybe Plain, otherwise("the token endpoint, or the issuer");
         /// What a token is to allow.
         scope: maybe Several<Scope>;
-        /// Whom a token is for, by name.
+        /// The services that a token is for, by name.
         audience: maybe Several<Named>;
-        /// Whom a token is for, by URI (RFC 8707).
+        /// The services that a token is for, by URI (RFC 8707).
         resource: maybe Several<Resource>;
         /// More fields of the form.
         parameters: or Parameters = "{}";
@@ -71,7 +71,7 @@ table! {
 table! {
     /// Another token (RFC 8693).
     pub(in crate::config) struct ExchangeTable {
-        /// For whom a token is exchanged.
+        /// The token that is exchanged: it says who the new one is for.
         subject_token: required Filled = "subject_token = \"{client.token}\" or { file = \"PATH\" }";
         /// Its type: a short word or a URI.
         subject_token_type: or TokenType = "\"access_token\"";
@@ -375,7 +375,7 @@ fn grant(
                 return jwt.assertion.map(Grant::Assertion);
             }
             if !section.has("subject") {
-                section.missing("subject", "subject = \"NAME\", whom the token is for");
+                section.missing("subject", "subject = \"NAME\", who the token is for");
             }
             if !section.has("assertion_issuer") && !section.has("client_id") {
                 let hint = "assertion_issuer = \"NAME\", or client_id, which it is else";

@@ -205,7 +205,7 @@ fn what_is_missing_is_named() {
     check(&[
         (
             of(&format!("{ME}\ngrant = \"jwt_bearer\"\nprivate_key = {key}")),
-            "p:4:1: route.token.subject: missing; add subject = \"NAME\", whom the token is for",
+            "p:4:1: route.token.subject: missing; add subject = \"NAME\", who the token is for",
         ),
         (
             of(&format!("grant = \"jwt_bearer\"\nsubject = \"s\"\nprivate_key = {key}")),

@@ -60,7 +60,7 @@ impl Chain {
         match self.write_down(state, lineage, lease).await {
             Ok(()) => {}
             Err(StoreError::Overtaken) => {
-                // Whoever took over goes on from what the store has.
+                // The one who took over goes on from what the store has.
                 (state.known, state.unwritten) = (Grant::default(), false);
                 return Err(elsewhere());
             }

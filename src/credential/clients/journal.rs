@@ -50,7 +50,7 @@ impl Journal {
         let new_key = kept.key(route, &self.identity, new.expose());
         let old_key = std::mem::replace(&mut *self.key(), new_key);
         {
-            // By both keys, so that whoever comes now finds it, whichever standing is read.
+            // By both keys, so that anyone who comes now finds it, no matter which standing is read.
             let mut live = clients.live();
             if let Some(tenant) = live.tenants.get(&old_key).cloned() {
                 live.tenants.entry(new_key).or_insert(tenant);

@@ -1,8 +1,8 @@
 //! A client's credential that several sidecars may have at once: one of them refreshes it, all find the result.
 //!
 //! The result needs no place of its own: it stands in the history, as the successor of the token that all of them
-//! have, sealed with that token. So whoever is to refresh looks there first, and holds the lease until its own result
-//! stands there.
+//! have, sealed with that token. So the one who is to refresh looks there first, and holds the lease until its own
+//! result stands there.
 //!
 //! A live client counts more than that one asks alone: where the store is away, or where another has the lease until
 //! the token is about to end, each asks for itself.
@@ -26,8 +26,8 @@ use crate::{
     },
 };
 
-/// A token that ends sooner is renewed whoever has the lease: a little longer than the longest wait until it is looked
-/// again what came of that.
+/// A token that ends sooner is renewed, no matter who has the lease: a little longer than the longest wait
+/// for a look at what came of that.
 const LAST_MOMENT: Duration = Duration::from_millis(1500);
 /// Of a short-lived token's life, the part that is its last moment.
 const LAST_PART: u32 = 6;

@@ -141,7 +141,7 @@ impl<'h> Draft<'h> {
         let forgotten: Vec<_> = history.by_forget.iter().take_while(over).take(at_most).collect();
         let ended: Vec<_> = history.by_grace.iter().take_while(over).take(at_most).collect();
         for (_, key) in &forgotten {
-            // One that was changed in this draft begins anew.
+            // One that was changed in this draft begins again.
             if !self.changed.contains_key(key) {
                 self.put(*key, None);
             }

@@ -2,7 +2,7 @@
 //!
 //! Each of these bugs was planted, one at a time, and was seen to be caught, here or in `tests`:
 //! predecessors are not revoked · the successor's own supersession is not looked at · a second supersession begins
-//! grace anew · or the time it is remembered · grace goes by one clock alone, either · forgetting goes by the wall
+//! grace again · or the time it is remembered · grace goes by one clock alone, either · forgetting goes by the wall
 //! clock · a superseded token becomes current again · nothing of grace zero is revoked · a current token's expiry is
 //! ignored · or the grace after it · what is to be forgotten is not swept · nor what was in grace · what is forgotten
 //! latest goes first · nothing goes · nothing of the same draft goes · predecessors are not bounded · a removed record

@@ -114,7 +114,7 @@ impl Task {
         }
     }
 
-    /// The configuration was read anew. What it is asked with now was not refused yet, so whoever waits after a
+    /// The configuration was read again. What it is asked with now was not refused yet, so anyone who waits after a
     /// failure, and the credential of a whole route, asks at once; thousands of clients' do when they are due.
     async fn resupplied(&mut self, Resupply { supply, policy }: Resupply) {
         self.timeout = policy.timeout;

@@ -42,7 +42,7 @@ impl ClientValues {
     }
 
     /// What tells this client from others beside its token: its identity, and every value that the source is asked
-    /// with. Whoever differs in one of them is another client.
+    /// with. A client that differs in one of them is another.
     pub fn told_apart(&self, identity: &str) -> String {
         let own = self.0.iter().filter(|(name, _)| *name != Name::ClientToken);
         let mut values: Vec<String> =

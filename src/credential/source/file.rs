@@ -4,7 +4,7 @@
 //!   looked at 5 times a second ──► it has changed ──► nobody has written to it for half a second ──► answer
 //! ```
 //!
-//! 1. The file is opened anew each time, so that an atomic rename and a swapped symbolic link are seen, as the
+//! 1. The file is opened again each time, so that an atomic rename and a swapped symbolic link are seen, as the
 //!    kubelet swaps `..data` of a projected token.
 //! 2. Half a bare token looks like a whole one. What was written to less than half a second ago, by its own
 //!    date or as far as can be seen, may be half of it, and is waited for.

@@ -1,14 +1,14 @@
 //! The store that outlives the process.
 //!
 //! ```text
-//!   supersede ──► queue ──► whoever has the turn takes all that wait:
+//!   supersede ──► queue ──► the one who has the turn takes all that wait:
 //!   supersede ──►             draft ──► one transaction ──► index ──► each is told
 //! ```
 //!
 //! 1. One has the turn. Those that come meanwhile wait, and the next of them takes all: a flush of the disk is slow,
 //!    and one serves many.
 //! 2. The index changes after the disk, and only if the disk did.
-//! 3. After a write that failed the disk may hold it or not. The file is opened anew then, and first of all given
+//! 3. After a write that failed the disk may hold it or not. The file is opened again then, and first of all given
 //!    back what the index has; until that is done there is no other change.
 
 use std::{
@@ -255,7 +255,7 @@ impl Held {
         Ok(self.table.insert(table))
     }
 
-    /// Opens the file anew, and gives it back what it may have lost, or gained.
+    /// Opens the file again, and gives it back what it may have lost, or gained.
     fn again(&mut self, index: &Index) -> Result<Table, StoreError> {
         let table = Table::open(&self.file, false, &self.mount)?;
         if table.key != self.key {

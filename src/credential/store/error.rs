@@ -30,14 +30,14 @@ pub enum StoreError {
     /// Not a file of this store, or not whole.
     #[error(
         "the file {} is damaged, or not one of Perennial's ({what}); put a copy of it back, or move it away \
-         to begin anew: what was revoked is then forgotten",
+         to start again: what was revoked is then forgotten",
         file.display()
     )]
     Damaged { file: PathBuf, what: String },
     /// Of another version.
     #[error(
         "the file {} has schema {found}, and this version knows {known}; run the version that wrote it, or move \
-         it away to begin anew: what was revoked is then forgotten",
+         it away to start again: what was revoked is then forgotten",
         file.display()
     )]
     Schema { file: PathBuf, found: u32, known: u32 },

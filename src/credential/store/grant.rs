@@ -9,7 +9,7 @@
 //!
 //! 1. A refresh token that was exchanged is dead, and the one that came for it exists once. It is kept before the
 //!    access token that came with it is used.
-//! 2. One asks at a time: whoever has the lease. Its fence says which lease it is; a store that processes share
+//! 2. One asks at a time: the one who has the lease. Its fence says which lease it is; a store that processes share
 //!    takes nothing from one that is no longer the last.
 //! 3. What is kept is sealed with the secret that the chain began with, as the operator wrote it down, and with the
 //!    secret of the store. A new secret of the chain begins a new chain.

@@ -285,7 +285,7 @@ impl Store {
         })
     }
 
-    /// Says that whoever has the lease is alive: to be done every third of [`LEASE`]. One that ran out, and that
+    /// Says that the one who has the lease is alive: to be done every third of [`LEASE`]. One that ran out, and that
     /// nobody else had since, is taken again; else it is [`StoreError::Overtaken`].
     pub async fn renew(&self, lineage: &Lineage, lease: &RefreshLease) -> Result<(), StoreError> {
         match self.shared(lease) {

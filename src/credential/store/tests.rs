@@ -6,7 +6,7 @@
 //! commits are not flushed · each change has a commit of its own · one that was given up is made · removals are not
 //! written · nor what replaces a refused write · a file that was exchanged is taken · another schema is · tables of
 //! somebody else are · pages are not checked · modes of file or directory are wider · or not looked at · a file whose
-//! making was cut short is refused · or any without a mark is begun anew · what is dropped while loading stays on
+//! making was cut short is refused · or any without a mark is begun again · what is dropped while loading stays on
 //! disk · what is over at the start is not swept · grace is read from the wrong column · a revoked row is written as
 //! a current one · warnings are not counted, or not spaced.
 

@@ -21,7 +21,7 @@ use crate::clock::Now;
 /// Which part.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Part {
-    /// The service alone: WebSockets whose tokens live for seconds, and GET /token for whoever asks.
+    /// The service alone: WebSockets whose tokens live for seconds, and GET /token for anyone who asks.
     Service(service::Arguments),
     /// The legacy client alone: it has one token for life, publishes five messages a second, and counts them.
     Client(client::Arguments),

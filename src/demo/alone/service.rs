@@ -21,7 +21,7 @@ use super::super::{
 /// Publishes that its ledger remembers, and messages that a channel does: it may run for weeks.
 const REMEMBERED: usize = 1_000;
 
-/// Whoever reaches it gets a token for the asking: it guards nothing.
+/// Anyone who reaches it gets a token for the asking: it guards nothing.
 #[derive(Debug, clap::Args)]
 pub(in super::super) struct Arguments {
     /// Where it listens, for WebSockets and for GET /token; port 0 takes a free one.

@@ -39,7 +39,7 @@ impl Hub {
         };
         if self.standing.swallow_auths > 0 {
             self.standing.swallow_auths -= 1;
-            // The token is judged all the same: a dead one is counted whoever answers.
+            // The token is judged all the same: a dead one is counted, no matter who answers.
             let _ = self.judge(Presented::Token(token), now);
             return;
         }

@@ -129,7 +129,7 @@ impl Denial {
 /// What is wrong with a refused credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flaw {
-    /// It has ended: whoever presents it could have known.
+    /// It has ended: anyone who presents it could have known.
     Dead,
     /// It was ended before its time.
     Revoked,

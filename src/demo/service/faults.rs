@@ -1,7 +1,7 @@
 //! What a test can order: everything that goes wrong with a service, when the test says so.
 //!
 //! An order is either *now* (`reset`, `silence`, `hint`, `expire`, …), for one connection or all, or
-//! stands *for the next N* of its kind, whoever comes (`refuse_handshakes`, `swallow_auths`, …).
+//! stands *for the next N* of its kind, no matter who comes (`refuse_handshakes`, `swallow_auths`, …).
 
 use std::{collections::VecDeque, time::Duration};
 

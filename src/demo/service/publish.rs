@@ -276,7 +276,7 @@ pub(super) fn published(connection: &str, channel: &str, item: &Value) -> Publis
     }
 }
 
-/// Tells two publishes apart; a repeat may have been encoded anew, so members are taken by name.
+/// Tells two publishes apart; a repeat may have been encoded again, so members are taken by name.
 fn digest(kind: u64, channel: &str, frame: &Value) -> u64 {
     let mut hasher = DefaultHasher::new();
     (kind, channel).hash(&mut hasher);

@@ -1,4 +1,4 @@
-//! The two formats of a ProtocolMessage, read in place by key and written anew where they must change.
+//! The two formats of a ProtocolMessage, read in place by key and written again where they must change.
 //!
 //! ```text
 //!   bytes ─► fields()  ─► (key, raw value)…      nothing is decoded that nobody asked for

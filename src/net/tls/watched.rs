@@ -1,4 +1,4 @@
-//! What was made of files, and is made anew when they change.
+//! What was made of files, and is made again when they change.
 //!
 //! ```text
 //!   current(now) ──► looked within two seconds, or somebody else is looking? ──► what there is

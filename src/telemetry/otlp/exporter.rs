@@ -200,7 +200,7 @@ impl Exporter {
 
 /// What was not exported, and how much of that was said.
 struct Losses {
-    /// Since the start, whoever dropped them.
+    /// Since the start, no matter which part dropped them.
     dropped: Arc<AtomicU64>,
     said: u64,
     said_at: Option<Instant>,

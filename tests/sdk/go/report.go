@@ -66,7 +66,7 @@ type Failure struct {
 	Message string `json:"message"`
 }
 
-// newReport has empty lists, since null is none for whoever reads it.
+// newReport has empty lists, since null is none for anyone who reads it.
 func newReport() Report {
 	return Report{
 		ConnectionEvents: []ConnectionEvent{},

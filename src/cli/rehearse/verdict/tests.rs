@@ -46,7 +46,7 @@ fn it_is_over_when_as_much_was_counted_and_it_was_calm() {
     assert!(!followed.look(status(last), at(4000)), "somebody is on the way");
     assert!(!followed.look(status(|r| resumed(r, 2)), at(5000)), "just now");
     assert!(!followed.look(status(|r| resumed(r, 2)), at(6999)));
-    assert!(followed.look(status(|r| resumed(r, 3)), at(7000)), "whoever else resumes does not disturb it");
+    assert!(followed.look(status(|r| resumed(r, 3)), at(7000)), "another who resumes does not disturb it");
     let verdict = Verdict::of(&followed);
     assert!(verdict.holds(), "{verdict}");
     assert!(
@@ -138,7 +138,7 @@ fn a_refresh_waits_for_its_fetch_and_wants_a_token() {
 fn a_sidecar_that_was_started_anew_says_nothing_of_it() {
     let (verdict, over) = after(1, WAYS, &Status { started: 2.0, ..status(|_| {}) });
     assert_eq!(over, at(0));
-    assert!(!verdict.holds() && verdict.to_string().contains("started anew"), "{verdict}");
+    assert!(!verdict.holds() && verdict.to_string().contains("started again"), "{verdict}");
 }
 
 #[test]
@@ -171,5 +171,5 @@ fn an_upstream_that_was_made_anew_is_seen_by_its_gap() {
     assert!(!followed.look(sight(7), at(2500)));
     assert!(followed.look(sight(7), at(4500)));
     let verdict = Verdict::of(&followed);
-    assert!(verdict.holds() && verdict.to_string().starts_with("  upstreams anew    2\n"), "{verdict}");
+    assert!(verdict.holds() && verdict.to_string().starts_with("  new upstreams     2\n"), "{verdict}");
 }

@@ -88,7 +88,7 @@ fn a_refusal_is_hopeless_where_no_token_is_left() {
     rig.until_deadline();
     rig.refuse(FailureKind::Terminal, None);
     assert!(hopeless(&rig), "the service has refused it, and the source has too");
-    // And so it is for whoever asks while the next try is a while off.
+    // And so it is for anyone who asks while the next try is a while off.
     let mut rig = adopted(Life::For(HOUR), |_| {});
     rig.demand(None, Trigger::Operator);
     rig.refuse(FailureKind::Terminal, None);

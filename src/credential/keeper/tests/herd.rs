@@ -58,7 +58,7 @@ fn run(seed: u64, time: Duration, away: std::ops::Range<Duration>, issued: bool)
         }
         let Sidecar { keeper, text, timer } = &mut herd[sidecar];
         if answer.is_none() && timer.is_some_and(|at| at != when) {
-            // Set anew since.
+            // Set again since.
             continue;
         }
         let event = match answer {

@@ -55,7 +55,7 @@ async fn whatever_a_file_holds_the_current_token_goes_on() {
     let huge = fs::File::create(&path).unwrap();
     // It has holes: nobody needs a gigabyte of disk for this.
     huge.set_len(1 << 30).unwrap();
-    // Too large to be looked at, it is no change; whoever asks is told.
+    // Too large to be looked at, it is no change; anyone who asks is told.
     rig.credential.secret_changed();
     rig.said(Some("token: is larger than 192 KiB")).await;
     rig.unharmed("a gigabyte").await;

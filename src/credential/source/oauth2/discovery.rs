@@ -83,7 +83,7 @@ impl Discovery {
         Ok(endpoint)
     }
 
-    /// The next one who asks has it found anew.
+    /// The next one who asks has it found again.
     pub(super) fn forget(&self) {
         *self.found() = None;
     }

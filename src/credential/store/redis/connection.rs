@@ -1,4 +1,4 @@
-//! The one connection to the Redis: made, kept, and made anew.
+//! The one connection to the Redis: made, kept, and made again.
 //!
 //! ```text
 //!            dialled                    closed                 failed

@@ -26,7 +26,7 @@ use crate::{
 /// So many are read with one command: what it answers stays well below what the connection takes.
 const TOGETHER: usize = 8;
 
-/// So often a change is drawn up anew because others were faster.
+/// So often a change is drawn up again because others were faster.
 const ATTEMPTS: usize = 64;
 
 /// The first byte of a record.

@@ -78,7 +78,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
         if let Err(wrong) = self.look(&buf.filled()[before..]) {
             buf.set_filled(before);
-            // The first counts; whoever asks for it hears what it was.
+            // The first counts; anyone who asks for it hears what it was.
             let _ = self.seen.wrong.set(wrong);
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, wrong)));
         }

@@ -79,7 +79,7 @@ fn a_foreign_file_is_refused_and_left_alone() {
             said.starts_with("the file DIR/perennial.redb is damaged, or not one of Perennial's ("),
             "{said}"
         );
-        assert!(said.contains("move it away to begin anew"), "{said}");
+        assert!(said.contains("move it away to start again"), "{said}");
         assert_eq!(fs::read(file_in(&directory)).unwrap(), text.as_bytes());
     }
 }
@@ -111,7 +111,7 @@ fn another_schema_is_refused() {
     assert_eq!(
         refused(&directory),
         "the file DIR/perennial.redb has schema 3, and this version knows 2; run the version that wrote it, or move \
-         it away to begin anew: what was revoked is then forgotten"
+         it away to start again: what was revoked is then forgotten"
     );
 }
 

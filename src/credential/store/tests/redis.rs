@@ -1,7 +1,7 @@
 //! The store in a real Redis.
 //!
 //! Each of these bugs was planted, one at a time, and was seen to be caught:
-//! fences begin anew in a Redis that forgot · who comes late keeps a grant · or renews · or gives back what is
+//! fences begin again in a Redis that forgot · who comes late keeps a grant · or renews · or gives back what is
 //! another's · an earlier grant replaces a later one · two have the lease · a lease has no end · a grant is not
 //! forgotten · nothing rests after an outage · or after a restart · a change is written over another · predecessors
 //! are not read · records have no end · what is superseded in an outage does not count here · or is not written down

@@ -1,4 +1,4 @@
-//! A client's own token, whose end was reckoned from its first sight: a later process does not reckon anew.
+//! A client's own token, whose end was reckoned from its first sight: a later process does not reckon again.
 
 use super::*;
 
@@ -9,7 +9,7 @@ async fn the_end_of_a_clients_own_token_outlives_the_process() {
     let key = rig.key("own");
     let ends = rig.now.wall + 90 * MINUTE;
     rig.store.seen(key, Generation(1), (ends, 60 * MINUTE), rig.now).await.unwrap();
-    // Whoever sees it again does not make it live longer.
+    // Anyone who sees it again does not make it live longer.
     rig.store.seen(key, Generation(1), (ends + 60 * MINUTE, 60 * MINUTE), rig.now).await.unwrap();
     drop(rig);
     let mut rig = Rig::disk(directory.path());

@@ -153,9 +153,9 @@ async fn a_redis_that_forgot_everything_takes_the_holders_answer_but_no_earlier_
     let _: () = server.ask("FLUSHALL");
     lease(&other, &lineage(&other)).await;
     let refused = one.keep(&lineage(&one), &held, &grant(5), Now::read()).await;
-    assert_eq!(refused, Err(StoreError::Overtaken), "numbers do not begin anew");
+    assert_eq!(refused, Err(StoreError::Overtaken), "numbers do not begin again");
     assert_eq!(kept(&other, &lineage(&other)).await, None);
-    // Whoever has the lease says so again; one who had it before is late all the same.
+    // The one who has the lease says so again; one who had it before is late all the same.
     let _: i64 = server.ask(&format!("DEL {}", keys(&server, "*:lease")[0]));
     let newer = lease(&other, &lineage(&other)).await;
     let _: () = server.ask("FLUSHALL");
@@ -180,7 +180,7 @@ async fn what_was_kept_outlives_the_redis_where_it_writes_it_down() {
     store.keep(&lineage(&store), &held, &grant(7), Now::read()).await.unwrap();
     store.renew(&lineage(&store), &held).await.unwrap();
     store.release(&lineage(&store), held).await;
-    // Another process answers: whoever has something to write down comes first.
+    // Another process answers: anyone who has something to write down comes first.
     assert!(theirs(&store).await > LEASE / 2);
     let fresh = at(&server);
     lease(&fresh, &lineage(&fresh)).await;

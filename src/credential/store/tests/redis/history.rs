@@ -1,4 +1,4 @@
-//! The history that sidecars share is the pure one, whoever writes it.
+//! The history that sidecars share is the pure one, no matter who writes it.
 
 use std::collections::HashMap;
 
