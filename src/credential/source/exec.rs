@@ -28,6 +28,7 @@ use process::{Heard, Running, Unheard};
 use super::{
     Asking, Issued, SourceError,
     answer::{self, Answer},
+    parts::Parts,
 };
 use crate::{
     clock::Instant,
@@ -81,13 +82,9 @@ impl ExecTokens {
         let directory = directory.unwrap_or_default();
         let words = [&directory, &self.source.program].into_iter().chain(&self.source.arguments);
         let pairs = env.iter().flat_map(|(name, secret)| [*name, secret]);
-        let mut all = Vec::new();
-        for part in words.map(String::as_str).chain(pairs) {
-            // The length keeps `ab`, `c` apart from `a`, `bc`.
-            all.extend_from_slice(&part.len().to_be_bytes());
-            all.extend_from_slice(part.as_bytes());
-        }
-        Some(all)
+        let mut parts = Parts::default();
+        parts.put_all(words.map(String::as_str).chain(pairs));
+        Some(parts.whole())
     }
 
     fn revealed(&self) -> Result<Vec<(&str, Revealed)>, SourceError> {

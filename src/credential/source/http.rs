@@ -13,6 +13,7 @@ use url::form_urlencoded;
 use super::{
     Asking, Issued, SourceError,
     answer::{self, Answer},
+    parts::Parts,
     request::{MAX_ANSWER, Values, content_type, expand, request, retry_after, usual_headers},
 };
 use crate::{
@@ -137,28 +138,18 @@ impl HttpTokens {
     /// The whole request, to be compared with what it was: the operator's part of it, which is no client's.
     pub(super) fn asked_with(&self) -> Option<Vec<u8>> {
         let Asked { headers, body } = self.asked(&|_| Some("")).ok()?;
-        let HttpSource { endpoint, target, exchange, method, .. } = &self.source;
-        let place = |endpoint: &Endpoint| {
-            let scheme = if endpoint.tls { "https" } else { "http" };
-            format!("{scheme}://{}", endpoint.authority())
-        };
-        let mut parts: Vec<Vec<u8>> = [
-            method.to_string(),
-            place(endpoint),
-            target.shown(false),
-            place(exchange),
-            exchange.path_and_query.clone(),
-        ]
-        .map(String::into_bytes)
-        .into();
-        if let Some((certificate, key)) = &self.source.tls.identity {
-            parts.extend([certificate, key].map(|path| path.to_string_lossy().into_owned().into_bytes()));
-        }
+        let HttpSource { endpoint, exchange, method, tls, .. } = &self.source;
+        let mut parts = Parts::default();
+        parts.put(method.as_str());
+        parts.endpoint(endpoint);
+        parts.endpoint(exchange);
+        parts.identity(tls);
         for (name, value) in &headers {
-            parts.extend([name.as_str().as_bytes().to_vec(), value.as_bytes().to_vec()]);
+            parts.put(name);
+            parts.put(value);
         }
-        parts.push(body.to_vec());
-        Some(told_apart(parts))
+        parts.put(body);
+        Some(parts.whole())
     }
 }
 
@@ -167,11 +158,6 @@ impl fmt::Debug for HttpTokens {
         // Headers and body are as good as the token.
         f.debug_struct("HttpTokens").field("dialer", &self.dialer).finish_non_exhaustive()
     }
-}
-
-/// The length keeps `ab`, `c` apart from `a`, `bc`.
-fn told_apart(parts: Vec<Vec<u8>>) -> Vec<u8> {
-    parts.into_iter().flat_map(|part| [part.len().to_be_bytes().to_vec(), part].concat()).collect()
 }
 
 async fn send(

@@ -21,6 +21,7 @@ pub mod jwt;
 #[cfg(test)]
 mod names;
 mod oauth2;
+mod parts;
 #[cfg(test)]
 mod played;
 mod request;

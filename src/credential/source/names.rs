@@ -72,3 +72,23 @@ fn the_same_address_in_another_spelling_is_the_same() {
     assert_ne!(at("http://auth.test/token"), at("http://auth.test/token/"));
     assert_ne!(at("http://auth.test/token"), at("https://auth.test:80/token"));
 }
+
+#[test]
+fn two_that_show_different_certificates_are_two() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["client".to_owned()]).unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::write(path("key"), made.signing_key.serialize_pem()).unwrap();
+    let source = |rest: &str, name: &str| {
+        let (certificate, key) = (path(name), path("key"));
+        std::fs::write(&certificate, made.cert.pem()).unwrap();
+        named(&format!("{rest}\n[route.token.tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\""))
+    };
+    for rest in [
+        "source = \"http\"\nurl = \"https://auth.test/\"",
+        "source = \"oauth2\"\ntoken_url = \"https://auth.test/\"\nclient_id = \"c\"",
+    ] {
+        assert_eq!(source(rest, "a"), source(rest, "a"), "{rest}");
+        assert_ne!(source(rest, "a"), source(rest, "b"), "{rest}");
+    }
+}

@@ -1,34 +1,14 @@
 //! All that the operator has a source ask with, for the eye that looks for changes.
 //!
-//! Parts are told apart by their lengths, so that no two sources look alike. What a client's request fills in is the
-//! client's, and no part of it; and where an assertion is signed here, the key counts, since each signature differs.
+//! What a client's request fills in is the client's, and no part of it; and if an assertion is signed here, the key
+//! counts, since each signature differs.
 
-use super::super::request::Values;
-use crate::config::{
-    AuthorizationServer, ClientAuth, Endpoint, Grant, OAuth2Source, Place, Secret, Signer, Template,
-};
-
-#[derive(Default)]
-struct Parts(Vec<u8>);
+use super::super::{parts::Parts, request::Values};
+use crate::config::{AuthorizationServer, ClientAuth, Grant, OAuth2Source, Place, Secret, Signer, Template};
 
 impl Parts {
-    fn put(&mut self, part: &str) {
-        self.0.extend_from_slice(&(part.len() as u64).to_be_bytes());
-        self.0.extend_from_slice(part.as_bytes());
-    }
-
-    fn endpoint(&mut self, endpoint: &Endpoint) {
-        self.put(if endpoint.tls { "tls" } else { "plain" });
-        self.put(&endpoint.authority());
-        self.put(&endpoint.path_and_query);
-    }
-
-    fn put_all<'p>(&mut self, parts: impl IntoIterator<Item = &'p str>) {
-        parts.into_iter().for_each(|part| self.put(part));
-    }
-
     fn secret(&mut self, secret: &Secret) -> Option<()> {
-        self.put(&secret.reveal().ok()?);
+        self.put(&*secret.reveal().ok()?);
         Some(())
     }
 
@@ -39,7 +19,7 @@ impl Parts {
     }
 
     fn signer(&mut self, signer: &Signer) -> Option<()> {
-        self.put(&signer.key.secret.reveal_lines().ok()?);
+        self.put(&*signer.key.secret.reveal_lines().ok()?);
         self.put(signer.key.algorithm.map_or("", |algorithm| algorithm.word()));
         self.put_all([signer.key_id.as_deref().unwrap_or(""), signer.audience.as_deref().unwrap_or("")]);
         Some(())
@@ -69,14 +49,11 @@ impl Parts {
     }
 }
 
-/// Everything; `None` where a part of it cannot be read.
+/// Everything; `None` if a part of it cannot be read.
 pub(super) fn asked_with(source: &OAuth2Source) -> Option<Vec<u8>> {
     let mut parts = Parts::default();
-    parts.0.extend(asked_at(source));
-    if let Some((certificate, key)) = &source.tls.identity {
-        // By name: one that is renewed is the same client's.
-        parts.put_all([&*certificate.to_string_lossy(), &*key.to_string_lossy()]);
-    }
+    parts.put(asked_at(source));
+    parts.identity(&source.tls);
     parts.grant(&source.grant)?;
     parts.put(source.client_auth.word());
     match &source.client_auth {
@@ -96,7 +73,7 @@ pub(super) fn asked_with(source: &OAuth2Source) -> Option<Vec<u8>> {
         parts.put(name);
         parts.template(template)?;
     }
-    Some(parts.0)
+    Some(parts.whole())
 }
 
 /// What names the chain of refresh tokens: the first of them.
@@ -111,10 +88,10 @@ pub(super) fn lineage(source: &OAuth2Source) -> Option<Vec<u8>> {
     let mut parts = Parts::default();
     parts.put("refresh token");
     parts.secret(first)?;
-    Some(parts.0)
+    Some(parts.whole())
 }
 
-/// Where it is asked, and as which client: however the address is spelled (RFC 3986 §6.2.2).
+/// Where it is asked, and as which client.
 pub(super) fn asked_at(source: &OAuth2Source) -> Vec<u8> {
     let mut parts = Parts::default();
     parts.put(match &source.server {
@@ -123,5 +100,5 @@ pub(super) fn asked_at(source: &OAuth2Source) -> Vec<u8> {
     });
     parts.endpoint(&source.server.address().endpoint);
     parts.put(source.client_id.as_deref().unwrap_or(""));
-    parts.0
+    parts.whole()
 }
