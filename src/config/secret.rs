@@ -7,13 +7,12 @@
 
 use std::{
     fmt,
-    io::Read,
     ops::Deref,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use super::file::{self, Unopened};
+use super::file::{self, Unreadable};
 
 /// The longest secret taken from a file, in bytes.
 pub const MAX_SECRET: usize = 64 * 1024;
@@ -114,13 +113,14 @@ impl fmt::Debug for Secret {
 }
 
 fn read_file(path: &Path, from: impl Fn() -> String) -> Result<Revealed, SecretError> {
-    let unreadable =
-        |error: Unopened| SecretError::Unreadable { path: path.to_owned(), why: error.to_string() };
-    let (file, _) = file::open(path).map_err(unreadable)?;
-    let mut bytes = Vec::new();
-    // One byte more than is allowed, so that the longest allowed and a longer one differ.
-    let read = file.take(MAX_SECRET as u64 + 6).read_to_end(&mut bytes);
-    read.map_err(|error| unreadable(error.into()))?;
+    // The mark at its beginning and the line end that closes it are no part of the secret.
+    let most = MAX_SECRET + BYTE_ORDER_MARK.len_utf8() + "\r\n".len();
+    let (mut bytes, _) = file::read(path, most as u64).map_err(|error| match error {
+        Unreadable::TooLarge(_) => SecretError::TooLong(from()),
+        Unreadable::Directory | Unreadable::NoFile | Unreadable::Io(_) => {
+            SecretError::Unreadable { path: path.to_owned(), why: error.to_string() }
+        }
+    })?;
     if bytes.last() == Some(&b'\n') {
         bytes.pop();
         if bytes.last() == Some(&b'\r') {
@@ -128,7 +128,7 @@ fn read_file(path: &Path, from: impl Fn() -> String) -> Result<Revealed, SecretE
         }
     }
     let mut text = String::from_utf8(bytes).map_err(|_| SecretError::NotText(from()))?;
-    // What some editors begin a file with is no part of the secret.
+    // Some editors begin a file with it.
     if text.starts_with(BYTE_ORDER_MARK) {
         text.drain(..BYTE_ORDER_MARK.len_utf8());
     }

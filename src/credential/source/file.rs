@@ -11,7 +11,7 @@
 //! 3. Only a regular file is opened: nothing waits for somebody to write to a FIFO.
 
 use std::{
-    io::{self, Read},
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::{Duration, UNIX_EPOCH},
@@ -28,7 +28,7 @@ use crate::{
     clock::{self, Instant, Now},
     config::{
         AnswerForm,
-        file::{Unopened, open},
+        file::{self, Unreadable},
     },
     credential::keeper::Life,
 };
@@ -57,17 +57,6 @@ struct Seen {
     written: Option<Duration>,
     /// Which file it is, and when anything about it changed: device, inode, seconds, nanoseconds.
     which: [i64; 4],
-}
-
-/// Why it cannot be read.
-#[derive(Debug, thiserror::Error)]
-enum Unread {
-    #[error(transparent)]
-    Unopened(#[from] Unopened),
-    #[error("is larger than {} KiB", MAX_FILE / 1024)]
-    TooLarge,
-    #[error("{0}")]
-    Io(#[from] io::Error),
 }
 
 impl FileToken {
@@ -125,16 +114,8 @@ impl FileToken {
 }
 
 /// Reads what is there at this moment.
-fn read(path: &Path) -> Result<Seen, Unread> {
-    let (file, meta) = open(path)?;
-    if meta.len() > MAX_FILE {
-        return Err(Unread::TooLarge);
-    }
-    let mut body = Vec::new();
-    file.take(MAX_FILE + 1).read_to_end(&mut body)?;
-    if body.len() as u64 > MAX_FILE {
-        return Err(Unread::TooLarge);
-    }
+fn read(path: &Path) -> Result<Seen, Unreadable> {
+    let (body, meta) = file::read(path, MAX_FILE)?;
     let written = meta.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
     let number = |number: u64| i64::from_ne_bytes(number.to_ne_bytes());
     let which = [number(meta.dev()), number(meta.ino()), meta.ctime(), meta.ctime_nsec()];

@@ -1,6 +1,6 @@
 //! Certificates and keys, read from their files. An error names the file, and never quotes a key.
 
-use std::{io::Read, path::Path};
+use std::path::Path;
 
 use rustls::{
     RootCertStore,
@@ -58,10 +58,8 @@ pub(super) fn unusable(path: &Path, cause: &dyn std::error::Error) -> TlsError {
 const MAX_FILE: u64 = 16 << 20;
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    let (file, _) = file::open(path).map_err(|cause| wrong(path, &cause.to_string()))?;
-    let mut bytes = Vec::new();
-    let read = file.take(MAX_FILE).read_to_end(&mut bytes);
-    read.map(|_| bytes).map_err(|cause| wrong(path, &cause.to_string()))
+    let read = file::read(path, MAX_FILE);
+    read.map(|(bytes, _)| bytes).map_err(|cause| wrong(path, &cause.to_string()))
 }
 
 fn wrong(path: &Path, what: &str) -> TlsError {

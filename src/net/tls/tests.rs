@@ -167,6 +167,9 @@ fn an_error_names_the_file_and_what_is_wrong() {
     assert!(say().contains("ca.pem: entity not found"), "{}", say());
     fs::write(&path, "hello").unwrap();
     assert!(say().ends_with("ca.pem: holds no PEM certificate"), "{}", say());
+    // None of it is used if not all of it is read.
+    fs::File::create(&path).unwrap().set_len((16 << 20) + 1).unwrap();
+    assert!(say().ends_with("ca.pem: is larger than 16384 KiB"), "{}", say());
     fs::write(&path, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
     assert!(say().contains("ca.pem: "), "{}", say());
 }
