@@ -37,6 +37,7 @@ impl Config {
                         let what =
                             if asks { "what the source is asked with, and the token," } else { "the token" };
                         leg(&place("token.url"), what, &source.endpoint);
+                        leg(&place("token.exchange"), "the token", &source.exchange);
                     }
                     SourceConfig::AblyKey(_)
                     | SourceConfig::Static { .. }
@@ -85,6 +86,10 @@ mod tests {
             .replace("auth.example", "[::1]")
             .replace("rest.example", "127.0.0.2");
         assert_eq!(exposed(&here), [""; 0]);
+        let exchanged = "[[route]]\nupstream = \"wss://h.example\"\ndialect = \"ably\"\n[route.token]\nsource = \"http\"\n\
+                         url = \"https://auth.example\"\nexchange = \"http://rest.example\"";
+        let [line] = &*exposed(exchanged) else { panic!("one leg") };
+        assert!(line.contains("token.exchange") && line.contains("rest.example"), "{line}");
         assert_eq!(
             exposed("[[route]]\nupstream = \"ws://h.example\"\ndialect = \"none\""),
             [""; 0],
