@@ -252,9 +252,8 @@ fn fits(section: &Section<'_>, dialect: DialectKind) {
     if section.has("handshake") && handshake.written().next().is_none() {
         handshake.problem("says nothing; add query, header, subprotocol or cookie");
     }
-    let places = ["query", "header", "subprotocol", "after", "path", "cookie"];
     // An empty table says nothing, which is a problem of its own.
-    let only_greeting = handshake.has("greeting") && !places.iter().any(|key| handshake.has(key));
+    let only_greeting = handshake.has("greeting") && handshake.written().count() == 1;
     let placed = section.has("handshake") && !only_greeting;
     if section.has("token") && dialect != DialectKind::Ably && !placed && !section.names.own {
         problem(
