@@ -24,6 +24,7 @@ pub(super) struct Arguments {
 /// Runs the proxy until a signal ends it.
 pub(super) fn run(path: &Path, config: Config, log: Log, watch: bool) -> ExitCode {
     raise_file_limit();
+    #[cfg(target_os = "linux")]
     write_no_core();
     in_runtime(async move {
         // Listened for before anybody is let in: until then a signal ends the process as it stands.
@@ -44,9 +45,9 @@ pub(super) fn run(path: &Path, config: Config, log: Log, watch: bool) -> ExitCod
 }
 
 /// A core dump would hold tokens and secrets.
+#[cfg(target_os = "linux")]
 fn write_no_core() {
     use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-    #[cfg(target_os = "linux")]
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
         tracing::warn!(%error, "a crash may write a core dump, with tokens in it");
     }
