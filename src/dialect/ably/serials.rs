@@ -12,8 +12,9 @@
 //! Rules:
 //! 1. What is not acknowledged is kept as it was sent, to be sent again with the same serial.
 //! 2. An acknowledgement reaches the client only for what the client sent, in its counting, in its order.
-//! 3. A serial goes up once on one connection: what waits for its acknowledgement is not sent beside it again.
-//! 4. What an earlier session owes of Perennial's own goes before the first message with a later serial.
+//! 3. What was sent once stays until it is named: a client may send a later serial before an earlier one.
+//! 4. A serial goes up once on one connection: what waits for its acknowledgement is not sent beside it again.
+//! 5. What an earlier session owes of Perennial's own goes before the first message with a later serial.
 
 use std::collections::VecDeque;
 
@@ -209,13 +210,19 @@ impl Serials {
             return None;
         }
         let mut covered = Covered::default();
-        // A refusal says nothing of what went before it: that is still to be acknowledged, or sent again.
-        let from = if refused { named } else { 0 };
         let Self { unacked, bytes, repeated, .. } = self;
-        for sent in unacked.drain(from..end) {
+        let mut later = Vec::new();
+        for (at, sent) in unacked.drain(..end).enumerate() {
+            // What was sent again the service may have taken before, and then it says nothing more of it. What was sent
+            // once it acknowledges by name; and a refusal says nothing of what it does not name.
+            if at < named && (refused || !sent.again) {
+                later.push(sent);
+                continue;
+            }
             sent.release(bytes, repeated);
             covered.add(sent, first);
         }
+        later.into_iter().rev().for_each(|sent| unacked.push_front(sent));
         if self.unacked.is_empty() {
             // An idle connection keeps no room for messages.
             self.unacked = VecDeque::new();
@@ -241,12 +248,7 @@ impl Serials {
 impl Covered {
     fn add(&mut self, sent: Sent, first: u64) {
         let Some(client) = sent.client else { return self.own.push(sent) };
-        let named = sent.upstream >= first;
-        // What was sent again, and is passed over by a later ACK, the service had taken before.
-        if !named && !sent.again {
-            return;
-        }
-        let result = named.then(|| sent.upstream.saturating_sub(first) as usize);
+        let result = sent.upstream.checked_sub(first).map(|at| at as usize);
         match self.runs.last_mut() {
             Some(run) if run.is_followed_by(client, result) => run.count += 1,
             _ => self.runs.push(Run { first: client, count: 1, result }),
@@ -319,6 +321,16 @@ mod tests {
         assert!(serials.acknowledged(4, 1, true).unwrap().is_unchanged);
         serials.sent(5, payload(), None);
         assert_eq!(serials.acknowledged(5, 1, false).unwrap().runs, [run(3, 1, None), run(5, 1, Some(0))]);
+    }
+
+    #[test]
+    fn a_later_serial_that_is_acknowledged_first_takes_no_earlier_one_with_it() {
+        let mut serials = Serials::continued(Vec::new(), 54, VecDeque::new());
+        serials.sent(54, payload(), None);
+        (14..54).for_each(|n| serials.sent(n, payload(), None));
+        assert!(serials.acknowledged(54, 1, false).unwrap().is_unchanged);
+        assert!(serials.acknowledged(14, 40, false).unwrap().is_unchanged);
+        assert_eq!((serials.bytes(), serials.is_awaited()), (0, false));
     }
 
     #[test]
