@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use perennial::{
     clock::{self, Instant},
-    demo::service::{Counts, Options, Service, ServiceHandle},
+    demo::service::{Connected, Counts, Options, Service, ServiceHandle},
 };
 use tokio::{
     net::TcpListener,
@@ -274,10 +274,16 @@ impl Said {
             // On two channels, ten times a second.
             let said = 20.0 * self.clients as f64 * (self.since.elapsed().as_secs_f64() - 0.5);
             let back = counts.connects >= (times + 1) * self.clients;
-            let attached = counts.attaches >= 2 * counts.connects;
-            back && attached && counts.accepted as f64 >= self.before as f64 + said
+            back && counts.accepted as f64 >= self.before as f64 + said
         };
-        service.ledger().until(2 * PATIENCE, |record| heard(&record.counts)).await
+        let attached = async {
+            let is_attached = |it: &&Connected| it.live && it.attached.len() == 2;
+            while (service.connections().iter().filter(is_attached).count() as u64) < self.clients {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let heard = service.ledger().until(2 * PATIENCE, |record| heard(&record.counts)).await;
+        heard && tokio::time::timeout(PATIENCE, attached).await.is_ok()
     }
 }
 
