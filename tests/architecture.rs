@@ -28,7 +28,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("dialect", &["clock", "config", "credential", "wire"]),
     ("credential", &["clock", "config", "net"]),
     ("wire", &[]),
-    ("config", &[]),
+    ("config", &["clock"]),
     ("clock", &[]),
 ];
 

@@ -6,11 +6,9 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use zeroize::Zeroizing;
-
 use super::{
     AblyKeySource, Admin, AnswerForm, ClientGate, CloseRule, DialectKind, ExecSource, ExpandError, Limits,
-    Name, OAuth2Source, Place, Placement, Secret, SessionPolicy, Template,
+    Name, OAuth2Source, Place, Placement, Secret, SessionPolicy, Template, secret_text::SecretText,
 };
 
 /// The whole configuration.
@@ -89,7 +87,7 @@ pub struct RedisAddress {
     /// `None`: the default user.
     pub user: Option<String>,
     /// `None`: it asks for none.
-    pub password: Option<Zeroizing<String>>,
+    pub password: Option<SecretText>,
     /// The number of the database.
     pub database: i64,
 }

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
-use zeroize::Zeroizing;
 
 use super::{
     Endpoint, RedisAddress, RedisConfig, Secret, UpstreamTls,
     declare::{Declared, Kind, table, value},
     general::StateSecret,
     route::Tls,
+    secret_text::SecretText,
     section::Section,
     value::{Kept, Time, string},
 };
@@ -133,9 +133,9 @@ impl RedisAddress {
     }
 }
 
-fn decoded(text: &str) -> Result<Zeroizing<String>, String> {
+fn decoded(text: &str) -> Result<SecretText, String> {
     let text = percent_decode_str(text).decode_utf8();
-    text.map(|text| Zeroizing::new(text.into_owned()))
+    text.map(|text| text.into_owned().into())
         .map_err(|_| "the user or the password is not UTF-8 text".to_owned())
 }
 

@@ -2,17 +2,19 @@
 //!
 //! - [`Secret`] is where a secret is kept: in the file itself, in an environment variable, or in a
 //!   file. Its `Debug` and [`Secret::masked`] never hold the text.
-//! - [`Secret::reveal`] reads it again each time, so that a rotated file counts at the next use.
+//! - [`Secret::reveal`] reads it again at each use, so that a rotated file counts at the next ([`SecretFile`]).
 //! - [`SecretError`] names the variable or the path, never a byte of the value.
 
 use std::{
     fmt,
-    ops::Deref,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use super::file::{self, Unreadable};
+use super::{
+    secret_file::{self, SecretFile},
+    secret_text::SecretText,
+};
 
 /// The longest secret taken from a file, in bytes.
 pub const MAX_SECRET: usize = 64 * 1024;
@@ -22,11 +24,22 @@ pub const MAX_SECRET: usize = 64 * 1024;
 #[derive(Clone, PartialEq)]
 pub struct Secret(Kept);
 
-#[derive(Clone, PartialEq)]
+#[derive(Clone)]
 enum Kept {
     Literal(Arc<str>),
     Env(String),
-    File(PathBuf),
+    File(Arc<SecretFile>),
+}
+
+impl PartialEq for Kept {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Literal(own), Self::Literal(other)) => own == other,
+            (Self::Env(own), Self::Env(other)) => own == other,
+            (Self::File(own), Self::File(other)) => own.path == other.path,
+            (Self::Literal(_) | Self::Env(_) | Self::File(_), _) => false,
+        }
+    }
 }
 
 impl Secret {
@@ -42,13 +55,13 @@ impl Secret {
 
     /// A secret in the file at `path`.
     pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self(Kept::File(path.into()))
+        Self(Kept::File(Arc::new(SecretFile::new(path.into()))))
     }
 
     /// The file to watch for changes, where the secret is in one.
     pub fn path(&self) -> Option<&Path> {
         match &self.0 {
-            Kept::File(path) => Some(path),
+            Kept::File(file) => Some(&file.path),
             Kept::Literal(_) | Kept::Env(_) => None,
         }
     }
@@ -64,7 +77,7 @@ impl Secret {
     }
 
     /// Reads the secret now. A file is read without the line end that closes it.
-    pub fn reveal(&self) -> Result<Revealed, SecretError> {
+    pub fn reveal(&self) -> Result<SecretText, SecretError> {
         let revealed = self.reveal_lines()?;
         if revealed.contains(['\r', '\n', '\0']) {
             return Err(SecretError::LineBreak(self.place()));
@@ -73,17 +86,17 @@ impl Secret {
     }
 
     /// As [`Secret::reveal`], of a secret that has several lines: a key in PEM.
-    pub fn reveal_lines(&self) -> Result<Revealed, SecretError> {
+    pub fn reveal_lines(&self) -> Result<SecretText, SecretError> {
         match &self.0 {
-            Kept::Literal(text) => Revealed::checked(text.to_string(), || self.place()),
+            Kept::Literal(text) => checked(SecretText::from(&**text), || self.place()),
             Kept::Env(name) => {
                 let text = std::env::var(name).map_err(|error| match error {
                     std::env::VarError::NotPresent => SecretError::NoVariable(name.clone()),
                     std::env::VarError::NotUnicode(_) => SecretError::NotText(self.place()),
                 })?;
-                Revealed::checked(text, || self.place())
+                checked(text.into(), || self.place())
             }
-            Kept::File(path) => read_file(path, || self.place()),
+            Kept::File(file) => file.reveal(),
         }
     }
 
@@ -92,7 +105,7 @@ impl Secret {
         match &self.0 {
             Kept::Literal(_) => "the secret".to_owned(),
             Kept::Env(name) => format!("the environment variable {name}"),
-            Kept::File(path) => format!("the file {}", path.display()),
+            Kept::File(file) => secret_file::place(&file.path),
         }
     }
 
@@ -101,7 +114,9 @@ impl Secret {
         match &self.0 {
             Kept::Literal(_) => "\"***\"".to_owned(),
             Kept::Env(name) => format!("{{ env = {} }}", super::effective::quoted(name)),
-            Kept::File(path) => format!("{{ file = {} }}", super::effective::quoted(&path.to_string_lossy())),
+            Kept::File(file) => {
+                format!("{{ file = {} }}", super::effective::quoted(&file.path.to_string_lossy()))
+            }
         }
     }
 }
@@ -112,76 +127,15 @@ impl fmt::Debug for Secret {
     }
 }
 
-fn read_file(path: &Path, from: impl Fn() -> String) -> Result<Revealed, SecretError> {
-    // The mark at its beginning and the line end that closes it are no part of the secret.
-    let most = MAX_SECRET + BYTE_ORDER_MARK.len_utf8() + "\r\n".len();
-    let (mut bytes, _) = file::read(path, most as u64).map_err(|error| match error {
-        Unreadable::TooLarge(_) => SecretError::TooLong(from()),
-        Unreadable::Directory | Unreadable::NoFile | Unreadable::Io(_) => {
-            SecretError::Unreadable { path: path.to_owned(), why: error.to_string() }
-        }
-    })?;
-    if bytes.last() == Some(&b'\n') {
-        bytes.pop();
-        if bytes.last() == Some(&b'\r') {
-            bytes.pop();
-        }
+/// A text that can be a secret; `from` says where it was found.
+pub(super) fn checked(text: SecretText, from: impl Fn() -> String) -> Result<SecretText, SecretError> {
+    if text.is_empty() {
+        return Err(SecretError::Empty(from()));
     }
-    let mut text = String::from_utf8(bytes).map_err(|_| SecretError::NotText(from()))?;
-    // Some editors begin a file with it.
-    if text.starts_with(BYTE_ORDER_MARK) {
-        text.drain(..BYTE_ORDER_MARK.len_utf8());
+    if text.len() > MAX_SECRET {
+        return Err(SecretError::TooLong(from()));
     }
-    Revealed::checked(text, from)
-}
-
-const BYTE_ORDER_MARK: char = '\u{feff}';
-
-/// The text of a secret, for as long as it is used; `Debug` masks it, and its memory is overwritten
-/// when it is dropped (as far as safe code can promise that).
-pub struct Revealed(String);
-
-impl Revealed {
-    fn checked(text: String, from: impl Fn() -> String) -> Result<Self, SecretError> {
-        // Held as `Self` first, so that a refused secret is overwritten as well.
-        let revealed = Self(text);
-        if revealed.is_empty() {
-            return Err(SecretError::Empty(from()));
-        }
-        if revealed.len() > MAX_SECRET {
-            return Err(SecretError::TooLong(from()));
-        }
-        Ok(revealed)
-    }
-}
-
-impl Deref for Revealed {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl AsRef<str> for Revealed {
-    fn as_ref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Revealed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Revealed(***)")
-    }
-}
-
-impl Drop for Revealed {
-    fn drop(&mut self) {
-        let mut bytes = std::mem::take(&mut self.0).into_bytes();
-        bytes.fill(0);
-        // Keeps the optimiser from dropping a write that nobody reads.
-        std::hint::black_box(&bytes);
-    }
+    Ok(text)
 }
 
 /// Why a secret could not be read. Says where it was looked for, never what was found.
@@ -261,10 +215,12 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_file_is_read_again_at_each_use() {
+    #[tokio::test(start_paused = true)]
+    async fn a_file_is_read_again_at_each_use() {
         let (_dir, secret) = file_with(b"old");
+        assert_eq!(&*secret.reveal().unwrap(), "old");
         std::fs::write(secret.path().unwrap(), "new\n").unwrap();
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
         assert_eq!(&*secret.reveal().unwrap(), "new");
     }
 

@@ -337,12 +337,21 @@ fn a_store_in_redis_has_an_address_and_defaults() {
     }
     let address = redis(&all).address().unwrap();
     assert_eq!((address.endpoint.port, address.database), (7000, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_address_of_a_redis_is_read_again() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("url");
     std::fs::write(&file, "redis://:old@h\n").unwrap();
-    let kept = redis(&config(&format!("url = {{ file = '{}' }}", file.display())));
+    let state = format!(
+        "[state]\nstore = \"redis\"\nsecret = \"a secret of 16 b\"\nurl = {{ file = '{}' }}\n{SMALLEST}",
+        file.display()
+    );
+    let StateConfig::Redis(kept) = parse(&state).state else { panic!("{state}") };
     std::fs::write(&file, "redis://:new@h\n").unwrap();
-    assert_eq!(kept.address().unwrap().password.unwrap().as_str(), "new", "it is read again");
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(kept.address().unwrap().password.unwrap().as_str(), "new");
 }
 
 #[test]

@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     clock::Instant,
-    config::{ExecSource, Revealed, Secret},
+    config::{ExecSource, Secret, SecretText},
 };
 
 /// Plugins of kubectl look for this, and are told that nobody is there to be asked.
@@ -87,7 +87,7 @@ impl ExecTokens {
         Some(parts.whole())
     }
 
-    fn revealed(&self) -> Result<Vec<(&str, Revealed)>, SourceError> {
+    fn revealed(&self) -> Result<Vec<(&str, SecretText)>, SourceError> {
         let env = self.source.env.iter();
         env.map(|(name, secret)| match secret.reveal() {
             Ok(revealed) => Ok((name.as_str(), revealed)),
@@ -99,7 +99,7 @@ impl ExecTokens {
     /// How it ended, by `deadline`.
     async fn run(
         &self,
-        env: &[(&str, Revealed)],
+        env: &[(&str, SecretText)],
         heard: &mut Heard,
         deadline: Instant,
     ) -> Result<ExitStatus, SourceError> {

@@ -11,14 +11,14 @@
 //! 3. Only a regular file is opened: nothing waits for somebody to write to a FIFO.
 
 use std::{
-    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
 
 use http::HeaderMap;
-use tokio::{task, time};
+use tokio::{sync::Semaphore, task, time};
 
 use super::{
     Issued, SourceError,
@@ -42,11 +42,16 @@ const SETTLED: Duration = Duration::from_millis(500);
 /// How often to look. Together with what a file is left to settle it is less than a second.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// How long a look may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// `source = "file"`.
 #[derive(Debug)]
 pub struct FileToken {
     path: PathBuf,
     answer: AnswerForm,
+    /// One looks at a time: a file system that hangs has one thread, however many ask.
+    reader: Arc<Semaphore>,
 }
 
 /// The file at one moment. It holds a secret.
@@ -61,7 +66,7 @@ struct Seen {
 
 impl FileToken {
     pub(super) fn new(path: &Path, answer: &AnswerForm) -> Self {
-        Self { path: path.to_owned(), answer: answer.clone() }
+        Self { path: path.to_owned(), answer: answer.clone(), reader: Arc::new(Semaphore::new(1)) }
     }
 
     pub(super) async fn fetch(&self, deadline: Instant) -> Result<Issued, SourceError> {
@@ -103,9 +108,24 @@ impl FileToken {
 
     async fn read(&self) -> Result<Seen, SourceError> {
         let path = self.path.clone();
-        let read = task::spawn_blocking(move || read(&path)).await;
-        read.unwrap_or_else(|_| Err(io::Error::other("it was not read").into()))
-            .map_err(|error| self.wrong(&error))
+        self.read_by(move || read(&path)).await
+    }
+
+    async fn read_by(
+        &self,
+        read: impl FnOnce() -> Result<Seen, Unreadable> + Send + 'static,
+    ) -> Result<Seen, SourceError> {
+        let reader = Arc::clone(&self.reader);
+        let read = time::timeout(PATIENCE, async {
+            // It is never closed.
+            let place = reader.acquire_owned().await.ok();
+            task::spawn_blocking(move || (read(), drop(place)).0).await
+        });
+        match read.await {
+            Ok(Ok(read)) => read.map_err(|error| self.wrong(&error)),
+            Ok(Err(_)) => Err(self.wrong(&"it was not read")),
+            Err(_) => Err(self.wrong(&"its file system does not answer")),
+        }
     }
 
     fn wrong(&self, what: &dyn std::fmt::Display) -> SourceError {

@@ -1,8 +1,8 @@
 //! What was made of files, and is made again when they change.
 //!
 //! ```text
-//!   current(now) ──► looked within two seconds, or somebody else is looking? ──► what there is
-//!                        │ no
+//!   current(now) ──► looked within two seconds? ──► what there is
+//!                        │ no: a thread looks
 //!                        ▼
 //!                    stamps of the files ── as they were ──► what there is
 //!                        │ changed
@@ -13,39 +13,47 @@
 //!
 //! 1. Nobody watches in a task of its own: who needs a connection looks, so that what is never dialled costs
 //!    nothing, and what is made of no file is never looked at.
-//! 2. A look is a `stat` for each file, and a change is read at once, on the thread of who asks: the files
-//!    are small. One looks; everybody else goes on with what there is.
+//! 2. A look is a `stat` for each file, and a change is read at once. It is a [`Looker`] that looks: files that hang
+//!    hold nobody, and what there is goes on being used.
 
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, TryLockError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
 
 use super::TlsError;
-use crate::clock::Instant;
+use crate::{
+    clock::Instant,
+    config::look::{Looker, PATIENCE},
+};
 
 /// How often files are looked at, at most.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Something made of files.
 pub(super) struct Watched<T> {
+    made: Arc<Made<T>>,
+    next: Mutex<Instant>,
+    looker: Arc<Looker>,
+}
+
+struct Made<T> {
     /// Whose it is, for the log.
     of: String,
     files: Vec<PathBuf>,
     read: Read<T>,
     current: ArcSwap<T>,
-    looked: Mutex<Looked>,
+    seen: Mutex<Seen>,
 }
 
 type Read<T> = Box<dyn Fn() -> Result<Arc<T>, TlsError> + Send + Sync>;
 
-/// What was seen of the files, and when.
-struct Looked {
-    next: Instant,
+/// What was seen of the files.
+struct Seen {
     /// Of the files that `current` was read from.
     good: Vec<Option<Stamp>>,
     /// Of the last files that could not be used: complained about once.
@@ -56,7 +64,7 @@ struct Looked {
 /// rename too.
 type Stamp = (SystemTime, u64, u64);
 
-impl<T> Watched<T> {
+impl<T: Send + Sync + 'static> Watched<T> {
     /// Makes it of its files for the first time, by `read`; here a bad one is an error.
     pub(super) fn new(
         of: String,
@@ -67,28 +75,34 @@ impl<T> Watched<T> {
         // The stamps come first: a file that changes in between is then read once too often, not too seldom.
         let good = stamps(&files);
         let current = ArcSwap::new(read()?);
-        let looked = Mutex::new(Looked { next: now + LOOK_EVERY, good, bad: None });
-        Ok(Self { of, files, read: Box::new(read), current, looked })
+        let seen = Mutex::new(Seen { good, bad: None });
+        let made = Arc::new(Made { of, files, read: Box::new(read), current, seen });
+        Ok(Self { made, next: Mutex::new(now + LOOK_EVERY), looker: Arc::default() })
     }
 
     /// What is to be used now; looks at the files now and then.
     pub(super) fn current(&self, now: Instant) -> Arc<T> {
-        if !self.files.is_empty() {
-            self.look(now);
+        if !self.made.files.is_empty() && self.is_due(now) {
+            let made = Arc::clone(&self.made);
+            self.looker.look(PATIENCE, move || made.look());
         }
-        self.current.load_full()
+        self.made.current.load_full()
     }
 
-    fn look(&self, now: Instant) {
-        let mut looked = match self.looked.try_lock() {
-            Ok(looked) => looked,
-            Err(TryLockError::Poisoned(looked)) => looked.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
-        if now < looked.next {
-            return;
+    /// Is it time for a look? One who asks has it then.
+    fn is_due(&self, now: Instant) -> bool {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = now >= *next;
+        if is_due {
+            *next = now + LOOK_EVERY;
         }
-        looked.next = now + LOOK_EVERY;
+        is_due
+    }
+}
+
+impl<T> Made<T> {
+    fn look(&self) {
+        let mut looked = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = stamps(&self.files);
         if seen == looked.good {
             return;
@@ -112,7 +126,7 @@ impl<T> Watched<T> {
 
 impl<T> fmt::Debug for Watched<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Watched({}: {})", self.of, Names(&self.files))
+        write!(f, "Watched({}: {})", self.made.of, Names(&self.made.files))
     }
 }
 

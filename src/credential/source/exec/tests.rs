@@ -236,7 +236,7 @@ async fn a_command_that_closes_its_pipes_is_waited_for() {
     assert_eq!(error(&sh(script)).await, "sh ended with status 4; its stderr is in the log");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_changed_secret_is_seen() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("key");
@@ -247,6 +247,7 @@ async fn a_changed_secret_is_seen() {
     let before = tokens.asked_with().unwrap();
     assert_eq!(tokens.asked_with().unwrap(), before);
     fs::write(&path, "two").unwrap();
+    tokio::time::advance(Duration::from_secs(1)).await;
     assert_ne!(tokens.asked_with().unwrap(), before);
     let other = |words: &[&str]| ExecTokens::new(&command(words)).asked_with().unwrap();
     assert_ne!(other(&["tool", "ab", "c"]), other(&["tool", "a", "bc"]));

@@ -1,6 +1,6 @@
 //! Files as they are written well and badly. Time is real: files are dated by the real clock.
 
-use std::{fs, io::Write, os::unix::fs::symlink};
+use std::{fs, io::Write, os::unix::fs::symlink, sync::mpsc};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
@@ -22,6 +22,29 @@ fn date_back(path: &Path) {
 fn jwt(end: u64) -> String {
     let claims = URL_SAFE_NO_PAD.encode(format!("{{\"exp\":{end}}}"));
     format!("eyJhbGciOiJSUzI1NiJ9.{claims}.{}", "c2ln".repeat(80))
+}
+
+#[tokio::test]
+async fn a_file_system_that_hangs_has_one_thread_and_is_an_error() {
+    let file = FileToken::new(Path::new("/t"), &AnswerForm::Auto);
+    let (answer, hangs) = mpsc::channel::<()>();
+    let late = async || {
+        tokio::task::yield_now().await;
+        time::advance(2 * PATIENCE).await;
+    };
+    time::pause();
+    let hang =
+        file.read_by(move || hangs.recv().map_or(Err(Unreadable::NoFile), |()| Err(Unreadable::Directory)));
+    let said = tokio::join!(hang, late()).0.err().unwrap().reason;
+    assert_eq!(said, "/t: its file system does not answer");
+    for _ in 0..100 {
+        let next = file.read_by(|| unreachable!("one looks at a time"));
+        assert_eq!(tokio::join!(next, late()).0.err().unwrap().reason, said);
+    }
+    time::resume();
+    answer.send(()).unwrap();
+    let again = file.read_by(|| Err(Unreadable::Directory)).await;
+    assert_eq!(again.err().unwrap().reason, "/t: is a directory");
 }
 
 #[tokio::test]

@@ -122,6 +122,6 @@ fn token_exchange(
 }
 
 /// A secret, as it is now.
-pub(super) fn reveal(secret: &Secret) -> Result<crate::config::Revealed, SourceError> {
+pub(super) fn reveal(secret: &Secret) -> Result<crate::config::SecretText, SourceError> {
     secret.reveal().map_err(|error| SourceError::passing(error.to_string()))
 }

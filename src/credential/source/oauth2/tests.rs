@@ -145,6 +145,13 @@ async fn ask(tokens: &OAuth2Tokens, asking: &Asking) -> Result<Issued, SourceErr
     tokens.fetch(asking, now, now.mono + AMPLE).await
 }
 
+/// What was read of a file is old.
+async fn a_moment_later() {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    tokio::time::resume();
+}
+
 /// One fetch of a source like that: how it ended, and the one request.
 async fn fetch(
     answer: Reply,

@@ -163,6 +163,7 @@ async fn a_key_that_went_bad_is_said_and_nothing_goes_out() {
                 Some(text) => std::fs::write(&path, text).unwrap(),
                 None => std::fs::remove_file(&path).unwrap(),
             }
+            a_moment_later().await;
             errors.push(ask(&tokens, &Asking::default()).await.unwrap_err());
         }
         errors

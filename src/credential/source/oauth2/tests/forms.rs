@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use super::*;
 use crate::{
     config::Name,
@@ -70,8 +68,7 @@ async fn a_refresh_token_is_the_newest_there_is() {
         form(&seen),
         pairs(&[("grant_type", "refresh_token"), ("refresh_token", "first"), ("client_id", "me")])
     );
-    let newer =
-        Asking { refresh_token: Some(Arc::new(Zeroizing::new("sec ond&".to_owned()))), ..Asking::default() };
+    let newer = Asking { refresh_token: Some(Arc::new("sec ond&".into())), ..Asking::default() };
     let (_, seen) = fetch(answer(), &newer, rotates).await;
     assert!(seen.ends_with("grant_type=refresh_token&refresh_token=sec+ond%26&client_id=me"), "{seen}");
 }
@@ -127,8 +124,10 @@ async fn a_kept_assertion_is_read_at_each_use() {
         let tokens = OAuth2Tokens::new(&source).unwrap();
         ask(&tokens, &Asking::default()).await.unwrap();
         std::fs::write(&path, "two\n").unwrap();
+        a_moment_later().await;
         ask(&tokens, &Asking::default()).await.unwrap();
         std::fs::remove_file(&path).unwrap();
+        a_moment_later().await;
         let error = ask(&tokens, &Asking::default()).await.unwrap_err();
         assert_eq!(error.kind, FailureKind::Passing, "{error}");
         assert!(error.reason.contains("jwt cannot be read"), "{error}");

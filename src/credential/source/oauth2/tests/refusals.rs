@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use super::*;
 use crate::{
     config::{PrivateKey, SignedAssertion, Signer},
@@ -110,7 +108,7 @@ async fn a_refused_grant_says_where_a_new_one_goes() {
     assert_eq!(said("invalid_grant", &nobody, |_| {}).await, "");
     let error = said("invalid_grant", &nobody, |s| s.grant = Grant::RefreshToken(kept.clone())).await;
     assert_eq!(error, format!(": the refresh token was refused: {spent}; put a new one in the file {file}"));
-    let newer = Asking { refresh_token: Some(Arc::new(Zeroizing::new("n".to_owned()))), ..Asking::default() };
+    let newer = Asking { refresh_token: Some(Arc::new("n".into())), ..Asking::default() };
     let error = said("invalid_grant", &newer, rotates).await;
     let last = "the refresh token that the server gave last";
     assert_eq!(
@@ -127,7 +125,7 @@ async fn a_refused_grant_says_where_a_new_one_goes() {
     assert_eq!(error, format!(": {whose} was refused: {spent}; put a new one in the file {file}"));
     let pem = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
     std::fs::write(&path, pem).unwrap();
-    let key = PrivateKey { secret: kept, algorithm: None };
+    let key = PrivateKey { secret: Secret::file(&path), algorithm: None };
     let signer = Signer { key, key_id: None, audience: None };
     let signed = SignedAssertion { issuer: "i".into(), subject: "s".into(), signer: signer.clone() };
     let error = said("invalid_grant", &nobody, |s| s.grant = Grant::SignedAssertion(Box::new(signed))).await;

@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use super::*;
 use crate::config::{PrivateKey, Signer};
 
 #[tokio::test]
 async fn no_debug_and_no_error_has_a_secret_in_it() {
     let echo = r#"{"error":"invalid_grant","error_description":"CANARY CANARY-1 CANARY-2 CANARY-3"}"#;
-    let asking =
-        Asking { refresh_token: Some(Arc::new(Zeroizing::new("CANARY-3".to_owned()))), ..Asking::default() };
+    let asking = Asking { refresh_token: Some(Arc::new("CANARY-3".into())), ..Asking::default() };
     let (said, seen) = beside(&[status("400 Bad Request", echo)], async |port| {
         let mut source = source(port);
         source.server =
@@ -49,9 +46,9 @@ fn every_part_of_what_is_asked_with_counts() {
     let path = dir.path().join("key");
     let pem = || rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
     std::fs::write(&path, pem()).unwrap();
-    let key = PrivateKey { secret: Secret::file(&path), algorithm: None };
-    let signer = Signer { key, key_id: None, audience: None };
-    let proof = || ClientAuth::PrivateKeyJwt(Box::new(signer.clone()));
+    let key = || PrivateKey { secret: Secret::file(&path), algorithm: None };
+    let signer = || Signer { key: key(), key_id: None, audience: None };
+    let proof = || ClientAuth::PrivateKeyJwt(Box::new(signer()));
     let scope = |texts: &[&str]| texts.iter().map(|text| Template::parse(text)).collect();
     let all = [
         asked_with(|_| {}),
