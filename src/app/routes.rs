@@ -190,7 +190,7 @@ fn tokens(
     }
     let spec = Spec {
         route: route.name.clone(),
-        identity: String::new(),
+        identity: "".into(),
         begin: Begin::Fetch,
         supply: supply(route, source, policy, ground),
         policy: policy.clone(),

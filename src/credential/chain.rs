@@ -267,7 +267,7 @@ impl State {
         let life = token
             .expires
             .map_or(Life::Unknown, |wall| Life::Until { wall, at_most: wall.checked_sub(token.issued) });
-        let issued = Issued { taken_over: true, ..Issued::new(token.text.to_string(), life) };
+        let issued = Issued { taken_over: true, ..Issued::new(token.text.clone(), life) };
         self.handed = grant.number;
         if grant.number >= self.known.number {
             self.known = grant;

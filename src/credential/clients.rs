@@ -32,13 +32,13 @@ use super::{
     keeper::Life,
     service::{Begin, Credential, Observer, Spec},
     source::{ClientValues, Issued, Source, answer},
-    store::{Store, StoreError, Successor},
+    store::{Store, StoreError},
     supply::Supply,
     token::{Generation, Token},
 };
 use crate::{
     clock::{Instant, Now},
-    config::RefreshPolicy,
+    config::{RefreshPolicy, SecretText},
 };
 
 mod journal;
@@ -86,7 +86,7 @@ struct Live {
 struct Tenant {
     credential: Arc<Credential>,
     tenancy: Arc<Tenancy>,
-    identity: Box<str>,
+    identity: SecretText,
     /// Is it found by its token? Else by its identity alone.
     follows_tokens: bool,
 }
@@ -210,7 +210,7 @@ impl Clients {
         let supply = self.supply(&terms, visitor.identity, visitor.token.is_some());
         let spec = Spec {
             route: common.route.clone(),
-            identity: format!("{}\n{}", visitor.identity, visitor.token.unwrap_or_default()),
+            identity: format!("{}\n{}", visitor.identity, visitor.token.unwrap_or_default()).into(),
             begin,
             supply,
             policy: terms.policy.clone(),
@@ -230,7 +230,7 @@ impl Clients {
         }
         Supply::Client(Arc::new(SharedClient {
             scope: common.route.clone(),
-            identity: identity.to_owned(),
+            identity: identity.into(),
             source,
             store: Arc::clone(&common.store),
             held: Mutex::default(),
@@ -299,7 +299,7 @@ struct Found {
 }
 
 /// A client without a token of its own has its credential fetched for it.
-fn found(standing: Standing<Successor>, key: TokenKey, shown: Option<&str>) -> Result<Found, NotServed> {
+fn found(standing: Standing<SecretText>, key: TokenKey, shown: Option<&str>) -> Result<Found, NotServed> {
     let first = Generation::default().next();
     Ok(match (standing, shown) {
         (Standing::Revoked, _) => return Err(NotServed::Expired),
@@ -326,9 +326,9 @@ fn adopted(token: &str, generation: Generation, expires_wall: Option<Duration>) 
 }
 
 /// A credential that goes on with the successor of the token that a client shows.
-fn restored(text: &Successor, generation: Generation, expires_wall: Option<Duration>) -> Begin {
+fn restored(text: &str, generation: Generation, expires_wall: Option<Duration>) -> Begin {
     let life = expires_wall.map_or(Life::Unknown, |wall| Life::Until { wall, at_most: None });
-    Begin::Adopt { issued: Issued::new(text.expose().to_owned(), life), generation }
+    Begin::Adopt { issued: Issued::new(text, life), generation }
 }
 
 impl Lease {

@@ -32,6 +32,6 @@ pub use history::{Standing, TokenKey};
 pub use keeper::{Outcome, Trigger};
 pub use service::{Begin, Credential, Fetch, Glance, News, Observer, Showing, Spec, Status, Subscription};
 pub use source::{ClientValues, Source};
-pub use store::{Store, StoreError, Successor, Supersede};
+pub use store::{Store, StoreError, Supersede};
 pub use supply::Supply;
 pub use token::{Generation, Token};

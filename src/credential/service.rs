@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     clock::{Instant, Now},
-    config::RefreshPolicy,
+    config::{RefreshPolicy, SecretText},
 };
 
 mod accepted;
@@ -96,7 +96,7 @@ pub enum Begin {
 pub struct Spec {
     pub route: String,
     /// Tells the credentials of one route apart; empty where all clients share one.
-    pub identity: String,
+    pub identity: SecretText,
     pub begin: Begin,
     pub supply: Supply,
     pub policy: RefreshPolicy,

@@ -1,11 +1,14 @@
 //! A token: its text, its generation, and when it ends.
 //!
-//! The text is a secret: `Debug` masks it, and only [`Token::expose`] gives it out, at the two
-//! places that put it on a wire: a handshake and an exchange.
+//! The text is a secret: only [`Token::expose`] gives it out, at the two places that put it on a wire: a handshake
+//! and an exchange.
 
 use std::{fmt, time::Duration};
 
-use crate::clock::{Instant, Now};
+use crate::{
+    clock::{Instant, Now},
+    config::SecretText,
+};
 
 /// Counts the tokens of one credential, from 1; 0 is "none yet".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -26,9 +29,9 @@ impl fmt::Display for Generation {
 }
 
 /// An access token of a credential, as its source gave it.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Token {
-    text: Box<str>,
+    text: SecretText,
     /// Which token of its credential this is.
     pub generation: Generation,
     /// When the request that brought it was sent (both clocks: the wall one finds a stepped clock).
@@ -66,16 +69,6 @@ impl Token {
         let mono = self.expires?.saturating_duration_since(now.mono);
         let wall = self.expires_wall?.saturating_sub(now.wall);
         Some(mono.min(wall))
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token")
-            .field("text", &"***")
-            .field("generation", &self.generation)
-            .field("expires_wall", &self.expires_wall)
-            .finish_non_exhaustive()
     }
 }
 

@@ -205,7 +205,7 @@ fn tokens(token: &TokenConfig, tasks: &TaskTracker, stop: &CancellationToken) ->
     }
     let spec = Spec {
         route: "sim".to_owned(),
-        identity: String::new(),
+        identity: "".into(),
         begin: Begin::Fetch,
         supply: Supply::Source(source),
         policy: token.refresh.clone(),

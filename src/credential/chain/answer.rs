@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
 use super::{Chain, Fetch, State, elsewhere};
 use crate::{
     clock::{self, Now},
@@ -32,7 +30,7 @@ impl Chain {
     ) -> Result<Issued, SourceError> {
         let assumed = || self.links.lifetime.map(|life| fetch.now.wall.saturating_add(life));
         let token = Granted {
-            text: Zeroizing::new(issued.text.clone()),
+            text: issued.text.clone(),
             asked_with: fetch.asked_with,
             issued: fetch.now.wall,
             expires: issued

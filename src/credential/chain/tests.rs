@@ -56,14 +56,14 @@ impl Rig {
         let now = Now::read();
         let later = Now { wall: now.wall + time, ..now };
         let answer = self.chain.fetch(Asking::default(), later, now.mono + SECOND * 10).await;
-        answer.map(|issued| issued.text).map_err(|error| (error.kind, error.reason))
+        answer.map(|issued| issued.text.as_str().to_owned()).map_err(|error| (error.kind, error.reason))
     }
 
     async fn fetch_while(&self, current: Option<Token>) -> Result<String, (FailureKind, String)> {
         let asking = Asking { current: current.map(Arc::new), ..Asking::default() };
         let now = Now::read();
         let answer = self.chain.fetch(asking, now, now.mono + SECOND * 10).await;
-        answer.map(|issued| issued.text).map_err(|error| (error.kind, error.reason))
+        answer.map(|issued| issued.text.as_str().to_owned()).map_err(|error| (error.kind, error.reason))
     }
 
     /// What the store has: the number, and the refresh token.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Clients, Common, Tenancy};
 use crate::{
     clock::{self, Now},
+    config::SecretText,
     credential::{
         history::TokenKey,
         service::Credential,
@@ -21,7 +22,7 @@ const ATTEMPTS: u32 = 5;
 pub struct Journal {
     pub(super) tenancy: Arc<Tenancy>,
     pub(super) clients: Weak<Clients>,
-    pub(super) identity: Box<str>,
+    pub(super) identity: SecretText,
     /// Of its current token, or of its identity.
     pub(super) key: Mutex<TokenKey>,
     /// Is it found by its token? Else by its identity alone, and nothing is to be written down.

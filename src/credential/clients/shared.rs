@@ -16,6 +16,7 @@ use std::{
 use super::restored;
 use crate::{
     clock::{Instant, Now},
+    config::SecretText,
     credential::{
         chain::elsewhere,
         history::Standing,
@@ -35,7 +36,7 @@ const LAST_PART: u32 = 6;
 /// One client's.
 pub struct SharedClient {
     pub(super) scope: String,
-    pub(super) identity: String,
+    pub(super) identity: SecretText,
     pub(super) source: Arc<Source>,
     pub(super) store: Arc<Store>,
     /// Kept until the new token is written down.

@@ -1,9 +1,10 @@
 //! What happens to a keeper, and what it wants done.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use crate::{
     clock::Now,
+    config::SecretText,
     credential::token::{Generation, Token},
 };
 
@@ -47,18 +48,12 @@ pub enum Action {
 }
 
 /// The answer of a source.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Fetched {
-    pub text: String,
+    pub text: SecretText,
     pub life: Life,
     /// Another process asked for it.
     pub taken_over: bool,
-}
-
-impl fmt::Debug for Fetched {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fetched").field("text", &"***").field("life", &self.life).finish()
-    }
 }
 
 /// How long a token lives, as it was told.

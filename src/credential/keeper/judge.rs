@@ -37,7 +37,7 @@ impl Keeper {
     ) {
         let told = fetched.life.from(sent).map(|life| life.min(LONGEST));
         let lifetime = told.or(self.policy.lifetime);
-        let same = self.current.as_ref().filter(|token| token.expose() == fetched.text);
+        let same = self.current.as_ref().filter(|token| token.expose() == fetched.text.as_str());
         let generation = match (same, &self.current) {
             (Some(token), _) => token.generation,
             (None, Some(token)) => token.generation.next(),

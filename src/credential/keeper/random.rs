@@ -74,7 +74,7 @@ fn step() -> impl Strategy<Value = Step> {
 fn fetched(text: u8, life: Option<u64>) -> Fetched {
     let text = if text == 0 { String::new() } else { format!("t{text}") };
     let life = life.map_or(Life::Unknown, |ms| Life::For(Duration::from_millis(ms)));
-    Fetched { text, life, taken_over: false }
+    Fetched { text: text.into(), life, taken_over: false }
 }
 
 /// The keeper, and what somebody knows who only sees its events and actions.
@@ -155,7 +155,7 @@ impl Witness {
             }
             Step::Late => {
                 let ticket = self.open.map_or(u64::MAX, |(ticket, _)| ticket - 1);
-                let fetched = Fetched { text: "late".to_owned(), life: Life::Unknown, taken_over: false };
+                let fetched = Fetched { text: "late".into(), life: Life::Unknown, taken_over: false };
                 self.on(Event::Fetched { ticket, fetched }, false)
             }
             Step::Demand { back, trigger } => self.demand(back, Trigger::ALL[trigger]),

@@ -2,12 +2,14 @@
 
 use std::{collections::VecDeque, fmt};
 
+use crate::config::SecretText;
+
 /// So many are remembered; a source that goes round in a larger circle is beyond help.
 pub(super) const REMEMBERED: usize = 16;
 
 /// The texts, oldest first.
 #[derive(Default)]
-pub(super) struct Rejected(VecDeque<Box<str>>);
+pub(super) struct Rejected(VecDeque<SecretText>);
 
 impl Rejected {
     pub(super) fn add(&mut self, text: &str) {

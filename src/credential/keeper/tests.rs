@@ -71,7 +71,7 @@ impl Rig {
     }
 
     fn give(&mut self, text: &str, life: Life) {
-        let fetched = Fetched { text: text.to_owned(), life, taken_over: false };
+        let fetched = Fetched { text: text.into(), life, taken_over: false };
         self.on(Event::Fetched { ticket: self.ticket, fetched });
     }
 
@@ -360,7 +360,7 @@ fn a_source_that_never_answers_is_given_up_and_its_late_word_changes_nothing() {
     let late = rig.ticket;
     assert_eq!(rig.until_deadline(), SECOND * 10 + UNANSWERED);
     assert!(rig.failure().is_some());
-    let fetched = Fetched { text: "late".to_owned(), life: Life::Unknown, taken_over: false };
+    let fetched = Fetched { text: "late".into(), life: Life::Unknown, taken_over: false };
     rig.on(Event::Fetched { ticket: late, fetched });
     assert!(rig.last.is_empty());
 }

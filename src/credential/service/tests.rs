@@ -58,7 +58,7 @@ impl Rig {
         change(&mut policy);
         let spec = Spec {
             route: "ably".to_owned(),
-            identity: String::new(),
+            identity: "".into(),
             begin: Begin::Fetch,
             supply: Supply::Source(Arc::new(Source::new(source).unwrap())),
             policy,

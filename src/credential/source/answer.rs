@@ -13,15 +13,14 @@
 //!
 //! A time that is relative wins over an absolute one: it holds whatever our clock says.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use http::HeaderMap;
 use serde_json::{Map, Value};
-use zeroize::Zeroizing;
 
 use super::jwt::claims;
 use crate::{
-    config::{AnswerFields, AnswerForm, Part},
+    config::{AnswerFields, AnswerForm, Part, SecretText},
     credential::keeper::Life,
 };
 
@@ -46,26 +45,20 @@ pub enum Answer {
 }
 
 /// A token, how long it lives, and what came with it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issued {
-    pub text: String,
+    pub text: SecretText,
     pub life: Life,
     /// From now on the next token is asked for with this one. It cannot be asked for twice.
-    pub refresh_token: Option<Zeroizing<String>>,
+    pub refresh_token: Option<SecretText>,
     /// Another process asked for it: there was no request.
     pub taken_over: bool,
 }
 
 impl Issued {
     /// A token with which nothing else came.
-    pub fn new(text: String, life: Life) -> Self {
-        Self { text, life, refresh_token: None, taken_over: false }
-    }
-}
-
-impl fmt::Debug for Issued {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Issued").field("text", &"***").field("life", &self.life).finish()
+    pub fn new(text: impl Into<SecretText>, life: Life) -> Self {
+        Self { text: text.into(), life, refresh_token: None, taken_over: false }
     }
 }
 

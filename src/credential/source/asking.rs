@@ -5,13 +5,13 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use crate::{
-    config::{Name, Template},
+    config::{Name, SecretText, Template},
     credential::token::Token,
 };
 
 /// The values that the templates of a source name. `Debug` shows none of them.
 #[derive(Clone, Default)]
-pub struct ClientValues(Vec<(Name, Box<str>)>);
+pub struct ClientValues(Vec<(Name, SecretText)>);
 
 /// One fetch's.
 #[derive(Clone, Default)]
@@ -19,13 +19,13 @@ pub struct Asking {
     pub current: Option<Arc<Token>>,
     pub client: Arc<ClientValues>,
     /// What took the place of the configured refresh token, where one did.
-    pub refresh_token: Option<Arc<Zeroizing<String>>>,
+    pub refresh_token: Option<Arc<SecretText>>,
 }
 
 impl ClientValues {
     /// Those that are named, as `read` finds them in a client's request.
     pub fn of<'n>(names: impl IntoIterator<Item = &'n Name>, read: impl Fn(&Name) -> Option<String>) -> Self {
-        let mut values: Vec<(Name, Box<str>)> = Vec::new();
+        let mut values: Vec<(Name, SecretText)> = Vec::new();
         for name in names {
             if !values.iter().any(|(known, _)| known == name)
                 && let Some(value) = read(name)
@@ -43,12 +43,13 @@ impl ClientValues {
 
     /// What tells this client from others beside its token: its identity, and every value that the source is asked
     /// with. A client that differs in one of them is another.
-    pub fn told_apart(&self, identity: &str) -> String {
+    pub fn told_apart(&self, identity: &str) -> SecretText {
         let own = self.0.iter().filter(|(name, _)| *name != Name::ClientToken);
         let mut values: Vec<String> =
-            own.map(|(name, value)| format!("\n{name}{}:{value}", value.len())).collect();
+            own.map(|(name, value)| format!("\n{name}{}:{}", value.len(), value.as_str())).collect();
         values.sort_unstable();
-        format!("{}:{identity}{}", identity.len(), values.concat())
+        values.insert(0, format!("{}:{identity}", identity.len()));
+        Zeroizing::new(values).concat().into()
     }
 
     /// The text that `template` becomes with them, for no place in particular.

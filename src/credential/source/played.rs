@@ -8,7 +8,6 @@ use std::{
 };
 
 use tokio::sync::Semaphore;
-use zeroize::Zeroizing;
 
 use super::{Asking, Issued, SourceError};
 use crate::{
@@ -162,7 +161,7 @@ impl Server {
         self.newest += 1;
         self.rotated = Some(clock::now());
         let life = Life::For(Duration::from_secs(600));
-        let refresh_token = Some(Zeroizing::new(format!("r{}", self.newest)));
+        let refresh_token = Some(format!("r{}", self.newest).into());
         Ok(Issued { refresh_token, ..Issued::new(format!("a{}{}", self.newest, self.scope), life) })
     }
 }

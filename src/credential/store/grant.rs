@@ -18,11 +18,11 @@
 use std::{fmt, time::Duration};
 
 use aws_lc_rs::digest;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use super::{StoreError, hex, keys::Sealing, local::Held, redis::Fence, seal};
-use crate::credential::history::TokenKey;
+use crate::{config::SecretText, credential::history::TokenKey};
 
 /// How long a lease holds unless it is renewed: so long it takes at most until another goes on for one that died.
 pub const LEASE: Duration = Duration::from_secs(8);
@@ -31,20 +31,20 @@ pub const LEASE: Duration = Duration::from_secs(8);
 #[derive(Clone, PartialEq, Eq)]
 pub struct Lineage {
     pub(super) key: TokenKey,
-    seal: Zeroizing<String>,
+    seal: SecretText,
     sealing: Sealing,
     /// As it was under the secret of the store before this one.
     before: Option<(TokenKey, Sealing)>,
 }
 
-/// The newest of a lineage. `Debug` shows no token.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The newest of a lineage.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// Counts the answers, from 1; 0: none yet.
     pub number: u64,
     /// What the source is to be asked with next; `None`: with what the operator wrote down.
-    #[serde(with = "hidden", default, skip_serializing_if = "Option::is_none")]
-    pub refresh_token: Option<Zeroizing<String>>,
+    #[serde(serialize_with = "exposed_if_any", default, skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<SecretText>,
     /// The access token that came last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Granted>,
@@ -57,10 +57,10 @@ pub struct Grant {
 }
 
 /// An access token as it is kept.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Granted {
-    #[serde(with = "hidden_text")]
-    pub text: Zeroizing<String>,
+    #[serde(serialize_with = "exposed")]
+    pub text: SecretText,
     /// Stands for all that was asked for: a token for another audience is none for us.
     pub asked_with: [u8; 32],
     /// When it was asked for, on the wall clock.
@@ -112,7 +112,7 @@ impl Lineage {
         secret: &[u8],
     ) -> Self {
         let digest = digest::digest(&digest::SHA256, secret);
-        Self { key, seal: Zeroizing::new(hex(digest.as_ref())), sealing, before }
+        Self { key, seal: hex(digest.as_ref()).into(), sealing, before }
     }
 
     /// The same, as it was under the secret of the store before this one.
@@ -133,22 +133,7 @@ impl Grant {
     /// What was kept; `None` where another secret sealed it, or where a bit of it was changed.
     pub(super) fn unsealed(lineage: &Lineage, sealed: &[u8]) -> Option<Self> {
         let json = seal::unseal(&lineage.sealing, &lineage.key, &lineage.seal, &lineage.key, sealed)?;
-        serde_json::from_str(json.expose()).ok()
-    }
-}
-
-impl fmt::Debug for Grant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Grant")
-            .field("number", &self.number)
-            .field("asked", &self.asked)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Granted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Granted").field("expires", &self.expires).finish_non_exhaustive()
+        serde_json::from_str(&json).ok()
     }
 }
 
@@ -158,41 +143,14 @@ impl fmt::Debug for Lineage {
     }
 }
 
-/// Texts that are overwritten when they are dropped.
-mod hidden_text {
-    use serde::{Deserialize, Deserializer, Serializer};
-    use zeroize::Zeroizing;
-
-    pub(super) fn serialize<S: Serializer>(text: &Zeroizing<String>, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(text)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Zeroizing<String>, D::Error> {
-        String::deserialize(from).map(Zeroizing::new)
-    }
+/// A token is written down sealed only.
+fn exposed<S: Serializer>(text: &SecretText, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(text)
 }
 
-/// The same where there may be none.
-mod hidden {
-    use serde::{Deserialize, Deserializer, Serializer};
-    use zeroize::Zeroizing;
-
-    #[expect(clippy::ref_option, reason = "serde hands it over so")]
-    pub(super) fn serialize<S: Serializer>(
-        text: &Option<Zeroizing<String>>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        match text {
-            Some(text) => to.serialize_some(&**text),
-            None => to.serialize_none(),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<Zeroizing<String>>, D::Error> {
-        Ok(Option::<String>::deserialize(from)?.map(Zeroizing::new))
-    }
+#[expect(clippy::ref_option, reason = "serde hands it over so")]
+fn exposed_if_any<S: Serializer>(text: &Option<SecretText>, to: S) -> Result<S::Ok, S::Error> {
+    text.as_deref().serialize(to)
 }
 
 #[cfg(test)]
@@ -201,12 +159,12 @@ mod tests {
 
     fn grant() -> Grant {
         let token = Granted {
-            text: Zeroizing::new("CANARY-access".to_owned()),
+            text: "CANARY-access".into(),
             asked_with: [3; 32],
             issued: Duration::from_millis(1_700_000_000_123),
             expires: Some(Duration::from_secs(1_700_000_600)),
         };
-        let refresh_token = Some(Zeroizing::new("CANARY-refresh".to_owned()));
+        let refresh_token = Some("CANARY-refresh".into());
         Grant { number: 7, refresh_token, token: Some(token), asked_at: None, asked: None }
     }
 

@@ -8,12 +8,13 @@ use std::{
 use aws_lc_rs::{hmac, rand};
 
 use super::{
-    Lineage, StoreError, Successor,
+    Lineage, StoreError,
     keys::{Keys, Sealing},
     seal,
 };
 use crate::{
     clock::{Instant, Now},
+    config::SecretText,
     credential::{
         hash::hashed,
         history::{Change, Changes, History, Record, Standing, TokenKey},
@@ -78,7 +79,7 @@ impl Index {
         &self.keys.now.sealing
     }
 
-    pub(super) fn standing(&self, key: &TokenKey, presented: &str, now: Now) -> Standing<Successor> {
+    pub(super) fn standing(&self, key: &TokenKey, presented: &str, now: Now) -> Standing<SecretText> {
         let standing = self.history().standing(key, now);
         match standing {
             Standing::Unknown => Standing::Unknown,

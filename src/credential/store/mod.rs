@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     clock::{self, Instant, Now},
-    config::StateConfig,
+    config::{SecretText, StateConfig},
 };
 
 mod disk;
@@ -55,7 +55,6 @@ pub use error::StoreError;
 pub use grant::{Grant, Granted, LEASE, Leased, Lineage, RefreshLease};
 use local::Local;
 use memory::Memory;
-pub use seal::Successor;
 
 /// Where the history of the clients' tokens is kept, and what sources gave.
 pub struct Store {
@@ -139,14 +138,14 @@ impl Store {
         &self,
         (scope, identity, token): (&str, &str, &str),
         now: Now,
-    ) -> Result<Standing<Successor>, StoreError> {
+    ) -> Result<Standing<SecretText>, StoreError> {
         let standing = self.standing(&self.key(scope, identity, token), token, now).await?;
         let before = self.index().key_before(scope, identity, token);
         let (Standing::Unknown, Some(before)) = (&standing, before) else { return Ok(standing) };
         // Written under the secret before this one; what took its place is known by the new one from now on.
         Ok(match self.standing(&before, token, now).await? {
             Standing::Grace { text, generation, expires_wall, .. } => {
-                let successor = self.key(scope, identity, text.expose());
+                let successor = self.key(scope, identity, &text);
                 Standing::Grace { text, successor, generation, expires_wall }
             }
             known @ (Standing::Unknown | Standing::Current { .. } | Standing::Revoked) => known,
@@ -159,7 +158,7 @@ impl Store {
         key: &TokenKey,
         presented: &str,
         now: Now,
-    ) -> Result<Standing<Successor>, StoreError> {
+    ) -> Result<Standing<SecretText>, StoreError> {
         Ok(match &self.kept {
             Kept::Memory(memory) => memory.index().standing(key, presented, now),
             Kept::Disk(disk) => disk.index().standing(key, presented, now),

@@ -8,7 +8,7 @@
 //!
 //! Who reads the memory or the disk has the sealed text and the salt, but neither the old token nor the secret.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
@@ -18,27 +18,10 @@ use aws_lc_rs::{
 use zeroize::Zeroizing;
 
 use super::{StoreError, keys::Sealing};
-use crate::credential::history::TokenKey;
+use crate::{config::SecretText, credential::history::TokenKey};
 
 const SALT: usize = 32;
 const PURPOSE: &[&[u8]] = &[b"perennial: the successor of a token"];
-
-/// The text of the token that took another one's place; overwritten when it is dropped, and not in any `Debug`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Successor(Zeroizing<String>);
-
-impl Successor {
-    /// The secret itself.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Successor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Successor(***)")
-    }
-}
 
 /// Seals `new_text` with `old_text`.
 pub(super) fn seal(
@@ -65,11 +48,11 @@ pub(super) fn unseal(
     old_text: &str,
     new: &TokenKey,
     sealed: &[u8],
-) -> Option<Successor> {
+) -> Option<SecretText> {
     let (salt, rest) = sealed.split_at_checked(SALT)?;
     let mut rest = Zeroizing::new(rest.to_vec());
     let text = key(sealing, salt, old_text).ok()?.open_in_place(nonce(), bound(old, new), &mut rest).ok()?;
-    Some(Successor(Zeroizing::new(std::str::from_utf8(text).ok()?.to_owned())))
+    std::str::from_utf8(text).ok().map(SecretText::from)
 }
 
 fn key(sealing: &Sealing, salt: &[u8], text: &str) -> Result<LessSafeKey, Unspecified> {
@@ -110,7 +93,7 @@ mod tests {
     #[test]
     fn the_old_token_unseals_and_no_other() {
         let sealed = sealed();
-        assert_eq!(unseal(&plain(), &OLD, "old token", &NEW, &sealed).unwrap().expose(), "CANARY");
+        assert_eq!(unseal(&plain(), &OLD, "old token", &NEW, &sealed).unwrap().as_ref(), "CANARY");
         for wrong in ["old toke", "old token ", "", "CANARY"] {
             assert_eq!(unseal(&plain(), &OLD, wrong, &NEW, &sealed), None, "{wrong}");
         }
@@ -140,7 +123,7 @@ mod tests {
         let with = |byte: u8| Sealing(Some(Zeroizing::new([byte; 32])));
         let sealed = seal(&with(1), &OLD, "old token", &NEW, "CANARY").unwrap();
         let opened = |sealing: &Sealing| unseal(sealing, &OLD, "old token", &NEW, &sealed);
-        assert_eq!(opened(&with(1)).unwrap().expose(), "CANARY");
+        assert_eq!(opened(&with(1)).unwrap().as_ref(), "CANARY");
         assert_eq!((opened(&with(2)), opened(&plain())), (None, None));
     }
 

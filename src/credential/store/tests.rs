@@ -93,8 +93,8 @@ impl Rig {
             Standing::Revoked => "revoked".into(),
             Standing::Grace { text, successor, generation: next, .. } => {
                 assert_eq!(next.0, generation + 1);
-                assert_eq!(successor, self.key(text.expose()));
-                format!("grace {}", text.expose())
+                assert_eq!(successor, self.key(text.as_str()));
+                format!("grace {}", text.as_str())
             }
         }
     }

@@ -67,7 +67,8 @@ fn run(seed: u64, time: Duration, away: std::ops::Range<Duration>, issued: bool)
                 if when >= away.start {
                     seen.fresh.push(when);
                 }
-                let fetched = Fetched { text: format!("t{text}"), life: Life::For(LIFE), taken_over: false };
+                let fetched =
+                    Fetched { text: format!("t{text}").into(), life: Life::For(LIFE), taken_over: false };
                 Event::Fetched { ticket, fetched }
             }
             Some((ticket, false)) => {
@@ -75,7 +76,7 @@ fn run(seed: u64, time: Duration, away: std::ops::Range<Duration>, issued: bool)
                 Event::Failed { ticket, failure }
             }
             None if keeper.deadline().is_none() && issued => {
-                let fetched = Fetched { text: "t0".to_owned(), life: Life::For(LIFE), taken_over: false };
+                let fetched = Fetched { text: "t0".into(), life: Life::For(LIFE), taken_over: false };
                 Event::Adopted { fetched, generation: Generation(1) }
             }
             None if keeper.deadline().is_none() => Event::Started,

@@ -10,13 +10,12 @@
 //! Everything else in it (an ID token, what a server adds) is not looked at.
 
 use serde_json::{Map, Value};
-use zeroize::Zeroizing;
 
 use super::super::{
     Issued,
     answer::{self, Answer, BadAnswer},
 };
-use crate::config::Grant;
+use crate::{config::Grant, config::SecretText};
 
 /// No refresh token is longer.
 const MAX_REFRESH_TOKEN: usize = 32 * 1024;
@@ -105,10 +104,10 @@ fn kind(fields: &Map<String, Value>, grant: &Grant) -> Result<(), Bad> {
 }
 
 /// The next refresh token, fit to be kept and sent (RFC 6749, appendix A.17). An empty one is none.
-fn refresh_token(value: Option<Value>) -> Result<Option<Zeroizing<String>>, Bad> {
+fn refresh_token(value: Option<Value>) -> Result<Option<SecretText>, Bad> {
     let text = match value {
         None | Some(Value::Null) => return Ok(None),
-        Some(Value::String(text)) => Zeroizing::new(text),
+        Some(Value::String(text)) => SecretText::from(text),
         Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
             return Err(Bad::RefreshToken("is no string"));
         }

@@ -25,14 +25,14 @@ use aws_lc_rs::hmac;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    StoreError, Successor,
+    StoreError,
     index::{Index, Spaced, StoreKey},
     keys::Keys,
     memory::Memory,
 };
 use crate::{
     clock::Now,
-    config::RedisConfig,
+    config::{RedisConfig, SecretText},
     credential::{
         hash::hashed,
         history::{Change, Standing, TokenKey},
@@ -109,7 +109,7 @@ impl Redis {
 /// The history.
 impl Redis {
     /// How a token stands: as Redis says, or while it is away, as far as this sidecar knows.
-    pub(super) async fn standing(&self, key: &TokenKey, presented: &str, now: Now) -> Standing<Successor> {
+    pub(super) async fn standing(&self, key: &TokenKey, presented: &str, now: Now) -> Standing<SecretText> {
         let known = self.index().standing(key, presented, now);
         // Nothing comes after that.
         if known == Standing::Revoked {
@@ -151,7 +151,7 @@ impl Redis {
     }
 
     /// A token that nobody here knows is the service's to judge.
-    fn blind(&self, known: &Standing<Successor>, error: &StoreError, now: Now) {
+    fn blind(&self, known: &Standing<SecretText>, error: &StoreError, now: Now) {
         let unknown = usize::from(*known == Standing::Unknown);
         let mut blind = self.blind.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tokens) = blind.due(unknown, now.mono) {

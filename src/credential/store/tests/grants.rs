@@ -1,12 +1,10 @@
 //! Grants: kept, found again by the next process, one asker at a time.
 
-use zeroize::Zeroizing;
-
 use super::*;
 use crate::credential::store::{Grant, Leased, Lineage, RefreshLease};
 
 pub(super) fn grant(number: u64) -> Grant {
-    let refresh_token = Some(Zeroizing::new(format!("refresh-{number}")));
+    let refresh_token = Some(format!("refresh-{number}").into());
     Grant { number, refresh_token, ..Grant::default() }
 }
 

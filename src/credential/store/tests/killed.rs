@@ -81,7 +81,7 @@ async fn newest(rig: &Rig, client: usize, durable: u64) -> u64 {
             let text = token(&name, newest - 1);
             let standing = rig.store.standing(&rig.key(&text), &text, rig.now).await.unwrap();
             let Standing::Grace { text, .. } = standing else { panic!("{name}-{newest}: {standing:?}") };
-            assert_eq!(text.expose(), token(&name, newest));
+            assert_eq!(text.as_str(), token(&name, newest));
         }
         for old in 0..newest.saturating_sub(1) {
             assert_eq!(rig.standing(&name, old).await, "revoked", "{name}-{old} of {newest}");

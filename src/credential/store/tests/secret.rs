@@ -18,8 +18,8 @@ async fn standing(rig: &Rig, generation: u64) -> String {
         Standing::Current { generation, .. } => format!("current {generation}"),
         Standing::Revoked => "revoked".into(),
         Standing::Grace { text, successor, .. } => {
-            assert_eq!(successor, rig.key(text.expose()), "known by the key of now");
-            format!("grace {}", text.expose())
+            assert_eq!(successor, rig.key(text.as_str()), "known by the key of now");
+            format!("grace {}", text.as_str())
         }
     }
 }

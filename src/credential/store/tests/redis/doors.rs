@@ -132,7 +132,7 @@ async fn nothing_in_redis_is_a_token_or_a_secret() {
     let lineage = rig.store.lineage("jobs", b"secret-CANARY");
     let held = lease(&rig.store, &lineage).await;
     let mut grant = grant(1);
-    grant.refresh_token = Some(zeroize::Zeroizing::new("refresh-CANARY".to_owned()));
+    grant.refresh_token = Some("refresh-CANARY".into());
     rig.store.keep(&lineage, &held, &grant, rig.now).await.unwrap();
     assert_eq!(rig.store.grant(&lineage).await.unwrap(), Some(grant));
     let all = super::keys(&server, "*");
