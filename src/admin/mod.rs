@@ -12,8 +12,8 @@
 //!
 //! Rules:
 //! 1. It holds no secret, and but for rehearsals it only reads.
-//! 2. A connection carries one request, has a deadline, and is one of a bounded number: anyone who reaches the
-//!    port cannot hold more than that.
+//! 2. A connection carries one request, has a deadline, and is one of a bounded number. Anyone who connects and asks
+//!    nothing leaves for a probe that comes ([`room`]).
 //! 3. What shows something of the inside is asked for by an address, `localhost` or a name of `admin.hosts`: a name
 //!    that was made to point here (DNS rebinding) gets metrics and probes only.
 //! 4. What changes something is asked for as no page can ask (`operator`).
@@ -25,7 +25,6 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -34,13 +33,15 @@ mod answer;
 pub mod client;
 mod operator;
 mod page;
+mod room;
 pub mod status;
 mod stream;
 
+use room::{Place, Room};
 use status::{Rehearsed, Status};
 use stream::Streams;
 
-/// Connections at once: a few scrapers and probes, many times over. The next waits to be accepted.
+/// Connections at once: a few scrapers and probes, many times over.
 const CONNECTIONS: usize = 64;
 /// From the accepted socket to the whole head of the request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -91,28 +92,23 @@ struct Server {
 
 /// Answers on `listener` until `shutdown`, then finishes what is under way (within a second).
 pub async fn serve(listener: TcpListener, state: Arc<dyn AdminState>, shutdown: CancellationToken) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let room = Arc::new(Room::new(CONNECTIONS));
     let connections = TaskTracker::new();
     let server = Arc::new(Server { streams: Streams::new(Arc::clone(&state), shutdown.clone()), state });
-    while let Some((accepted, permit)) = next(&listener, &permits, &shutdown).await {
-        connections.spawn(connection(accepted, permit, Arc::clone(&server), shutdown.clone()));
+    while let Some(accepted) = next(&listener, &shutdown).await {
+        connections.spawn(connection(accepted, room.enter(), Arc::clone(&server), shutdown.clone()));
     }
     connections.close();
     // A connection that outlives this has a deadline of its own.
     let _ = timeout(DRAIN, connections.wait()).await;
 }
 
-/// The next connection, as soon as there is room for it; `None`: it is over.
-async fn next(
-    listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-    shutdown: &CancellationToken,
-) -> Option<((TcpStream, SocketAddr), OwnedSemaphorePermit)> {
+/// The next connection; `None`: it is over.
+async fn next(listener: &TcpListener, shutdown: &CancellationToken) -> Option<(TcpStream, SocketAddr)> {
     let accepted = async {
-        let permit = Arc::clone(permits).acquire_owned().await.ok()?;
         loop {
             match listener.accept().await {
-                Ok(accepted) => return Some((accepted, permit)),
+                Ok(accepted) => return accepted,
                 Err(error) => {
                     tracing::warn!(%error, "admin connection not accepted");
                     sleep(ACCEPT_PAUSE).await;
@@ -120,20 +116,21 @@ async fn next(
             }
         }
     };
-    shutdown.run_until_cancelled(accepted).await.flatten()
+    shutdown.run_until_cancelled(accepted).await
 }
 
 async fn connection(
     (stream, peer): (TcpStream, SocketAddr),
-    _permit: OwnedSemaphorePermit,
+    place: Place,
     server: Arc<Server>,
     shutdown: CancellationToken,
 ) {
     // A stream of events says so when it begins; everything else is short.
-    let lasting = CancellationToken::new();
+    let lasting = place.lasting();
     let answer = service_fn({
-        let lasting = lasting.clone();
+        let (asked, lasting) = (place.asked(), lasting.clone());
         move |request: Request<Incoming>| {
+            asked.cancel();
             let response = answer::respond(&request, peer, &server, &lasting);
             async move { Ok::<_, Infallible>(response) }
         }
@@ -148,6 +145,7 @@ async fn connection(
     let served = async {
         tokio::select! {
             served = &mut connection => return served,
+            () = place.left() => return Ok(()),
             () = shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
         }
         connection.await

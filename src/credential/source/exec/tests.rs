@@ -247,7 +247,7 @@ async fn a_changed_secret_is_seen() {
     let before = tokens.asked_with().unwrap();
     assert_eq!(tokens.asked_with().unwrap(), before);
     fs::write(&path, "two").unwrap();
-    tokio::time::advance(Duration::from_secs(1)).await;
+    time::advance(Duration::from_secs(1)).await;
     assert_ne!(tokens.asked_with().unwrap(), before);
     let other = |words: &[&str]| ExecTokens::new(&command(words)).asked_with().unwrap();
     assert_ne!(other(&["tool", "ab", "c"]), other(&["tool", "a", "bc"]));

@@ -29,7 +29,7 @@ async fn a_file_system_that_hangs_has_one_thread_and_is_an_error() {
     let file = FileToken::new(Path::new("/t"), &AnswerForm::Auto);
     let (answer, hangs) = mpsc::channel::<()>();
     let late = async || {
-        tokio::task::yield_now().await;
+        task::yield_now().await;
         time::advance(2 * PATIENCE).await;
     };
     time::pause();
