@@ -113,6 +113,8 @@ impl App {
             loopback: config.listen.address.ip().to_canonical().is_loopback(),
             sessions: Arc::default(),
             requests: Arc::default(),
+            crowd: Arc::default(),
+            nowhere: metrics.handshakes_nowhere(),
             tasks: proxy_tasks.clone(),
             tls,
         };

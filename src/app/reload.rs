@@ -112,6 +112,8 @@ impl App {
             loopback: config.listen.address.ip().to_canonical().is_loopback(),
             sessions: Arc::clone(&before.sessions),
             requests: Arc::clone(&before.requests),
+            crowd: Arc::clone(&before.crowd),
+            nowhere: Arc::clone(&before.nowhere),
             tasks: before.tasks.clone(),
             tls,
         }));

@@ -45,6 +45,13 @@ table! {
     pub struct Limits {
         /// Sessions at once. A client beyond it gets status 503.
         sessions: or Count = "10000";
+        /// Sessions at once of one client address (of IPv6: of one network of 64 bits). A client beyond it gets status
+        /// 429. Behind a load balancer all clients may have one address.
+        sessions_per_address: maybe Count;
+        /// Sessions at once of one client's token, with `share = "client"`. A client beyond it gets status 429.
+        sessions_per_credential: maybe Count;
+        /// Handshakes that one client address may begin in a second. A client beyond it gets status 429.
+        handshakes_per_second: maybe Count;
         /// Bytes of a message. A larger one ends the session with Close 1009.
         message: or Size = "\"1MiB\"";
         /// How long a client's handshake may take, the service's included.

@@ -151,10 +151,12 @@ fn six_lines_suffice() {
     let config = parse(SMALLEST);
     assert_eq!(config.listen.address.to_string(), "127.0.0.1:7370");
     assert_eq!(config.admin.address.to_string(), "127.0.0.1:7371");
-    let Limits { sessions, message, handshake, shutdown_delay, drain, history } = config.limits;
+    let Limits { sessions, message, handshake, shutdown_delay, drain, history, .. } = config.limits;
     let ten = Duration::from_secs(10);
     assert_eq!((sessions, message, handshake, drain), (10_000, 1 << 20, ten, ten));
     assert_eq!((history, shutdown_delay), (64 << 20, Duration::ZERO));
+    let of_each = (config.limits.sessions_per_address, config.limits.sessions_per_credential);
+    assert_eq!((of_each, config.limits.handshakes_per_second), ((None, None), None));
     assert!(matches!(config.state, StateConfig::Memory));
     let route = &config.routes[0];
     assert_eq!((route.name.as_str(), route.path.as_str()), ("ably", "/"));

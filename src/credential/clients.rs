@@ -347,6 +347,12 @@ impl Lease {
         self.member.is_some()
     }
 
+    /// Are there more of the client's credential than that, this one included?
+    pub fn is_over(&self, most: Option<usize>) -> bool {
+        let leases = |member: &Member| member.tenant.tenancy.leases.load(Ordering::Acquire);
+        most.zip(self.member.as_ref()).is_some_and(|(most, member)| leases(member) > most)
+    }
+
     /// Has the service taken a token of it before? What nobody has vouched for is not renewed.
     pub fn is_proven(&self) -> bool {
         self.member.as_ref().is_none_or(|member| member.tenant.tenancy.proven.load(Ordering::Relaxed))

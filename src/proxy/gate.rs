@@ -8,13 +8,11 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, header};
 use subtle::ConstantTimeEq;
 
-use super::{
-    answer::{Answer, refuse},
-    upstream::has_token,
-};
+use super::{answer::Answer, tally::Turned, upstream::has_token};
 use crate::{
     config::{ClientGate, Route},
     dialect::Request as Asked,
+    telemetry::Handshake,
 };
 
 /// Why a request is turned away.
@@ -24,19 +22,15 @@ pub(super) struct Denied {
     pub(super) why: Cow<'static, str>,
 }
 
-/// Goes with the answer to a client that did not show the secret of this route: it may be guessing.
-#[derive(Debug, Clone)]
-pub(super) struct Guess(pub(super) String);
-
 impl Denied {
     /// The answer that says so, on this route.
     pub(super) fn answer(self, route: &Route) -> Box<Answer> {
-        let guessed = self.status == StatusCode::UNAUTHORIZED;
-        let mut answer = refuse(self.status, self.why);
-        if guessed {
-            answer.extensions_mut().insert(Guess(route.name.clone()));
-        }
-        Box::new(answer)
+        let outcome = match self.status {
+            StatusCode::UNAUTHORIZED | StatusCode::SERVICE_UNAVAILABLE => Handshake::Unauthorized,
+            StatusCode::FORBIDDEN => Handshake::Origin,
+            _ => Handshake::BadRequest,
+        };
+        Box::new(Turned { outcome, route: route.name.clone(), why: self.why }.answer(self.status))
     }
 }
 

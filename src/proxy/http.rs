@@ -33,6 +33,7 @@ use super::{
     pace::{Pace, STILL},
     places::Taken,
     route::RouteContext,
+    tally::{no_path, no_route},
 };
 use crate::{
     clock::{self, Instant, Now},
@@ -71,10 +72,10 @@ pub(super) async fn serve(
 ) -> Answer {
     let began = clock::now();
     let Some(path) = config::meant(request.uri().path()) else {
-        return refuse(StatusCode::BAD_REQUEST, "a path with . or .. is not served");
+        return no_path();
     };
     let Some(route) = proxy.route(&path) else {
-        return refuse(StatusCode::NOT_FOUND, "no route has this path");
+        return no_route();
     };
     let Some(service) = &route.http else {
         return refuse(

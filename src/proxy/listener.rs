@@ -13,16 +13,19 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     answer::Answer,
     body::AnswerBody,
-    gate, http,
+    crowd::Crowd,
+    http,
     pace::{Pace, Paced},
     places::Places,
     route::RouteContext,
+    tally::Turned,
     upgrade,
 };
 use crate::{
     clock,
     config::{self, Limits},
     net::{ServerTls, Stream},
+    telemetry::{Handshake, HandshakeMetrics},
 };
 
 /// Bytes that the head of a request may have (RFC 9110 leaves it to us), and its headers.
@@ -54,6 +57,10 @@ pub struct Proxy {
     pub sessions: Arc<Places>,
     /// One for each plain request in flight.
     pub requests: Arc<Places>,
+    /// What each client address has of them.
+    pub crowd: Arc<Crowd>,
+    /// Handshakes of no route.
+    pub nowhere: Arc<HandshakeMetrics>,
     /// Every task of the proxy: shutdown waits for them.
     pub tasks: TaskTracker,
     pub tls: Option<Arc<ServerTls>>,
@@ -101,7 +108,8 @@ pub async fn serve(listener: TcpListener, current: Arc<ArcSwap<Proxy>>, stop: Ca
             Ok((tcp, peer)) => {
                 let proxy = current.load_full();
                 let Some(permit) = connections.take(proxy.limits.sessions.saturating_add(BESIDE)) else {
-                    tracing::warn!("too many connections at once; a client was turned away");
+                    proxy.nowhere.count(Handshake::Limit);
+                    tracing::warn!(client = %peer, "too many connections at once; a client was turned away");
                     continue;
                 };
                 let (current, stop) = (Arc::clone(&current), stop.clone());
@@ -155,12 +163,12 @@ pub async fn converse(
     // What it was accepted under may be replaced while it lasts.
     drop(proxy);
     let service = service_fn({
-        let pace = Arc::clone(&pace);
+        let (pace, stop) = (Arc::clone(&pace), stop.clone());
         move |request| {
-            let (proxy, pace) = (current.load_full(), Arc::clone(&pace));
+            let (proxy, pace, stop) = (current.load_full(), Arc::clone(&pace), stop.clone());
             async move {
                 tracing::debug!(client = %peer, path = %Shown(request.uri().path()), "request");
-                Ok::<_, Infallible>(answer(proxy, request, peer, &pace).await)
+                Ok::<_, Infallible>(answer(proxy, request, peer, (&pace, stop)).await)
             }
         }
     });
@@ -200,17 +208,24 @@ pub async fn converse(
 }
 
 /// Answers one request, and says what is to be expected of the connection then.
-async fn answer(proxy: Arc<Proxy>, request: Request<Incoming>, peer: SocketAddr, pace: &Arc<Pace>) -> Answer {
+async fn answer(
+    proxy: Arc<Proxy>,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    (pace, stop): (&Arc<Pace>, CancellationToken),
+) -> Answer {
     let plain = !request.headers().contains_key(header::UPGRADE);
     pace.asked(plain, clock::now());
     let answer = if plain {
         Box::pin(http::serve(&proxy, request, peer, pace)).await
     } else {
-        Box::pin(upgrade::serve(proxy, request, peer)).await
+        Box::pin(upgrade::serve(proxy, request, peer, stop)).await
     };
-    if let Some(gate::Guess(route)) = answer.extensions().get() {
-        tracing::warn!(client = %peer, route, "a client did not show the secret of its route");
-        tokio::time::sleep(GUESS_PAUSE).await;
+    if let Some(turned) = answer.extensions().get::<Turned>() {
+        turned.log(peer);
+        if turned.outcome == Handshake::Unauthorized {
+            tokio::time::sleep(GUESS_PAUSE).await;
+        }
     }
     match answer.body() {
         AnswerBody::Own(_) => pace.ending(clock::now()),

@@ -5,9 +5,16 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use super::crowd::Seat;
+
 /// How many places are taken.
 #[derive(Debug, Default)]
 pub struct Places(AtomicUsize);
+
+/// A session's: one of all, and one of its client's address.
+#[derive(Debug)]
+#[expect(dead_code, reason = "held for their Drop")]
+pub(super) struct Permit(pub(super) Taken, pub(super) Seat);
 
 /// One of them, given back when it is dropped.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use std::{
 use futures_util::task::AtomicWaker;
 use slab::Slab;
 
-use super::{parking::Whereabouts, places::Taken};
+use super::{parking::Whereabouts, places::Permit};
 use crate::{
     clock::{self, Instant},
     net::link::Link,
@@ -162,12 +162,12 @@ pub(super) struct Place {
     key: usize,
     pub(super) handle: Arc<Handle>,
     #[expect(dead_code, reason = "held for its Drop: one of `limits.sessions`")]
-    permit: Taken,
+    permit: Permit,
 }
 
 impl Sessions {
     /// A place for one more.
-    pub(super) fn enter(self: &Arc<Self>, permit: Taken) -> Place {
+    pub(super) fn enter(self: &Arc<Self>, permit: Permit) -> Place {
         let handle = Arc::new(Handle::default());
         let key = self.lock().insert(Arc::clone(&handle));
         Place { sessions: Arc::clone(self), key, handle, permit }

@@ -9,13 +9,17 @@
 //!
 //! Everything here has one deadline, `limits.handshake`. What can be tried again is, within it.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, upgrade};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     admission::{self, Admitted, Refusal},
@@ -29,10 +33,11 @@ use super::{
     opening::{Access, Beginning},
     pace::Paced,
     parking::{Found, Kept, Key, Spot},
-    places::Taken,
+    places::Permit,
     report,
     route::RouteContext,
     sessions::{HOPELESS, Place, TOKEN},
+    tally::{Tally, Turned, no_path, no_route},
     upstream::{self, Opened, Refused},
 };
 use crate::{
@@ -42,6 +47,7 @@ use crate::{
     dialect::{Dialect, Doing, Presented, Request as Asked},
     net::link::{Link, Side},
     session::{Policy, Session, Shown},
+    telemetry::Handshake,
     wire::Close,
 };
 
@@ -49,17 +55,26 @@ use crate::{
 const RETRY: Duration = Duration::from_millis(300);
 
 /// Answers one handshake of a client.
-pub(super) async fn serve(proxy: Arc<Proxy>, mut request: Request<Incoming>, peer: SocketAddr) -> Answer {
+pub(super) async fn serve(
+    proxy: Arc<Proxy>,
+    mut request: Request<Incoming>,
+    peer: SocketAddr,
+    stop: CancellationToken,
+) -> Answer {
     let caller = Caller::new(peer);
+    let mut tally = Tally::new(&proxy.nowhere, stop);
     let deadline = clock::now() + proxy.limits.handshake;
-    match prepare(&proxy, &request, caller, deadline).await {
+    match prepare(&proxy, &request, caller, deadline, &mut tally).await {
         Ok((ready, answer)) => {
             let answer = accept(&request, &answer);
             let client = upgrade::on(&mut request);
             let tasks = proxy.tasks.clone();
             proxy.tasks.spawn(async move {
                 match tokio::time::timeout_at(deadline, client).await {
-                    Ok(Ok(upgraded)) => begin(upgraded, ready, &tasks),
+                    Ok(Ok(upgraded)) => {
+                        tally.count(ready.outcome());
+                        begin(upgraded, ready, &tasks);
+                    }
                     Ok(Err(_)) | Err(_) => {
                         let Caller { session, client } = caller;
                         tracing::debug!(%session, %client, "the client left during its handshake");
@@ -68,7 +83,11 @@ pub(super) async fn serve(proxy: Arc<Proxy>, mut request: Request<Incoming>, pee
             });
             answer
         }
-        Err(answer) => *answer,
+        Err(answer) => {
+            let turned = answer.extensions().get::<Turned>();
+            tally.count(turned.map_or(Handshake::BadRequest, |turned| turned.outcome));
+            *answer
+        }
     }
 }
 
@@ -78,7 +97,16 @@ enum Ready {
     /// A session whose client went away, and is back.
     Parked(Kept, Arc<RouteContext>, Words),
     /// The client is turned away, but is told why.
-    Goodbye(Words, Arc<RouteContext>, Taken),
+    Goodbye(Words, Arc<RouteContext>, Permit),
+}
+
+impl Ready {
+    fn outcome(&self) -> Handshake {
+        match self {
+            Self::Session(_) | Self::Parked(..) => Handshake::Accepted,
+            Self::Goodbye(..) => Handshake::Token,
+        }
+    }
 }
 
 /// A new session.
@@ -92,7 +120,7 @@ struct New {
     /// Where it is kept for its client, and the answer that a client gets that comes back.
     spot: Option<(Key, HeaderMap)>,
     opening: Duration,
-    permit: Taken,
+    permit: Permit,
 }
 
 /// Everything up to the 101; with the headers that it is to have.
@@ -101,29 +129,57 @@ async fn prepare(
     request: &Request<Incoming>,
     caller: Caller,
     deadline: Instant,
+    tally: &mut Tally,
 ) -> Result<(Ready, HeaderMap), Box<Answer>> {
-    let (route, mut asked) = route_of(proxy, request)?;
-    let Some(permit) = proxy.sessions.take(proxy.limits.sessions) else {
-        let why = "limits.sessions is reached; try again later";
-        return Err(Box::new(refuse(StatusCode::SERVICE_UNAVAILABLE, why)));
-    };
+    let address = caller.client.ip();
+    if !proxy.crowd.may_ask(address, proxy.limits.handshakes_per_second, clock::now()) {
+        return Err(too_many("", "limits.handshakes_per_second is reached; try again later"));
+    }
+    let (route, mut asked) = route_of(proxy, request, tally)?;
+    let permit = permit(proxy, &route.route.name, address)?;
     match admission::admit(route, &mut asked, caller.client, Now::read()).await {
+        Ok(Admitted { lease: Some(lease), .. }) if lease.is_over(proxy.limits.sessions_per_credential) => {
+            Err(too_many(&route.route.name, "limits.sessions_per_credential is reached; try again later"))
+        }
         Ok(admitted) => open(route, asked, admitted, (caller, permit), deadline).await,
         Err(refusal) => turn_away(route, &asked, refusal, permit),
     }
+}
+
+/// A place for one more session.
+fn permit(proxy: &Proxy, route: &str, address: IpAddr) -> Result<Permit, Box<Answer>> {
+    let Some(place) = proxy.sessions.take(proxy.limits.sessions) else {
+        let why = "limits.sessions is reached; try again later".into();
+        let turned = Turned { outcome: Handshake::Limit, route: route.to_owned(), why };
+        return Err(Box::new(turned.answer(StatusCode::SERVICE_UNAVAILABLE)));
+    };
+    match proxy.crowd.enter(address, proxy.limits.sessions_per_address) {
+        Some(seat) => Ok(Permit(place, seat)),
+        None => Err(too_many(route, "limits.sessions_per_address is reached; try again later")),
+    }
+}
+
+/// This client has, or does, as much as one may.
+fn too_many(route: &str, why: &'static str) -> Box<Answer> {
+    let turned = Turned { outcome: Handshake::Limit, route: route.to_owned(), why: why.into() };
+    let mut answer = turned.answer(StatusCode::TOO_MANY_REQUESTS);
+    answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    Box::new(answer)
 }
 
 /// The route of a request, and what of it goes on, where it may come in.
 fn route_of<'p>(
     proxy: &'p Proxy,
     request: &Request<Incoming>,
+    tally: &mut Tally,
 ) -> Result<(&'p Arc<RouteContext>, Asked), Box<Answer>> {
     let Some(path) = config::meant(request.uri().path()) else {
-        return Err(Box::new(refuse(StatusCode::BAD_REQUEST, "a path with . or .. is not served")));
+        return Err(Box::new(no_path()));
     };
     let Some(route) = proxy.route(&path) else {
-        return Err(Box::new(refuse(StatusCode::NOT_FOUND, "no route has this path")));
+        return Err(Box::new(no_route()));
     };
+    tally.is_of(route);
     let turn_away = |denied: gate::Denied| denied.answer(&route.route);
     gate::check_handshake(request).map_err(turn_away)?;
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
@@ -141,10 +197,14 @@ fn turn_away(
     route: &Arc<RouteContext>,
     asked: &Asked,
     refusal: Refusal,
-    permit: Taken,
+    permit: Permit,
 ) -> Result<(Ready, HeaderMap), Box<Answer>> {
     let (doing, reason) = match refusal {
-        Refusal::Status(status, why) => return Err(Box::new(refuse(status, why))),
+        Refusal::Status(status, why) => {
+            let turned =
+                Turned { outcome: Handshake::Token, route: route.route.name.clone(), why: why.into() };
+            return Err(Box::new(turned.answer(status)));
+        }
         Refusal::Missing => (Doing::TokenUnclear, Refusal::MISSING),
         Refusal::Policy(doing, reason) => (doing, reason),
     };
@@ -169,7 +229,7 @@ async fn open(
     route: &Arc<RouteContext>,
     mut asked: Asked,
     admitted: Admitted,
-    (caller, permit): (Caller, Taken),
+    (caller, permit): (Caller, Permit),
     deadline: Instant,
 ) -> Result<(Ready, HeaderMap), Box<Answer>> {
     let Admitted { lease, presented } = admitted;
@@ -264,7 +324,9 @@ async fn dial(
         let token = admission::token(lease, deadline).await.map_err(Failed::Refused)?;
         let outgoing = dialect.handshake(token.as_deref()).map_err(|error| {
             tracing::warn!(%session, route = name, %client, error, "the handshake cannot be made");
-            failed(refuse(StatusCode::BAD_GATEWAY, "the handshake with the service cannot be made"))
+            let why = "the handshake with the service cannot be made".into();
+            let turned = Turned { outcome: Handshake::BadRequest, route: name.to_owned(), why };
+            failed(turned.answer(StatusCode::BAD_GATEWAY))
         })?;
         let refused = match upstream::open(&route.dialer, outgoing, route.limit, deadline).await {
             Ok(opened) => return Ok((opened, token)),
@@ -280,13 +342,13 @@ async fn dial(
             ) if !renewed && lease.may_blame(token.generation, clock::now()) => {
                 renewed = true;
                 if !renew(lease, token, deadline).await {
-                    return Err(failed(pass_on(refused, Some(token))));
+                    return Err(failed(pass_on(name, refused, Some(token))));
                 }
             }
             (Refused::Dial(_) | Refused::Http(_), Some(_), _) if clock::now() + RETRY < deadline => {
                 tokio::time::sleep(RETRY).await;
             }
-            _ => return Err(failed(pass_on(refused, token.as_deref()))),
+            _ => return Err(failed(pass_on(name, refused, token.as_deref()))),
         }
     }
 }
@@ -375,19 +437,25 @@ fn copy_headers(from: &HeaderMap, to: &mut HeaderMap) {
 
 /// What the service, or the way to it, said instead of 101. Its body stays behind: it may quote a token.
 /// So may a header, the target of a redirect above all: one that does stays behind too.
-fn pass_on(refused: Refused, token: Option<&Token>) -> Answer {
+fn pass_on(route: &str, refused: Refused, token: Option<&Token>) -> Answer {
+    let turned = |outcome, why: &'static str| Turned { outcome, route: route.to_owned(), why: why.into() };
     match refused {
         Refused::Status { status, headers, .. } => {
             let mut response = refuse(status, "");
             copy_headers(&without(headers, token), response.headers_mut());
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            response
+            turned(Handshake::UpstreamRejected, "").with(response)
         }
-        Refused::TimedOut => refuse(StatusCode::GATEWAY_TIMEOUT, "the service did not answer in time"),
-        Refused::Dial(_) => refuse(StatusCode::BAD_GATEWAY, "the service cannot be reached; see the log"),
-        Refused::Http(_) | Refused::Request(_) | Refused::Not101(_) => refuse(
-            StatusCode::BAD_GATEWAY,
+        Refused::TimedOut => turned(Handshake::Timeout, "the service did not answer in time")
+            .answer(StatusCode::GATEWAY_TIMEOUT),
+        Refused::Dial(_) => {
+            turned(Handshake::UpstreamUnreachable, "the service cannot be reached; see the log")
+                .answer(StatusCode::BAD_GATEWAY)
+        }
+        Refused::Http(_) | Refused::Request(_) | Refused::Not101(_) => turned(
+            Handshake::UpstreamRejected,
             "the service did not answer as a WebSocket service does; see the log",
-        ),
+        )
+        .answer(StatusCode::BAD_GATEWAY),
     }
 }

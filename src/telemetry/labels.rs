@@ -44,6 +44,36 @@ label! {
 }
 
 label! {
+    /// What became of a client's handshake.
+    Handshake {
+        /// It has a session.
+        Accepted = "accepted",
+        /// It did not show the secret of its route.
+        Unauthorized = "unauthorized",
+        /// Its page is from an origin that is not allowed.
+        Origin = "origin",
+        /// No route has its path.
+        NotFound = "not_found",
+        /// It is no handshake, or none that can be served.
+        BadRequest = "bad_request",
+        /// There are as many as there may be, of all clients or of this one.
+        Limit = "limit",
+        /// There is no token to serve it with, or its own has ended.
+        Token = "token",
+        /// The service could not be reached.
+        UpstreamUnreachable = "upstream_unreachable",
+        /// The service refused it.
+        UpstreamRejected = "upstream_rejected",
+        /// The service did not answer in time.
+        Timeout = "timeout",
+        /// The sidecar was about to end.
+        Draining = "draining",
+        /// The client went away before it was answered.
+        ClientGone = "client_gone",
+    }
+}
+
+label! {
     /// Why a token was fetched.
     Trigger {
         /// Its margin before expiry was reached.

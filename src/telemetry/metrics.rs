@@ -16,7 +16,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
 };
 
-use super::RouteMetrics;
+use super::{HandshakeMetrics, RouteMetrics};
 
 const NAMESPACE: &str = "perennial";
 
@@ -38,6 +38,7 @@ pub struct Metrics {
     store: IntGauge,
     clock: Gauge,
     log_lines_dropped: IntCounter,
+    nowhere: Arc<HandshakeMetrics>,
     routes: Mutex<BTreeMap<String, Arc<RouteMetrics>>>,
 }
 
@@ -80,8 +81,10 @@ impl Metrics {
         add(&registry, build).with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         #[cfg(target_os = "linux")]
         process(&registry);
+        let nowhere = Arc::new(HandshakeMetrics::of("", &families.handshakes));
         let routes = Mutex::default();
-        let metrics = Self { registry, families, reload, reloaded, store, clock, log_lines_dropped, routes };
+        let metrics =
+            Self { registry, families, reload, reloaded, store, clock, log_lines_dropped, nowhere, routes };
         for name in route_names {
             metrics.route(name);
         }
@@ -97,6 +100,11 @@ impl Metrics {
         let route = Arc::new(RouteMetrics::of(name, &self.families));
         routes.insert(name.to_owned(), Arc::clone(&route));
         route
+    }
+
+    /// Handshakes of no route: none has their path.
+    pub fn handshakes_nowhere(&self) -> Arc<HandshakeMetrics> {
+        Arc::clone(&self.nowhere)
     }
 
     /// The configuration took effect, since the Unix epoch.
@@ -165,6 +173,7 @@ pub(super) struct Families {
     pub(super) replayed: IntCounterVec,
     pub(super) overlapped: IntCounterVec,
     pub(super) http_requests: IntCounterVec,
+    pub(super) handshakes: IntCounterVec,
     pub(super) waiting: Waiting,
     pub(super) oddities: Oddities,
 }
@@ -312,6 +321,11 @@ impl Families {
                 "http_requests_total",
                 "Requests that were no WebSocket and were answered, by the class of the status.",
                 &["route", "code"],
+            ),
+            handshakes: counter(
+                "handshakes_total",
+                "Handshakes of clients, by what became of them; the route is empty if none has their path.",
+                &["route", "outcome"],
             ),
             waiting: Waiting::registered(registry),
             oddities: Oddities::registered(registry),

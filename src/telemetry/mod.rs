@@ -10,6 +10,7 @@
 //!   the environment names a collector.
 
 pub mod events;
+mod handshakes;
 pub mod labels;
 pub mod logs;
 pub mod metrics;
@@ -19,9 +20,10 @@ pub mod recent;
 mod route_metrics;
 pub mod spans;
 
+pub use handshakes::HandshakeMetrics;
 pub use labels::{
-    CloseReason, CodeClass, CredentialState, Direction, LossReason, Method, Outcome, Phase, SessionState,
-    Trigger,
+    CloseReason, CodeClass, CredentialState, Direction, Handshake, LossReason, Method, Outcome, Phase,
+    SessionState, Trigger,
 };
 pub use logs::{Log, LogFormat, LogsError};
 pub use metrics::Metrics;

@@ -1,10 +1,11 @@
 //! The series of one route: handles resolved once, so that the hot path adds to an atomic.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge};
 
 use super::{
+    HandshakeMetrics,
     labels::{
         CloseReason, CodeClass, CredentialState, Direction, LossReason, Method, Outcome, Phase, SessionState,
         Trigger,
@@ -42,6 +43,7 @@ pub struct RouteMetrics {
     acknowledgements_unasked: IntCounter,
     returns_ambiguous: IntCounter,
     http_requests: [IntCounter; CodeClass::ALL.len()],
+    handshakes: Arc<HandshakeMetrics>,
     longest_hold: Gauge,
     reconnect_limit: Gauge,
     fullest_queue: Gauge,
@@ -95,6 +97,7 @@ impl RouteMetrics {
             returns_ambiguous: of.oddities.returns_ambiguous.with_label_values(&[route]),
             http_requests: CodeClass::ALL
                 .map(|class| of.http_requests.with_label_values(&[route, class.as_str()])),
+            handshakes: Arc::new(HandshakeMetrics::of(route, &of.handshakes)),
             longest_hold: of.waiting.longest_hold.with_label_values(&[route]),
             reconnect_limit: of.waiting.reconnect_limit.with_label_values(&[route]),
             fullest_queue: of.waiting.fullest_queue.with_label_values(&[route]),
@@ -251,6 +254,11 @@ impl RouteMetrics {
     /// What was counted so far, for the status page.
     pub fn counts(&self) -> Counts<'_> {
         Counts(self)
+    }
+
+    /// What became of the route's handshakes.
+    pub fn handshakes(&self) -> &Arc<HandshakeMetrics> {
+        &self.handshakes
     }
 
     /// A request that was no WebSocket was answered with this status.

@@ -94,7 +94,8 @@ impl Stage {
         let route = Arc::clone(&config.routes[0]);
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let fabric = Fabric::new(terms);
-        let metrics = Metrics::new(&["sim".to_owned()]).route("sim");
+        let all = Metrics::new(&["sim".to_owned()]);
+        let (metrics, nowhere) = (all.route("sim"), all.handshakes_nowhere());
         let tokens = route.token.as_ref().map_or(Tokens::None, |token| tokens(token, &tasks, &stop));
         let dialer = Dialer::new(&route.upstream.endpoint, &UpstreamTls::default()).unwrap();
         let dialer = dialer.over(Arc::clone(&fabric) as _);
@@ -109,6 +110,8 @@ impl Stage {
             loopback: true,
             sessions: Arc::default(),
             requests: Arc::default(),
+            crowd: Arc::default(),
+            nowhere,
             tasks: tasks.clone(),
             tls: None,
         };

@@ -1,0 +1,106 @@
+//! What became of each handshake: counted once, whichever way it went.
+//!
+//! ```text
+//!   turned away ──► its answer says why (`Turned`) ──► counted, and logged at the door
+//!   let in ───────► its client takes the socket over ─► counted as accepted
+//!   anything else: the client is gone, or the sidecar is about to end
+//! ```
+
+use std::{borrow::Cow, net::SocketAddr, sync::Arc};
+
+use http::StatusCode;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    answer::{Answer, refuse},
+    route::RouteContext,
+};
+use crate::telemetry::{Handshake, HandshakeMetrics};
+
+/// Goes with the answer to a client that was turned away.
+#[derive(Debug, Clone)]
+pub(super) struct Turned {
+    pub(super) outcome: Handshake,
+    /// Its route's name, if one is known.
+    pub(super) route: String,
+    /// What the client is told.
+    pub(super) why: Cow<'static, str>,
+}
+
+impl Turned {
+    /// The answer of this status that says why.
+    pub(super) fn answer(self, status: StatusCode) -> Answer {
+        self.with(refuse(status, &self.why))
+    }
+
+    /// Goes with an answer that says it in its own words.
+    pub(super) fn with(&self, mut answer: Answer) -> Answer {
+        answer.extensions_mut().insert(self.clone());
+        answer
+    }
+
+    /// A line about what was decided at the door. What the service decided has its line already.
+    pub(super) fn log(&self, client: SocketAddr) {
+        let Self { outcome, route, why } = self;
+        match outcome {
+            Handshake::Unauthorized | Handshake::Origin | Handshake::Limit => {
+                tracing::warn!(%client, route, %outcome, reason = %why, "a client was turned away");
+            }
+            Handshake::NotFound | Handshake::BadRequest => {
+                tracing::info!(%client, route, %outcome, reason = %why, "a client was turned away");
+            }
+            Handshake::Accepted
+            | Handshake::Token
+            | Handshake::UpstreamUnreachable
+            | Handshake::UpstreamRejected
+            | Handshake::Timeout
+            | Handshake::Draining
+            | Handshake::ClientGone => {}
+        }
+    }
+}
+
+/// For a path that means nothing.
+pub(super) fn no_path() -> Answer {
+    let why = "a path with . or .. is not served".into();
+    Turned { outcome: Handshake::BadRequest, route: String::new(), why }.answer(StatusCode::BAD_REQUEST)
+}
+
+/// For a path that no route has.
+pub(super) fn no_route() -> Answer {
+    let why = "no route has this path".into();
+    Turned { outcome: Handshake::NotFound, route: String::new(), why }.answer(StatusCode::NOT_FOUND)
+}
+
+/// One handshake that is to be counted.
+pub(super) struct Tally {
+    counts: Arc<HandshakeMetrics>,
+    counted: bool,
+    stop: CancellationToken,
+}
+
+impl Tally {
+    /// Of no route yet; `stop`: no new clients.
+    pub(super) fn new(nowhere: &Arc<HandshakeMetrics>, stop: CancellationToken) -> Self {
+        Self { counts: Arc::clone(nowhere), counted: false, stop }
+    }
+
+    /// Its route is known.
+    pub(super) fn is_of(&mut self, route: &RouteContext) {
+        self.counts = Arc::clone(route.metrics.handshakes());
+    }
+
+    pub(super) fn count(mut self, outcome: Handshake) {
+        self.counted = true;
+        self.counts.count(outcome);
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        if !self.counted {
+            let draining = self.stop.is_cancelled();
+            self.counts.count(if draining { Handshake::Draining } else { Handshake::ClientGone });
+        }
+    }
+}
