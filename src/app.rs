@@ -15,12 +15,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
-use tokio_util::{
-    sync::{CancellationToken, DropGuard},
-    task::TaskTracker,
-};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
+    listening::{Bound, bind},
     routes::{Ground, Life, Prepared},
     state::{State, Telling},
 };
@@ -39,6 +37,7 @@ use crate::{
 
 mod counted;
 pub mod lifetime;
+mod listening;
 mod notify;
 mod rehearsal;
 mod reload;
@@ -76,13 +75,6 @@ pub struct App {
     last: (TaskTracker, CancellationToken),
 }
 
-/// A socket that is listened on until this is dropped.
-struct Bound {
-    address: SocketAddr,
-    #[expect(dead_code, reason = "held for its Drop: nobody is accepted any more")]
-    stop: DropGuard,
-}
-
 impl App {
     /// Starts everything that the configuration names.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
@@ -99,8 +91,8 @@ impl App {
         let prepared = config.routes.iter().map(Prepared::new).collect::<anyhow::Result<Vec<_>>>()?;
         let store =
             Arc::new(Store::open(&config.state, config.limits.history, &last.0, &last.1).context("[state]")?);
-        let listener = bind(config.listen.address, "listen.address").await?;
-        let admin_listener = bind(config.admin.address, "admin.address").await?;
+        let listener = Arc::new(bind(config.listen.address, "listen.address").await?);
+        let admin_listener = Arc::new(bind(config.admin.address, "admin.address").await?);
 
         let spans = Spans::from_environment(&last.0, &last.1);
         let ground = Ground { metrics: &metrics, spans: &spans, store: &store, tasks: &tasks, stop: &stop };
@@ -129,8 +121,8 @@ impl App {
         let state = Arc::new(state);
         let mut app = Self {
             config: config.clone(),
-            listener: Bound { address: addresses.0, stop: closing.child_token().drop_guard() },
-            admin: Bound { address: addresses.1, stop: stop.child_token().drop_guard() },
+            listener: Bound::new(addresses.0, &listener, closing.child_token().drop_guard()),
+            admin: Bound::new(addresses.1, &admin_listener, stop.child_token().drop_guard()),
             state,
             leaving,
             closing,
@@ -150,19 +142,19 @@ impl App {
     }
 
     /// Lets clients in by this listener, in place of the one before.
-    fn listen(&mut self, listener: TcpListener, address: SocketAddr) {
+    fn listen(&mut self, listener: Arc<TcpListener>, address: SocketAddr) {
         let stop = self.closing.child_token();
-        self.proxy_tasks.spawn(proxy::serve(listener, Arc::clone(&self.state.proxy), stop.clone()));
-        self.listener = Bound { address, stop: stop.drop_guard() };
+        self.listener = Bound::new(address, &listener, stop.clone().drop_guard());
+        self.proxy_tasks.spawn(proxy::serve(listener, Arc::clone(&self.state.proxy), stop));
         self.state.set_address(address);
     }
 
     /// Answers an operator by this listener, in place of the one before.
-    fn listen_admin(&mut self, listener: TcpListener, address: SocketAddr) {
+    fn listen_admin(&mut self, listener: Arc<TcpListener>, address: SocketAddr) {
         let stop = self.stop.child_token();
         let state = Arc::clone(&self.state) as Arc<dyn AdminState>;
-        self.tasks.spawn(admin::serve(listener, state, stop.clone()));
-        self.admin = Bound { address, stop: stop.drop_guard() };
+        self.admin = Bound::new(address, &listener, stop.clone().drop_guard());
+        self.tasks.spawn(admin::serve(listener, state, stop));
     }
 
     /// Where clients connect.
@@ -254,12 +246,6 @@ pub fn refused(config: &Config) -> Vec<anyhow::Error> {
 /// May anyone who reaches the listener come in?
 fn is_open(listen: &Listen) -> bool {
     listen.open || listen.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some())
-}
-
-async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!("{key} = \"{address}\" cannot be listened on; is it in use? Port 0 takes a free one")
-    })
 }
 
 /// Has the store forget what nobody needs to know any more, until `stop`.

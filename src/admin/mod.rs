@@ -91,7 +91,12 @@ struct Server {
 }
 
 /// Answers on `listener` until `shutdown`, then finishes what is under way (within a second).
-pub async fn serve(listener: TcpListener, state: Arc<dyn AdminState>, shutdown: CancellationToken) {
+pub async fn serve(
+    listener: impl Into<Arc<TcpListener>>,
+    state: Arc<dyn AdminState>,
+    shutdown: CancellationToken,
+) {
+    let listener = listener.into();
     let room = Arc::new(Room::new(CONNECTIONS));
     let connections = TaskTracker::new();
     let server = Arc::new(Server { streams: Streams::new(Arc::clone(&state), shutdown.clone()), state });

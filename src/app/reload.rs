@@ -11,7 +11,7 @@ use anyhow::bail;
 use tokio::net::TcpListener;
 
 use super::{
-    App, bind, is_open,
+    App, is_open,
     routes::{Ground, Life, Prepared},
     server_tls,
 };
@@ -87,11 +87,11 @@ impl App {
         let routes = routes.collect::<anyhow::Result<Vec<_>>>()?;
         let listener = match config.listen.address == old.listen.address {
             true => None,
-            false => Some(bind(config.listen.address, "listen.address").await?),
+            false => Some(self.listener.next(config.listen.address, "listen.address").await?),
         };
         let admin = match config.admin.address == old.admin.address {
             true => None,
-            false => Some(bind(config.admin.address, "admin.address").await?),
+            false => Some(self.admin.next(config.admin.address, "admin.address").await?),
         };
         Ok(Understood { tls, listener, admin, routes })
     }
@@ -120,11 +120,11 @@ impl App {
         drop(before);
         self.state.admin.store(Arc::new(config.admin.clone()));
         if let (Some(listener), Some(address)) = (listener, address) {
-            self.listen(listener, address);
+            self.listen(Arc::new(listener), address);
             tracing::info!(%address, "listening at a new address");
         }
         if let (Some(admin), Some(address)) = (admin, admin_address) {
-            self.listen_admin(admin, address);
+            self.listen_admin(Arc::new(admin), address);
             tracing::info!(%address, "the admin server is at a new address");
         }
         self.config = config.clone();

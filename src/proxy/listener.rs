@@ -91,11 +91,11 @@ impl fmt::Display for Shown<'_> {
 }
 
 /// Accepts until `stop`; sessions outlive it. Each request is served by what is current when it comes.
-pub async fn serve(listener: TcpListener, current: Arc<ArcSwap<Proxy>>, stop: CancellationToken) {
+pub async fn serve(listener: Arc<TcpListener>, current: Arc<ArcSwap<Proxy>>, stop: CancellationToken) {
     // Connections before their session, and those of plain requests, are bounded beside sessions: who never
     // finishes a handshake must not keep the others out.
     let connections = Arc::new(Places::default());
-    if let Err(error) = tune(&SockRef::from(&listener)) {
+    if let Err(error) = tune(&SockRef::from(&*listener)) {
         tracing::warn!(%error, "the listener's sockets keep the system's settings");
     }
     loop {

@@ -135,6 +135,28 @@ async fn the_listener_moves_and_sessions_stay() {
     until("the old listener's end", gone, |gone| *gone).await;
 }
 
+/// The commonest move: the same port, at every address.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_listener_moves_to_an_address_that_has_its_own_in_it() {
+    let service = Service::start().await;
+    let sidecar = Sidecar::start(&plain(service.port)).await;
+    let (mut client, mut theirs) = session(sidecar.port, &service).await;
+    let to = |address: &str| {
+        let listen = format!("[listen]\naddress = \"{address}:{}\"\nopen = true\n", sidecar.port);
+        format!("{listen}[admin]\naddress = \"127.0.0.1:0\"\n{}", plain(service.port))
+    };
+    for (address, elsewhere) in [("0.0.0.0", true), ("127.0.0.1", false)] {
+        assert!(reload_whole(&sidecar, &to(address)).await, "to {address}");
+        let there = || async { tokio::net::TcpStream::connect(("127.0.0.2", sidecar.port)).await.is_ok() };
+        until("the move", there, |there| *there == elsewhere).await;
+        let (mut second, mut its) = session(sidecar.port, &service).await;
+        relays(&mut second, &mut its).await;
+        relays(&mut client, &mut theirs).await;
+        let taken = std::net::TcpListener::bind(("127.0.0.1", sidecar.port));
+        assert!(taken.is_err(), "another process has to choose another port");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_counts_who_is_there_already() {
     let service = Service::start().await;
