@@ -2,6 +2,7 @@
 
 use std::{
     net::TcpListener,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Output},
 };
@@ -50,6 +51,15 @@ fn check_says_what_the_configuration_means_and_listens_nowhere() {
          [route.token]\nsource = \"static\"\ntoken = \"s3cret-token\"\n[route.handshake]\nquery = \"token\"\n"
     );
     let directory = written(&text);
+    let mode = |mode| std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(directory.path().join("perennial.toml"), mode(0o644)).unwrap();
+    let (status, _, stderr) = said(perennial(directory.path(), &["check"]));
+    assert_eq!(status, Some(0));
+    assert!(
+        stderr.contains("warning: ./perennial.toml has a secret in it, and every user can read it"),
+        "{stderr}"
+    );
+    std::fs::set_permissions(directory.path().join("perennial.toml"), mode(0o600)).unwrap();
     let (status, stdout, stderr) = said(perennial(directory.path(), &["check"]));
     assert_eq!((status, &*stderr), (Some(0), ""));
     assert!(stdout.contains(&listen) && stdout.contains("ws://127.0.0.1:9"), "{stdout}");

@@ -2,7 +2,12 @@
 //!
 //! No source line is ever quoted, since it may hold a secret: a place is a line and a column.
 
-use std::{cell::RefCell, collections::BTreeMap, fmt, ops::Range};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    fmt,
+    ops::Range,
+};
 
 use toml::de::{DeTable, DeValue};
 
@@ -67,13 +72,22 @@ pub(super) struct Problems<'t> {
     meant: RefCell<BTreeMap<(usize, &'static str), Option<String>>>,
     /// All secrets that are kept elsewhere.
     secrets: Vec<Secret>,
+    /// A secret stands in the file itself.
+    literals: Cell<bool>,
 }
 
 impl<'t> Problems<'t> {
     pub(super) fn of(text: &'t str) -> Self {
         let after_each = text.match_indices('\n').map(|(at, _)| at + 1);
         let lines = std::iter::once(0).chain(after_each).collect();
-        Self { text, lines, found: RefCell::default(), meant: RefCell::default(), secrets: Vec::new() }
+        Self {
+            text,
+            lines,
+            found: RefCell::default(),
+            meant: RefCell::default(),
+            secrets: Vec::new(),
+            literals: Cell::default(),
+        }
     }
 
     /// The same, which knows all secrets of the file that are kept elsewhere.
@@ -86,6 +100,15 @@ impl<'t> Problems<'t> {
     /// All secrets of the file that are kept elsewhere.
     pub(super) fn secrets(&self) -> Vec<Secret> {
         self.secrets.clone()
+    }
+
+    /// A secret stands in the file itself.
+    pub(super) fn found_literal(&self) {
+        self.literals.set(true);
+    }
+
+    pub(super) fn has_literals(&self) -> bool {
+        self.literals.get()
     }
 
     /// Notes a problem with `key`, at the beginning of `span` (bytes of the text).

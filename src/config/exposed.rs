@@ -1,11 +1,13 @@
-//! What goes over a network in the clear although it is secret: said at the start, and by `check`.
+//! What is secret and open to others: what goes over a network in the clear, and files that other users can read. Said
+//! at the start, and by `check`.
 
 use super::{Config, Endpoint, HttpBody, SourceConfig, StateConfig};
 
 impl Config {
-    /// One line for each leg that carries secrets without TLS beyond this machine.
+    /// One line for each leg that carries secrets without TLS beyond this machine, and for each file that is open to
+    /// other users.
     pub fn exposed(&self) -> Vec<String> {
-        let mut found = Vec::new();
+        let mut found = self.files.open();
         let mut leg = |place: &str, what: &str, endpoint: &Endpoint| {
             if !endpoint.tls && !is_here(&endpoint.host) {
                 found.push(format!("{place}: {what} goes to {} without TLS", endpoint.host));

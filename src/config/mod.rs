@@ -27,6 +27,7 @@ mod general;
 mod json;
 pub mod look;
 mod model;
+mod modes;
 mod oauth2;
 mod path;
 mod private_key;
@@ -54,6 +55,7 @@ pub use error::{ConfigErrors, Problem};
 pub use filter::Filters;
 pub use general::{Admin, Limits};
 pub use model::*;
+pub use modes::SecretFiles;
 pub use oauth2::{
     Address, AuthorizationServer, ClientAuth, Grant, OAuth2Source, SignedAssertion, Signer, TokenExchange,
 };
@@ -73,7 +75,9 @@ use section::Section;
 impl Config {
     /// Reads and understands the file at `path`.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
-        Self::parse(&text_of(path)?, &path.display().to_string())
+        let mut config = Self::parse(&text_of(path)?, &path.display().to_string())?;
+        config.files.own = Some(path.to_owned());
+        Ok(config)
     }
 
     /// Reads no more of the file than where the admin server is. Nothing else of it has to be right, nor has its
@@ -127,7 +131,13 @@ fn config(root: &Section<'_>) -> Option<Config> {
     general::gate(root, &listen, &place, &routes);
     let state = state?;
     general::named_commands(root, &state, &routes);
-    Some(Config { listen, admin: admin?, limits: limits?, state, routes })
+    let files = SecretFiles {
+        own: None,
+        in_own: root.problems.has_literals(),
+        named: root.problems.secrets().iter().filter_map(Secret::path).map(Path::to_owned).collect(),
+        state: if let StateConfig::Disk { path, .. } = &state { Some(path.clone()) } else { None },
+    };
+    Some(Config { listen, admin: admin?, limits: limits?, state, routes, files })
 }
 
 fn unread(file_name: &str) -> ConfigErrors {

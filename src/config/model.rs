@@ -8,7 +8,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
     AblyKeySource, Admin, AnswerForm, ClientGate, CloseRule, DialectKind, ExecSource, ExpandError, Limits,
-    Name, OAuth2Source, Place, Placement, Secret, SessionPolicy, Template, secret_text::SecretText,
+    Name, OAuth2Source, Place, Placement, Secret, SecretFiles, SecretText, SessionPolicy, Template,
 };
 
 /// The whole configuration.
@@ -24,6 +24,8 @@ pub struct Config {
     pub state: StateConfig,
     /// Longest path first, so that the first match is the one that counts.
     pub routes: Vec<Arc<Route>>,
+    /// Where its secrets are kept.
+    pub files: SecretFiles,
 }
 
 /// Where clients connect.

@@ -144,6 +144,9 @@ impl<'t> Section<'t> {
     /// A key without a default.
     pub(super) fn maybe<T: Value>(&self, key: &'static str) -> Option<T::Is> {
         let value = self.entry(key)?;
+        if matches!(T::KIND, Kind::Secret | Kind::Several(Kind::Secret)) && holds_text(value.get_ref()) {
+            self.problems.found_literal();
+        }
         let read = T::read(value.get_ref(), At { key, names: self.names });
         read.map_err(|message| self.refuse(key, message)).ok()
     }
@@ -271,4 +274,9 @@ pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
         DeValue::Array(_) => "an array",
         DeValue::Table(_) => "a table",
     }
+}
+/// Is it a string, or an array with one in it?
+fn holds_text(value: &DeValue<'_>) -> bool {
+    let is_text = |value: &DeValue<'_>| matches!(value, DeValue::String(_));
+    is_text(value) || value.as_array().is_some_and(|all| all.iter().any(|one| is_text(one.get_ref())))
 }
