@@ -156,12 +156,12 @@ fn goes_on(
     ground: &Ground<'_>,
 ) -> bool {
     match (tokens, &token.share) {
-        (Tokens::Route(credential), Share::Route) => {
+        (Tokens::Route(credential), Share::Route) if !token.refresh.once => {
             let supply = supply(route, source, &token.refresh, ground);
             credential.resupply(supply, token.refresh.clone());
             true
         }
-        (Tokens::Clients(clients), Share::Client { .. }) => {
+        (Tokens::Clients(clients), _) if clients.are_once() == token.refresh.once && is_of_each(token) => {
             clients.reconfigure(terms(route, source, &token.refresh));
             true
         }
@@ -178,7 +178,7 @@ fn tokens(
     (ground, stop): (&Ground<'_>, &CancellationToken),
 ) -> Tokens {
     let policy = &token.refresh;
-    if let Share::Client { .. } = token.share {
+    if is_of_each(token) {
         return Tokens::Clients(Clients::new(Common {
             route: route.name.clone(),
             terms: ArcSwap::from_pointee(terms(route, source, policy)),
@@ -199,6 +199,11 @@ fn tokens(
         journal: None,
     };
     Tokens::Route(Credential::spawn(spec, ground.tasks, stop.clone()))
+}
+
+/// Does each client, or each handshake, have a credential of its own?
+fn is_of_each(token: &TokenConfig) -> bool {
+    token.refresh.once || matches!(token.share, Share::Client { .. })
 }
 
 fn terms(route: &Route, source: Arc<Source>, policy: &RefreshPolicy) -> Terms {

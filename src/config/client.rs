@@ -8,7 +8,7 @@ use super::{
     section::Section,
     template::is_token_byte,
     text::header_name,
-    token::Source,
+    token::{Source, Use},
     value::{Cookie, Kept, Origins, Parameter, Span, Token, string},
 };
 
@@ -114,7 +114,9 @@ pub(super) fn fits(route: &Section<'_>, dialect: DialectKind) {
     if let Some(places) = table.table("token").filter(|places| places.written().next().is_none()) {
         places.problem("says nothing; add query, subprotocol, header or cookie");
     }
-    if !(each && own) {
+    let token = route.at("token");
+    let once = token.maybe::<Use>("use") == Some(Use::Once);
+    if !(each && own) || once {
         let message = "has no effect: only with share = \"client\" in [route.token] and a token here are \
                        tokens of clients remembered; add them, or remove this";
         ["grace", "revoke_for"].into_iter().for_each(|key| table.useless(key, message));
@@ -126,10 +128,9 @@ pub(super) fn fits(route: &Section<'_>, dialect: DialectKind) {
         let message = "has no effect: this route has no token of its own to put there; add [route.token]";
         table.refuse("token", message);
     }
-    if !each {
+    if !each || once {
         return;
     }
-    let token = route.at("token");
     let problem = |message: &str| route.problem_at(&token.span, "token.share", message);
     if !token.has("identity") && !own {
         problem(

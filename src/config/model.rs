@@ -199,6 +199,8 @@ pub struct RefreshPolicy {
     pub lifetime: Option<Duration>,
     /// Of one fetch.
     pub timeout: Duration,
+    /// Each is for one handshake: nothing is fetched before it is needed, and its end does not matter.
+    pub once: bool,
 }
 
 /// A source and what it needs.

@@ -17,7 +17,7 @@ use super::{
     section::Section,
     template::Names,
     text::{HeaderLine, Offer, PathTemplate},
-    token::{self, TokenTable, Whose},
+    token::{self, TokenTable, Use, Whose},
     value::{Cookie, File, Host, Label, Parameter, Prefix, Size, Span, Time, Token},
 };
 
@@ -205,7 +205,9 @@ fn name_the_nameless(routes: &mut [Parsed]) {
 
 /// The route's table, with what its templates may name: that depends on whose its tokens are.
 fn named(section: Section<'_>) -> Section<'_> {
-    let each = section.at("token").maybe::<Whose>("share") == Some(Whose::Client);
+    let token = section.at("token");
+    let each =
+        token.maybe::<Whose>("share") == Some(Whose::Client) || token.maybe::<Use>("use") == Some(Use::Once);
     let own = section.at("client").table("token").is_some();
     section.naming(Names { each, own })
 }
@@ -270,6 +272,11 @@ fn fits(section: &Section<'_>, dialect: DialectKind) {
             "\"ably\" needs a token; add [route.token] with source = \"ably-key\" and \
              key = { env = \"ABLY_KEY\" }, or with source = \"http\" and url = \"https://…\"",
         ),
+        (DialectKind::Ably, true, _) if section.at("token").maybe::<Use>("use") == Some(Use::Once) => {
+            let many = Use::Many.word();
+            let message = format!("an Ably connection is re-authenticated with new tokens; write \"{many}\"");
+            section.at("token").refuse("use", message);
+        }
         (DialectKind::Ably, true, true) => {
             handshake.problem("\"ably\" puts the token where the service takes it; remove this table");
         }

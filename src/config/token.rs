@@ -36,6 +36,9 @@ table! {
         check_every: or Time = "\"15m\"";
         /// How long a token lives if neither the answer nor the token says it.
         lifetime: maybe Time;
+        /// `many`: a token is used until it is replaced. `once`: it is a ticket; each handshake has one of its own, which
+        /// is fetched for it.
+        r#use: or Use = "\"many\"";
         /// `route`: one token for all clients. `client`: one for each.
         share: or Whose = "\"route\"";
         /// What makes two clients the same, beside the token that they show: `{query.NAME}`, `{header.NAME}`.
@@ -68,6 +71,16 @@ words! {
         File = "file",
         /// A command.
         Exec = "exec",
+    }
+}
+
+words! {
+    /// How often a token can be shown.
+    pub(super) enum Use {
+        /// In many handshakes.
+        Many = "many",
+        /// In one.
+        Once = "once",
     }
 }
 
@@ -265,7 +278,12 @@ pub(super) fn token(route: &Section<'_>, table: Option<TokenTable>) -> Option<Op
         return Some(None);
     }
     let section = &route.at("token");
-    let TokenTable { source, refresh_before, check_every, lifetime, share, identity, timeout } = table?;
+    let TokenTable { source, refresh_before, check_every, lifetime, r#use, share, identity, timeout } =
+        table?;
+    let once = matches!(r#use, Use::Once);
+    if once {
+        without_schedule(section);
+    }
     shorter(section, refresh_before, "lifetime", lifetime);
     let source = match source {
         Source::Http => SourceConfig::Http(Box::new(http::source(section)?)),
@@ -292,8 +310,16 @@ pub(super) fn token(route: &Section<'_>, table: Option<TokenTable>) -> Option<Op
             Share::Client { identity: identity.flatten() }
         }
     };
-    let refresh = RefreshPolicy { refresh_before, check_every, lifetime, timeout };
+    let refresh = RefreshPolicy { refresh_before, check_every, lifetime, timeout, once };
     Some(Some(TokenConfig { source, share, refresh }))
+}
+
+/// A ticket is fetched when it is needed, whatever its life.
+fn without_schedule(section: &Section<'_>) {
+    let why = "has no effect with use = \"once\": each handshake has a token of its own; remove this";
+    for key in ["refresh_before", "check_every", "lifetime", "share", "identity"] {
+        section.useless(key, why);
+    }
 }
 
 fn without_headers(table: &Section<'_>, answer: &AnswerForm) {

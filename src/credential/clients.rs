@@ -237,6 +237,11 @@ impl Clients {
         }))
     }
 
+    /// Has each handshake a credential of its own?
+    pub fn are_once(&self) -> bool {
+        self.common.terms.load().policy.once
+    }
+
     /// The configuration was read again: who is here and who comes is served under these terms.
     pub fn reconfigure(&self, terms: Terms) {
         let terms = Arc::new(terms);
@@ -347,6 +352,11 @@ impl Lease {
         self.member.is_some()
     }
 
+    /// Is its token for one handshake?
+    pub fn is_once(&self) -> bool {
+        self.member.as_ref().is_some_and(|member| member.clients.are_once())
+    }
+
     /// Are there more of the client's credential than that, this one included?
     pub fn is_over(&self, most: Option<usize>) -> bool {
         let leases = |member: &Member| member.tenant.tenancy.leases.load(Ordering::Acquire);
@@ -359,9 +369,10 @@ impl Lease {
     }
 
     /// May a refusal of the service's be the fault of this token, so that a newer one is worth its fetch? Not if nobody
-    /// has vouched for the credential, nor if others were just accepted with this very token.
+    /// has vouched for the credential, nor if others were just accepted with this very token. A ticket may have been
+    /// seen.
     pub fn may_blame(&self, generation: Generation, now: Instant) -> bool {
-        self.is_proven() && !self.credential.is_vouched_for(generation, now)
+        self.is_once() || self.is_proven() && !self.credential.is_vouched_for(generation, now)
     }
 
     /// The service has taken a token of it: from now on it is remembered when that ends.

@@ -3,7 +3,13 @@
 //! Rules: what a client shows is looked for in every place that the route names, and has to be one. A token
 //! that was superseded and is not served any more goes no further than this.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use http::StatusCode;
 
@@ -74,8 +80,11 @@ pub(super) async fn admit(
         Tokens::Clients(clients) => {
             let Some(token) = &route.route.token else { return Err(unnamed()) };
             let values = values(token, asked, presented.as_ref());
-            let identity = values.told_apart(&identity(token, &values)?);
-            let shown = presented.as_ref().map(|presented| &*presented.token);
+            let once = token.refresh.once;
+            let identity =
+                if once { one_of_a_kind().into() } else { values.told_apart(&identity(token, &values)?) };
+            // What a client shows for a ticket is not the ticket.
+            let shown = presented.as_ref().map(|presented| &*presented.token).filter(|_| !once);
             let visitor = Visitor { token: shown, identity: &identity, values };
             Some(clients.enter(visitor, now).await.map_err(|why| refusal(route, client, &why))?)
         }
@@ -100,6 +109,12 @@ fn refusal(route: &RouteContext, client: SocketAddr, why: &NotServed) -> Refusal
             Refusal::Status(StatusCode::SERVICE_UNAVAILABLE, "tokens cannot be looked up now; see the log")
         }
     }
+}
+
+/// A name that no other handshake of this process has.
+fn one_of_a_kind() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed).to_string()
 }
 
 /// What the configuration says makes two clients the same, beside their token.
@@ -132,7 +147,7 @@ pub(super) async fn token(lease: Option<&Lease>, deadline: Instant) -> Result<Op
     let Some(lease) = lease else { return Ok(None) };
     match lease.credential().usable(deadline).await {
         Some(token) => Ok(Some(token)),
-        None if lease.is_own() => Err(Refusal::EXPIRED),
+        None if lease.is_own() && !lease.is_once() => Err(Refusal::EXPIRED),
         None => Err(Refusal::Status(
             StatusCode::SERVICE_UNAVAILABLE,
             "no token could be fetched in time; see the log",

@@ -46,7 +46,7 @@ use crate::{
     credential::{Lease, News, Subscription, Token, Trigger},
     dialect::{Dialect, Doing, Presented, Request as Asked},
     net::link::{Link, Side},
-    session::{Policy, Session, Shown},
+    session::{Needs, Policy, Session, Shown},
     telemetry::Handshake,
     wire::Close,
 };
@@ -345,8 +345,14 @@ async fn dial(
                     return Err(failed(pass_on(name, refused, Some(token))));
                 }
             }
-            (Refused::Dial(_) | Refused::Http(_), Some(_), _) if clock::now() + RETRY < deadline => {
+            (Refused::Dial(_) | Refused::Http(_), Some(token), lease) if clock::now() + RETRY < deadline => {
                 tokio::time::sleep(RETRY).await;
+                // A ticket may have been seen.
+                if let Some(lease) = lease.filter(|lease| lease.is_once())
+                    && !renew(lease, token, deadline).await
+                {
+                    return Err(failed(pass_on(name, refused, Some(token))));
+                }
             }
             _ => return Err(failed(pass_on(name, refused, token.as_deref()))),
         }
@@ -396,13 +402,21 @@ fn start(client: Link, new: New, now: Instant) -> Driver {
     }
     let spot = spot.map(|(key, answer)| Spot::take(&route.parking, key, answer, &place.handle));
     let access = lease.map(|lease| Access { news: lease.is_own().then(|| news(&lease, &place)), lease });
-    let policy = Policy { session: route.route.session, opening, needs_token: access.is_some() };
+    let policy = Policy { session: route.route.session, opening, needs: needs(access.as_ref()) };
     // Read after the subscription: what is published in between is not missed.
     let newest = access.as_ref().and_then(|access| access.lease.credential().current());
     let newest = newest.as_deref().map(Shown::from).or(shown);
     let session = Session::new(dialect, policy, newest, fastrand::u64(..), now);
     let begin = Beginning { caller, client, upstream: opened.link, shown, session, access, spot };
     Driver::new(begin, route, place, now)
+}
+
+fn needs(access: Option<&Access>) -> Needs {
+    match access {
+        None => Needs::Nothing,
+        Some(access) if access.lease.is_once() => Needs::Ticket,
+        Some(_) => Needs::Token,
+    }
 }
 
 /// Has the session woken by its own credential.

@@ -14,13 +14,13 @@
 //!    connection that is closed at once.
 //! 2. `reconnect` bounds an outage, and one outage lasts until a connection has served for [`HEALTHY`], or the
 //!    service has acknowledged a message. A service that greets and drops for ever is an outage.
-//! 3. No token goes out that is known to have ended, or that was refused.
+//! 3. No token goes out that is known to have ended, or that was refused; a ticket goes out once.
 //! 4. A refusal that no repeating will change, said twice, is a verdict: it is passed on.
 
 use std::time::Duration;
 
 use super::{
-    core::Session,
+    core::{Needs, Session},
     event::{Action, Cause, Demand, DialFailure, Epoch, Method, Note, Shown, Trigger},
     queue::Queue,
     state::{Attempt, Connection, Outage, State, Step, Trial},
@@ -66,7 +66,7 @@ impl Session {
 
     /// Dials if there is a token to dial with, and the backoff allows; `named`: not before that (`Retry-After`).
     pub(super) fn next_attempt(&mut self, named: Option<Duration>) {
-        if self.needs_token && !self.has_token() {
+        if self.needs != Needs::Nothing && !self.has_token() {
             self.set_step(Step::NeedsToken);
             let rejected = self.refused.filter(|refused| *refused >= self.newest.generation);
             self.out.push(Action::Demand(Demand { rejected, trigger: Trigger::Expiry }));
@@ -90,7 +90,7 @@ impl Session {
     }
 
     pub(super) fn dial(&mut self) {
-        if self.needs_token && !self.has_token() {
+        if self.needs != Needs::Nothing && !self.has_token() {
             return self.next_attempt(None);
         }
         if self.dialect.is_superseded() {
@@ -99,6 +99,9 @@ impl Session {
         self.set_step(Step::Dialing);
         self.timers.set(Timer::Step, self.now + self.policy.hold);
         self.out.extend(self.attempt.as_ref().map(|attempt| Action::Dial(attempt.epoch)));
+        if self.needs == Needs::Ticket {
+            self.refused = self.refused.max(Some(self.newest.generation));
+        }
     }
 
     pub(super) fn set_step(&mut self, step: Step) {

@@ -26,8 +26,18 @@ pub struct Policy {
     pub session: SessionPolicy,
     /// How long the first connection may take to be ready.
     pub opening: Duration,
-    /// Does the route have a token?
-    pub needs_token: bool,
+    pub needs: Needs,
+}
+
+/// What an upstream connection is made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// No token.
+    Nothing,
+    /// The newest token.
+    Token,
+    /// A token of its own: it can be shown once.
+    Ticket,
 }
 
 /// One client's connection and the upstream connection that serves it now.
@@ -35,8 +45,7 @@ pub struct Policy {
 pub struct Session {
     pub(super) dialect: Box<dyn Dialect>,
     pub(super) policy: SessionPolicy,
-    /// Does the route have a token?
-    pub(super) needs_token: bool,
+    pub(super) needs: Needs,
     /// The time of the event that is being handled, and what it came to so far.
     pub(super) now: Instant,
     pub(super) out: Vec<Action>,
@@ -49,7 +58,7 @@ pub struct Session {
     pub(super) last_epoch: Epoch,
     /// The newest token that is known.
     pub(super) newest: Shown,
-    /// Tokens up to this generation were refused.
+    /// Tokens up to this generation were refused, or can be shown no more.
     pub(super) refused: Option<crate::credential::Generation>,
     pub(super) turn: Turn,
     /// The service has asked for a new token and has not been given one.
@@ -86,13 +95,13 @@ impl Session {
         seed: u64,
         now: Instant,
     ) -> Self {
-        let Policy { session: policy, opening, needs_token } = policy;
+        let Policy { session: policy, opening, needs } = policy;
         let mut timers = Timers::default();
         timers.set(Timer::Budget, now + opening);
         Self {
             dialect,
             policy,
-            needs_token,
+            needs,
             now,
             out: Vec::new(),
             state: State::Connecting,
@@ -100,7 +109,7 @@ impl Session {
             attempt: Some(Box::new(Attempt::new(Purpose::First, Epoch::FIRST, now))),
             last_epoch: Epoch::FIRST,
             newest: newest.unwrap_or_default(),
-            refused: None,
+            refused: newest.filter(|_| needs == Needs::Ticket).map(|shown| shown.generation),
             turn: Turn::Idle,
             asked: false,
             timers,

@@ -56,7 +56,7 @@ mod tests;
 mod timers;
 
 pub use self::{
-    core::{Policy, Session},
+    core::{Needs, Policy, Session},
     event::{Action, Cause, Demand, DialFailure, Epoch, Event, Method, Note, Phase, Shown, Trigger},
     rehearsal::Rehearsal,
 };

@@ -131,7 +131,7 @@ impl Bench {
             overlap: Overlap::Keep,
             swap: Swap::Make,
         };
-        let policy = Policy { session, opening: HOLD, needs_token: true };
+        let policy = Policy { session, opening: HOLD, needs: Needs::Token };
         let now = clock::now();
         Self { session: Session::new(dialect, policy, None, 1, now), now, ended }
     }

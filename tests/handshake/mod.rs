@@ -13,3 +13,4 @@ mod refusals;
 mod sources;
 mod stage;
 mod swap;
+mod tickets;

@@ -22,7 +22,7 @@ use perennial::{
     config::{Config, Route},
     credential::{Generation, Token},
     dialect::{Dialects, Request},
-    session::{Action, DialFailure, Epoch, Event, Note, Phase, Policy, Session, Shown},
+    session::{Action, DialFailure, Epoch, Event, Needs, Note, Phase, Policy, Session, Shown},
     wire::{Close, Direction, Kind, Message},
 };
 
@@ -134,7 +134,7 @@ impl World {
         let route = route(weather);
         let dialects = Dialects::new(Arc::clone(&route), 10);
         let dialect = dialects.open(Request::new("/ws?token=T0", &http::HeaderMap::new()), begun.mono);
-        let policy = Policy { session: route.session, opening: Duration::from_secs(10), needs_token: true };
+        let policy = Policy { session: route.session, opening: Duration::from_secs(10), needs: Needs::Token };
         let session = Session::new(dialect, policy, None, weather.seed, begun.mono);
         let mut world = Self {
             weather,

@@ -30,7 +30,7 @@ use perennial::{
         keeper::{self, FetchFailure, Fetched, Keeper, Life},
     },
     dialect::{Dialects, Request},
-    session::{Action, Cause, DialFailure, Epoch, Event, Note, Phase, Policy, Session, Shown},
+    session::{Action, Cause, DialFailure, Epoch, Event, Needs, Note, Phase, Policy, Session, Shown},
     wire::{Kind, Message},
 };
 use serde_json::Value;
@@ -182,7 +182,7 @@ impl World {
         self.keeper_acts(actions);
         for index in 0..self.plan.sessions {
             let policy =
-                Policy { session: session_policy(), opening: Duration::from_secs(10), needs_token: true };
+                Policy { session: session_policy(), opening: Duration::from_secs(10), needs: Needs::Token };
             let headers = http::HeaderMap::new();
             let request = Request::new("/?key=app.key%3Asecret&format=json&v=2&heartbeats=true", &headers);
             let now = self.instant();

@@ -382,6 +382,10 @@ fn of_a_token() {
             "p:4:1: route.token.share: \"client\" needs to know whose a token is; add identity here, such as \"{query.clientId}\", or token = { query = \"token\" } in [route.client]",
         ),
         (
+            key("use = \"once\"\nshare = \"route\""),
+            "p:7:7: route.token.use: an Ably connection is re-authenticated with new tokens; write \"many\"\np:8:9: route.token.share: has no effect with use = \"once\": each handshake has a token of its own; remove this",
+        ),
+        (
             key("identity = \"x\""),
             "p:7:12: route.token.identity: names nothing of the request; write {query.NAME}, {header.NAME} or {client.token}",
         ),

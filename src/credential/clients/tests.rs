@@ -33,6 +33,7 @@ impl Rig {
             refresh_before: Some(30 * MINUTE),
             check_every: 15 * MINUTE,
             lifetime: Some(60 * MINUTE),
+            once: false,
             timeout: Duration::from_secs(10),
         };
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Action, FetchFailure, Fetched, Generation, Keeper, LATE, LONGER, LONGEST, Phase, Report, SPACING, Token,
-    Trigger, wait,
+    Action, FetchFailure, Fetched, Generation, Keeper, LATE, LONGER, LONGEST, Life, Phase, Report, SPACING,
+    Token, Trigger, wait,
 };
 use crate::clock::Now;
 
@@ -35,7 +35,8 @@ impl Keeper {
         now: Now,
         out: &mut Vec<Action>,
     ) {
-        let told = fetched.life.from(sent).map(|life| life.min(LONGEST));
+        let life = if self.policy.once { Life::Unknown } else { fetched.life };
+        let told = life.from(sent).map(|life| life.min(LONGEST));
         let lifetime = told.or(self.policy.lifetime);
         let same = self.current.as_ref().filter(|token| token.expose() == fetched.text.as_str());
         let generation = match (same, &self.current) {

@@ -98,6 +98,7 @@ impl Witness {
             refresh_before: margin.map(Duration::from_secs),
             check_every,
             lifetime: None,
+            once: false,
             timeout: Duration::from_secs(10),
         };
         Self {

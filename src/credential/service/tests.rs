@@ -53,6 +53,7 @@ impl Rig {
             refresh_before: None,
             check_every: Duration::from_secs(900),
             lifetime: None,
+            once: false,
             timeout: Duration::from_secs(10),
         };
         change(&mut policy);

@@ -46,6 +46,7 @@ fn run(seed: u64, time: Duration, away: std::ops::Range<Duration>, issued: bool)
             refresh_before: None,
             check_every: HOUR * 24,
             lifetime: None,
+            once: false,
             timeout: SECOND * 10,
         };
         herd.push(Sidecar { keeper: Keeper::new(policy, rng.u64(..)), text: 0, timer: None });
