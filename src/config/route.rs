@@ -12,10 +12,10 @@ use super::{
     close::CloseRule,
     declare::{Declared, table, words},
     endpoint::{RestUrl, ServiceUrl},
-    json::Members,
+    json::{Body, Members},
     root::NO_ROUTE,
     section::Section,
-    template::Names,
+    template::{Name, Names},
     text::{HeaderLine, Offer, PathTemplate},
     token::{self, TokenTable, Use, Whose},
     value::{Cookie, File, Host, Label, Parameter, Prefix, Size, Span, Time, Token},
@@ -79,6 +79,9 @@ table! {
         path: maybe PathTemplate;
         /// The cookie.
         cookie: maybe Cookie;
+        /// A JSON object with the token in it, for `{json}` in the places above:
+        /// `{ host = "api.example", Authorization = "{token}" }` and `subprotocol = "header-{json|base64url}"`.
+        json: maybe Body;
         /// Members of the message with which the service begins a connection that replaces another: it does not reach
         /// the client.
         greeting: maybe Members;
@@ -235,7 +238,7 @@ fn route(section: &Section<'_>, number: usize) -> Option<Parsed> {
             dialect: table.dialect,
             token: token?,
             client: client::remembered(section, table.client),
-            handshake: table.handshake.unwrap_or_default(),
+            handshake: table.handshake.unwrap_or_default().with_json(section),
             session,
             closes: table.close,
             http,
@@ -343,6 +346,29 @@ impl UpstreamTls {
 }
 
 impl Placement {
+    /// Puts the JSON where it is named.
+    fn with_json(mut self, route: &Section<'_>) -> Self {
+        let at = route.at("handshake");
+        let header = self.header.as_mut().map(|(_, template)| template);
+        let places = [header, self.subprotocol.as_mut(), self.path.as_mut()];
+        let places = places.into_iter().flatten();
+        if let Some(json) = &self.json {
+            // All of them, not only the first.
+            let named = places.filter_map(|template| template.with_json(json).then_some(())).count();
+            if named == 0 {
+                let message =
+                    "has no effect: nothing names it; write {json|base64url} in subprotocol or header";
+                at.refuse("json", message);
+            }
+            if !json.names().any(|name| *name == Name::Token) {
+                at.refuse("json", "must say where the token goes: write {token}");
+            }
+        } else if places.flat_map(|template| template.names()).any(|name| *name == Name::Json) {
+            at.missing("json", "json = { Authorization = \"{token}\" }, which {json} stands for");
+        }
+        self
+    }
+
     /// Does it say where the token goes?
     pub fn places(&self) -> bool {
         let texts = [self.query.is_some(), self.after.is_some(), self.cookie.is_some()];

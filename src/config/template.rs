@@ -22,6 +22,8 @@ enum Piece {
     Literal(String),
     Name(Name, Filters),
     Secret(Secret),
+    /// `{json}`, and what it went through.
+    Json(Box<Template>, Filters),
 }
 
 /// What a template may name.
@@ -35,6 +37,8 @@ pub enum Name {
     Query(String),
     /// `{header.NAME}`: a header of the client's handshake; the name in lower case.
     Header(String),
+    /// `{json}`: the JSON of `[route.handshake]`.
+    Json,
 }
 
 /// What has a value where a template stands, which depends on whose the tokens are.
@@ -70,7 +74,8 @@ fn allow(template: &Template, request: bool, client_token: bool) -> Result<(), S
             Name::ClientToken => {
                 return Err(format!("{name} has no value: say in [route.client] where a client's token is"));
             }
-            Name::Query(_) | Name::Header(_) if request => {}
+            Name::Query(_) | Name::Header(_) | Name::Json if request => {}
+            Name::Json => return Err(format!("{name} has a value in [route.handshake] only")),
             Name::Query(_) | Name::Header(_) => {
                 return Err(format!("{name} has no value: the token is the route's; add share = \"client\""));
             }
@@ -155,6 +160,18 @@ impl Template {
         Self { pieces: vec![Piece::Literal(text.to_owned())] }
     }
 
+    /// The same with a JSON text in place of each `{json}`; was there one?
+    pub(super) fn with_json(&mut self, json: &Self) -> bool {
+        let mut found = false;
+        for piece in &mut self.pieces {
+            if let Piece::Name(Name::Json, filters) = piece {
+                *piece = Piece::Json(Box::new(json.clone()), filters.clone());
+                found = true;
+            }
+        }
+        found
+    }
+
     /// Puts another template behind this one.
     pub(super) fn append(&mut self, other: Self) {
         self.pieces.extend(other.pieces);
@@ -164,7 +181,7 @@ impl Template {
     pub fn names(&self) -> impl Iterator<Item = &Name> {
         self.pieces.iter().filter_map(|piece| match piece {
             Piece::Name(name, _) => Some(name),
-            Piece::Literal(_) | Piece::Secret(_) => None,
+            Piece::Literal(_) | Piece::Secret(_) | Piece::Json(..) => None,
         })
     }
 
@@ -174,7 +191,7 @@ impl Template {
         for piece in &self.pieces {
             match piece {
                 Piece::Literal(literal) => text.push_str(literal),
-                Piece::Name(..) | Piece::Secret(_) => {
+                Piece::Name(..) | Piece::Secret(_) | Piece::Json(..) => {
                     text.push_str(&stand_in(names.len()));
                     names.push(Self { pieces: vec![piece.clone()] });
                 }
@@ -187,7 +204,7 @@ impl Template {
     pub(super) fn slip(&self) -> Option<(&str, String)> {
         self.pieces.iter().find_map(|piece| match piece {
             Piece::Literal(text) => text.split('{').skip(1).find_map(slip),
-            Piece::Name(..) | Piece::Secret(_) => None,
+            Piece::Name(..) | Piece::Secret(_) | Piece::Json(..) => None,
         })
     }
 
@@ -199,7 +216,7 @@ impl Template {
         };
         let literals = self.pieces.iter().filter_map(|piece| match piece {
             Piece::Literal(text) => Some(text),
-            Piece::Name(..) | Piece::Secret(_) => None,
+            Piece::Name(..) | Piece::Secret(_) | Piece::Json(..) => None,
         });
         literals.flat_map(|text| text.split('{').skip(1).filter_map(word)).filter(looks_so).collect()
     }
@@ -235,6 +252,10 @@ impl Template {
                     };
                     put.map_err(|Refused| ExpandError::Refused(name.clone(), place))?;
                 }
+                Piece::Json(json, filters) => {
+                    let text = filters.apply(&json.expand(Place::JsonString, values)?);
+                    place.put(&text, &mut out).map_err(|Refused| ExpandError::Refused(Name::Json, place))?;
+                }
                 Piece::Secret(secret) => place
                     .put(&secret.reveal()?, &mut out)
                     .map_err(|Refused| ExpandError::RefusedSecret(place))?,
@@ -251,6 +272,7 @@ impl Template {
                 Piece::Literal(text) if !mask || text.eq_ignore_ascii_case("bearer ") => out.push_str(text),
                 Piece::Literal(_) | Piece::Secret(_) => out.push_str("***"),
                 Piece::Name(name, filters) => out.push_str(&spot(name, filters)),
+                Piece::Json(_, filters) => out.push_str(&spot(&Name::Json, filters)),
             }
         }
         out
@@ -291,6 +313,7 @@ impl Name {
     fn parse(text: &str) -> Option<Self> {
         match text.split_once('.') {
             None if text == "token" => Some(Self::Token),
+            None if text == "json" => Some(Self::Json),
             Some(("client", "token")) => Some(Self::ClientToken),
             Some(("query", name)) if is_name(name) => Some(Self::Query(name.to_owned())),
             Some(("header", name)) if is_name(name) => Some(Self::Header(name.to_ascii_lowercase())),
@@ -326,6 +349,7 @@ impl fmt::Display for Name {
         match self {
             Self::Token => f.write_str("{token}"),
             Self::ClientToken => f.write_str("{client.token}"),
+            Self::Json => f.write_str("{json}"),
             Self::Query(name) => write!(f, "{{query.{name}}}"),
             Self::Header(name) => write!(f, "{{header.{name}}}"),
         }

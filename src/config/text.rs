@@ -128,7 +128,8 @@ pub(super) fn pairs<T>(
 
 fn names_the_token(template: &Template, names: Names) -> Result<(), String> {
     names.allow_in_request(template)?;
-    if template.names().any(|name| *name == Name::Token) {
+    // Whether the JSON has it is seen where that is known.
+    if template.names().any(|name| matches!(name, Name::Token | Name::Json)) {
         return Ok(());
     }
     Err("must say where the token goes: write {token}".to_owned())

@@ -61,6 +61,8 @@ fn place(
         Name::Query(query) => queries.iter().find(|(name, _)| name == query).map(|(_, value)| &**value),
         Name::Header(header) => request.headers.get(header.as_str()).and_then(|value| value.to_str().ok()),
         Name::ClientToken => shown,
+        // It has been put in.
+        Name::Json => None,
     };
     if let Some(name) = &placement.query {
         let mut pairs: Vec<String> =
@@ -174,6 +176,12 @@ mod tests {
                 "/ws?a=1",
                 "app",
                 Some("Basic dXNlcjpUMS8/"),
+            ),
+            (
+                "subprotocol = \"header-{json|base64url}\"\njson = { host = \"a\", Authorization = \"{token}\" }",
+                "/ws?a=1",
+                "app, header-eyJBdXRob3JpemF0aW9uIjoiVDEvPyIsImhvc3QiOiJhIn0",
+                None,
             ),
             ("after = \"token\"\nsubprotocol = \"{token|base64url}\"", "/ws?a=1", "app, token, VDEvPw", None),
         ] {

@@ -147,10 +147,10 @@ pub(super) fn replace(
     }
     let headers = &mut request.headers;
     if let Some(Carried { before, filters }) = &places.subprotocol {
-        let offers = offers(headers).filter_map(|offer| match token {
-            _ if !offer.starts_with(&**before) => Some(offer.to_owned()),
-            Some(token) => Some(format!("{before}{}", filters.apply(token))),
-            None => None,
+        let offers = offers(headers).filter_map(|offer| match (offer.strip_prefix(&**before), token) {
+            (None, _) => Some(offer.to_owned()),
+            (Some(shown), Some(token)) => Some(format!("{before}{}", filters.replaced(shown, token))),
+            (Some(_), None) => None,
         });
         let offers: Vec<_> = offers.collect();
         put(headers, &header::SEC_WEBSOCKET_PROTOCOL, &offers.join(", "))?;
@@ -174,15 +174,19 @@ pub(super) fn replace(
         cookies::put(headers, pairs)?;
     }
     if let Some((name, Carried { before, filters })) = &places.header {
-        let is_it = |value: &HeaderValue| value.to_str().is_ok_and(|value| behind(value, before).is_some());
-        let mut own =
-            token.map(|token| sensitive(&format!("{before}{}", filters.apply(token)))).transpose()?;
-        let shown: Vec<HeaderValue> = headers.get_all(name).iter().cloned().collect();
+        let mut token = token;
+        let all: Vec<HeaderValue> = headers.get_all(name).iter().cloned().collect();
         headers.remove(name);
-        // At the first place where it stood, and at no other.
-        for value in
-            shown.into_iter().filter_map(|value| if is_it(&value) { own.take() } else { Some(value) })
-        {
+        for value in all {
+            // At the first place where it stood, and at no other.
+            let value = match (value.to_str().ok().and_then(|text| behind(text, before)), token) {
+                (None, _) => value,
+                (Some(shown), Some(new)) => {
+                    token = None;
+                    sensitive(&format!("{before}{}", filters.replaced(shown, new)))?
+                }
+                (Some(_), None) => continue,
+            };
             headers.append(name.clone(), value);
         }
     }
@@ -206,6 +210,8 @@ impl From<Request> for Outgoing {
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
     use super::*;
     use crate::config::Config;
 
@@ -231,6 +237,21 @@ mod tests {
             map.append(*name, value.parse().unwrap());
         }
         Request::new(target, &map)
+    }
+
+    #[test]
+    fn a_token_in_json_is_replaced_and_the_rest_of_the_json_stays() {
+        let places = configured("subprotocol = \"header-{token|json:/Authorization|base64url}\"");
+        let shown = "graphql-ws, header-eyJob3N0IjoiYSIsIkF1dGhvcml6YXRpb24iOiJUMCJ9";
+        let mut request = asked("/", &[("sec-websocket-protocol", shown)]);
+        assert_eq!(find(&request, &places).unwrap(), "T0");
+        replace(&mut request, &places, Some("T1")).unwrap();
+        let offers: Vec<String> = offers(&request.headers).map(str::to_owned).collect();
+        let [first, second] = &*offers else { panic!("{offers:?}") };
+        let json = URL_SAFE_NO_PAD.decode(second.strip_prefix("header-").unwrap()).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        let expected = serde_json::json!({ "host": "a", "Authorization": "T1" });
+        assert_eq!((first.as_str(), json), ("graphql-ws", expected));
     }
 
     #[test]

@@ -368,6 +368,10 @@ fn of_a_handshake() {
 #[test]
 fn of_a_token() {
     let key = |lines: &str| token(&format!("source = \"ably-key\"\nkey = \"a.b:c\"\n{lines}"));
+    let of_handshake = |lines: &str| {
+        format!("[[route]]\nupstream = \"wss://h\"\ndialect = \"handshake\"\n[route.token]\nsource = \"file\"\n[route.handshake]\n{lines}")
+            .replace("source = \"file\"", "source = \"file\"\npath = \"/t\"")
+    };
     check(&[
         (
             token(""),
@@ -380,6 +384,18 @@ fn of_a_token() {
         (
             key("share = \"client\""),
             "p:4:1: route.token.share: \"client\" needs to know whose a token is; add identity here, such as \"{query.clientId}\", or token = { query = \"token\" } in [route.client]",
+        ),
+        (
+            of_handshake("subprotocol = \"h-{json|base64url}\""),
+            "p:7:1: route.handshake.json: missing; add json = { Authorization = \"{token}\" }, which {json} stands for",
+        ),
+        (
+            of_handshake("query = \"t\"\njson = { a = \"{token}\" }"),
+            "p:9:8: route.handshake.json: has no effect: nothing names it; write {json|base64url} in subprotocol or header",
+        ),
+        (
+            of_handshake("subprotocol = \"h-{json|base64url}\"\njson = { a = \"b\" }"),
+            "p:9:8: route.handshake.json: must say where the token goes: write {token}",
         ),
         (
             key("use = \"once\"\nshare = \"route\""),
