@@ -73,6 +73,7 @@ fn every_switch_does_what_it_says() {
         "podLabels": { "team": "blue" },
         "podAnnotations": { "note": "1" },
         "metrics": { "podMonitor": { "enabled": true, "labels": { "release": "prometheus" } } },
+        "networkPolicy": { "enabled": true },
         "serviceAccount": { "create": true, "annotations": { "role": "r" } },
         "application": {
             "image": "app:1", "replicas": 3, "command": ["/app"], "args": ["-v"],
@@ -85,6 +86,7 @@ fn every_switch_does_what_it_says() {
     let deployment = of_kind(&documents, "Deployment");
     let monitor = of_kind(&documents, "PodMonitor");
     pod::monitored(monitor, deployment);
+    pod::guarded(of_kind(&documents, "NetworkPolicy"), deployment);
     assert_eq!(monitor["metadata"]["labels"]["release"], "prometheus");
     let account = of_kind(&documents, "ServiceAccount");
     assert_eq!(
@@ -114,6 +116,16 @@ fn every_switch_does_what_it_says() {
     for key in ["env", "ports", "resources", "securityContext"] {
         assert!(!application[key].is_null(), "{key}");
     }
+}
+
+/// In a policy an empty list is everybody.
+#[test]
+#[ignore = "needs helm-python-sdk: tests/deploy/install"]
+fn an_admin_port_for_nobody_is_open_to_nobody() {
+    let documents = rendered(&json!({ "networkPolicy": { "enabled": true, "adminFrom": [] } }));
+    let spec = &of_kind(&documents, "NetworkPolicy")["spec"];
+    let namespace = json!({ "kubernetes.io/metadata.name": "monitoring" });
+    assert!(pod::opens(spec, &namespace, "TCP", 80) && !pod::opens(spec, &namespace, "TCP", 7371));
 }
 
 #[test]
@@ -176,6 +188,7 @@ fn what_cannot_work_is_refused_with_the_way_out() {
         json!({ "config": { "listen": {} } }),
         json!({ "application": { "repository": "app" } }),
         json!({ "metrics": { "podMonitor": { "interval": "often" } } }),
+        json!({ "networkPolicy": { "adminFrom": [{}] } }),
     ] {
         assert!(render(&values).is_err(), "{values}");
     }

@@ -54,3 +54,15 @@ fn the_pod_monitor_finds_either() {
         pod::monitored(of_kind(&monitor, "PodMonitor"), of_kind(&documents, "Deployment"));
     }
 }
+
+#[test]
+#[ignore = "needs kubernetes-validate: tests/deploy/install"]
+fn the_network_policy_closes_the_admin_port_of_either_and_no_other() {
+    let text = read("deploy/kubernetes/networkpolicy.yaml");
+    ["1.29", "1.37"].iter().for_each(|version| kubernetes_takes(&text, version));
+    let policy = documents(&text);
+    for name in ["native", "classic"] {
+        let documents = documents(&read(&format!("deploy/kubernetes/{name}.yaml")));
+        pod::guarded(of_kind(&policy, "NetworkPolicy"), of_kind(&documents, "Deployment"));
+    }
+}

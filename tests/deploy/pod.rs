@@ -127,15 +127,50 @@ pub(crate) fn monitored(monitor: &Value, deployment: &Value) {
         (&json!("monitoring.coreos.com/v1"), &json!("PodMonitor"))
     );
     let labels = &deployment["spec"]["template"]["metadata"]["labels"];
-    let wanted = monitor["spec"]["selector"]["matchLabels"].as_object().unwrap();
-    assert!(!wanted.is_empty());
-    for (label, value) in wanted {
-        assert_eq!(labels[label], *value, "{label}");
-    }
+    assert!(selects(&monitor["spec"]["selector"], labels), "{monitor}");
     let [endpoint] = &monitor["spec"]["podMetricsEndpoints"].as_array().unwrap()[..] else {
         panic!("{monitor}")
     };
     assert_eq!((&endpoint["port"], &endpoint["path"]), (&json!("perennial-admin"), &json!("/metrics")));
+}
+
+/// A NetworkPolicy that closes the admin port of the Deployment's pods to all but Prometheus, and no other port.
+pub(crate) fn guarded(policy: &Value, deployment: &Value) {
+    let labels = &deployment["spec"]["template"]["metadata"]["labels"];
+    let spec = &policy["spec"];
+    assert!(selects(&spec["podSelector"], labels), "{policy}");
+    assert_eq!(spec["policyTypes"], json!(["Ingress"]), "what goes out stays as it is");
+    let admin = deployment["spec"]["template"]["metadata"]["annotations"]["prometheus.io/port"].as_str();
+    let admin: u64 = admin.unwrap().parse().unwrap();
+    let stranger = json!({ "kubernetes.io/metadata.name": "elsewhere" });
+    for port in [1, admin - 1, admin + 1, 65_535] {
+        assert!(opens(spec, &stranger, "TCP", port), "the application lost port {port}");
+    }
+    assert!(opens(spec, &stranger, "UDP", 1) && opens(spec, &stranger, "UDP", 65_535));
+    assert!(!opens(spec, &stranger, "TCP", admin));
+    assert!(opens(spec, &json!({ "kubernetes.io/metadata.name": "monitoring" }), "TCP", admin), "Prometheus");
+}
+
+/// Does a policy let pods of a namespace with these labels in?
+pub(crate) fn opens(spec: &Value, namespace: &Value, protocol: &str, port: u64) -> bool {
+    spec["ingress"].as_array().unwrap().iter().any(|rule| {
+        // Kubernetes takes an empty list for everybody, and for every port.
+        let listed = |key: &str| rule[key].as_array().filter(|all| !all.is_empty());
+        listed("from").is_none_or(|all| all.iter().any(|it| selects(&it["namespaceSelector"], namespace)))
+            && listed("ports").is_none_or(|all| {
+                all.iter().any(|it| {
+                    let first = it["port"].as_u64().unwrap();
+                    it["protocol"] == protocol
+                        && (first..=it["endPort"].as_u64().unwrap_or(first)).contains(&port)
+                })
+            })
+    })
+}
+
+fn selects(selector: &Value, labels: &Value) -> bool {
+    let wanted = selector["matchLabels"].as_object().unwrap();
+    assert!(!wanted.is_empty(), "it selects everything");
+    wanted.iter().all(|(label, value)| labels[label] == *value)
 }
 
 /// What the probes and Prometheus ask is answered by a sidecar that runs.
