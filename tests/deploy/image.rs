@@ -40,6 +40,19 @@ fn the_image_is_the_program_alone() {
     assert!(!stage.iter().any(|line| line.starts_with("RUN ")), "there is nothing to run it");
 }
 
+/// Another image under the same tag would be another compiler, and nobody would see it.
+#[test]
+fn each_base_is_what_its_digest_says() {
+    let text = read("deploy/Dockerfile");
+    assert!(!text.starts_with("# syntax="), "a reader that a tag names");
+    for base in text.lines().filter_map(|line| line.strip_prefix("FROM ")).filter(|base| *base != "scratch") {
+        let name = base.split(' ').next().unwrap_or_default();
+        let (tag, digest) = name.split_once("@sha256:").expect("a digest");
+        assert!(tag.contains(':') && !tag.contains('$'), "{tag}");
+        assert!(digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit()), "{digest}");
+    }
+}
+
 /// The commands that deployments call.
 #[test]
 #[ignore = "needs the release binary: tests/all"]
