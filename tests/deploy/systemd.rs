@@ -53,6 +53,7 @@ fn the_unit_fits_its_configuration() {
     assert_eq!(settings["Type"], "notify", "systemd 252 takes notify-reload for simple");
     assert_eq!(settings["RestartPreventExitStatus"], "64", "configuration");
     assert!(!settings.contains_key("ExecStartPre"), "its status would not count there");
+    assert_eq!(settings["LimitCORE"], "0", "a core dump would hold tokens");
     assert!(seconds(&settings["WatchdogSec"]) >= 10);
     assert!(
         seconds(&settings["TimeoutStopSec"]) >= drain(&configuration) + AFTER_DRAIN,
