@@ -67,7 +67,7 @@ fn http(status: u16, body: impl AsRef<[u8]>) -> Vec<u8> {
 fn command(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_perennial"));
     command.args(arguments).current_dir(directory).stdin(Stdio::null());
-    for name in ["PERENNIAL_CONFIG", "PERENNIAL_LOG", "PERENNIAL_ADMIN"] {
+    for name in ["PERENNIAL_CONFIG", "PERENNIAL_LOG", "PERENNIAL_ADMIN", "PERENNIAL_REHEARSAL_SECRET"] {
         command.env_remove(name);
     }
     command
@@ -124,7 +124,7 @@ fn the_admin_address_is_found_where_it_is_said() {
     let write = |name: &str, admin: &str| {
         // Neither its secret nor its route is for this command to judge.
         let text = format!(
-            "[admin]\naddress = \"{admin}\"\n[[route]]\nname = 5\nsecret = {{ env = \"NOWHERE\" }}\n"
+            "[admin]\naddress = \"{admin}\"\nrehearsal_secret = {{ env = \"NOWHERE\" }}\n[[route]]\nname = 5\nsecret = {{ env = \"NOWHERE\" }}\n"
         );
         std::fs::write(directory.path().join(name), text).unwrap();
     };
@@ -350,6 +350,47 @@ All live again after ";
     let heads = server.heads.lock().unwrap();
     assert!(heads[2].contains("\r\nperennial-operator: yes\r\n"), "{}", heads[2]);
     assert!(heads[0].contains(&format!("host: {}\r\n", server.address)), "{}", heads[0]);
+}
+
+/// It stands in no argument: process lists show those.
+#[test]
+fn rehearse_shows_the_secret_where_it_finds_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    write("secret", "of a file\n");
+    let shown = |change: &dyn Fn(&mut Command)| {
+        let server = practised(None, resumed);
+        let address = server.address;
+        write(
+            "perennial.toml",
+            &format!("[admin]\naddress = \"{address}\"\nrehearsal_secret = \"of the file\""),
+        );
+        let mut command = command(directory.path(), &["rehearse", "drop", "--no-wait"]);
+        change(&mut command);
+        let (status, out, err) = said(&command.output().unwrap());
+        assert_eq!(status, Some(0), "{out}{err}");
+        let heads = server.heads.lock().unwrap();
+        let (post, get) = heads.iter().partition::<Vec<_>, _>(|head| head.starts_with("POST "));
+        assert!(get.iter().all(|head| !head.contains("authorization")), "only what does something: {get:?}");
+        let mut lines = post[0].lines().filter_map(|line| line.strip_prefix("authorization: "));
+        lines.next().map(str::to_owned)
+    };
+    assert_eq!(shown(&|_| {}).as_deref(), Some("Bearer of the file"));
+    let variable = |command: &mut Command| {
+        command.env("PERENNIAL_REHEARSAL_SECRET", "of the variable");
+    };
+    assert_eq!(shown(&variable).as_deref(), Some("Bearer of the variable"));
+    let file = |command: &mut Command| {
+        variable(command);
+        command.args(["--secret-file", "secret"]);
+    };
+    assert_eq!(shown(&file).as_deref(), Some("Bearer of a file"));
+    write("empty", "\n");
+    let server = practised(None, resumed);
+    let file = directory.path().join("empty");
+    let (status, _, err) = run(&server, &["rehearse", "drop", "--secret-file", file.to_str().unwrap()]);
+    assert!(status == Some(1) && err.contains("is empty; --secret-file"), "{err}");
+    assert!(server.asked().iter().all(|line| line.starts_with("GET ")), "{:?}", server.asked());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
-    header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+    header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS},
 };
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use tokio_util::sync::CancellationToken;
@@ -107,7 +107,7 @@ fn rehearse<B>(
         pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
     };
     let sessions = value("sessions").unwrap_or_else(|| "1".to_owned());
-    let done = operator::check(request.headers(), peer)
+    let done = operator::check(request.headers(), peer, state.rehearsal_secret().as_ref())
         .and_then(|()| state.rehearse(action, value("route").as_deref(), &sessions));
     match done {
         Ok(done) => typed("application/json", serde_json::to_vec(&done).unwrap_or_default()),
@@ -117,11 +117,17 @@ fn rehearse<B>(
 
 fn refused(denied: &Denied) -> Response<Body> {
     let status = match denied {
+        Denied::Unauthorized(_) => StatusCode::UNAUTHORIZED,
         Denied::Forbidden(_) => StatusCode::FORBIDDEN,
         Denied::Unknown(_) => StatusCode::NOT_FOUND,
         Denied::Bad(_) => StatusCode::BAD_REQUEST,
     };
-    text(status, format!("{denied}\n"))
+    let mut response = text(status, format!("{denied}\n"));
+    if status == StatusCode::UNAUTHORIZED {
+        // RFC 9110 §11.6.1
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
 }
 
 fn only(methods: &'static str) -> Response<Body> {

@@ -16,7 +16,7 @@ use http::{HeaderName, HeaderValue, Method, Request, header};
 
 use crate::{
     clock,
-    config::{Endpoint, UpstreamTls},
+    config::{Endpoint, Secret, SecretError, UpstreamTls},
     net::{DialError, Dialer, http as net},
 };
 
@@ -119,19 +119,27 @@ pub enum ClientError {
         "{address} answers, but not as perennial does ({cause}); --admin HOST:PORT names another address"
     )]
     NotOurs { address: AdminAddress, cause: String },
+    #[error("the secret of rehearsals: {0}; --secret-file FILE names another")]
+    NoSecret(#[from] SecretError),
 }
 
 /// Asks one sidecar.
 #[derive(Debug, Clone)]
 pub struct AdminClient {
     address: AdminAddress,
+    secret: Option<Secret>,
     timeout: Duration,
 }
 
 impl AdminClient {
     /// Asks the sidecar that is there; nothing is dialled yet.
     pub fn new(address: AdminAddress) -> Self {
-        Self { address, timeout: TIMEOUT }
+        Self { address, secret: None, timeout: TIMEOUT }
+    }
+
+    /// Shows this where it has something done; `None`: what it showed before.
+    pub fn with_secret(self, secret: Option<Secret>) -> Self {
+        Self { secret: secret.or(self.secret), ..self }
     }
 
     /// Whom it asks.
@@ -173,10 +181,21 @@ impl AdminClient {
                 .header(header::CONTENT_LENGTH, HeaderValue::from_static("0")),
             _ => request,
         };
+        let secret = if method == Method::POST { self.shown()? } else { None };
+        let request = match secret {
+            Some(secret) => request.header(header::AUTHORIZATION, secret),
+            None => request,
+        };
         let request = request.body(Bytes::new()).map_err(|e| self.not_ours(e.to_string()))?;
         let deadline = clock::now() + self.timeout;
         let answer = net::request(&dialer, request, LARGEST, deadline).await.map_err(|e| self.failed(e))?;
         Ok(Answer { status: answer.status().as_u16(), body: answer.into_body() })
+    }
+
+    /// What proves the operator. It does not leave the machine: no other takes a rehearsal from here.
+    fn shown(&self) -> Result<Option<Vec<u8>>, SecretError> {
+        let secret = self.secret.as_ref().filter(|_| super::operator::is_loopback(&self.address.to_string()));
+        secret.map(|secret| Ok(format!("Bearer {}", &*secret.reveal()?).into_bytes())).transpose()
     }
 
     fn failed(&self, error: net::HttpError) -> ClientError {

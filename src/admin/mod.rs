@@ -41,6 +41,8 @@ use room::{Place, Room};
 use status::{Rehearsed, Status};
 use stream::Streams;
 
+use crate::config::Secret;
+
 /// Connections at once: a few scrapers and probes, many times over.
 const CONNECTIONS: usize = 64;
 /// From the accepted socket to the whole head of the request.
@@ -63,6 +65,8 @@ pub trait AdminState: Send + Sync + 'static {
     fn started(&self) -> bool;
     /// May it be asked by this name of a host? Addresses and `localhost` need no asking.
     fn is_host(&self, name: &str) -> bool;
+    /// What a rehearsal must show, if anything.
+    fn rehearsal_secret(&self) -> Option<Secret>;
     /// Everything that the page shows.
     fn status(&self) -> Status;
     /// Has sessions, or credentials, of a route (of all, where none is named) practise; `sessions` is a count or
@@ -73,6 +77,9 @@ pub trait AdminState: Send + Sync + 'static {
 /// Why an operator's action was not done; it is shown as it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
+    /// The secret that it takes was not shown.
+    #[error("{0}")]
+    Unauthorized(String),
     /// It may not be asked for, or not so.
     #[error("{0}")]
     Forbidden(String),

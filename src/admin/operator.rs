@@ -9,22 +9,25 @@
 //!    status page, too, which therefore has no buttons.
 //! 3. A name that was made to point at loopback (DNS rebinding) stands in `Host`.
 //!
-//! A proxy on this machine that passes requests on is not this machine's operator either: it says so.
+//! A proxy on this machine that passes requests on is not this machine's operator either: it says so. Of several users
+//! of the machine, or containers of the pod, the operator is who shows the secret, if the configuration has one.
 
 use std::net::{IpAddr, SocketAddr};
 
 use http::{
     HeaderMap,
-    header::{FORWARDED, HOST, ORIGIN, VIA},
+    header::{AUTHORIZATION, FORWARDED, HOST, ORIGIN, VIA},
 };
+use subtle::ConstantTimeEq;
 
 use super::Denied;
+use crate::{config::Secret, net::http::bearer};
 
 /// What a program adds, and no page can.
 pub(super) const OPERATOR: &str = "perennial-operator";
 
-/// May this request have something done?
-pub(super) fn check(headers: &HeaderMap, peer: SocketAddr) -> Result<(), Denied> {
+/// May this request have something done? `secret`: what it must show.
+pub(super) fn check(headers: &HeaderMap, peer: SocketAddr, secret: Option<&Secret>) -> Result<(), Denied> {
     let refuse = |why: &str| Err(Denied::Forbidden(format!("refused: {why}")));
     if !peer.ip().to_canonical().is_loopback() {
         return refuse("an operator's actions are taken from this machine only");
@@ -43,7 +46,20 @@ pub(super) fn check(headers: &HeaderMap, peer: SocketAddr) -> Result<(), Denied>
     if headers.get(OPERATOR).is_none_or(|value| value != "yes") {
         return refuse("the header `Perennial-Operator: yes` is missing; `perennial rehearse` sends it");
     }
-    Ok(())
+    secret.map_or(Ok(()), |secret| check_secret(headers, peer, secret))
+}
+
+fn check_secret(headers: &HeaderMap, peer: SocketAddr, secret: &Secret) -> Result<(), Denied> {
+    let secret = secret.reveal().map_err(|error| Denied::Forbidden(format!("refused: {error}")))?;
+    let is_it = |shown: &[u8]| bool::from(shown.ct_eq(secret.as_bytes()));
+    if headers.get_all(AUTHORIZATION).iter().filter_map(bearer).any(is_it) {
+        return Ok(());
+    }
+    tracing::warn!(%peer, "a rehearsal was asked for without its secret");
+    Err(Denied::Unauthorized(
+        "refused: the secret of rehearsals is missing or wrong; `perennial rehearse --secret-file FILE` shows it"
+            .to_owned(),
+    ))
 }
 
 /// May a request under this `Host` see what is inside? `is_known`: the configuration names it.
@@ -59,7 +75,7 @@ pub(super) fn check_host(headers: &HeaderMap, is_known: impl Fn(&str) -> bool) -
 }
 
 /// `localhost`, `127.0.0.1`, `[::1]`, with or without a port.
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     let name = name_of(host);
     name.eq_ignore_ascii_case("localhost")
         || name.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
@@ -87,7 +103,7 @@ mod tests {
     }
 
     fn checked(peer: &str, of: &[(&str, &str)]) -> bool {
-        check(&headers(of), peer.parse().unwrap()).is_ok()
+        check(&headers(of), peer.parse().unwrap(), None).is_ok()
     }
 
     #[test]

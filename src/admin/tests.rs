@@ -17,6 +17,7 @@ struct Sidecar {
     ready: AtomicBool,
     started: AtomicBool,
     looked: AtomicUsize,
+    secret: Option<Secret>,
 }
 
 impl AdminState for Sidecar {
@@ -34,6 +35,10 @@ impl AdminState for Sidecar {
 
     fn is_host(&self, name: &str) -> bool {
         name == "perennial.internal"
+    }
+
+    fn rehearsal_secret(&self) -> Option<Secret> {
+        self.secret.clone()
     }
 
     fn status(&self) -> Status {
@@ -60,9 +65,13 @@ struct Rig {
 }
 
 async fn server() -> Rig {
+    serving(Sidecar::default()).await
+}
+
+async fn serving(sidecar: Sidecar) -> Rig {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let state = Arc::new(Sidecar::default());
+    let state = Arc::new(sidecar);
     let stop = CancellationToken::new();
     let task = TaskTracker::new().spawn(serve(listener, state.clone(), stop.clone()));
     Rig { address, state, stop, task }
@@ -242,6 +251,38 @@ async fn an_operator_practises_and_a_page_does_not() {
     assert!(server.ask(&unknown).await.starts_with("HTTP/1.1 404 "));
     let (get, _) = server.get("/rehearse/drop").await;
     assert_eq!(get, 405);
+}
+
+#[tokio::test]
+async fn of_many_on_a_machine_the_operator_is_who_shows_the_secret() {
+    let ask = |more: &str| {
+        let usual = "Host: localhost\r\nPerennial-Operator: yes\r\nContent-Length: 0";
+        format!("POST /rehearse/drop HTTP/1.1\r\n{usual}\r\n{more}\r\n")
+    };
+    let server = serving(Sidecar { secret: Some(Secret::literal("s3cret")), ..Sidecar::default() }).await;
+    for right in ["Authorization: Bearer s3cret\r\n", "authorization: bearer  s3cret\r\n"] {
+        let done = server.ask(&ask(right)).await;
+        assert!(done.starts_with("HTTP/1.1 200 "), "{right}: {done}");
+    }
+    for wrong in [
+        "",
+        "Authorization: Bearer s3cre\r\n",
+        "Authorization: Bearer s3crets\r\n",
+        "Authorization: Bearer \r\n",
+        "Authorization: Basic s3cret\r\n",
+        "X-Perennial-Secret: s3cret\r\n",
+    ] {
+        let refused = server.ask(&ask(wrong)).await;
+        assert!(refused.starts_with("HTTP/1.1 401 "), "{wrong}: {refused}");
+        assert!(refused.contains("www-authenticate: Bearer\r\n") && !refused.contains("s3c"), "{refused}");
+    }
+    let page = server.ask(&ask("Authorization: Bearer s3cret\r\nOrigin: http://localhost\r\n")).await;
+    assert!(page.starts_with("HTTP/1.1 403 "), "the secret makes no operator of a page: {page}");
+    assert_eq!(server.get("/status.json").await.0, 200, "to look takes no secret");
+    // What cannot be read was shown by nobody.
+    let lost = Some(Secret::file("/nonexistent/secret"));
+    let refused = serving(Sidecar { secret: lost, ..Sidecar::default() }).await.ask(&ask("")).await;
+    assert!(refused.starts_with("HTTP/1.1 403 ") && refused.contains("/nonexistent/secret"), "{refused}");
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use crate::{
         status::{Rehearsed, Reload, Status},
     },
     clock::Now,
-    config::{Admin, Config},
+    config::{Admin, Config, Secret},
     credential::{Credential, Store},
     proxy::{Extremes, Proxy, RouteContext, Tokens},
     telemetry::{Log, Metrics, Spans},
@@ -209,6 +209,10 @@ impl AdminState for State {
 
     fn is_host(&self, name: &str) -> bool {
         self.admin.load().hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
+    }
+
+    fn rehearsal_secret(&self) -> Option<Secret> {
+        self.admin.load().rehearsal_secret.clone()
     }
 
     fn status(&self) -> Status {

@@ -11,7 +11,7 @@ use super::{USAGE, fail};
 use crate::{
     admin::client::{AdminAddress, AdminClient},
     app,
-    config::Config,
+    config::{Config, ConfigErrors},
 };
 
 /// Where it is looked for, in this order, if nobody names one.
@@ -41,13 +41,18 @@ impl Sidecar {
         if let Some(address) = self.admin {
             return Ok(AdminClient::new(address));
         }
-        let of = |path: &Path| Config::load_admin(path).map(|admin| AdminAddress::of_listener(admin.address));
-        let address = match &self.config.config {
-            Some(path) => of(path).map_err(|errors| errors.to_string())?,
-            // One that is not there, or not for us to read, says nothing.
-            None => usual().and_then(|path| of(path).ok()).unwrap_or_default(),
+        let of = |path: &Path| {
+            let admin = Config::load_admin(path)?;
+            let client = AdminClient::new(AdminAddress::of_listener(admin.address));
+            Ok(client.with_secret(admin.rehearsal_secret))
         };
-        Ok(AdminClient::new(address))
+        match &self.config.config {
+            Some(path) => of(path).map_err(|errors: ConfigErrors| errors.to_string()),
+            // One that is not there, or not for us to read, says nothing.
+            None => Ok(usual()
+                .and_then(|path| of(path).ok())
+                .unwrap_or_else(|| AdminClient::new(AdminAddress::default()))),
+        }
     }
 }
 

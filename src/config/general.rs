@@ -7,7 +7,9 @@ use super::{
     declare::{Declared, Kind, table, value, words},
     redis::RedisTable,
     section::{Section, Span as Place},
-    value::{Address, Count, File, Flag, Host, Kept, Path, Prefix, Several, Size, Span, Time, expected},
+    value::{
+        Address, Count, File, Flag, Host, Kept, Path, Prefix, Several, Size, Span, Time, Unread, expected,
+    },
 };
 
 table! {
@@ -37,6 +39,9 @@ table! {
         hosts: or HostNames = "[]";
         /// Allows `perennial rehearse`, from this machine only.
         rehearsal: or Flag = "true";
+        /// What a rehearsal must show, as `Authorization: Bearer`: on a machine with other users, or in a pod with other
+        /// containers, it keeps them from it. `perennial rehearse` finds it here, if it may read it.
+        rehearsal_secret: maybe Unread;
     }
 }
 
@@ -137,6 +142,15 @@ pub(super) fn listen(root: &Section<'_>) -> Option<(Listen, Place)> {
     let tls = certificate.zip(key).map(|(certificate, key)| ListenTls { certificate, key, client_ca });
     let place = root.table("listen").map_or(0..0, |table| table.span_of("address"));
     Some((Listen { address, tls, open }, place))
+}
+
+/// `[admin]`. Its secret is there for the sidecar, and need not be for those who only ask where that is.
+pub(super) fn admin(root: &Section<'_>) -> Option<Admin> {
+    let admin: Admin = root.within("admin")?;
+    if let Some(Err(error)) = admin.rehearsal_secret.as_ref().map(Secret::reveal) {
+        root.at("admin").refuse("rehearsal_secret", error.to_string());
+    }
+    Some(admin)
 }
 
 /// `[state]`.

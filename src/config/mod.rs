@@ -123,7 +123,7 @@ fn understand<T>(
 fn config(root: &Section<'_>) -> Option<Config> {
     root.look();
     let listen = general::listen(root);
-    let admin = root.within("admin");
+    let admin = general::admin(root);
     let limits = root.within("limits");
     let state = general::state(root);
     let routes = route::routes(root);

@@ -42,6 +42,12 @@ impl HttpError {
     }
 }
 
+/// What follows the scheme `Bearer`, which has no case (RFC 9110 §11.1).
+pub fn bearer(authorization: &HeaderValue) -> Option<&[u8]> {
+    let (scheme, token) = authorization.as_bytes().trim_ascii_start().split_at_checked("bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
 /// When the server wants to be asked again (RFC 9110 §10.2.3): seconds, or a date.
 pub fn retry_after(headers: &HeaderMap, now: Now) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();

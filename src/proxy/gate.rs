@@ -12,6 +12,7 @@ use super::{answer::Answer, tally::Turned, upstream::has_token};
 use crate::{
     config::{ClientGate, Route},
     dialect::Request as Asked,
+    net::http::bearer,
     telemetry::Handshake,
 };
 
@@ -149,20 +150,16 @@ const WRONG_SECRET: &str = "the secret of this route is missing or wrong";
 
 /// Takes the secret out of every place in which it was shown; was it shown?
 fn take_shown(asked: &mut Asked, secret: &str) -> bool {
-    let same = |shown: &str| bool::from(shown.as_bytes().ct_eq(secret.as_bytes()));
-    let is_it = |value: &HeaderValue| value.to_str().is_ok_and(|value| bearer(value).is_some_and(same));
+    let same = |shown: &[u8]| bool::from(shown.ct_eq(secret.as_bytes()));
+    let is_it = |value: &HeaderValue| bearer(value).is_some_and(same);
     let mut shown = remove_values(&mut asked.headers, &header::AUTHORIZATION, is_it);
     let own = HeaderName::from_static("x-perennial-secret");
-    shown |= remove_values(&mut asked.headers, &own, |value| value.to_str().is_ok_and(same));
+    shown |= remove_values(&mut asked.headers, &own, |value| same(value.as_bytes()));
     // It is for nobody else, right or wrong.
     asked.headers.remove(own);
-    shown | asked.remove_parameters(|parameter| parameter.name == "secret" && same(&parameter.value()))
-}
-
-/// What follows the scheme, which has no case (RFC 9110 §11.1).
-fn bearer(value: &str) -> Option<&str> {
-    let (scheme, token) = value.trim_start().split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    shown
+        | asked
+            .remove_parameters(|parameter| parameter.name == "secret" && same(parameter.value().as_bytes()))
 }
 
 /// Takes values of a header out; was there one?

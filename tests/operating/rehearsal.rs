@@ -7,6 +7,7 @@ use crate::{
         Format,
         world::{World, long_lived},
     },
+    sidecar::Sidecar,
     support::{
         http::{Head, ask},
         plain,
@@ -96,4 +97,20 @@ async fn what_makes_no_sense_is_said_to_make_none() {
     assert_eq!(head.status(), 403);
     assert!(said.contains("rehearsal = false"), "{said}");
     app.stop().await;
+}
+
+/// Who tries to is in the log, and what they tried is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_show_the_secret_is_refused_and_named() {
+    let route = "[[route]]\nupstream = \"ws://127.0.0.1:9\"\ndialect = \"none\"\n";
+    let sidecar = Sidecar::start(&format!("rehearsal_secret = \"open-sesame\"\n{route}")).await;
+    let admin = ([127, 0, 0, 1], sidecar.admin).into();
+    let (head, said) = rehearse(admin, "drop", "Authorization: Bearer open-says-me\r\n").await;
+    assert_eq!((head.status(), head.get("www-authenticate")), (401, Some("Bearer")), "{said}");
+    let (head, said) = rehearse(admin, "drop", "Authorization: Bearer open-sesame\r\n").await;
+    assert_eq!(head.status(), 200, "{said}");
+    let log = sidecar.stop().await;
+    let line = log.lines().find(|line| line.contains("a rehearsal was asked for without its secret"));
+    assert!(line.is_some_and(|line| line.contains("WARN") && line.contains("127.0.0.1:")), "{log}");
+    assert!(!log.contains("open-s"), "{log}");
 }

@@ -73,6 +73,21 @@ async fn an_operator_says_so_where_something_is_to_happen() {
     assert!(!head.contains("origin") && !head.contains("sec-fetch"), "{head}");
 }
 
+#[test]
+fn the_secret_does_not_leave_the_machine() {
+    for (address, stays) in [
+        ("127.0.0.1:1", true),
+        ("[::1]:1", true),
+        ("localhost:1", true),
+        ("10.0.0.7:1", false),
+        ("sidecar:1", false),
+    ] {
+        let client = AdminClient::new(address.parse().unwrap()).with_secret(Some(Secret::literal("s3cret")));
+        assert_eq!(client.shown(), Ok(stays.then(|| b"Bearer s3cret".to_vec())), "{address}");
+        assert!(!format!("{client:?}").contains("s3cret"));
+    }
+}
+
 #[tokio::test]
 async fn each_failure_names_the_address_and_the_way_out() {
     static FILL: [u8; 65536] = [b'x'; 65536];

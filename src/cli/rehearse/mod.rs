@@ -10,7 +10,7 @@
 
 mod verdict;
 
-use std::{collections::BTreeMap, process::ExitCode, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, ValueEnum};
 use tokio::time::{MissedTickBehavior, interval};
@@ -23,6 +23,7 @@ use crate::{
         status::Rehearsed,
     },
     clock,
+    config::Secret,
     terminal::visible,
 };
 
@@ -30,6 +31,8 @@ use crate::{
 const LOOK: Duration = Duration::from_millis(250);
 /// A little longer than `session.reconnect` is by default: after that, a session that is not live is closed.
 const LIMIT: Duration = Duration::from_secs(70);
+/// The variable with the secret of rehearsals.
+const SECRET: &str = "PERENNIAL_REHEARSAL_SECRET";
 /// No more of an answer is shown.
 const LONGEST: usize = 300;
 
@@ -51,6 +54,10 @@ pub(super) struct Arguments {
     /// Only ask; do not look what becomes of it.
     #[arg(long)]
     no_wait: bool,
+    /// A file with the secret that the sidecar takes rehearsals with [default: the environment variable
+    /// PERENNIAL_REHEARSAL_SECRET, then rehearsal_secret of the configuration].
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
     #[command(flatten)]
     sidecar: Sidecar,
 }
@@ -148,9 +155,10 @@ fn sessions(text: &str) -> Result<String, String> {
 
 /// Asks for it, and says what it came to.
 pub(super) fn run(arguments: Arguments) -> ExitCode {
-    let Arguments { action, route, sessions, no_wait, sidecar } = arguments;
+    let Arguments { action, route, sessions, no_wait, secret_file, sidecar } = arguments;
+    let in_variable = std::env::var_os(SECRET).map(|_| Secret::env(SECRET));
     let client = match sidecar.client() {
-        Ok(client) => client,
+        Ok(client) => client.with_secret(secret_file.map(Secret::file).or(in_variable)),
         Err(message) => return fail(&message, USAGE),
     };
     in_one_thread(async move {

@@ -53,7 +53,11 @@ fn of_the_file() {
         ),
         (
             plain("[admin]\nwombat = 1"),
-            "p:5:1: admin.wombat: unknown key; known here are: address, hosts, rehearsal",
+            "p:5:1: admin.wombat: unknown key; known here are: address, hosts, rehearsal, rehearsal_secret",
+        ),
+        (
+            plain("[admin]\nrehearsal_secret = { env = \"PERENNIAL_NOT_SET\" }"),
+            "p:5:20: admin.rehearsal_secret: the environment variable PERENNIAL_NOT_SET is not set",
         ),
         (
             plain("[state]\nstore = \"dsk\"\npath = \"/x\""),
