@@ -8,7 +8,6 @@ use std::{fmt, time::Duration};
 
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
 
 use super::{Issued, SourceError, jwt};
@@ -62,11 +61,8 @@ impl AblyKey {
             capability: &self.capability,
             client_id: self.client_id.as_deref(),
         };
-        let mut header = Header::new(Algorithm::HS256);
-        header.kid = Some(key.name.to_owned());
-        let secret = EncodingKey::from_secret(key.secret.as_bytes());
-        let text = jsonwebtoken::encode(&header, &claims, &secret)
-            .map_err(|_| SourceError::terminal("the key cannot sign a token"))?;
+        let text = jwt::signed_with_secret(key.name, &claims, key.secret)
+            .ok_or_else(|| SourceError::terminal("the key cannot sign a token"))?;
         let life = Life::Until { wall: Duration::from_secs(exp), at_most: Some(self.ttl) };
         Ok(Issued::new(text, life))
     }

@@ -1,7 +1,9 @@
-//! A JWT as anybody can read it (RFC 7519, in the compact form of RFC 7515). Its signature is the service's to verify.
+//! JWTs (RFC 7519, in the compact form of RFC 7515): read as anybody can read them, and signed here. The signature of one
+//! that came is the service's to verify.
 
-use aws_lc_rs::rand;
+use aws_lc_rs::{hmac, rand};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::SourceError;
@@ -23,6 +25,47 @@ impl Jwt {
 /// The claims of what need be no more than shaped like a signed JWT.
 pub(super) fn claims(token: &str) -> Option<Map<String, Value>> {
     object(parts(token)?.1)
+}
+
+#[derive(Serialize)]
+struct Header<'a> {
+    typ: &'static str,
+    alg: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kid: Option<&'a str>,
+}
+
+/// A JWT with the signature that `sign` gives for the text before it; `None` if it gives none.
+pub(super) fn signed(
+    alg: &str,
+    kid: Option<&str>,
+    claims: &impl Serialize,
+    sign: impl FnOnce(&[u8]) -> Option<Vec<u8>>,
+) -> Option<String> {
+    let [header, claims] =
+        [serde_json::to_vec(&Header { typ: "JWT", alg, kid }).ok()?, serde_json::to_vec(claims).ok()?]
+            .map(|part| URL_SAFE_NO_PAD.encode(part));
+    let text = format!("{header}.{claims}");
+    let signature = URL_SAFE_NO_PAD.encode(sign(text.as_bytes())?);
+    Some(format!("{text}.{signature}"))
+}
+
+/// A JWT that is signed with a secret of both sides: HS256 (RFC 7518 §3.2).
+pub fn signed_with_secret(key_id: &str, claims: &impl Serialize, secret: &str) -> Option<String> {
+    let sign = |text: &[u8]| Some(hmac::sign(&hs256(secret), text).as_ref().to_vec());
+    signed("HS256", Some(key_id), claims, sign)
+}
+
+/// Is it signed with this secret?
+pub fn is_signed_with_secret(token: &str, secret: &str) -> bool {
+    token.rsplit_once('.').is_some_and(|(text, signature)| {
+        let signature = URL_SAFE_NO_PAD.decode(signature);
+        signature.is_ok_and(|signature| hmac::verify(&hs256(secret), text.as_bytes(), &signature).is_ok())
+    })
+}
+
+fn hs256(secret: &str) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes())
 }
 
 /// An id for one JWT (`jti`, RFC 7519 §4.1.7): 128 random bits. Without one, two JWTs of the same second are the same.

@@ -17,8 +17,9 @@ use std::{
 
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde_json::{Value as Json, json};
+
+use crate::credential::source::jwt::{Jwt, is_signed_with_secret, signed_with_secret};
 
 /// How long an issued token that has ended is still known to have ended.
 const REMEMBERED: Duration = Duration::from_secs(3600);
@@ -192,9 +193,7 @@ impl Issuer {
         if let (Some(id), Json::Object(claims)) = (&client_id, &mut claims) {
             claims.insert("x-ably-clientId".into(), id.as_str().into());
         }
-        let header = Header { kid: Some(self.key.name.to_string()), ..Header::new(Algorithm::HS256) };
-        let key = EncodingKey::from_secret(self.key.secret.as_bytes());
-        let token = jsonwebtoken::encode(&header, &claims, &key).unwrap_or_default();
+        let token = signed_with_secret(&self.key.name, &claims, &self.key.secret).unwrap_or_default();
         Minted { token, issued: wall, expires, client_id }
     }
 
@@ -261,22 +260,19 @@ impl Issuer {
     }
 
     fn read_jwt(&self, text: &str) -> Result<Grant, Denial> {
-        // The expiry is judged by the caller: this library knows whole seconds only.
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.validate_exp = false;
-        validation.validate_aud = false;
-        validation.set_required_spec_claims::<&str>(&[]);
-        let key = DecodingKey::from_secret(self.key.secret.as_bytes());
-        let decoded = jsonwebtoken::decode::<Json>(text, &key, &validation).map_err(|_| INVALID)?;
-        if decoded.header.kid.as_deref() != Some(self.key.name()) {
+        let Jwt { header, claims } = Jwt::read(text).ok_or(INVALID)?;
+        let says = |name: &str, value: &str| header.get(name).and_then(Json::as_str) == Some(value);
+        if !says("alg", "HS256")
+            || !says("kid", self.key.name())
+            || !is_signed_with_secret(text, &self.key.secret)
+        {
             return Err(INVALID);
         }
-        let exp = decoded.claims["exp"]
-            .as_f64()
-            .filter(|e| e.is_finite() && (0.0..1e12).contains(e))
-            .ok_or(INVALID)?;
+        // It is judged by the caller.
+        let exp = claims.get("exp").and_then(Json::as_f64);
+        let exp = exp.filter(|e| e.is_finite() && (0.0..1e12).contains(e)).ok_or(INVALID)?;
         Ok(Grant {
-            client_id: decoded.claims["x-ably-clientId"].as_str().map(str::to_owned),
+            client_id: claims.get("x-ably-clientId").and_then(Json::as_str).map(str::to_owned),
             expires: Some(Duration::from_secs_f64(exp)),
             token: text.into(),
         })

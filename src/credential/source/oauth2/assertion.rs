@@ -12,7 +12,6 @@ use aws_lc_rs::{
         RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512,
     },
 };
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -31,14 +30,6 @@ pub(super) struct Claims<'a> {
     pub(super) issuer: &'a str,
     pub(super) subject: &'a str,
     pub(super) audience: &'a str,
-}
-
-#[derive(Serialize)]
-struct Head<'a> {
-    typ: &'static str,
-    alg: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kid: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -66,16 +57,10 @@ pub(super) fn signed(
     let iat = now.wall.as_secs();
     let Claims { issuer: iss, subject: sub, audience: aud } = claims;
     let body = Body { iss, sub, aud, jti: jwt::fresh_id()?, iat, exp: iat.saturating_add(LIFE.as_secs()) };
-    let head = Head { typ: "JWT", alg: algorithm.word(), kid: signer.key_id.as_deref() };
-    let mut text = Zeroizing::new(format!("{}.{}", part(&head)?, part(&body)?));
-    let signature = sign(&pair, algorithm, text.as_bytes()).ok_or_else(cannot_sign)?;
-    text.push('.');
-    text.push_str(&URL_SAFE_NO_PAD.encode(signature));
-    Ok(text)
-}
-
-fn part(part: &impl Serialize) -> Result<String, SourceError> {
-    serde_json::to_vec(part).map(|json| URL_SAFE_NO_PAD.encode(json)).map_err(|_| cannot_sign())
+    let sign = |text: &[u8]| sign(&pair, algorithm, text);
+    jwt::signed(algorithm.word(), signer.key_id.as_deref(), &body, sign)
+        .map(Zeroizing::new)
+        .ok_or_else(|| SourceError::terminal("the private key cannot sign"))
 }
 
 fn sign(pair: &KeyPair, algorithm: Algorithm, text: &[u8]) -> Option<Vec<u8>> {
@@ -98,8 +83,4 @@ fn sign(pair: &KeyPair, algorithm: Algorithm, text: &[u8]) -> Option<Vec<u8>> {
         KeyPair::P256(pair) | KeyPair::P384(pair) => Some(pair.sign(&random, text).ok()?.as_ref().to_vec()),
         KeyPair::Ed25519(pair) => Some(pair.sign(text).as_ref().to_vec()),
     }
-}
-
-fn cannot_sign() -> SourceError {
-    SourceError::terminal("the private key cannot sign")
 }
