@@ -16,6 +16,7 @@ impl Config {
         if let StateConfig::Redis(redis) = &self.state
             && let Ok(address) = redis.address()
             && address.password.is_some()
+            && address.socket.is_none()
         {
             leg("[state] url", "the password", &address.endpoint);
         }
@@ -88,6 +89,8 @@ mod tests {
             .replace("auth.example", "[::1]")
             .replace("rest.example", "127.0.0.2");
         assert_eq!(exposed(&here), [""; 0]);
+        let socket = text.replace("redis://:pw@redis.example", "unix:///run/redis.example?pass=pw");
+        assert!(!exposed(&socket).iter().any(|line| line.contains("redis")), "it stays on this machine");
         let exchanged = "[[route]]\nupstream = \"wss://h.example\"\ndialect = \"ably\"\n[route.token]\nsource = \"http\"\n\
                          url = \"https://auth.example\"\nexchange = \"http://rest.example\"";
         let [line] = &*exposed(exchanged) else { panic!("one leg") };

@@ -69,7 +69,7 @@ pub enum StateConfig {
 /// `store = "redis"`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RedisConfig {
-    /// `redis://[user:password@]host[:port][/database]`, or `rediss://`; it was understood once already.
+    /// `redis://[user:password@]host[:port][/database]`, `rediss://`, or `unix:///path`; it was understood once already.
     pub url: Secret,
     /// Key of names and seals, and the one before it.
     pub secret: Vec<Secret>,
@@ -86,6 +86,8 @@ pub struct RedisConfig {
 pub struct RedisAddress {
     /// Where it is.
     pub endpoint: Endpoint,
+    /// The Unix socket that is dialled instead.
+    pub socket: Option<PathBuf>,
     /// `None`: the default user.
     pub user: Option<String>,
     /// `None`: it asks for none.

@@ -5,12 +5,15 @@
 //!   └───────────────────────────── one deadline ──────────────────────────────┘
 //! ```
 
-use std::{fmt, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, io, net::SocketAddr, path::Path, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::{net::TcpStream, time};
+use tokio::{
+    net::{TcpStream, UnixStream},
+    time,
+};
 use tokio_rustls::TlsConnector;
 
 use super::{
@@ -129,6 +132,11 @@ impl Dialer {
     fn failed(&self, stage: Stage, cause: io::Error) -> DialError {
         DialError { stage, host: self.host.clone(), port: self.port, cause }
     }
+}
+
+/// A new connection to a Unix socket of this machine.
+pub async fn connect_unix(path: &Path, deadline: Instant) -> io::Result<Stream> {
+    within(deadline, UnixStream::connect(path)).await.map(|stream| Stream::Other(Box::new(stream)))
 }
 
 impl fmt::Debug for Dialer {

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    net::{TcpStream, UnixStream},
 };
 use tokio_rustls::{client, server};
 
@@ -26,6 +26,8 @@ pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {
 }
 
 impl Io for tokio::io::DuplexStream {}
+
+impl Io for UnixStream {}
 
 impl Io for TcpStream {
     fn delivery(&self) -> Option<Delivery> {
@@ -53,7 +55,7 @@ pub enum Stream {
     TlsClient(Box<client::TlsStream<TcpStream>>),
     /// TLS to a client that was accepted.
     TlsServer(Box<server::TlsStream<TcpStream>>),
-    /// A stream that is no socket: a network in memory, for tests.
+    /// A Unix socket; for tests a network in memory.
     Other(Box<dyn Io>),
 }
 

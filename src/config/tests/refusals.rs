@@ -113,20 +113,17 @@ fn of_a_store_in_redis() {
         ),
         (
             url("CANARY"),
-            "p:7:7: state.url: expected a URL such as redis://user:password@host:6379/0, or rediss:// for TLS",
+            "p:7:7: state.url: expected a URL such as redis://user:password@host:6379/0, rediss:// for TLS, or unix:///PATH for a Unix socket",
         ),
-        (
-            url("unix:///CANARY"),
-            "p:7:7: state.url: a Unix socket is not dialled; expected a URL such as redis://user:password@host:6379/0, or rediss:// for TLS",
-        ),
-        (url("redis://h?CANARY=1"), "p:7:7: state.url: the URL has no options: remove \"?…\" and \"#…\""),
+        (url("unix:///s?CANARY=1"), "p:7:7: state.url: the options of a Unix socket are db, user and pass"),
+        (url("redis://h?CANARY=1"), "p:7:7: state.url: the URL has no options: remove \"?…\""),
         (
             url("redis://h/CANARY"),
-            "p:7:7: state.url: expected the number of a database behind the host, such as redis://host/0, or nothing",
+            "p:7:7: state.url: expected the number of a database, as in redis://host/0 or unix:///PATH?db=0",
         ),
         (
             url("redis://CANARY@h"),
-            "p:7:7: state.url: has a user without a password: write user:password@, or :password@",
+            "p:7:7: state.url: has a user without a password: add the password, or remove the user",
         ),
         (
             of("url = \"redis://h\"\nprefix = \"{a}\""),

@@ -34,7 +34,7 @@ use crate::{
     clock::{self, Instant},
     config::{Endpoint, RedisAddress, RedisConfig},
     credential::store::LEASE,
-    net::Dialer,
+    net::{Dialer, connect_unix},
 };
 
 /// How often it is asked for a sign of life.
@@ -87,7 +87,11 @@ impl Connection {
         let dialer = dialer(config, &address.endpoint)?;
         let (host, port) = (&address.endpoint.host, address.endpoint.port);
         let shared = Arc::new(Shared {
-            host: if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") },
+            host: match &address.socket {
+                Some(_) => host.clone(),
+                None if host.contains(':') => format!("[{host}]:{port}"),
+                None => format!("{host}:{port}"),
+            },
             timeout: config.timeout,
             state: watch::Sender::new(State::Dialing),
             rests_until: Mutex::new(None),
@@ -284,8 +288,11 @@ impl Keeper {
         if address.endpoint != self.dialer.0 {
             self.dialer = (address.endpoint.clone(), dialer(&self.config, &address.endpoint)?);
         }
-        let stream =
-            self.dialer.1.connect(deadline).await.map_err(|error| shared.away(&error.to_string()))?;
+        let stream = match &address.socket {
+            Some(path) => connect_unix(path, deadline).await.map_err(|error| error.to_string()),
+            None => self.dialer.1.connect(deadline).await.map_err(|error| error.to_string()),
+        };
+        let stream = stream.map_err(|why| shared.away(&why))?;
         let seen = Arc::new(Seen::default());
         let stream = Watched::new(stream, Arc::clone(&seen));
         let (info, config) = (info(&address), AsyncConnectionConfig::new().set_response_timeout(None));

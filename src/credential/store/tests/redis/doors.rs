@@ -36,6 +36,27 @@ async fn said(store: &Store) -> String {
 
 #[tokio::test]
 #[ignore = "needs redis-server, which tests/all installs"]
+async fn a_unix_socket_is_a_door_as_any_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("redis.sock");
+    let path = path.to_str().unwrap();
+    let server = RedisServer::with(&["--unixsocket", path, "--requirepass", "right-CANARY"]).await;
+    let at = |options: &str| open(config(&format!("unix://{path}?db=3{options}")));
+    for (options, code) in [("", "NOAUTH"), ("&pass=wrong-CANARY", "WRONGPASS")] {
+        let error = said(&at(options)).await;
+        assert!(error.contains(&format!("{path} refuses ({code})")) && !error.contains("CANARY"), "{error}");
+    }
+    let store = at("&user=default&pass=right-CANARY");
+    keep(&store, &store.lineage("jobs", b"first"), 1).await;
+    let mut passing_by = server.connection_as(":right-CANARY@");
+    let space: String = ::redis::cmd("INFO").arg("keyspace").query(&mut passing_by).unwrap();
+    assert!(space.contains("db3:keys=2") && !space.contains("db0"), "{space}");
+    let nobody = said(&open(config(&format!("unix://{path}.nobody")))).await;
+    assert!(nobody.contains(".nobody") && nobody.contains("No such file"), "{nobody}");
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server, which tests/all installs"]
 async fn who_has_the_wrong_password_is_told_so_and_a_new_one_counts() {
     let server = RedisServer::with(&["--requirepass", "right-CANARY"]).await;
     let at = |who: &str| format!("redis://{who}127.0.0.1:{}/3", server.port);
