@@ -12,6 +12,7 @@ use super::{
     Template,
     declare::{Key, Kind, Table},
     error::Problems,
+    random::masked_url,
     root::ROOT,
 };
 
@@ -136,10 +137,7 @@ fn shown(kind: Kind, value: &DeValue<'_>) -> String {
             let (name, line) = text.split_once(':').unwrap_or(("", text));
             quoted(&format!("{name}: {}", Template::parse(line.trim()).shown(true)))
         }
-        (Kind::Url(_), DeValue::String(text)) => {
-            let (place, query) = text.split_once('?').map_or((&**text, ""), |(place, _)| (place, "?***"));
-            quoted(&format!("{place}{query}"))
-        }
+        (Kind::Url(_), DeValue::String(text)) => quoted(&masked_url(text)),
         (Kind::Pairs, DeValue::Table(pairs)) => inline(pairs, |value| shown(Kind::Template, value)),
         // Its shape would tell nothing that its members do not.
         (Kind::Body, _) => "{ \"***\" = \"***\" }".to_owned(),

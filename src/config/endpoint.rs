@@ -7,6 +7,7 @@ use url::{Host, Url};
 use super::{
     Endpoint, Template,
     declare::{Kind, value},
+    random::masked_url,
     value::string,
 };
 
@@ -132,7 +133,7 @@ impl Endpoint {
         if self.port == own_port { host } else { format!("{host}:{}", self.port) }
     }
 
-    /// As a URL for an operator to read, with the values of the query masked.
+    /// As a URL for an operator to read, without what may be a secret.
     pub(super) fn shown(&self, schemes: Schemes) -> String {
         let scheme = match (schemes, self.tls) {
             (Schemes::WebSocket, true) => "wss",
@@ -140,25 +141,18 @@ impl Endpoint {
             (Schemes::Http | Schemes::HttpService, true) => "https",
             (Schemes::Http | Schemes::HttpService, false) => "http",
         };
-        format!("{scheme}://{}{}", self.authority(), self.masked_target())
-    }
-
-    fn masked_target(&self) -> String {
-        match self.path_and_query.split_once('?') {
-            Some((path, _)) => format!("{path}?***"),
-            None => self.path_and_query.clone(),
-        }
+        format!("{scheme}://{}{}", self.authority(), masked_url(&self.path_and_query))
     }
 }
 
-/// Shows all but the query, which may hold a secret.
+/// Shows all but what may be a secret.
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Endpoint")
             .field("tls", &self.tls)
             .field("host", &self.host)
             .field("port", &self.port)
-            .field("path_and_query", &self.masked_target())
+            .field("path_and_query", &masked_url(&self.path_and_query))
             .finish()
     }
 }

@@ -31,6 +31,7 @@ mod modes;
 mod oauth2;
 mod path;
 mod private_key;
+mod random;
 mod redis;
 pub mod reference;
 mod root;
@@ -61,6 +62,7 @@ pub use oauth2::{
 };
 pub use path::meant;
 pub use private_key::{Algorithm, KeyError, KeyPair, PrivateKey};
+pub use random::looks_random;
 pub use route::{DialectKind, Overlap, Placement, SessionPolicy, Swap};
 pub use secret::{MAX_SECRET, Secret, SecretError};
 pub use secret_text::SecretText;
