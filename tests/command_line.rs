@@ -1,6 +1,7 @@
 //! The commands from outside: what they exit with, and what they say.
 
 use std::{
+    io::{Read, Write},
     net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::Path,
@@ -240,6 +241,53 @@ fn token_says_what_a_source_gives_and_shows_nothing_of_it() {
         said(perennial(directory.path(), &["token", "--format", "json", "--log-level", "off"]));
     let json: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!((status, &json["length"], &json["source"]), (Some(0), &12.into(), &"exec".into()));
+}
+
+/// Process lists show arguments.
+#[test]
+fn what_a_client_would_show_may_stand_in_a_file() {
+    let endpoint = TcpListener::bind("127.0.0.1:0").unwrap();
+    let text = format!(
+        "{ROUTE}[route.token]\nsource = \"http\"\nurl = \"http://{}/hooks/9f86d081884c7d659a2feaa0?user={{query.user}}\"\n\
+         headers = {{ Authorization = \"{{header.authorization}}\" }}\nshare = \"client\"\nidentity = \"{{query.user}}\"\n\
+         [route.handshake]\nquery = \"token\"\n",
+        endpoint.local_addr().unwrap()
+    );
+    let directory = written(&text);
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    write("header", "Bearer s3cret-header\n");
+    write("query", "s3cret-query");
+    let head = std::thread::spawn(move || {
+        let (mut tcp, _) = endpoint.accept().unwrap();
+        let (mut head, mut byte) = (Vec::new(), [0]);
+        while !head.ends_with(b"\r\n\r\n") && tcp.read(&mut byte).unwrap() == 1 {
+            head.push(byte[0]);
+        }
+        let body = "{\"token\":\"s3cret-token\",\"expires_in\":60}";
+        let kind = "Content-Type: application/json";
+        write!(tcp, "HTTP/1.1 200 OK\r\n{kind}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+        String::from_utf8(head).unwrap()
+    });
+    let files = ["token", "--header-file", "Authorization=header", "--query-file", "user=query"];
+    let (status, stdout, stderr) = said(perennial(directory.path(), &files));
+    assert_eq!(status, Some(0), "{stdout}{stderr}");
+    let head = head.join().unwrap();
+    assert!(head.contains("authorization: Bearer s3cret-header\r\n"), "{head}");
+    assert!(head.contains("?user=s3cret-query "), "{head}");
+    // What looks like a secret in the path of a URL is one.
+    assert!(stdout.contains("/hooks/***?***\n"), "{stdout}");
+    let (_, checked, _) = said(perennial(directory.path(), &["check"]));
+    assert!(checked.contains("/hooks/***?***\""), "{checked}");
+    assert!(!format!("{stdout}{stderr}{checked}").contains("s3cret"), "{stdout}{stderr}{checked}");
+
+    let missing = ["token", "--header-file", "Authorization=nowhere"];
+    let (status, _, stderr) = said(perennial(directory.path(), &missing));
+    assert!(
+        status == Some(64) && stderr.contains("--header-file: the file nowhere cannot be read"),
+        "{stderr}"
+    );
+    let (_, help, _) = said(perennial(directory.path(), &["token", "--help"]));
+    assert_eq!(help.matches("Other users of the machine").count(), 2, "{help}");
 }
 
 #[test]

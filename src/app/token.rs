@@ -6,7 +6,8 @@
 //!
 //! 1. Nothing of a running sidecar is touched. What can be asked for once is asked for by way of its store, so that it
 //!    goes on from there.
-//! 2. What a client would have comes from the command line, its token from a file: process lists show arguments.
+//! 2. What a client would have comes from the command line or from files, its token from a file: process lists show
+//!    arguments.
 //! 3. The token is not shown, nor any part of it but claims that are no secret.
 
 use std::{path::Path, sync::Arc};
@@ -139,8 +140,8 @@ fn values(route: &Route, token: &TokenConfig, wanted: Wanted<'_>) -> Result<Clie
             // The first token is asked for without one, here as in the sidecar.
             Name::Token | Name::Json => continue,
             Name::ClientToken => "--client-token-file FILE".to_owned(),
-            Name::Query(name) => format!("--query {name}=VALUE"),
-            Name::Header(name) => format!("--header {name}=VALUE"),
+            Name::Query(name) => format!("--query {name}=VALUE, or --query-file {name}=FILE"),
+            Name::Header(name) => format!("--header {name}=VALUE, or --header-file {name}=FILE"),
         };
         if values.get(name).is_none() {
             let also = if nth == 0 { "" } else { "also " };

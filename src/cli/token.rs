@@ -10,7 +10,7 @@ use crate::{
         lifetime::Signals,
         token::{self, TokenError, Wanted},
     },
-    config::Config,
+    config::{Config, Secret},
 };
 
 #[derive(Args)]
@@ -19,13 +19,21 @@ pub(super) struct Arguments {
     route: Option<String>,
     #[command(flatten)]
     pub(super) config: ConfigFile,
-    /// A parameter of the query that a client would have, where the source is asked with it.
+    /// A parameter of the query that a client would have, where the source is asked with it. Other users of the machine
+    /// can see it here: for a secret there is --query-file.
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     query: Vec<(String, String)>,
-    /// A header that a client would send, where the source is asked with it.
+    /// The same, its value in a file.
+    #[arg(long, value_name = "NAME=FILE", value_parser = pair)]
+    query_file: Vec<(String, String)>,
+    /// A header that a client would send, where the source is asked with it. Other users of the machine can see it here:
+    /// for a secret there is --header-file.
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     header: Vec<(String, String)>,
-    /// A file with a client's own token, where the source is asked with it: process lists show arguments.
+    /// The same, its value in a file.
+    #[arg(long, value_name = "NAME=FILE", value_parser = pair)]
+    header_file: Vec<(String, String)>,
+    /// A file with a client's own token, where the source is asked with it.
     #[arg(long, value_name = "FILE")]
     client_token_file: Option<PathBuf>,
     /// How it is said.
@@ -43,10 +51,16 @@ enum Format {
 
 /// Asks for a token, and says what came.
 pub(super) fn show(config: &Config, arguments: &Arguments) -> ExitCode {
+    let query = with_files(&arguments.query, "--query-file", &arguments.query_file);
+    let headers = with_files(&arguments.header, "--header-file", &arguments.header_file);
+    let (query, headers) = match (query, headers) {
+        (Ok(query), Ok(headers)) => (query, headers),
+        (Err(message), _) | (_, Err(message)) => return fail(&message, USAGE),
+    };
     let wanted = Wanted {
         route: arguments.route.as_deref(),
-        query: &arguments.query,
-        headers: &arguments.header,
+        query: &query,
+        headers: &headers,
         client_token: arguments.client_token_file.as_deref(),
     };
     in_runtime(async {
@@ -75,6 +89,19 @@ pub(super) fn show(config: &Config, arguments: &Arguments) -> ExitCode {
         }
         said
     })
+}
+
+/// These pairs, and those whose values are in files.
+fn with_files(
+    pairs: &[(String, String)],
+    option: &str,
+    files: &[(String, String)],
+) -> Result<Vec<(String, String)>, String> {
+    let read = |(name, path): &(String, String)| match Secret::file(path).reveal() {
+        Ok(text) => Ok((name.clone(), text.to_string())),
+        Err(error) => Err(format!("{option}: {error}")),
+    };
+    pairs.iter().cloned().map(Ok).chain(files.iter().map(read)).collect()
 }
 
 /// `NAME=VALUE`.
