@@ -268,6 +268,7 @@ async fn of_many_on_a_machine_the_operator_is_who_shows_the_secret() {
         "",
         "Authorization: Bearer s3cre\r\n",
         "Authorization: Bearer s3crets\r\n",
+        "Authorization: Bearer s3creT\r\n",
         "Authorization: Bearer \r\n",
         "Authorization: Basic s3cret\r\n",
         "X-Perennial-Secret: s3cret\r\n",
