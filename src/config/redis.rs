@@ -147,7 +147,7 @@ impl RedisAddress {
             match &*name {
                 "db" => number = database(&value)?,
                 "user" => user = Some(value.into_owned()).filter(|user| !user.is_empty()),
-                "pass" => password = Some(Zeroizing::new(value.into_owned())).filter(|it| !it.is_empty()),
+                "pass" => password = Some(SecretText::from(value.into_owned())).filter(|it| !it.is_empty()),
                 _ => return Err("the options of a Unix socket are db, user and pass".to_owned()),
             }
         }

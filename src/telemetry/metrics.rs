@@ -81,7 +81,7 @@ impl Metrics {
         add(&registry, build).with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         #[cfg(target_os = "linux")]
         process(&registry);
-        let nowhere = Arc::new(HandshakeMetrics::of("", &families.handshakes));
+        let nowhere = Arc::new(HandshakeMetrics::of("", &families.door.handshakes));
         let routes = Mutex::default();
         let metrics =
             Self { registry, families, reload, reloaded, store, clock, log_lines_dropped, nowhere, routes };
@@ -172,8 +172,7 @@ pub(super) struct Families {
     pub(super) lost: IntCounterVec,
     pub(super) replayed: IntCounterVec,
     pub(super) overlapped: IntCounterVec,
-    pub(super) http_requests: IntCounterVec,
-    pub(super) handshakes: IntCounterVec,
+    pub(super) door: Door,
     pub(super) waiting: Waiting,
     pub(super) oddities: Oddities,
 }
@@ -202,6 +201,31 @@ impl Waiting {
             queue_limit: gauge(
                 "queue_limit_bytes",
                 "Bytes that one session may hold in one direction; then its peer is made to wait.",
+            ),
+        }
+    }
+}
+
+/// Who came, and what became of it.
+pub(super) struct Door {
+    pub(super) http_requests: IntCounterVec,
+    pub(super) handshakes: IntCounterVec,
+}
+
+impl Door {
+    fn registered(registry: &Registry) -> Self {
+        let counter =
+            |name, help, labels: &[&str]| add(registry, IntCounterVec::new(opts(name, help), labels));
+        Self {
+            http_requests: counter(
+                "http_requests_total",
+                "Requests that were no WebSocket and were answered, by the class of the status.",
+                &["route", "code"],
+            ),
+            handshakes: counter(
+                "handshakes_total",
+                "Handshakes of clients, by what became of them; the route is empty if none has their path.",
+                &["route", "outcome"],
             ),
         }
     }
@@ -317,16 +341,7 @@ impl Families {
                 "Messages of a new connection kept until the old one had ended.",
                 &["route"],
             ),
-            http_requests: counter(
-                "http_requests_total",
-                "Requests that were no WebSocket and were answered, by the class of the status.",
-                &["route", "code"],
-            ),
-            handshakes: counter(
-                "handshakes_total",
-                "Handshakes of clients, by what became of them; the route is empty if none has their path.",
-                &["route", "outcome"],
-            ),
+            door: Door::registered(registry),
             waiting: Waiting::registered(registry),
             oddities: Oddities::registered(registry),
         }

@@ -96,8 +96,8 @@ impl RouteMetrics {
             acknowledgements_unasked: of.oddities.acknowledgements_unasked.with_label_values(&[route]),
             returns_ambiguous: of.oddities.returns_ambiguous.with_label_values(&[route]),
             http_requests: CodeClass::ALL
-                .map(|class| of.http_requests.with_label_values(&[route, class.as_str()])),
-            handshakes: Arc::new(HandshakeMetrics::of(route, &of.handshakes)),
+                .map(|class| of.door.http_requests.with_label_values(&[route, class.as_str()])),
+            handshakes: Arc::new(HandshakeMetrics::of(route, &of.door.handshakes)),
             longest_hold: of.waiting.longest_hold.with_label_values(&[route]),
             reconnect_limit: of.waiting.reconnect_limit.with_label_values(&[route]),
             fullest_queue: of.waiting.fullest_queue.with_label_values(&[route]),
