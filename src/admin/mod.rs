@@ -13,7 +13,7 @@
 //! Rules:
 //! 1. It holds no secret, and but for rehearsals it only reads.
 //! 2. A connection carries one request, has a deadline, and is one of a bounded number. Anyone who connects and asks
-//!    nothing leaves for a probe that comes ([`room`]).
+//!    nothing leaves for a probe that comes (`room`).
 //! 3. What shows something of the inside is asked for by an address, `localhost` or a name of `admin.hosts`: a name
 //!    that was made to point here (DNS rebinding) gets metrics and probes only.
 //! 4. What changes something is asked for as no page can ask (`operator`).

@@ -375,8 +375,8 @@ fn add<C: Collector + Clone + 'static>(registry: &Registry, family: prometheus::
 mod tests {
     use super::*;
     use crate::telemetry::{
-        CloseReason, CodeClass, CredentialState, Direction, LossReason, Method, Outcome, Phase, SessionState,
-        Trigger,
+        CloseReason, CodeClass, CredentialState, Direction, Handshake, LossReason, Method, Outcome, Phase,
+        SessionState, Trigger,
     };
 
     fn metrics() -> Metrics {
@@ -400,7 +400,7 @@ mod tests {
         let directions = Direction::ALL.len() * (5 + LossReason::ALL.len());
         // A histogram has a line for each bucket, one for +Inf, a sum and a count.
         let histograms = (Phase::ALL.len() + 1 + Direction::ALL.len()) * (SECONDS.len() + 3);
-        let single = 3 + 3 + 6 + CodeClass::ALL.len();
+        let single = 3 + 3 + 6 + CodeClass::ALL.len() + Handshake::ALL.len();
         let want = ways + refreshes + states + directions + histograms + single + CloseReason::ALL.len();
         assert_eq!(of_a.len(), want, "{text}");
         for line in [
