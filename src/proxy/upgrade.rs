@@ -261,7 +261,7 @@ async fn open(
         lease.prove();
     }
     let answer = answered(&opened.headers, token.as_deref(), presented.as_ref());
-    let spot = key.map(|key| (key, answer.clone()));
+    let spot = key.map(|key| (key, for_later(answer.clone())));
     let opening = deadline.saturating_duration_since(clock::now()).max(Duration::from_secs(1));
     let shown = token.as_deref().map(Shown::from);
     let route = Arc::clone(route);
@@ -298,6 +298,12 @@ fn answered(headers: &HeaderMap, token: Option<&Token>, presented: Option<&Prese
     if let Some(own) = own {
         answer.insert(header::SEC_WEBSOCKET_PROTOCOL, own.clone());
     }
+    answer
+}
+
+/// The same for a client that comes back: it has been given its cookies, and nobody else is to get them.
+fn for_later(mut answer: HeaderMap) -> HeaderMap {
+    answer.remove(header::SET_COOKIE);
     answer
 }
 

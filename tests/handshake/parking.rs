@@ -53,6 +53,21 @@ async fn a_client_that_comes_back_finds_what_it_missed() {
     up(&mut back, &mut theirs, "and again").await;
 }
 
+/// The service's cookies were for the one who was there first.
+#[tokio::test]
+async fn a_client_that_comes_back_is_given_no_cookies_of_the_first() {
+    let stage = stage().await;
+    let ((answer, client), _theirs) = tokio::join!(stage.asks("T0"), async {
+        let asked = stage.service.asked().await;
+        asked.accept("Sec-WebSocket-Protocol: auth.T0\r\nSet-Cookie: session=s1\r\n").await
+    });
+    assert_eq!(answer.get("set-cookie"), Some("session=s1"));
+    goes_away(&stage, client).await;
+    let (answer, _back) = stage.asks("T0").await;
+    assert_eq!((answer.status(), answer.get("set-cookie")), (101, None));
+    assert!(stage.service.is_alone().await, "the upstream was kept");
+}
+
 #[tokio::test]
 async fn a_goodbye_is_meant() {
     let stage = stage().await;
