@@ -31,6 +31,13 @@ pub struct Now {
 }
 
 impl Now {
+    /// The time so long ago; this one, if the monotonic clock was not there yet.
+    #[must_use]
+    pub fn earlier(self, ago: Duration) -> Self {
+        let mono = self.mono.checked_sub(ago);
+        mono.map_or(self, |mono| Self { mono, wall: self.wall.saturating_sub(ago) })
+    }
+
     /// Reads both clocks.
     #[expect(clippy::disallowed_methods, reason = "this is the room that reads the clock")]
     pub fn read() -> Self {

@@ -108,6 +108,9 @@ pub struct CredentialStatus {
     pub generation: u64,
     pub issued: Option<f64>,
     pub expires: Option<f64>,
+    /// Of the refresh token, if the server said it.
+    #[serde(default)]
+    pub refresh_token_expires: Option<f64>,
     pub last_refresh: Option<f64>,
     /// How long the last refresh took.
     pub took: Option<f64>,

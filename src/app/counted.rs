@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     clock::Now,
     config::{Route, Share, TokenConfig},
-    credential::{Credential, Fetch, Glance, Observer, Outcome, Trigger},
+    credential::{Credential, Fetch, Glance, Observer, Outcome, Token, Trigger},
     telemetry::{self, CredentialState, Phase, RouteMetrics, Spans, Told},
 };
 
@@ -50,9 +50,10 @@ impl Observer for Counted {
         self.spans.refreshed(trigger, Told { route, credential, generation, outcome, took, error });
     }
 
-    fn current(&self, issued: Duration, expires: Option<Duration>) {
+    fn current(&self, token: &Token) {
         if self.one {
-            self.metrics.set_token(Some(issued), expires);
+            self.metrics.set_token(Some(token.issued.wall), token.expires_wall);
+            self.metrics.set_refresh_token(token.refresh_ends);
         }
     }
 }
@@ -78,16 +79,19 @@ pub(super) struct Tally {
     states: [usize; CredentialState::ALL.len()],
     /// Of the token closest to its end: that end, and when it was issued, on the wall clock.
     first: Option<(Duration, Duration)>,
+    /// The earliest end of a refresh token.
+    refresh_ends: Option<Duration>,
 }
 
 impl Tally {
     pub(super) fn new(now: Duration) -> Self {
-        Self { now, states: [0; CredentialState::ALL.len()], first: None }
+        Self { now, states: [0; CredentialState::ALL.len()], first: None, refresh_ends: None }
     }
 
     pub(super) fn add(&mut self, credential: &Credential) {
         let seen = credential.glance();
         self.states[state_at(seen, self.now) as usize] += 1;
+        self.refresh_ends = [self.refresh_ends, seen.refresh_ends].into_iter().flatten().min();
         if let Some(issued) = seen.issued {
             let one = (seen.ends.unwrap_or(Duration::MAX), issued);
             self.first = Some(self.first.map_or(one, |first| first.min(one)));
@@ -100,5 +104,6 @@ impl Tally {
         }
         let ends = self.first.map(|(ends, _)| ends).filter(|ends| *ends < Duration::MAX);
         metrics.set_token(self.first.map(|(_, issued)| issued), ends);
+        metrics.set_refresh_token(self.refresh_ends);
     }
 }

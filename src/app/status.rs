@@ -124,6 +124,7 @@ fn shown_as(credential: &Credential, now: Now) -> CredentialStatus {
         generation: token.as_ref().map_or(0, |token| token.generation.0),
         issued: of_token(&|token| Some(token.issued.wall)).map(|at| at.as_secs_f64()),
         expires: of_token(&|token| token.expires_wall).map(|at| at.as_secs_f64()),
+        refresh_token_expires: of_token(&|token| token.refresh_ends).map(|at| at.as_secs_f64()),
         last_refresh: status.last_refresh.map(|(at, _)| at.as_secs_f64()),
         took: status.last_refresh.map(|(_, took)| took.as_secs_f64()),
         next_refresh: status.next_fetch.map(|at| on_the_wall(at).as_secs_f64()),

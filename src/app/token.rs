@@ -195,7 +195,7 @@ fn way_out(error: &SourceError) -> String {
         FailureKind::Terminal => {
             "asking again does not mend it: look at [route.token] and at the secrets it names"
         }
-        FailureKind::Passing | FailureKind::Lost | FailureKind::Elsewhere => {
+        FailureKind::Passing | FailureKind::Unreached | FailureKind::Lost | FailureKind::Elsewhere => {
             "it may mend itself: `perennial run` would ask again, and keep a token that is still valid"
         }
     };

@@ -116,6 +116,18 @@ pub enum ClientAuth {
     Post(Secret),
     /// By a JWT of its own (RFC 7523 §2.2).
     PrivateKeyJwt(Box<Signer>),
+    /// By a JWT that is signed with the secret (OpenID Connect Core §9).
+    SecretJwt(Secret),
+    /// By a JWT that somebody else signs and keeps fresh (RFC 7523 §2.2).
+    Assertion(Secret),
+}
+
+impl OAuth2Source {
+    /// Is something signed here, and so dated by our clock?
+    pub fn signs(&self) -> bool {
+        matches!(self.client_auth, ClientAuth::PrivateKeyJwt(_) | ClientAuth::SecretJwt(_))
+            || matches!(self.grant, Grant::SignedAssertion(_))
+    }
 }
 
 impl OAuth2Source {
@@ -158,6 +170,8 @@ impl ClientAuth {
             Self::Basic(_) => Auth::Basic,
             Self::Post(_) => Auth::Post,
             Self::PrivateKeyJwt(_) => Auth::PrivateKeyJwt,
+            Self::SecretJwt(_) => Auth::SecretJwt,
+            Self::Assertion(_) => Auth::Assertion,
         }
         .word()
     }

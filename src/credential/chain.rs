@@ -21,7 +21,10 @@
 //!    token. Any other source is.
 //! 4. A refresh token is shown to the server and as the client that it is of. One that a configuration with another
 //!    address goes on with is refused before it is used up (RFC 9700 §4.14.2).
-//! 5. A store that has forgotten, or that has an older grant than this process, is given the newer one back.
+//! 5. A refresh token that came is written down whatever else is wrong with its answer: the one before it may be dead.
+//! 6. Where the answer to a request was lost with the process that asked, the token of the grant is handed out, and the
+//!    source is asked again at once: a server forgives that for seconds.
+//! 7. A store that has forgotten, or that has an older grant than this process, is given the newer one back.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -31,9 +34,10 @@ use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
 use super::{
-    keeper::{FailureKind, Life},
+    keeper::{FailureKind, Life, Provenance},
     source::{Asking, Issued, Source, SourceError},
     store::{Grant, Leased, Lineage, RefreshLease, Store, StoreError},
+    supply::Offer,
 };
 use crate::clock::{Instant, Now};
 
@@ -42,6 +46,9 @@ use crate::clock::{Instant, Now};
 type Held<T> = tokio::sync::Mutex<T>;
 
 mod answer;
+
+/// Another process that has asked for so long, and given no answer, may have died: who looks takes its turn.
+const UNHEARD_OF: Duration = Duration::from_secs(2);
 
 const OF_ANOTHER_SERVER: &str = "the store has a newer refresh token than the configured one, which another token_url, \
      issuer or client_id gave; write that one again, or put a new refresh token into the configuration";
@@ -117,7 +124,7 @@ impl Chain {
     }
 
     /// A newer token that another process has asked for, where there is one.
-    pub(super) async fn offered(&self, now: Now) -> Option<Issued> {
+    pub(super) async fn offered(&self, now: Now) -> Option<Offer> {
         if !self.links.store.is_shared() {
             return None;
         }
@@ -126,7 +133,11 @@ impl Chain {
         let (lineage, asked_with) = self.lineage(&mut state).await?;
         // Where the store is away there is nothing on offer.
         let grant = self.links.store.grant(&lineage).await.ok()??;
-        state.handing(grant, asked_with, now)
+        let asked = grant.asked.filter(|at| now.wall.saturating_sub(*at) > UNHEARD_OF);
+        if let Some(issued) = state.handing(grant, asked_with, now) {
+            return Some(Offer::Token(Box::new(issued)));
+        }
+        asked.map(|_| Offer::Doubt)
     }
 
     async fn next(
@@ -172,13 +183,15 @@ impl Chain {
     ) -> Result<Issued, SourceError> {
         let ours = state.unwritten;
         let newest = self.newest(state, lineage, lease).await.map_err(|error| away(&error))?;
+        let doubted = newest.asked.is_some();
         if let Some(issued) = state.handing(newest.clone(), fetch.asked_with, fetch.now) {
-            return Ok(Issued { taken_over: !ours, ..issued });
+            // Rule 6.
+            let provenance = Provenance { taken_over: !ours, in_doubt: doubted, ..issued.provenance };
+            return Ok(Issued { provenance, ..issued });
         }
         if newest.asked_at.is_some_and(|at| Some(at) != self.asked_at()) {
             return Err(SourceError::terminal(OF_ANOTHER_SERVER));
         }
-        let doubted = newest.asked.is_some();
         if doubted {
             tracing::warn!(
                 scope = self.links.scope,
@@ -198,7 +211,13 @@ impl Chain {
         let answer = self.links.source.fetch(&asking, fetch.now, fetch.deadline);
         match self.links.store.renewing(lineage, lease, answer).await {
             Ok(issued) => self.answered(state, lineage, lease, issued, &newest, &fetch).await,
-            Err(error) => Err(self.refused(state, lineage, lease, error, doubted).await),
+            Err(mut error) => {
+                if let Some(rotated) = error.rotated.take() {
+                    self.rotated(state, lineage, lease, rotated, &fetch).await;
+                    return Err(error);
+                }
+                Err(self.refused(state, lineage, lease, error, doubted).await)
+            }
         }
     }
 
@@ -267,7 +286,13 @@ impl State {
         let life = token
             .expires
             .map_or(Life::Unknown, |wall| Life::Until { wall, at_most: wall.checked_sub(token.issued) });
-        let issued = Issued { taken_over: true, ..Issued::new(token.text.clone(), life) };
+        let provenance = Provenance {
+            taken_over: true,
+            age: now.wall.saturating_sub(token.issued),
+            refresh_life: grant.refresh_ends.map(|end| end.saturating_sub(token.issued)),
+            in_doubt: false,
+        };
+        let issued = Issued { provenance, ..Issued::new(token.text.clone(), life) };
         self.handed = grant.number;
         if grant.number >= self.known.number {
             self.known = grant;
@@ -294,6 +319,7 @@ pub(super) fn elsewhere() -> SourceError {
         kind: FailureKind::Elsewhere,
         retry_after: None,
         reason: "another sidecar has been asking for too long".to_owned(),
+        rotated: None,
     }
 }
 

@@ -17,16 +17,17 @@
 //! 3. Due is due by either clock: the monotonic one, or the wall clock, which goes on while the host
 //!    sleeps, and which somebody may have set. It is looked at every `check_every` and at every event.
 //! 4. A failure leaves the current token in place, and is tried again after a wait with full jitter: within a
-//!    third of the time that the current token still lives, or, where there is none that would do, within half a
-//!    second at first and half a minute at last.
+//!    third of the time that the current token still lives. If there is none that would do, clients wait: within half
+//!    a second at first and half a minute at last, and within two seconds if nobody was there to be asked. What failed
+//!    before the token ended does not make that longer.
 //! 5. `Retry-After` is honoured up to five minutes. A refusal that repeating cannot mend is tried again
 //!    after one to five minutes, and sooner where the current token would end in that time. A changed secret,
 //!    and an operator, end either wait.
 //! 6. An answer that is empty, already expired, or a token that was rejected, is a failure. The current
-//!    token once more is none where it is not yet due; it is not published again, unless it now lives
-//!    longer, and then under its old generation: there is nothing to exchange. Where somebody else keeps the
-//!    token fresh, it is due again, and then none, when a tenth of its lifetime is left: who rotates at four fifths,
-//!    as the kubelet does, is not late.
+//!    token once more is none: it is not published again, unless it now lives longer, and then under its old
+//!    generation, since there is nothing to exchange. A source that keeps a token (a cache, a file, a metadata server)
+//!    is asked again after a third of the time that is left. It is late, and that is a failure, when a tenth of the
+//!    lifetime is left, or a minute.
 //! 7. A demand because of a rejected token runs only where that token is still the current one. One that is
 //!    rejected again and again while fresh is fetched again with growing waits.
 //! 8. Nothing is fetched in a busy loop: scheduled and demanded fetches are half a second apart at least,
@@ -54,7 +55,9 @@ mod judge;
 mod rejected;
 mod wait;
 
-pub use event::{Action, Event, FailureKind, FetchFailure, Fetched, Life, Outcome, Report, Trigger};
+pub use event::{
+    Action, Event, FailureKind, FetchFailure, Fetched, Life, Outcome, Provenance, Report, Trigger,
+};
 use rejected::Rejected;
 
 /// Between two fetches that nobody hurries.
@@ -67,8 +70,9 @@ const SHORTEST_STEP: Duration = Duration::from_millis(20);
 const UNANSWERED: Duration = Duration::from_secs(5);
 /// Longer than this no token lives; keeps the arithmetic far from its ends.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-/// Of the lifetime, the part that is left when somebody who keeps the token fresh is late.
-const LATE: u32 = 10;
+/// Of the lifetime, the part that is left when a source that gives the same token again is late; and that is not more
+/// than a minute.
+const LATE: (u32, Duration) = (10, Duration::from_secs(60));
 /// The same token with its end this much later is worth telling.
 const LONGER: Duration = Duration::from_secs(1);
 
@@ -82,8 +86,6 @@ pub struct Keeper {
     /// From the current token's issue to its refresh; `None` where it has no known end.
     due_after: Option<Duration>,
     rejected: Rejected,
-    /// Somebody else keeps the token fresh: the source only looks at it.
-    kept_elsewhere: bool,
     /// Failures in a row.
     failures: u32,
     /// Young tokens rejected in a row.
@@ -108,6 +110,8 @@ pub struct Keeper {
     elsewhere: Option<Instant>,
     /// The wait is as long as it is because the current token lives on.
     patient: bool,
+    /// At the last failure there was a token that would do.
+    had_token: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -138,7 +142,6 @@ impl Keeper {
             current: None,
             due_after: None,
             rejected: Rejected::default(),
-            kept_elsewhere: false,
             failures: 0,
             early: 0,
             ticket: 0,
@@ -152,19 +155,13 @@ impl Keeper {
             lost: None,
             elsewhere: None,
             patient: false,
+            had_token: false,
         }
     }
 
-    /// Says whether somebody else keeps the token fresh, in a file for example.
-    #[must_use]
-    pub fn kept_elsewhere(self, kept_elsewhere: bool) -> Self {
-        Self { kept_elsewhere, ..self }
-    }
-
-    /// From the next token on, another policy and another source: the configuration was read again.
-    pub fn reconfigure(&mut self, policy: RefreshPolicy, kept_elsewhere: bool) {
+    /// From the next token on, another policy: the configuration was read again.
+    pub fn reconfigure(&mut self, policy: RefreshPolicy) {
         self.policy = policy;
-        self.kept_elsewhere = kept_elsewhere;
     }
 
     /// Takes an event and says what follows from it. When it returns, nothing is pending before the

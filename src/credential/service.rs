@@ -67,7 +67,7 @@ pub trait Observer: Send + Sync {
     /// A fetch ended.
     fn refreshed(&self, fetch: &Fetch<'_>);
     /// From now on this token is the current one.
-    fn current(&self, issued_wall: Duration, expires_wall: Option<Duration>);
+    fn current(&self, token: &Token);
 }
 
 /// What a credential tells those who have subscribed.
@@ -133,6 +133,8 @@ pub struct Glance {
     pub issued: Option<Duration>,
     /// When it ends; `None` where nobody told.
     pub ends: Option<Duration>,
+    /// When the refresh token ends; `None` if there is none, or nobody told.
+    pub refresh_ends: Option<Duration>,
     pub failing: bool,
 }
 
@@ -141,6 +143,7 @@ pub struct Glance {
 struct Seen {
     issued: AtomicU64,
     ends: AtomicU64,
+    refresh_ends: AtomicU64,
     failing: AtomicBool,
 }
 
@@ -199,10 +202,12 @@ impl Credential {
 
     /// What a scrape counts of it. There may be thousands, so that neither the token nor the status is touched.
     pub fn glance(&self) -> Glance {
-        let [issued, ends] = [&self.seen.issued, &self.seen.ends].map(|at| at.load(Ordering::Relaxed));
+        let seen =
+            |at: &AtomicU64| Some(at.load(Ordering::Relaxed)).filter(|at| *at > 0).map(Duration::from_millis);
         Glance {
-            issued: (issued > 0).then(|| Duration::from_millis(issued)),
-            ends: (ends > 0).then(|| Duration::from_millis(ends)),
+            issued: seen(&self.seen.issued),
+            ends: seen(&self.seen.ends),
+            refresh_ends: seen(&self.seen.refresh_ends),
             failing: self.seen.failing.load(Ordering::Relaxed),
         }
     }
@@ -315,6 +320,7 @@ impl Credential {
         let millis = |at: Duration| u64::try_from(at.as_millis()).unwrap_or(u64::MAX).max(1);
         self.seen.issued.store(millis(token.issued.wall), Ordering::Relaxed);
         self.seen.ends.store(token.expires_wall.map_or(0, millis), Ordering::Relaxed);
+        self.seen.refresh_ends.store(token.refresh_ends.map_or(0, millis), Ordering::Relaxed);
         let token = Arc::new(token);
         self.current.store(Some(token.clone()));
         self.newest.send_replace(token.generation);

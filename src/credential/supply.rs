@@ -26,6 +26,14 @@ pub enum Supply {
     Client(Arc<SharedClient>),
 }
 
+/// What another process has done.
+pub(super) enum Offer {
+    /// It has a newer token.
+    Token(Box<Issued>),
+    /// It asked for one, and its answer does not come.
+    Doubt,
+}
+
 impl Supply {
     /// The source at its end.
     pub fn source(&self) -> &Source {
@@ -51,13 +59,16 @@ impl Supply {
         }
     }
 
-    /// A newer token than `current` that another process has asked for, where there is one.
-    pub(super) async fn offered(&self, current: Option<&Token>, now: Now) -> Option<Issued> {
+    /// A newer token than `current` that another process has asked for, or that it has asked and is not heard of.
+    pub(super) async fn offered(&self, current: Option<&Token>, now: Now) -> Option<Offer> {
         match self {
             Self::Source(_) => None,
             Self::Chain(chain) => chain.offered(now).await,
             // Where the store is away there is nothing on offer.
-            Self::Client(client) => client.successor(current?, now).await.ok()?,
+            Self::Client(client) => {
+                let successor = client.successor(current?, now).await.ok()?;
+                successor.map(|issued| Offer::Token(Box::new(issued)))
+            }
         }
     }
 

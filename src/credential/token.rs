@@ -40,6 +40,8 @@ pub struct Token {
     pub expires_wall: Option<Duration>,
     /// The same on the monotonic clock, reckoned when it was issued.
     pub expires: Option<Instant>,
+    /// When the refresh token ends that the next token is asked for with, on the wall clock, if that is known.
+    pub refresh_ends: Option<Duration>,
 }
 
 impl Token {
@@ -51,6 +53,7 @@ impl Token {
             issued,
             expires_wall: lifetime.map(|l| issued.wall.saturating_add(l)),
             expires: lifetime.and_then(|l| issued.mono.checked_add(l)),
+            refresh_ends: None,
         }
     }
 

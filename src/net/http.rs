@@ -55,8 +55,16 @@ pub fn retry_after(headers: &HeaderMap, now: Now) -> Option<Duration> {
         // What does not fit is long enough.
         return Some(Duration::from_secs(text.parse().unwrap_or(TEN_YEARS)));
     }
-    let at = http_date(text)?;
-    Some(Duration::from_millis(u64::try_from(at.as_millisecond()).ok()?).saturating_sub(now.wall))
+    Some(since_epoch(text)?.saturating_sub(now.wall))
+}
+
+/// The server's clock, since the Unix epoch (RFC 9110 §6.6.1).
+pub fn date(headers: &HeaderMap) -> Option<Duration> {
+    since_epoch(headers.get(header::DATE)?.to_str().ok()?)
+}
+
+fn since_epoch(date: &str) -> Option<Duration> {
+    Some(Duration::from_millis(u64::try_from(http_date(date)?.as_millisecond()).ok()?))
 }
 
 const TEN_YEARS: u64 = 10 * 365 * 24 * 60 * 60;

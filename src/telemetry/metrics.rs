@@ -157,6 +157,7 @@ pub(super) struct Families {
     pub(super) refresh_seconds: HistogramVec,
     pub(super) expires: GaugeVec,
     pub(super) issued: GaugeVec,
+    pub(super) refresh_ends: GaugeVec,
     pub(super) oldest_live_expires: GaugeVec,
     pub(super) credentials: IntGaugeVec,
     pub(super) sessions: IntGaugeVec,
@@ -299,6 +300,10 @@ impl Families {
                 "token_issued_timestamp_seconds",
                 "When the token closest to expiry was issued, in seconds since the Unix epoch; 0: there is none.",
             ),
+            refresh_ends: of_route(
+                "refresh_token_expiration_timestamp_seconds",
+                "When the refresh token closest to its end ends, if the server said it; 0: nothing is known.",
+            ),
             oldest_live_expires: of_route(
                 "oldest_live_token_expiration_timestamp_seconds",
                 "The earliest expiry of all tokens that live upstreams were last authenticated with; 0: there is none.",
@@ -400,7 +405,7 @@ mod tests {
         let directions = Direction::ALL.len() * (5 + LossReason::ALL.len());
         // A histogram has a line for each bucket, one for +Inf, a sum and a count.
         let histograms = (Phase::ALL.len() + 1 + Direction::ALL.len()) * (SECONDS.len() + 3);
-        let single = 3 + 3 + 6 + CodeClass::ALL.len() + Handshake::ALL.len();
+        let single = 4 + 3 + 6 + CodeClass::ALL.len() + Handshake::ALL.len();
         let want = ways + refreshes + states + directions + histograms + single + CloseReason::ALL.len();
         assert_eq!(of_a.len(), want, "{text}");
         for line in [

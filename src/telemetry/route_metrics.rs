@@ -23,6 +23,7 @@ pub struct RouteMetrics {
     refresh_seconds: [Histogram; Phase::ALL.len()],
     expires: Gauge,
     issued: Gauge,
+    refresh_ends: Gauge,
     oldest_live_expires: Gauge,
     credentials: [IntGauge; CredentialState::ALL.len()],
     sessions: [IntGauge; SessionState::ALL.len()],
@@ -68,6 +69,7 @@ impl RouteMetrics {
                 .map(|phase| of.refresh_seconds.with_label_values(&[route, phase.as_str()])),
             expires: of.expires.with_label_values(&[route]),
             issued: of.issued.with_label_values(&[route]),
+            refresh_ends: of.refresh_ends.with_label_values(&[route]),
             oldest_live_expires: of.oldest_live_expires.with_label_values(&[route]),
             credentials: CredentialState::ALL
                 .map(|state| of.credentials.with_label_values(&[route, state.as_str()])),
@@ -121,6 +123,11 @@ impl RouteMetrics {
     pub fn set_token(&self, issued: Option<Duration>, expires: Option<Duration>) {
         self.issued.set(issued.unwrap_or_default().as_secs_f64());
         self.expires.set(expires.unwrap_or_default().as_secs_f64());
+    }
+
+    /// The earliest end of a refresh token, since the Unix epoch. `None` stands as 0.
+    pub fn set_refresh_token(&self, ends: Option<Duration>) {
+        self.refresh_ends.set(ends.unwrap_or_default().as_secs_f64());
     }
 
     /// The earliest expiry of all tokens that live upstreams were last authenticated with, since the

@@ -55,7 +55,7 @@ struct Unseen;
 
 impl Observer for Unseen {
     fn refreshed(&self, _: &Fetch<'_>) {}
-    fn current(&self, _: Duration, _: Option<Duration>) {}
+    fn current(&self, _: &credential::Token) {}
 }
 
 impl Stage {

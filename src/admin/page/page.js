@@ -431,7 +431,9 @@ function drawCredential(part, route, now) {
   text(part['left-word'], left === null ? '' : left > 0 ? 'left' : `${counted(now - credential.expires)} ago`);
   drawBar(part.bar, credential, now, 'Time left of the token');
   text(part.generation, number(credential.generation));
-  text(part.ends, credential.expires === null ? 'not known' : time(credential.expires, now));
+  const ends = credential.expires === null ? 'not known' : time(credential.expires, now);
+  const refresh = credential.refresh_token_expires;
+  text(part.ends, refresh === null ? ends : `${ends}; the refresh token: ${time(refresh, now)}`);
   text(part.last, lastRefresh(credential, now));
   text(part.next, nextRefresh(credential, now));
   shown(part.error, credential.error !== null);

@@ -104,7 +104,7 @@ impl Page {
             now: sent.wall.saturating_add(took),
             claims: claims.unwrap_or_default(),
             refresh_token: issued.refresh_token.is_some(),
-            kept: issued.taken_over,
+            kept: issued.provenance.taken_over,
             fingerprint: hash.as_ref()[..4].iter().map(|byte| format!("{byte:02x}")).collect(),
         }
     }

@@ -120,6 +120,11 @@ fn credential(one: &CredentialStatus, now: f64) -> Vec<Line> {
         first = first.and(Tone::Faint, format!("  {}", when.join(", ")));
     }
     let mut lines = vec![first, label("time left").join(time_left(one, now))];
+    if let Some(end) = one.refresh_token_expires {
+        let tone = if end <= now { Tone::Bad } else { Tone::Faint };
+        let words = if end <= now { "has ended".to_owned() } else { format!("ends in {}", span(end - now)) };
+        lines.push(label("").and(tone, format!("the refresh token {words}")));
+    }
     if let Some(error) = &one.error {
         let times = if one.failures > 1 { format!(" ({} times)", one.failures) } else { String::new() };
         lines.push(label("").and(Tone::Bad, format!("{}{times}", said(error))));

@@ -31,9 +31,15 @@ table! {
         client_id: maybe Plain;
         /// How the client proves who it is.
         client_auth: maybe Auth,
-            otherwise("`basic` with `client_secret`, `private_key_jwt` with `private_key`, else `none`");
+            otherwise(
+                "`basic` with `client_secret`, `client_assertion` with `client_assertion`, `private_key_jwt` with \
+                 `private_key`, else `none`"
+            );
         /// The client's secret.
         client_secret: maybe Kept;
+        /// A JWT that proves who the client is, and that another program keeps fresh: a projected token of Kubernetes
+        /// (Azure Workload Identity), a JWT-SVID of SPIFFE.
+        client_assertion: maybe Kept;
         /// A private key in PEM, which signs assertions.
         private_key: maybe Unread;
         /// The `kid` of the assertion.
@@ -119,6 +125,10 @@ words! {
         Post = "post",
         /// By a JWT of its own.
         PrivateKeyJwt = "private_key_jwt",
+        /// By a JWT that is signed with the secret.
+        SecretJwt = "client_secret_jwt",
+        /// By a JWT that another program keeps fresh.
+        Assertion = "client_assertion",
         /// Not at all, or by its certificate.
         None = "none",
     }
@@ -292,6 +302,8 @@ fn chosen(section: &Section<'_>, table: &OAuth2Table) -> Chosen {
     let auth = table.client_auth.unwrap_or_else(|| {
         let usual = if section.has("client_secret") {
             Auth::Basic
+        } else if section.has("client_assertion") {
+            Auth::Assertion
         } else if section.has("private_key") && !signs {
             Auth::PrivateKeyJwt
         } else {
@@ -315,7 +327,14 @@ fn unused(section: &Section<'_>, chosen: &Chosen) {
             refuse(key, "has no effect: assertion is signed by somebody else; remove one of the two");
         }
     }
-    if !matches!(chosen.auth, Auth::Basic | Auth::Post) {
+    if chosen.auth != Auth::Assertion {
+        let auth = chosen.auth.word();
+        refuse(
+            "client_assertion",
+            &format!("has no effect with client_auth = \"{auth}\"; remove one of the two"),
+        );
+    }
+    if !matches!(chosen.auth, Auth::Basic | Auth::Post | Auth::SecretJwt) {
         let auth = chosen.auth.word();
         let message = format!(
             "has no effect: client_auth = \"{auth}\" sends no secret; write \"basic\", or remove this"
@@ -346,6 +365,13 @@ fn client_auth(
     match auth {
         Auth::Basic => secret().map(ClientAuth::Basic),
         Auth::Post => secret().map(ClientAuth::Post),
+        Auth::SecretJwt => secret().map(ClientAuth::SecretJwt),
+        Auth::Assertion => {
+            if !section.has("client_assertion") {
+                section.missing("client_assertion", "client_assertion = { file = \"PATH\" }");
+            }
+            table.client_assertion.clone().map(ClientAuth::Assertion)
+        }
         Auth::PrivateKeyJwt => signer.map(|signer| ClientAuth::PrivateKeyJwt(Box::new(signer))),
         Auth::None => Some(ClientAuth::None),
     }

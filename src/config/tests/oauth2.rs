@@ -220,6 +220,16 @@ fn what_nothing_uses_is_refused() {
     let unsigned = "has no effect: nothing is signed here but with client_auth = \"private_key_jwt\", or with grant = \"jwt_bearer\" without assertion; remove it";
     check(&[
         (
+            with(
+                "client_id = \"me\"\nclient_auth = \"basic\"\nclient_secret = \"s\"\nclient_assertion = \"a\"",
+            ),
+            "p:10:20: route.token.client_assertion: has no effect with client_auth = \"basic\"; remove one of the two",
+        ),
+        (
+            with("client_id = \"me\"\nclient_auth = \"client_assertion\""),
+            "p:4:1: route.token.client_assertion: missing; add client_assertion = { file = \"PATH\" }",
+        ),
+        (
             of("client_auth = \"none\"\nclient_secret = \"x\""),
             "p:9:17: route.token.client_secret: has no effect: client_auth = \"none\" sends no secret; write \"basic\", or remove this",
         ),
@@ -281,7 +291,7 @@ fn what_is_wrong_is_said() {
         ),
         (
             of("client_auth = \"bsic\""),
-            "p:8:15: route.token.client_auth: expected one of \"basic\", \"post\", \"private_key_jwt\", \"none\"; did you mean \"basic\"?",
+            "p:8:15: route.token.client_auth: expected one of \"basic\", \"post\", \"private_key_jwt\", \"client_secret_jwt\", \"client_assertion\", \"none\"; did you mean \"basic\"?",
         ),
         (
             of(

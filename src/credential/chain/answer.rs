@@ -7,7 +7,7 @@ use crate::{
     clock::{self, Now},
     credential::{
         keeper::FailureKind,
-        source::{Issued, SourceError},
+        source::{Issued, Rotated, SourceError},
         store::{self, Grant, Granted, Lineage, RefreshLease, StoreError},
     },
 };
@@ -39,9 +39,18 @@ impl Chain {
                 .map(|life| fetch.now.wall.saturating_add(life))
                 .or_else(assumed),
         };
+        let (refresh_token, refresh_ends) = match &issued.refresh_token {
+            Some(newer) => (Some(newer.clone()), ends(issued.provenance.refresh_life, fetch)),
+            // The one before it is still the one; what the server says of its end is news all the same.
+            None => {
+                let told = ends(issued.provenance.refresh_life, fetch);
+                (newest.refresh_token.clone(), told.or(newest.refresh_ends))
+            }
+        };
         let next = Grant {
             number: newest.number + 1,
-            refresh_token: issued.refresh_token.clone().or_else(|| newest.refresh_token.clone()),
+            refresh_token,
+            refresh_ends,
             token: Some(token),
             asked_at: self.asked_at(),
             asked: None,
@@ -109,6 +118,37 @@ impl Chain {
         }
     }
 
+    /// Rule 5: of an answer that was of no other use.
+    pub(super) async fn rotated(
+        &self,
+        state: &mut State,
+        lineage: &Lineage,
+        lease: &RefreshLease,
+        rotated: Rotated,
+        fetch: &Fetch,
+    ) {
+        state.known = Grant {
+            number: state.known.number + 1,
+            refresh_ends: ends(rotated.life, fetch),
+            refresh_token: Some(rotated.refresh_token),
+            token: None,
+            asked_at: self.asked_at(),
+            asked: None,
+        };
+        state.unwritten = true;
+        let scope = &*self.links.scope;
+        match self.write_down(state, lineage, lease).await {
+            Ok(()) => {
+                tracing::warn!(scope, "an answer was of no use, but for its new refresh token, which is kept")
+            }
+            // It is tried again before anything else is asked.
+            Err(error) => {
+                tracing::error!(scope, %error, "a new refresh token cannot be written down; a restart now would lose it");
+            }
+        }
+        state.handed = state.known.number;
+    }
+
     /// No answer. Where it is certain that there was none, the mark goes.
     pub(super) async fn refused(
         &self,
@@ -123,7 +163,7 @@ impl Chain {
         }
         let certain = match error.kind {
             FailureKind::Lost => false,
-            FailureKind::Passing => !doubted,
+            FailureKind::Passing | FailureKind::Unreached => !doubted,
             FailureKind::Terminal | FailureKind::Elsewhere => true,
         };
         if certain {
@@ -142,4 +182,9 @@ impl Chain {
         }
         error
     }
+}
+
+/// When a refresh token ends that lives for so long, on the wall clock.
+fn ends(life: Option<Duration>, fetch: &Fetch) -> Option<Duration> {
+    life.map(|life| fetch.now.wall.saturating_add(life))
 }

@@ -84,6 +84,10 @@ fn memory() -> Arc<Store> {
     )
 }
 
+fn texts(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
 fn current(life: Duration) -> Token {
     Token::new("a0", Generation(1), Now::read(), Some(life))
 }
@@ -129,6 +133,41 @@ async fn a_lost_answer_is_made_up_for_where_the_server_allows_it() {
     assert_eq!(rig.fetch().await.unwrap(), "a3");
     assert_eq!(rig.server.requests(), ["r0", "r1", "r1"]);
     assert_eq!(rig.stored().await, (2, "r3".to_owned()));
+}
+
+/// The process that asked is killed after the server has answered, and started again.
+#[tokio::test(start_paused = true)]
+async fn the_next_process_asks_again_at_once_where_an_answer_was_lost() {
+    let rig = Rig::new(&Played::new().with_grace(SECOND * 10), memory());
+    rig.fetch().await.unwrap();
+    rig.server.fault(Fault::AnswerLost);
+    rig.fetch().await.unwrap_err();
+    let next = rig.again();
+    let now = Now::read();
+    let handed = next.chain.fetch(Asking::default(), now, now.mono + SECOND * 10).await.unwrap();
+    assert_eq!(handed.text, "a1", "it lives, and clients are served with it");
+    assert!(handed.provenance.in_doubt, "but it is not to be rested on");
+    assert_eq!(next.fetch().await.unwrap(), "a3");
+    assert_eq!((rig.server.requests(), rig.server.is_revoked()), (texts(&["r0", "r1", "r1"]), false));
+    // And the doubt is over.
+    let third = rig.again();
+    let handed = third.chain.fetch(Asking::default(), now, now.mono + SECOND * 10).await.unwrap();
+    assert!(!handed.provenance.in_doubt);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_token_of_a_useless_answer_is_kept() {
+    let rig = Rig::new(&Played::new(), memory());
+    rig.fetch().await.unwrap();
+    for number in 2..5 {
+        rig.server.fault(Fault::Useless);
+        assert_eq!(rig.fetch().await.unwrap_err().0, FailureKind::Passing);
+        assert_eq!(rig.stored().await, (number, format!("r{number}")));
+    }
+    // Another process goes on from there, too.
+    assert_eq!(rig.again().fetch().await.unwrap(), "a5");
+    assert_eq!(rig.server.requests(), ["r0", "r1", "r2", "r3", "r4"]);
+    assert!(!rig.server.is_revoked());
 }
 
 #[tokio::test(start_paused = true)]

@@ -20,6 +20,7 @@ use crate::{
     credential::{
         chain::elsewhere,
         history::Standing,
+        keeper::Provenance,
         service::Begin,
         source::{Asking, Issued, Source, SourceError},
         store::{Leased, Lineage, RefreshLease, Store, StoreError},
@@ -82,7 +83,7 @@ impl SharedClient {
                 self.store.renewing(&lineage, &lease, answer).await
             }
         };
-        if answer.as_ref().is_ok_and(|issued| !issued.taken_over) {
+        if answer.as_ref().is_ok_and(|issued| !issued.provenance.taken_over) {
             *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some((lineage, lease));
         } else {
             self.store.release(&lineage, lease).await;
@@ -100,7 +101,10 @@ impl SharedClient {
         Ok(match self.store.standing_of((&self.scope, &self.identity, text), now).await? {
             Standing::Grace { text, generation, expires_wall, .. } => {
                 match restored(&text, generation, expires_wall) {
-                    Begin::Adopt { issued, .. } => Some(Issued { taken_over: true, ..issued }),
+                    Begin::Adopt { issued, .. } => {
+                        let provenance = Provenance { taken_over: true, ..issued.provenance };
+                        Some(Issued { provenance, ..issued })
+                    }
                     Begin::Fetch => None,
                 }
             }

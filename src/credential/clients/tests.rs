@@ -13,7 +13,7 @@ struct Deaf;
 
 impl Observer for Deaf {
     fn refreshed(&self, _: &Fetch<'_>) {}
-    fn current(&self, _: Duration, _: Option<Duration>) {}
+    fn current(&self, _: &Token) {}
 }
 
 struct Rig {

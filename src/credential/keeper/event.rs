@@ -52,8 +52,20 @@ pub enum Action {
 pub struct Fetched {
     pub text: SecretText,
     pub life: Life,
-    /// Another process asked for it.
+    pub provenance: Provenance,
+}
+
+/// Where an answer comes from, and what is known of it besides. By default: straight from the source.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Provenance {
+    /// Another process asked for it, or this one before it was started again.
     pub taken_over: bool,
+    /// How long it has been kept since it was issued.
+    pub age: Duration,
+    /// How long the refresh token lives that the next one is asked for with, from when this was issued.
+    pub refresh_life: Option<Duration>,
+    /// The source has been asked since, and its answer was lost: it is to be asked again while it forgives that.
+    pub in_doubt: bool,
 }
 
 /// How long a token lives, as it was told.
@@ -93,16 +105,18 @@ pub struct FetchFailure {
 }
 
 impl FetchFailure {
-    /// A failure that may mend itself.
+    /// A failure that may pass by itself.
     pub fn passing(reason: impl Into<String>) -> Self {
         Self { kind: FailureKind::Passing, retry_after: None, reason: reason.into() }
     }
 }
 
-/// Whether repeating may mend it.
+/// Whether repeating may fix it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
     Passing,
+    /// Nobody was there to be asked.
+    Unreached,
     /// The answer may have been given and lost on its way, with a refresh token in it that nobody has now. A server
     /// that allows for this does so for seconds only.
     Lost,

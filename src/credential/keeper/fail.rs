@@ -30,21 +30,24 @@ impl Keeper {
             self.phase = Phase::Waiting { trigger, until: now.mono + wait };
             return;
         }
-        self.failures = self.failures.saturating_add(1);
         let valid = self.current.as_ref().filter(|token| !token.is_expired(now));
         let left = valid.map(|token| token.remaining(now));
         // A token that the service does not take leaves as little time as none.
         let usable = valid.filter(|token| !self.rejected.has(token.expose()));
         let (is_usable, usable_for) = (usable.is_some(), usable.and_then(|token| token.remaining(now)));
+        self.count(is_usable);
         let again = self.asks_again(failure.kind, now.mono);
         let terminal = match failure.kind {
             FailureKind::Terminal => true,
             FailureKind::Lost => again.is_none(),
-            FailureKind::Passing | FailureKind::Elsewhere => false,
+            FailureKind::Passing | FailureKind::Unreached | FailureKind::Elsewhere => false,
         };
         let mut wait = match again {
             Some(wait) => wait,
             None if terminal => wait::slow(self.failures, left.flatten(), &mut self.rng),
+            None if failure.kind == FailureKind::Unreached && !is_usable => {
+                wait::unreached(self.failures, &mut self.rng)
+            }
             None => wait::backoff(self.failures, usable_for, &mut self.rng),
         };
         if let Some(asked) = failure.retry_after {
@@ -63,6 +66,14 @@ impl Keeper {
             still_valid_for: left.map_or(Some(Duration::ZERO), |remaining| remaining),
         }));
         self.despair(now, out);
+    }
+
+    /// One more failure. Those from before the token ended are no reason to let clients wait.
+    fn count(&mut self, has_token: bool) {
+        if std::mem::replace(&mut self.had_token, has_token) && !has_token {
+            self.failures = 0;
+        }
+        self.failures = self.failures.saturating_add(1);
     }
 
     /// After an answer that was, or that nobody needed.
@@ -108,6 +119,7 @@ impl Keeper {
             return until;
         }
         self.patient = false;
+        self.count(false);
         let until = until.min(now.mono + wait::backoff(self.failures, None, &mut self.rng));
         self.phase = Phase::Waiting { trigger, until };
         until

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Action, FetchFailure, Fetched, Generation, Keeper, LATE, LONGER, LONGEST, Life, Phase, Report, SPACING,
-    Token, Trigger, wait,
+    Action, FetchFailure, Fetched, Generation, Keeper, LATE, LONGER, LONGEST, Life, Phase, Provenance,
+    Report, SPACING, Token, Trigger, wait,
 };
 use crate::clock::Now;
 
@@ -35,8 +35,9 @@ impl Keeper {
         now: Now,
         out: &mut Vec<Action>,
     ) {
+        let issued = sent.earlier(fetched.provenance.age);
         let life = if self.policy.once { Life::Unknown } else { fetched.life };
-        let told = life.from(sent).map(|life| life.min(LONGEST));
+        let told = life.from(issued).map(|life| life.min(LONGEST));
         let lifetime = told.or(self.policy.lifetime);
         let same = self.current.as_ref().filter(|token| token.expose() == fetched.text.as_str());
         let generation = match (same, &self.current) {
@@ -44,7 +45,7 @@ impl Keeper {
             (None, Some(token)) => token.generation.next(),
             (None, None) => Generation::default().next(),
         };
-        let token = Token::new(&fetched.text, generation, sent, lifetime);
+        let token = Token::new(&fetched.text, generation, issued, lifetime);
         let wrong = if fetched.text.is_empty() {
             Some("the source gave an empty token")
         } else if self.rejected.has(&fetched.text) {
@@ -70,20 +71,21 @@ impl Keeper {
         }
         let report = |token: &Token, next_refresh_in| {
             let (generation, expires_in) = (token.generation, token.remaining(now));
-            if fetched.taken_over {
+            if fetched.provenance.taken_over {
                 return Report::TakenOver { generation, expires_in, next_refresh_in };
             }
             let took = now.mono.saturating_duration_since(sent.mono);
             Report::Refreshed { generation, trigger, took, expires_in, next_refresh_in }
         };
-        self.publish(token, lifetime, now, report, out);
+        self.publish(token, (lifetime, fetched.provenance), now, report, out);
     }
 
     /// Takes a token that another process has fetched; what would not do is no failure of anybody here.
     pub(super) fn take_over(&mut self, fetched: &Fetched, now: Now, out: &mut Vec<Action>) {
-        let lifetime = fetched.life.from(now).map(|life| life.min(LONGEST)).or(self.policy.lifetime);
+        let issued = now.earlier(fetched.provenance.age);
+        let lifetime = fetched.life.from(issued).map(|life| life.min(LONGEST)).or(self.policy.lifetime);
         let generation = self.current.as_ref().map_or_else(Generation::default, |token| token.generation);
-        let token = Token::new(&fetched.text, generation.next(), now, lifetime);
+        let token = Token::new(&fetched.text, generation.next(), issued, lifetime);
         let same = self.current.as_ref().is_some_and(|current| current.expose() == token.expose());
         if same || fetched.text.is_empty() || self.rejected.has(&fetched.text) || token.is_expired(now) {
             return;
@@ -93,20 +95,26 @@ impl Keeper {
             expires_in: token.remaining(now),
             next_refresh_in,
         };
-        self.publish(token, lifetime, now, report, out);
+        self.publish(token, (lifetime, fetched.provenance), now, report, out);
     }
 
     /// From now on this is the token; `report` is told when the next fetch is.
     fn publish(
         &mut self,
-        token: Token,
-        lifetime: Option<Duration>,
+        mut token: Token,
+        (lifetime, provenance): (Option<Duration>, Provenance),
         now: Now,
         report: impl Fn(&Token, Option<Duration>) -> Report,
         out: &mut Vec<Action>,
     ) {
-        self.due_after =
+        let due_after =
             lifetime.map(|life| wait::until_refresh(life, self.policy.refresh_before, &mut self.rng));
+        token.refresh_ends = provenance.refresh_life.map(|life| token.issued.wall.saturating_add(life));
+        let refresh_due = provenance.refresh_life.map(wait::until_refresh_token_ends);
+        self.due_after = match provenance.in_doubt {
+            true => Some(Duration::ZERO),
+            false => [due_after, refresh_due].into_iter().flatten().min(),
+        };
         self.mended();
         self.current = Some(token.clone());
         self.rest(now);
@@ -118,8 +126,8 @@ impl Keeper {
 
     /// The source still has the token that is in use.
     fn unchanged(&mut self, trigger: Trigger, sent: Now, now: Now, out: &mut Vec<Action>) {
-        if self.is_due(now) && self.kept_elsewhere {
-            self.due_after = self.due_after.max(self.late_after());
+        if self.is_due(now) {
+            self.due_after = self.due_after.max(self.look_again_after(now));
         }
         if self.is_due(now) {
             let failure = FetchFailure::passing("the source gave the current token again, which is due");
@@ -140,10 +148,12 @@ impl Keeper {
         };
     }
 
-    /// From the current token's issue to when somebody who keeps it fresh is late.
-    fn late_after(&self) -> Option<Duration> {
+    /// From the current token's issue to when it is looked for a newer one again; `None`: the source is late.
+    fn look_again_after(&self, now: Now) -> Option<Duration> {
         let token = self.current.as_ref()?;
         let lifetime = token.expires?.saturating_duration_since(token.issued.mono);
-        Some(lifetime.saturating_sub(lifetime / LATE))
+        let late = (lifetime / LATE.0).min(LATE.1);
+        let left = token.remaining(now)?.checked_sub(late).filter(|left| !left.is_zero())?;
+        Some(lifetime.saturating_sub(late).saturating_sub(left.saturating_sub((left / 3).max(SPACING))))
     }
 }

@@ -46,6 +46,7 @@ enum Step {
 fn kind() -> impl Strategy<Value = FailureKind> {
     prop_oneof![
         Just(FailureKind::Passing),
+        Just(FailureKind::Unreached),
         Just(FailureKind::Terminal),
         Just(FailureKind::Lost),
         Just(FailureKind::Elsewhere),
@@ -74,7 +75,7 @@ fn step() -> impl Strategy<Value = Step> {
 fn fetched(text: u8, life: Option<u64>) -> Fetched {
     let text = if text == 0 { String::new() } else { format!("t{text}") };
     let life = life.map_or(Life::Unknown, |ms| Life::For(Duration::from_millis(ms)));
-    Fetched { text: text.into(), life, taken_over: false }
+    Fetched { text: text.into(), life, provenance: Provenance::default() }
 }
 
 /// The keeper, and what somebody knows who only sees its events and actions.
@@ -92,7 +93,7 @@ struct Witness {
 }
 
 impl Witness {
-    fn new(seed: u64, margin: Option<u64>, check_every: u64, kept: bool) -> Self {
+    fn new(seed: u64, margin: Option<u64>, check_every: u64) -> Self {
         let check_every = Duration::from_secs(check_every);
         let policy = RefreshPolicy {
             refresh_before: margin.map(Duration::from_secs),
@@ -102,7 +103,7 @@ impl Witness {
             timeout: Duration::from_secs(10),
         };
         Self {
-            keeper: Keeper::new(policy, seed).kept_elsewhere(kept),
+            keeper: Keeper::new(policy, seed),
             now: Now { mono: clock::now(), wall: Duration::from_secs(1_800_000_000) },
             open: None,
             last_sent: None,
@@ -156,7 +157,8 @@ impl Witness {
             }
             Step::Late => {
                 let ticket = self.open.map_or(u64::MAX, |(ticket, _)| ticket - 1);
-                let fetched = Fetched { text: "late".into(), life: Life::Unknown, taken_over: false };
+                let fetched =
+                    Fetched { text: "late".into(), life: Life::Unknown, provenance: Provenance::default() };
                 self.on(Event::Fetched { ticket, fetched }, false)
             }
             Step::Demand { back, trigger } => self.demand(back, Trigger::ALL[trigger]),
@@ -297,10 +299,9 @@ proptest! {
         seed in any::<u64>(),
         margin in proptest::option::of(1..600_u64),
         check_every in 1..2000_u64,
-        kept in any::<bool>(),
         steps in proptest::collection::vec(step(), 1..120),
     ) {
-        let mut witness = Witness::new(seed, margin, check_every, kept);
+        let mut witness = Witness::new(seed, margin, check_every);
         witness.on(Event::Started, false)?;
         for step in steps {
             witness.take(step)?;

@@ -26,14 +26,6 @@ impl Rig {
         rig
     }
 
-    /// Of a source that somebody else keeps fresh.
-    fn kept(change: impl FnOnce(&mut RefreshPolicy)) -> Self {
-        let rig = Self::unstarted(change);
-        let mut rig = Self { keeper: rig.keeper.kept_elsewhere(true), ..rig };
-        rig.on(Event::Started);
-        rig
-    }
-
     fn unstarted(change: impl FnOnce(&mut RefreshPolicy)) -> Self {
         let mut policy = RefreshPolicy {
             refresh_before: None,
@@ -72,7 +64,11 @@ impl Rig {
     }
 
     fn give(&mut self, text: &str, life: Life) {
-        let fetched = Fetched { text: text.into(), life, taken_over: false };
+        self.give_of(text, life, Provenance::default());
+    }
+
+    fn give_of(&mut self, text: &str, life: Life, provenance: Provenance) {
+        let fetched = Fetched { text: text.into(), life, provenance };
         self.on(Event::Fetched { ticket: self.ticket, fetched });
     }
 
@@ -273,37 +269,41 @@ fn the_same_token_again_is_not_published_again() {
     rig.demand(None, Trigger::Operator);
     rig.give("a", Life::For(HOUR));
     assert_eq!(rig.published(), Some(1), "it lives longer now, and is the same");
-    rig.pass(HOUR * 9 / 10);
+    rig.pass(HOUR - SECOND * 60);
     rig.on(Event::Timer);
     rig.give("a", Life::Unknown);
-    assert!(rig.failure().unwrap().0.contains("again"), "it is due, and there is no other");
+    assert!(rig.failure().unwrap().0.contains("again"), "it is late, and there is no other");
 }
 
+/// A metadata server, a cache, a file: the same token until it is replaced.
 #[test]
-fn who_keeps_a_token_fresh_is_late_when_a_tenth_is_left() {
-    let mut rig = Rig::kept(|_| {});
-    rig.give("a", Life::For(HOUR));
-    let mut unchanged = 0;
-    while rig.failure().is_none() {
-        rig.until_deadline();
-        if !rig.fetches().is_empty() {
-            rig.give("a", Life::Unknown);
-            assert_eq!(rig.published(), None);
-            unchanged += 1;
+fn a_source_that_keeps_its_token_is_late_when_a_minute_or_a_tenth_is_left() {
+    for (life, late) in [(HOUR, SECOND * 60), (SECOND * 40, SECOND * 4)] {
+        let mut rig = Rig::new(|_| {});
+        rig.give("a", Life::For(life));
+        let mut unchanged = 0;
+        while rig.failure().is_none() {
+            rig.until_deadline();
+            if !rig.fetches().is_empty() {
+                rig.give("a", Life::Unknown);
+                assert_eq!(rig.published(), None);
+                unchanged += 1;
+            }
         }
+        let left = rig.keeper.current().unwrap().remaining(rig.now).unwrap();
+        assert!(left <= late && left > late - SPACING, "{life:?}: {left:?}");
+        assert!((3..30).contains(&unchanged), "{unchanged} looks: not one, and not all the time");
+        rig.until_deadline();
+        rig.give("b", Life::For(life));
+        assert_eq!(rig.published(), Some(2));
+        let waited = std::iter::from_fn(|| Some(rig.until_deadline()).filter(|_| rig.fetches().is_empty()));
+        assert!(waited.sum::<Duration>() < life * 3 / 4, "the next one is due as usual");
     }
-    let left = rig.keeper.current().unwrap().remaining(rig.now).unwrap();
-    assert_eq!((unchanged, left), (2, HOUR / 10), "once when it was due, and once when it was late");
-    rig.until_deadline();
-    rig.give("b", Life::For(HOUR));
-    assert_eq!(rig.published(), Some(2));
-    let waited = std::iter::from_fn(|| Some(rig.until_deadline()).filter(|_| rig.fetches().is_empty()));
-    assert!(waited.sum::<Duration>() < HOUR * 3 / 4, "the next one is due as usual");
 }
 
 #[test]
 fn a_margin_that_is_later_than_late_is_kept() {
-    let mut rig = Rig::kept(|policy| {
+    let mut rig = Rig::new(|policy| {
         policy.refresh_before = Some(SECOND * 30);
         policy.check_every = HOUR;
     });
@@ -313,12 +313,76 @@ fn a_margin_that_is_later_than_late_is_kept() {
     }
     rig.give("a", Life::Unknown);
     assert!(rig.failure().is_some(), "little is left");
-    let mut other = Rig::new(|_| {});
-    other.give("a", Life::For(HOUR));
-    other.pass(HOUR * 4 / 5);
-    other.on(Event::Timer);
-    other.give("a", Life::Unknown);
-    assert!(other.failure().is_some(), "who is asked for a token has to have one");
+}
+
+#[test]
+fn a_token_that_was_kept_is_due_by_its_issue() {
+    let mut rig = Rig::new(|policy| policy.refresh_before = Some(SECOND * 44));
+    // It lives for 60 s, and 22 of them have passed: it was due 6 s ago.
+    let wall = rig.now.wall + SECOND * 38;
+    let provenance = Provenance { taken_over: true, age: SECOND * 22, ..Provenance::default() };
+    rig.give_of("a", Life::Until { wall, at_most: Some(SECOND * 60) }, provenance);
+    assert_eq!(rig.published(), Some(1));
+    assert_eq!(rig.keeper.current().unwrap().remaining(rig.now), Some(SECOND * 38));
+    assert!(rig.until_deadline() <= SPACING, "at once");
+    assert_eq!(rig.fetches(), [Trigger::Schedule]);
+}
+
+#[test]
+fn a_token_in_doubt_is_used_and_asked_for_again_at_once() {
+    let mut rig = Rig::new(|policy| policy.check_every = HOUR * 24);
+    let provenance = Provenance { taken_over: true, in_doubt: true, ..Provenance::default() };
+    rig.give_of("a", Life::For(HOUR), provenance);
+    assert_eq!(rig.published(), Some(1));
+    assert!(rig.until_deadline() <= SPACING);
+    assert_eq!(rig.fetches(), [Trigger::Schedule]);
+    rig.give("b", Life::For(HOUR));
+    assert!(rig.until_deadline() > HOUR / 2, "once");
+}
+
+#[test]
+fn a_refresh_token_is_used_before_it_ends() {
+    let mut rig = Rig::new(|_| {});
+    let of = |life| Provenance { refresh_life: Some(life), ..Provenance::default() };
+    rig.give_of("a", Life::For(SECOND * 60), of(SECOND * 20));
+    let ends = rig.keeper.current().unwrap().refresh_ends;
+    assert_eq!(ends, Some(rig.now.wall + SECOND * 20));
+    assert_eq!(rig.until_deadline(), SECOND * 15);
+    assert_eq!(rig.fetches(), [Trigger::Schedule]);
+    // One that lives for longer changes nothing, and a token without an end is fetched for its sake.
+    rig.give_of("b", Life::For(SECOND * 60), of(HOUR));
+    assert!(rig.until_deadline() < SECOND * 50);
+    rig.give_of("c", Life::Unknown, of(HOUR));
+    let mut waited = Duration::ZERO;
+    while rig.fetches().is_empty() {
+        waited += rig.until_deadline();
+    }
+    assert_eq!(waited, HOUR * 3 / 4);
+}
+
+#[test]
+fn failures_from_before_the_end_of_a_token_do_not_make_clients_wait() {
+    for (kind, most) in [(FailureKind::Passing, SECOND / 2), (FailureKind::Unreached, SECOND / 2)] {
+        let mut rig = Rig::new(|_| {});
+        rig.give("a", Life::For(SECOND * 40));
+        while rig.keeper.current().is_some_and(|token| !token.is_expired(rig.now)) {
+            rig.until_deadline();
+            if !rig.fetches().is_empty() {
+                rig.refuse(kind, None);
+            }
+        }
+        let ended = rig.now;
+        while rig.fetches().is_empty() {
+            rig.until_deadline();
+        }
+        assert!(rig.now.mono - ended.mono <= most, "{kind:?}: {:?}", rig.now.mono - ended.mono);
+    }
+    // However long nobody is there, it is looked for every second or two.
+    let mut rig = Rig::new(|_| {});
+    for _ in 0..50 {
+        rig.refuse(FailureKind::Unreached, None);
+        assert!(rig.until_deadline() <= SECOND * 2);
+    }
 }
 
 #[test]
@@ -361,7 +425,7 @@ fn a_source_that_never_answers_is_given_up_and_its_late_word_changes_nothing() {
     let late = rig.ticket;
     assert_eq!(rig.until_deadline(), SECOND * 10 + UNANSWERED);
     assert!(rig.failure().is_some());
-    let fetched = Fetched { text: "late".into(), life: Life::Unknown, taken_over: false };
+    let fetched = Fetched { text: "late".into(), life: Life::Unknown, provenance: Provenance::default() };
     rig.on(Event::Fetched { ticket: late, fetched });
     assert!(rig.last.is_empty());
 }

@@ -8,6 +8,8 @@ use super::SPACING;
 const FIRST: Duration = Duration::from_millis(500);
 /// Where doubling ends.
 const MOST: Duration = Duration::from_secs(30);
+/// Nobody was there to be asked: to look whether somebody is costs nothing.
+const UNREACHED: Duration = Duration::from_secs(2);
 /// Part of every wait after a failure: full jitter alone may draw nothing at all, again and again.
 pub(super) const LEAST: Duration = Duration::from_millis(100);
 /// A wait is not cut shorter than this for the sake of a token that is about to end.
@@ -60,6 +62,16 @@ pub(super) fn backoff(failures: u32, left: Option<Duration>, rng: &mut fastrand:
         None => FIRST.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(MOST),
     };
     LEAST + up_to(most.saturating_sub(LEAST), rng)
+}
+
+/// After the `failures`th failure in a row of which nobody was there to be asked, with no token that would do.
+pub(super) fn unreached(failures: u32, rng: &mut fastrand::Rng) -> Duration {
+    backoff(failures, None, rng).min(UNREACHED)
+}
+
+/// From the issue of a refresh token that lives for `life` to its use: a server may end it if it is idle.
+pub(super) fn until_refresh_token_ends(life: Duration) -> Duration {
+    (life / 4 * 3).max(SPACING)
 }
 
 /// Before an answer that was lost is asked for again.

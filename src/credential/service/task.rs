@@ -9,9 +9,9 @@ use crate::{
     clock::{self, Now, milliseconds},
     credential::{
         clients::Journal,
-        keeper::{Action, Event, Fetched, Keeper, Outcome, Report},
+        keeper::{Action, Event, Fetched, Keeper, Outcome, Report, Trigger},
         source::{Asking, Issued, Source, SourceError},
-        supply::Supply,
+        supply::{Offer, Supply},
     },
 };
 
@@ -44,17 +44,16 @@ enum Woken {
 
 impl From<Issued> for Fetched {
     fn from(issued: Issued) -> Self {
-        Self { text: issued.text, life: issued.life, taken_over: issued.taken_over }
+        Self { text: issued.text, life: issued.life, provenance: issued.provenance }
     }
 }
 
 impl Task {
     pub(super) fn new(credential: Arc<Credential>, spec: Spec) -> Self {
-        let kept_elsewhere = spec.supply.source().is_kept_elsewhere();
         Self {
             credential,
             timeout: spec.policy.timeout,
-            keeper: Keeper::new(spec.policy, spec.seed).kept_elsewhere(kept_elsewhere),
+            keeper: Keeper::new(spec.policy, spec.seed),
             begin: Some(spec.begin),
             supply: spec.supply,
             observer: spec.observer,
@@ -103,11 +102,17 @@ impl Task {
                         self.asked_with = seen;
                         self.tell(Event::SecretChanged).await;
                     }
-                    if self.fetch.is_none()
-                        && let Some(issued) =
-                            self.supply.offered(self.credential.current().as_deref(), Now::read()).await
-                    {
-                        self.tell(Event::Offered(issued.into())).await;
+                    let current = self.credential.current();
+                    let offer = match self.fetch {
+                        None => self.supply.offered(current.as_deref(), Now::read()).await,
+                        Some(_) => None,
+                    };
+                    match offer {
+                        Some(Offer::Token(issued)) => self.tell(Event::Offered((*issued).into())).await,
+                        Some(Offer::Doubt) => {
+                            self.tell(Event::Demanded { rejected: None, trigger: Trigger::Schedule }).await;
+                        }
+                        None => {}
                     }
                 }
             }
@@ -118,7 +123,7 @@ impl Task {
     /// failure, and the credential of a whole route, asks at once; thousands of clients' do when they are due.
     async fn resupplied(&mut self, Resupply { supply, policy }: Resupply) {
         self.timeout = policy.timeout;
-        self.keeper.reconfigure(policy, supply.source().is_kept_elsewhere());
+        self.keeper.reconfigure(policy);
         self.supply = supply;
         self.asked_with = look(self.supply.source()).await;
         if self.journal.is_none() || self.credential.status().last_error.is_some() {
@@ -153,7 +158,7 @@ impl Task {
                     if let (Some(journal), Some(old)) = (&self.journal, self.credential.current()) {
                         journal.superseded(&self.credential, &old, &token, now).await;
                     }
-                    self.observer.current(token.issued.wall, token.expires_wall);
+                    self.observer.current(&token);
                     self.credential.publish(token);
                 }
                 Action::Hopeless => self.credential.tell_all(News::Hopeless),

@@ -29,7 +29,8 @@ impl Observer for Count {
         count.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn current(&self, _: Duration, expires_wall: Option<Duration>) {
+    fn current(&self, token: &Token) {
+        let expires_wall = token.expires_wall;
         self.expires.store(expires_wall.unwrap_or_default().as_secs(), Ordering::Relaxed);
     }
 }

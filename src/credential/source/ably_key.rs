@@ -61,7 +61,7 @@ impl AblyKey {
             capability: &self.capability,
             client_id: self.client_id.as_deref(),
         };
-        let text = jwt::signed_with_secret(key.name, &claims, key.secret)
+        let text = jwt::signed_with_secret(Some(key.name), &claims, key.secret)
             .ok_or_else(|| SourceError::terminal("the key cannot sign a token"))?;
         let life = Life::Until { wall: Duration::from_secs(exp), at_most: Some(self.ttl) };
         Ok(Issued::new(text, life))

@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 use super::jwt::claims;
 use crate::{
     config::{AnswerFields, AnswerForm, Part, SecretText},
-    credential::keeper::Life,
+    credential::keeper::{Life, Provenance},
 };
 
 mod exec_credential;
@@ -51,14 +51,13 @@ pub struct Issued {
     pub life: Life,
     /// From now on the next token is asked for with this one. It cannot be asked for twice.
     pub refresh_token: Option<SecretText>,
-    /// Another process asked for it: there was no request.
-    pub taken_over: bool,
+    pub provenance: Provenance,
 }
 
 impl Issued {
     /// A token with which nothing else came.
     pub fn new(text: impl Into<SecretText>, life: Life) -> Self {
-        Self { text: text.into(), life, refresh_token: None, taken_over: false }
+        Self { text: text.into(), life, refresh_token: None, provenance: Provenance::default() }
     }
 }
 
@@ -292,14 +291,23 @@ fn token_request(fields: &Map<String, Value>) -> Result<Answer, BadAnswer> {
     }
 }
 
-/// What the answer says of its end. A time beyond all times means "never", and a good token is not thrown away for it.
+/// What the answer says of its end. A time beyond all times, or a word such as `never`, is none, and a good token is not
+/// thrown away for it.
 fn life(fields: &Map<String, Value>) -> Result<Option<Life>, BadAnswer> {
+    let no_number = |name| {
+        let texts = [first(fields, [name])].into_iter().flatten();
+        texts.map(|(_, value)| value).any(Value::is_string)
+    };
     match told_life(fields) {
         Err(BadAnswer::Absurd(name)) => {
             tracing::warn!(
                 name,
                 "the end of a token is absurdly far; `lifetime` of [route.token] is assumed"
             );
+            Ok(None)
+        }
+        Err(BadAnswer::WrongType(name)) if no_number(name) => {
+            tracing::warn!(name, "the end of a token is no time; `lifetime` of [route.token] is assumed");
             Ok(None)
         }
         life => life,

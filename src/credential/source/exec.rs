@@ -19,15 +19,14 @@ use http::HeaderMap;
 use tokio::{process::Command, time};
 
 mod lines;
-mod mask;
 mod process;
 
-use mask::Mask;
 use process::{Heard, Running, Unheard};
 
 use super::{
     Asking, Issued, SourceError,
     answer::{self, Answer},
+    mask::Mask,
     parts::Parts,
 };
 use crate::{

@@ -20,7 +20,10 @@ use crate::{
     clock::{Instant, Now},
     config::{AnswerForm, Endpoint, HttpBody, HttpSource, Name, Place, UpstreamTls},
     credential::keeper::FailureKind,
-    net::{Dialer, TlsError, http as net_http},
+    net::{
+        Dialer, TlsError,
+        http::{self as net_http, HttpError},
+    },
 };
 
 /// What an answer may be.
@@ -166,10 +169,14 @@ async fn send(
     now: Now,
     deadline: Instant,
 ) -> Result<Response<Bytes>, SourceError> {
-    let response = net_http::request(dialer, request, MAX_ANSWER, deadline)
-        .await
-        .map_err(|error| SourceError::passing(error.to_string()))?;
+    let response =
+        net_http::request(dialer, request, MAX_ANSWER, deadline).await.map_err(|error| unanswered(&error))?;
     if response.status().is_success() { Ok(response) } else { Err(refusal(&response, now)) }
+}
+
+fn unanswered(error: &HttpError) -> SourceError {
+    let reason = error.to_string();
+    if error.may_have_arrived() { SourceError::passing(reason) } else { SourceError::unreached(reason) }
 }
 
 fn understood(
@@ -197,7 +204,7 @@ fn refusal(response: &Response<Bytes>, now: Now) -> SourceError {
     if let Some(code) = code {
         reason = format!("{reason} ({code})");
     }
-    SourceError { kind, retry_after: retry_after(response.headers(), now), reason }
+    SourceError { retry_after: retry_after(response.headers(), now), ..SourceError::of(kind, reason) }
 }
 
 /// `{exchange}/keys/{keyName}/requestToken`.

@@ -51,9 +51,9 @@ pub(super) fn signed(
 }
 
 /// A JWT that is signed with a secret of both sides: HS256 (RFC 7518 §3.2).
-pub fn signed_with_secret(key_id: &str, claims: &impl Serialize, secret: &str) -> Option<String> {
+pub fn signed_with_secret(key_id: Option<&str>, claims: &impl Serialize, secret: &str) -> Option<String> {
     let sign = |text: &[u8]| Some(hmac::sign(&hs256(secret), text).as_ref().to_vec());
-    signed("HS256", Some(key_id), claims, sign)
+    signed("HS256", key_id, claims, sign)
 }
 
 /// Is it signed with this secret?

@@ -1,4 +1,4 @@
-//! What must not be seen of a line that a command wrote, replaced by `***`.
+//! What must not be seen of a line that a command wrote, or of a server's words, replaced by `***`.
 //!
 //! 1. Every secret that is known: those of the command's environment, the current token, and each word of its
 //!    output. One that is shorter than four characters hides nothing.

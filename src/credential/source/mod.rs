@@ -18,6 +18,7 @@ mod exec;
 mod file;
 mod http;
 pub mod jwt;
+mod mask;
 #[cfg(test)]
 mod names;
 mod oauth2;
@@ -43,7 +44,7 @@ pub use static_token::StaticToken;
 use super::keeper::{FailureKind, FetchFailure};
 use crate::{
     clock::{Instant, Now},
-    config::SourceConfig,
+    config::{SecretText, SourceConfig},
     net::TlsError,
 };
 
@@ -68,6 +69,15 @@ pub struct SourceError {
     pub retry_after: Option<Duration>,
     /// Without secrets.
     pub reason: String,
+    /// The answer was of no use, but for the refresh token in it: the one before it may be dead.
+    pub rotated: Option<Rotated>,
+}
+
+/// A refresh token that came, and how long it lives if the server said it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rotated {
+    pub refresh_token: SecretText,
+    pub life: Option<Duration>,
 }
 
 impl Source {
@@ -106,16 +116,6 @@ impl Source {
             }
             #[cfg(test)]
             Self::Played(_) => Duration::from_secs(5),
-        }
-    }
-
-    /// Does somebody else keep the token fresh? That it is still the same when it is due is no failure then.
-    pub fn is_kept_elsewhere(&self) -> bool {
-        match self {
-            Self::File(_) | Self::Static(_) => true,
-            Self::Http(_) | Self::OAuth2(_) | Self::AblyKey(_) | Self::Exec(_) => false,
-            #[cfg(test)]
-            Self::Played(_) => false,
         }
     }
 
@@ -183,17 +183,26 @@ impl Source {
 impl SourceError {
     /// The request went out and its answer did not come whole: the source may have acted on it.
     pub fn lost(reason: impl Into<String>) -> Self {
-        Self { kind: FailureKind::Lost, retry_after: None, reason: reason.into() }
+        Self::of(FailureKind::Lost, reason)
     }
 
-    /// It may mend itself.
+    /// It may pass by itself.
     pub fn passing(reason: impl Into<String>) -> Self {
-        Self { kind: FailureKind::Passing, retry_after: None, reason: reason.into() }
+        Self::of(FailureKind::Passing, reason)
+    }
+
+    /// Nobody was there to be asked.
+    pub fn unreached(reason: impl Into<String>) -> Self {
+        Self::of(FailureKind::Unreached, reason)
     }
 
     /// Somebody has to change something.
     pub fn terminal(reason: impl Into<String>) -> Self {
-        Self { kind: FailureKind::Terminal, retry_after: None, reason: reason.into() }
+        Self::of(FailureKind::Terminal, reason)
+    }
+
+    pub(super) fn of(kind: FailureKind, reason: impl Into<String>) -> Self {
+        Self { kind, retry_after: None, reason: reason.into(), rotated: None }
     }
 }
 

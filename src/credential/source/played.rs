@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use super::{Asking, Issued, SourceError};
+use super::{Asking, Issued, Rotated, SourceError};
 use crate::{
     clock::{self, Instant},
     credential::keeper::Life,
@@ -26,6 +26,8 @@ pub(in crate::credential) enum Fault {
     Busy,
     /// It is answered when the test says so.
     Held,
+    /// It is answered, and the answer is of no use, but for the refresh token in it.
+    Useless,
 }
 
 /// The server, and what the configuration of the one who asks says.
@@ -134,11 +136,16 @@ impl Played {
                 self.0.arrived.add_permits(1);
                 self.0.go.acquire().await.unwrap().forget();
             }
-            Some(Fault::AnswerLost) | None => {}
+            Some(Fault::AnswerLost | Fault::Useless) | None => {}
         }
         let answer = self.server().judge(&shown);
         match fault {
             Some(Fault::AnswerLost) => Err(SourceError::lost("the connection broke")),
+            Some(Fault::Useless) => {
+                let rotated =
+                    answer?.refresh_token.map(|refresh_token| Rotated { refresh_token, life: None });
+                Err(SourceError { rotated, ..SourceError::passing("the token's type is odd") })
+            }
             Some(Fault::RequestLost | Fault::Busy | Fault::Held) | None => answer,
         }
     }

@@ -45,6 +45,9 @@ pub struct Grant {
     /// What the source is to be asked with next; `None`: with what the operator wrote down.
     #[serde(serialize_with = "exposed_if_any", default, skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<SecretText>,
+    /// When that ends, on the wall clock; `None` if nobody told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_ends: Option<Duration>,
     /// The access token that came last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Granted>,
@@ -165,7 +168,7 @@ mod tests {
             expires: Some(Duration::from_secs(1_700_000_600)),
         };
         let refresh_token = Some("CANARY-refresh".into());
-        Grant { number: 7, refresh_token, token: Some(token), asked_at: None, asked: None }
+        Grant { number: 7, refresh_token, token: Some(token), ..Grant::default() }
     }
 
     #[test]

@@ -193,7 +193,7 @@ impl Issuer {
         if let (Some(id), Json::Object(claims)) = (&client_id, &mut claims) {
             claims.insert("x-ably-clientId".into(), id.as_str().into());
         }
-        let token = signed_with_secret(&self.key.name, &claims, &self.key.secret).unwrap_or_default();
+        let token = signed_with_secret(Some(&self.key.name), &claims, &self.key.secret).unwrap_or_default();
         Minted { token, issued: wall, expires, client_id }
     }
 

@@ -45,7 +45,11 @@ impl World {
                 let text = self.service.issue(self.now + lifetime.as_micros() as u64);
                 keeper::Event::Fetched {
                     ticket,
-                    fetched: Fetched { text: text.into(), life: Life::For(lifetime), taken_over: false },
+                    fetched: Fetched {
+                        text: text.into(),
+                        life: Life::For(lifetime),
+                        provenance: keeper::Provenance::default(),
+                    },
                 }
             }
         };

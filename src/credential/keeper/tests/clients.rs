@@ -5,7 +5,7 @@ use super::*;
 /// A keeper that was given a token of this life.
 fn adopted(life: Life, change: impl FnOnce(&mut RefreshPolicy)) -> Rig {
     let mut rig = Rig::unstarted(change);
-    let fetched = Fetched { text: "own".into(), life, taken_over: false };
+    let fetched = Fetched { text: "own".into(), life, provenance: Provenance::default() };
     rig.on(Event::Adopted { fetched, generation: Generation(3) });
     assert_eq!((rig.published(), rig.fetches()), (Some(3), vec![]), "it was not fetched");
     rig

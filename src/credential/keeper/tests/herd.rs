@@ -68,8 +68,11 @@ fn run(seed: u64, time: Duration, away: std::ops::Range<Duration>, issued: bool)
                 if when >= away.start {
                     seen.fresh.push(when);
                 }
-                let fetched =
-                    Fetched { text: format!("t{text}").into(), life: Life::For(LIFE), taken_over: false };
+                let fetched = Fetched {
+                    text: format!("t{text}").into(),
+                    life: Life::For(LIFE),
+                    provenance: Provenance::default(),
+                };
                 Event::Fetched { ticket, fetched }
             }
             Some((ticket, false)) => {
@@ -77,7 +80,8 @@ fn run(seed: u64, time: Duration, away: std::ops::Range<Duration>, issued: bool)
                 Event::Failed { ticket, failure }
             }
             None if keeper.deadline().is_none() && issued => {
-                let fetched = Fetched { text: "t0".into(), life: Life::For(LIFE), taken_over: false };
+                let fetched =
+                    Fetched { text: "t0".into(), life: Life::For(LIFE), provenance: Provenance::default() };
                 Event::Adopted { fetched, generation: Generation(1) }
             }
             None if keeper.deadline().is_none() => Event::Started,

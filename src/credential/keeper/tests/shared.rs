@@ -69,7 +69,13 @@ fn a_token_that_another_fetched_is_taken_over_and_not_counted_as_a_refresh() {
     let mut rig = Rig::new(|policy| policy.check_every = HOUR * 24);
     rig.give("a", Life::For(HOUR));
     rig.pass(SECOND * 60);
-    let offer = |text: &str, life| Event::Offered(Fetched { text: text.into(), life, taken_over: true });
+    let offer = |text: &str, life| {
+        Event::Offered(Fetched {
+            text: text.into(),
+            life,
+            provenance: Provenance { taken_over: true, ..Provenance::default() },
+        })
+    };
     rig.on(offer("b", Life::For(HOUR)));
     assert_eq!(rig.published(), Some(2));
     assert!(matches!(rig.last[1], Action::Report(Report::TakenOver { generation: Generation(2), .. })));

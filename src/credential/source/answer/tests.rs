@@ -93,7 +93,7 @@ fn everything_else_has_a_reason() {
         ("{\"token\":17}", BadAnswer::WrongType("token")),
         ("{\"access_token\":{}}", BadAnswer::WrongType("access_token")),
         ("{\"token\":\"a\",\"expires_in\":true}", BadAnswer::WrongType("expires_in")),
-        ("{\"token\":\"a\",\"expires_in\":\"soon\"}", BadAnswer::WrongType("expires_in")),
+        ("{\"token\":\"a\",\"expires_in\":{}}", BadAnswer::WrongType("expires_in")),
         ("{\"token\":\"a\",\"expires_in\":-1}", BadAnswer::Negative("expires_in")),
         ("{\"token\":\"a\",\"expires_at\":\"1969-01-01T00:00:00Z\"}", BadAnswer::Negative("expires_at")),
         ("a b", BadAnswer::Control),
@@ -230,5 +230,13 @@ fn an_end_that_is_absurdly_far_costs_no_good_token() {
             let issued = token(&format!("{{\"token\":\"a\",\"{name}\":{never}}}"));
             assert_eq!((issued.text.as_str(), issued.life), ("a", Life::Unknown), "{name} {never}");
         }
+    }
+}
+
+#[test]
+fn an_end_in_words_costs_no_good_token() {
+    for never in ["\"\"", "\"never\"", "\"soon\""] {
+        let issued = token(&format!("{{\"token\":\"a\",\"expires_in\":{never}}}"));
+        assert_eq!((issued.text.as_str(), issued.life), ("a", Life::Unknown), "{never}");
     }
 }

@@ -7,20 +7,28 @@
 //!     scope, issued_token_type }          what was really granted
 //! ```
 //!
-//! Everything else in it (an ID token, what a server adds) is not looked at.
+//! Everything else in it (an ID token, what a server adds) is not looked at. The refresh token is looked at first: if
+//! the rest is of no use, it is still the only one that the server takes next.
+
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use super::super::{
-    Issued,
+    Issued, Rotated,
     answer::{self, Answer, BadAnswer},
 };
-use crate::{config::Grant, config::SecretText};
+use crate::{
+    config::{Grant, SecretText},
+    credential::keeper::Provenance,
+};
 
 /// No refresh token is longer.
 const MAX_REFRESH_TOKEN: usize = 32 * 1024;
-/// A token type that is named in an error is no longer.
-const MAX_WORD: usize = 20;
+/// Kinds of token that are of no use without a proof (RFC 9449, and drafts before it).
+const BOUND: [&str; 3] = ["DPoP", "MAC", "PoP"];
+/// A refresh token that is said to live for longer has no end that matters.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Kinds of token that no service takes as one (RFC 8693 §3).
 const NOT_ACCESS: [&str; 3] = ["refresh_token", "saml1", "saml2"];
 
@@ -29,6 +37,19 @@ const NOT_ACCESS: [&str; 3] = ["refresh_token", "saml1", "saml2"];
 pub(super) struct Granted {
     pub(super) issued: Issued,
     pub(super) scope: Option<String>,
+}
+
+/// An answer that is of no use, and the refresh token in it.
+#[derive(Debug)]
+pub(super) struct Useless {
+    pub(super) bad: Bad,
+    pub(super) rotated: Option<Rotated>,
+}
+
+impl From<Bad> for Useless {
+    fn from(bad: Bad) -> Self {
+        Self { bad, rotated: None }
+    }
 }
 
 /// Why an answer is of no use.
@@ -41,10 +62,9 @@ pub(super) enum Bad {
     #[error("the answer has no `access_token`")]
     NoToken,
     #[error(
-        "the token's type {}is not supported: only Bearer is",
-        .0.as_ref().map_or_else(String::new, |word| format!("{word} "))
+        "the token's type is {0}, which needs a proof with each use and is not supported; turn it off for this client"
     )]
-    Kind(Option<String>),
+    Kind(&'static str),
     #[error("the exchange gave a token of a kind that is no access token (issued_token_type)")]
     Issued,
     #[error("the new refresh token cannot be used: it {0}")]
@@ -52,60 +72,93 @@ pub(super) enum Bad {
 }
 
 /// Understands an answer of status 200.
-pub(super) fn understood(content_type: Option<&str>, body: &[u8], grant: &Grant) -> Result<Granted, Bad> {
-    let text = answer::text(content_type, body)?;
-    let mut fields = match serde_json::from_str(text) {
-        Ok(Value::Object(fields)) => fields,
-        Ok(Value::String(_)) => return Err(Bad::Bare),
-        Ok(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_)) => {
-            return Err(BadAnswer::NotObject.into());
-        }
-        Err(_) if answer::bare(text).is_ok() && !text.starts_with(['{', '[', '"']) => return Err(Bad::Bare),
-        Err(_) => return Err(BadAnswer::NotJson.into()),
+pub(super) fn understood(content_type: Option<&str>, body: &[u8], grant: &Grant) -> Result<Granted, Useless> {
+    let mut fields = object(content_type, body)?;
+    let rotated = match grant {
+        Grant::RefreshToken(_) => rotated(&mut fields)?,
+        Grant::ClientCredentials
+        | Grant::TokenExchange(_)
+        | Grant::Assertion(_)
+        | Grant::SignedAssertion(_) => None,
     };
+    let life = refresh_life(&fields);
+    match token(&mut fields, grant) {
+        Ok(issued) => {
+            let scope = fields.get("scope").and_then(Value::as_str).map(str::to_owned);
+            let provenance = Provenance { refresh_life: life, ..issued.provenance };
+            Ok(Granted { issued: Issued { refresh_token: rotated, provenance, ..issued }, scope })
+        }
+        Err(bad) => {
+            let rotated = rotated.map(|refresh_token| Rotated { refresh_token, life });
+            Err(Useless { bad, rotated })
+        }
+    }
+}
+
+fn object(content_type: Option<&str>, body: &[u8]) -> Result<Map<String, Value>, Bad> {
+    let text = answer::text(content_type, body)?;
+    match serde_json::from_str(text) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(Value::String(_)) => Err(Bad::Bare),
+        Ok(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_)) => {
+            Err(BadAnswer::NotObject.into())
+        }
+        Err(_) if answer::bare(text).is_ok() && !text.starts_with(['{', '[', '"']) => Err(Bad::Bare),
+        Err(_) => Err(BadAnswer::NotJson.into()),
+    }
+}
+
+/// The access token.
+fn token(fields: &mut Map<String, Value>, grant: &Grant) -> Result<Issued, Bad> {
     if fields.get("access_token").is_none_or(Value::is_null) {
         return Err(match fields.get("error").and_then(answer::code) {
             Some(code) => BadAnswer::Error(code).into(),
             None => Bad::NoToken,
         });
     }
-    kind(&fields, grant)?;
+    kind(fields, grant)?;
     // Another source's word for a token is nothing here.
     fields.remove("token");
-    let mut issued = match answer::object(&fields)? {
-        Answer::Token(issued) => issued,
-        Answer::TokenRequest { .. } => return Err(Bad::NoToken),
-    };
-    if matches!(grant, Grant::RefreshToken(_)) {
-        issued.refresh_token = refresh_token(fields.remove("refresh_token"))?;
+    match answer::object(fields)? {
+        Answer::Token(issued) => Ok(issued),
+        Answer::TokenRequest { .. } => Err(Bad::NoToken),
     }
-    let scope = fields.get("scope").and_then(Value::as_str).map(str::to_owned);
-    Ok(Granted { issued, scope })
 }
 
-/// Is the token one that can be shown as it is (RFC 6750)?
+/// Is the token one that can be shown as it is (RFC 6750)? What is not known by name is: servers have words of their own
+/// for it.
 fn kind(fields: &Map<String, Value>, grant: &Grant) -> Result<(), Bad> {
-    let exchanged = matches!(grant, Grant::TokenExchange(_));
     match fields.get("token_type") {
         None | Some(Value::Null) => {}
-        Some(Value::String(kind)) if kind.eq_ignore_ascii_case("bearer") => {}
-        Some(Value::String(kind)) if exchanged && kind.eq_ignore_ascii_case("n_a") => {}
         Some(Value::String(kind)) => {
-            let word = kind.len() <= MAX_WORD && kind.bytes().all(|b| b.is_ascii_alphabetic());
-            return Err(Bad::Kind(word.then(|| kind.clone()).filter(|kind| !kind.is_empty())));
+            if let Some(bound) = BOUND.into_iter().find(|bound| bound.eq_ignore_ascii_case(kind)) {
+                return Err(Bad::Kind(bound));
+            }
         }
         Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
             return Err(BadAnswer::WrongType("token_type").into());
         }
     }
+    let exchanged = matches!(grant, Grant::TokenExchange(_));
     let issued = fields.get("issued_token_type").and_then(Value::as_str).unwrap_or_default();
     let issued = issued.strip_prefix("urn:ietf:params:oauth:token-type:").unwrap_or_default();
     if exchanged && NOT_ACCESS.contains(&issued) { Err(Bad::Issued) } else { Ok(()) }
 }
 
+/// How long the refresh token lives, by the name that Keycloak, GitHub or QuickBooks has for it. 0 is "without end".
+fn refresh_life(fields: &Map<String, Value>) -> Option<Duration> {
+    const NAMES: [&str; 3] = ["refresh_expires_in", "refresh_token_expires_in", "x_refresh_token_expires_in"];
+    let seconds = NAMES.into_iter().find_map(|name| match fields.get(name)? {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    })?;
+    Duration::try_from_secs_f64(seconds).ok().filter(|life| !life.is_zero() && *life < LONGEST)
+}
+
 /// The next refresh token, fit to be kept and sent (RFC 6749, appendix A.17). An empty one is none.
-fn refresh_token(value: Option<Value>) -> Result<Option<SecretText>, Bad> {
-    let text = match value {
+fn rotated(fields: &mut Map<String, Value>) -> Result<Option<SecretText>, Bad> {
+    let text = match fields.remove("refresh_token") {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::String(text)) => SecretText::from(text),
         Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
@@ -140,7 +193,8 @@ mod tests {
     use crate::config::{Secret, Template, TokenExchange};
 
     fn read(body: &str, grant: &Grant) -> Result<Granted, String> {
-        understood(Some("application/json"), body.as_bytes(), grant).map_err(|bad| bad.to_string())
+        understood(Some("application/json"), body.as_bytes(), grant)
+            .map_err(|useless| useless.bad.to_string())
     }
 
     fn rotating() -> Grant {
@@ -194,16 +248,8 @@ mod tests {
             (r#"{"access_token":5}"#, "`access_token` has the wrong type"),
             (r#"{"error":"slow_down"}"#, "the source answered with the error slow_down"),
             (
-                r#"{"access_token":"a","token_type":"DPoP"}"#,
-                "the token's type DPoP is not supported: only Bearer is",
-            ),
-            (
-                r#"{"access_token":"a","token_type":"CAN ARY"}"#,
-                "the token's type is not supported: only Bearer is",
-            ),
-            (
-                r#"{"access_token":"a","token_type":"N_A"}"#,
-                "the token's type is not supported: only Bearer is",
+                r#"{"access_token":"a","token_type":"dpop"}"#,
+                "the token's type is DPoP, which needs a proof with each use and is not supported; turn it off for this client",
             ),
             (r#"{"access_token":"a","token_type":1}"#, "`token_type` has the wrong type"),
             (r#"{"access_token":"a","expires_in":-1}"#, "`expires_in` is negative"),
@@ -240,6 +286,50 @@ mod tests {
         assert_eq!(read(body, &exchange()).unwrap().issued.text, "a");
         let body = body.replace("type:jwt", "type:saml2");
         assert!(read(&body, &exchange()).unwrap_err().contains("issued_token_type"));
+    }
+
+    #[test]
+    fn a_token_of_another_word_is_taken() {
+        for word in ["bot", "user", "BearerToken", "N_A", ""] {
+            let body = format!(r#"{{"access_token":"a","token_type":"{word}"}}"#);
+            assert_eq!(read(&body, &rotating()).unwrap().issued.text, "a", "{word}");
+        }
+    }
+
+    #[test]
+    fn the_refresh_token_of_a_useless_answer_is_not_lost() {
+        let useless = |body: &str| understood(None, body.as_bytes(), &rotating()).unwrap_err().rotated;
+        for rest in [
+            r#""access_token":5"#,
+            r#""access_token":"a b""#,
+            r#""access_token":"a","token_type":"DPoP""#,
+            r#""access_token":"a","expires_in":[]"#,
+            r#""no_token":"a""#,
+        ] {
+            let rotated = useless(&format!(r#"{{"refresh_token":"r2","refresh_expires_in":60,{rest}}}"#));
+            let rotated = rotated.unwrap_or_else(|| panic!("{rest}"));
+            assert_eq!((rotated.refresh_token.as_str(), rotated.life), ("r2", Some(Duration::from_secs(60))));
+        }
+        assert_eq!(useless(r#"{"access_token":5}"#), None);
+        // What cannot be sent again is none.
+        assert_eq!(useless(r#"{"access_token":"a","refresh_token":"r\n"}"#), None);
+    }
+
+    #[test]
+    fn the_end_of_a_refresh_token_is_read() {
+        for (told, life) in [
+            (r#""refresh_expires_in":20"#, Some(20)),
+            (r#""refresh_token_expires_in":"15897600""#, Some(15_897_600)),
+            (r#""x_refresh_token_expires_in":8726400"#, Some(8_726_400)),
+            (r#""refresh_expires_in":0"#, None),
+            (r#""refresh_expires_in":-1"#, None),
+            (r#""refresh_expires_in":"never""#, None),
+            (r#""refresh_expires_in":1e300"#, None),
+        ] {
+            let body = format!(r#"{{"access_token":"a","refresh_token":"r",{told}}}"#);
+            let granted = read(&body, &rotating()).unwrap();
+            assert_eq!(granted.issued.provenance.refresh_life, life.map(Duration::from_secs), "{told}");
+        }
     }
 
     #[test]

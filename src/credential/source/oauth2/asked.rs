@@ -10,6 +10,7 @@ use url::form_urlencoded::Serializer;
 use super::{
     super::{
         Asking, SourceError,
+        mask::Mask,
         request::{Values, expand, usual_headers},
     },
     assertion::{self, Claims},
@@ -29,14 +30,30 @@ pub(super) struct Asked {
     pub(super) body: Bytes,
     /// One by one.
     pub(super) scopes: Vec<String>,
+    /// Hides what was sent in what the server says of it.
+    pub(super) mask: Mask,
 }
 
 /// The fields of a form, in the order in which they are put.
-pub(super) struct Form(Serializer<'static, String>);
+pub(super) struct Form {
+    fields: Serializer<'static, String>,
+    mask: Mask,
+}
 
 impl Form {
     pub(super) fn put(&mut self, name: &str, value: &str) {
-        self.0.append_pair(name, value);
+        self.fields.append_pair(name, value);
+    }
+
+    /// What nobody is to see.
+    pub(super) fn put_secret(&mut self, name: &str, value: &str) {
+        self.mask.add(value);
+        self.put(name, value);
+    }
+
+    /// A secret that goes another way.
+    pub(super) fn hide(&mut self, secret: &str) {
+        self.mask.add(secret);
     }
 }
 
@@ -48,7 +65,7 @@ pub(super) fn asked(
     now: Now,
 ) -> Result<Asked, SourceError> {
     let values = |name: &Name| asking.value(name);
-    let mut form = Form(Serializer::new(String::new()));
+    let mut form = Form { fields: Serializer::new(String::new()), mask: Mask::default() };
     grant(&source.grant, asking, url, now, &mut form)?;
     let scope = source
         .scope
@@ -69,10 +86,11 @@ pub(super) fn asked(
     headers.insert(header::CONTENT_TYPE, form_type);
     client_auth::prove(source, url, now, &mut headers, &mut form)?;
     for (name, template) in &source.parameters {
-        form.put(name, &expand(template, Place::Text, &values)?);
+        // Nobody says which of them are secrets.
+        form.put_secret(name, &expand(template, Place::Text, &values)?);
     }
     let scopes = scope.split_ascii_whitespace().map(str::to_owned).collect();
-    Ok(Asked { headers, body: form.0.finish().into(), scopes })
+    Ok(Asked { headers, body: form.fields.finish().into(), scopes, mask: form.mask })
 }
 
 fn grant(grant: &Grant, asking: &Asking, url: &str, now: Now, form: &mut Form) -> Result<(), SourceError> {
@@ -81,8 +99,12 @@ fn grant(grant: &Grant, asking: &Asking, url: &str, now: Now, form: &mut Form) -
         Grant::RefreshToken(first) => {
             form.put("grant_type", "refresh_token");
             match &asking.refresh_token {
-                Some(newer) => form.put("refresh_token", newer),
-                None => form.put("refresh_token", &reveal(first)?),
+                Some(newer) => {
+                    form.put_secret("refresh_token", newer);
+                    // The one before it is still somebody's secret.
+                    first.reveal().iter().for_each(|first| form.hide(first));
+                }
+                None => form.put_secret("refresh_token", &reveal(first)?),
             }
         }
         Grant::TokenExchange(exchange) => {
@@ -91,13 +113,16 @@ fn grant(grant: &Grant, asking: &Asking, url: &str, now: Now, form: &mut Form) -
         }
         Grant::Assertion(assertion) => {
             form.put("grant_type", JWT_BEARER);
-            form.put("assertion", &reveal(assertion)?);
+            form.put_secret("assertion", &reveal(assertion)?);
         }
         Grant::SignedAssertion(assertion) => {
             let SignedAssertion { issuer, subject, signer } = &**assertion;
             let audience = signer.audience.as_deref().unwrap_or(url);
             form.put("grant_type", JWT_BEARER);
-            form.put("assertion", &assertion::signed(signer, Claims { issuer, subject, audience }, now)?);
+            form.put_secret(
+                "assertion",
+                &assertion::signed(signer, Claims { issuer, subject, audience }, now)?,
+            );
         }
     }
     Ok(())
@@ -109,10 +134,10 @@ fn token_exchange(
     form: &mut Form,
 ) -> Result<(), SourceError> {
     let token = |template: &Template| expand(template, Place::Text, values);
-    form.put("subject_token", &token(&exchange.subject_token)?);
+    form.put_secret("subject_token", &token(&exchange.subject_token)?);
     form.put("subject_token_type", &exchange.subject_token_type);
     if let Some((actor, kind)) = &exchange.actor_token {
-        form.put("actor_token", &token(actor)?);
+        form.put_secret("actor_token", &token(actor)?);
         form.put("actor_token_type", kind);
     }
     if let Some(kind) = &exchange.requested_token_type {

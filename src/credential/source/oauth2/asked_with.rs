@@ -58,7 +58,11 @@ pub(super) fn asked_with(source: &OAuth2Source) -> Option<Vec<u8>> {
     parts.put(source.client_auth.word());
     match &source.client_auth {
         ClientAuth::None => {}
-        ClientAuth::Basic(secret) | ClientAuth::Post(secret) => parts.secret(secret)?,
+        ClientAuth::Basic(secret) | ClientAuth::Post(secret) | ClientAuth::SecretJwt(secret) => {
+            parts.secret(secret)?;
+        }
+        // It is replaced all the time, and is the same client's.
+        ClientAuth::Assertion(assertion) => parts.put(assertion.place()),
         ClientAuth::PrivateKeyJwt(signer) => parts.signer(signer)?,
     }
     for (name, templates) in

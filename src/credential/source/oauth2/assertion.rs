@@ -54,13 +54,27 @@ pub(super) fn signed(
             SourceError::terminal(error.to_string())
         }
     })?;
-    let iat = now.wall.as_secs();
-    let Claims { issuer: iss, subject: sub, audience: aud } = claims;
-    let body = Body { iss, sub, aud, jti: jwt::fresh_id()?, iat, exp: iat.saturating_add(LIFE.as_secs()) };
     let sign = |text: &[u8]| sign(&pair, algorithm, text);
-    jwt::signed(algorithm.word(), signer.key_id.as_deref(), &body, sign)
+    jwt::signed(algorithm.word(), signer.key_id.as_deref(), &body(claims, now)?, sign)
         .map(Zeroizing::new)
         .ok_or_else(|| SourceError::terminal("the private key cannot sign"))
+}
+
+/// The same, signed with a secret that the server has too.
+pub(super) fn signed_with_secret(
+    secret: &str,
+    claims: Claims<'_>,
+    now: Now,
+) -> Result<Zeroizing<String>, SourceError> {
+    jwt::signed_with_secret(None, &body(claims, now)?, secret)
+        .map(Zeroizing::new)
+        .ok_or_else(|| SourceError::terminal("the secret cannot sign"))
+}
+
+fn body(claims: Claims<'_>, now: Now) -> Result<Body<'_>, SourceError> {
+    let iat = now.wall.as_secs();
+    let Claims { issuer: iss, subject: sub, audience: aud } = claims;
+    Ok(Body { iss, sub, aud, jti: jwt::fresh_id()?, iat, exp: iat.saturating_add(LIFE.as_secs()) })
 }
 
 fn sign(pair: &KeyPair, algorithm: Algorithm, text: &[u8]) -> Option<Vec<u8>> {

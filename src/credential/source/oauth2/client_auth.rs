@@ -27,28 +27,44 @@ pub(super) fn prove(
 ) -> Result<(), SourceError> {
     // Without an id there is nobody to prove to be, which the configuration allows for `None` alone.
     let Some(id) = source.client_id.as_deref() else { return Ok(()) };
+    let audience = match &source.server {
+        AuthorizationServer::Issuer(issuer) => &issuer.text,
+        AuthorizationServer::TokenUrl(_) => url,
+    };
     match &source.client_auth {
         ClientAuth::None => form.put("client_id", id),
         ClientAuth::Basic(secret) => {
-            headers.insert(header::AUTHORIZATION, basic(id, &reveal(secret)?)?);
+            let secret = reveal(secret)?;
+            headers.insert(header::AUTHORIZATION, basic(id, &secret)?);
+            form.hide(&secret);
         }
         ClientAuth::Post(secret) => {
             form.put("client_id", id);
-            form.put("client_secret", &reveal(secret)?);
+            form.put_secret("client_secret", &reveal(secret)?);
         }
         ClientAuth::PrivateKeyJwt(signer) => {
-            let usual = match &source.server {
-                AuthorizationServer::Issuer(issuer) => &issuer.text,
-                AuthorizationServer::TokenUrl(_) => url,
-            };
-            let audience = signer.audience.as_deref().unwrap_or(usual);
-            let claims = Claims { issuer: id, subject: id, audience };
-            form.put("client_id", id);
-            form.put("client_assertion_type", ASSERTION_TYPE);
-            form.put("client_assertion", &assertion::signed(signer, claims, now)?);
+            let audience = signer.audience.as_deref().unwrap_or(audience);
+            assert_by(
+                form,
+                id,
+                &assertion::signed(signer, Claims { issuer: id, subject: id, audience }, now)?,
+            );
         }
+        ClientAuth::SecretJwt(secret) => {
+            let claims = Claims { issuer: id, subject: id, audience };
+            let secret = reveal(secret)?;
+            assert_by(form, id, &assertion::signed_with_secret(&secret, claims, now)?);
+            form.hide(&secret);
+        }
+        ClientAuth::Assertion(assertion) => assert_by(form, id, &reveal(assertion)?),
     }
     Ok(())
+}
+
+fn assert_by(form: &mut Form, id: &str, assertion: &str) {
+    form.put("client_id", id);
+    form.put("client_assertion_type", ASSERTION_TYPE);
+    form.put_secret("client_assertion", assertion);
 }
 
 /// Both are form-encoded before they are put together: RFC 6749 §2.3.1, and what a colon in one of them needs.

@@ -160,7 +160,8 @@ impl Discovery {
             ClientAuth::None => "none",
             ClientAuth::Basic(_) => "client_secret_basic",
             ClientAuth::Post(_) => "client_secret_post",
-            ClientAuth::PrivateKeyJwt(_) => "private_key_jwt",
+            ClientAuth::PrivateKeyJwt(_) | ClientAuth::Assertion(_) => "private_key_jwt",
+            ClientAuth::SecretJwt(_) => "client_secret_jwt",
         };
         // A certificate is shown beside a client_id that stands alone (RFC 8705 §2).
         let certificate = matches!(auth, ClientAuth::None) && self.tls.identity.is_some();

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! 1. One deadline covers all, discovery included. A redirect is not followed: it would carry secrets elsewhere.
-//! 2. What repeating can mend is told from what it cannot, by OAuth's own codes; what a server says in free text is
-//!    never quoted.
+//! 2. What repeating can fix is told from what it cannot by a rule, and by OAuth's own codes (`refusal`). What a server
+//!    says in free text is shown, without secrets (`said`).
 //! 3. A refresh token may be used up by the request that shows it. Where that stays open, the failure says so: it is
 //!    [`FailureKind::Lost`](crate::credential::keeper::FailureKind).
 //! 4. Every request has assertions of its own: their `jti` is good for one use.
@@ -22,6 +22,7 @@ mod client_auth;
 mod discovery;
 mod once;
 mod refusal;
+mod said;
 
 use std::{fmt, sync::Arc};
 
@@ -29,6 +30,7 @@ use http::{Method, StatusCode};
 
 use super::{
     Asking, Issued, SourceError,
+    answer::BadAnswer,
     request::{MAX_ANSWER, content_type, request, retry_after},
 };
 use crate::{
@@ -39,11 +41,12 @@ use crate::{
         http::{self as net_http, HttpError},
     },
 };
-use answer::Granted;
+use answer::{Bad, Granted, Useless};
 use asked::Asked;
 use discovery::Discovery;
 use once::Once;
 use refusal::Shown;
+use said::Said;
 
 /// `source = "oauth2"`.
 pub struct OAuth2Tokens {
@@ -93,7 +96,7 @@ impl OAuth2Tokens {
             Place::Here(endpoint) => endpoint.clone(),
             Place::Found(discovery) => discovery.find(&self.source.client_auth, now, deadline).await?,
         };
-        let Asked { headers, body, scopes } = asked::asked(&self.source, asking, &endpoint.url, now)?;
+        let Asked { headers, body, scopes, mask } = asked::asked(&self.source, asking, &endpoint.url, now)?;
         let shown = Shown { source: &self.source, rotated: asking.refresh_token.is_some() };
         let request = request(Method::POST, &endpoint.target, headers, body)?;
         let response =
@@ -107,14 +110,22 @@ impl OAuth2Tokens {
         if matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) {
             self.forget();
         }
+        let refused = || {
+            let said = Said::of(response.body(), &mask);
+            let ahead = self.source.signs().then(|| net_http::date(response.headers())).flatten();
+            let clock = ahead.map(|theirs| (theirs, now.wall));
+            shown.refused(status, &said, retry_after(response.headers(), now), clock)
+        };
         if !status.is_success() {
-            let code = super::answer::error_code(response.body());
-            let retry_after = retry_after(response.headers(), now);
-            return Err(shown.refused(status, code.as_deref(), retry_after));
+            return Err(refused());
         }
         let kind = content_type(&response).map_err(|reason| shown.useless(&reason))?;
-        let Granted { issued, scope } =
-            answer::understood(kind, response.body(), &self.source.grant).map_err(|bad| shown.bad(&bad))?;
+        let Granted { issued, scope } = match answer::understood(kind, response.body(), &self.source.grant) {
+            Ok(granted) => granted,
+            // Some servers have no other status.
+            Err(Useless { bad: Bad::Answer(BadAnswer::Error(_)), rotated: None }) => return Err(refused()),
+            Err(useless) => return Err(shown.bad(useless)),
+        };
         self.compare(&scopes, scope.as_deref());
         Ok(issued)
     }

@@ -145,6 +145,48 @@ async fn a_signed_grant_says_for_whom() {
 }
 
 #[tokio::test]
+async fn a_secret_signs_too() {
+    let (_, seen) = fetch(ok(TOKEN), &Asking::default(), |source| {
+        source.client_auth = ClientAuth::SecretJwt(Secret::literal("the secret of both sides"));
+    })
+    .await;
+    let form: std::collections::HashMap<_, _> = form(&seen).into_iter().collect();
+    assert_eq!(form["client_assertion_type"], "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+    let key = DecodingKey::from_secret(b"the secret of both sides");
+    let mut rules = Validation::new(jsonwebtoken::Algorithm::HS256);
+    (rules.validate_aud, rules.validate_exp) = (false, false);
+    let claims = decode::<Value>(&form["client_assertion"], &key, &rules).unwrap().claims;
+    assert_eq!((&claims["iss"], &claims["sub"]), (&"me".into(), &"me".into()));
+    assert!(!form.contains_key("client_secret"), "it does not go out");
+}
+
+/// A projected token of Kubernetes is replaced before it ends.
+#[tokio::test]
+async fn an_assertion_of_somebody_else_is_read_at_each_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("jwt");
+    std::fs::write(&path, "eyJ.one.s\n").unwrap();
+    let refusal = r#"{"error":"invalid_client","error_description":"eyJ.two.s has ended"}"#;
+    let (said, seen) = beside(&[ok(TOKEN), status("401 Unauthorized", refusal)], async |port| {
+        let mut source = source(port);
+        source.client_auth = ClientAuth::Assertion(Secret::file(&path));
+        let tokens = OAuth2Tokens::new(&source).unwrap();
+        let before = tokens.asked_with();
+        ask(&tokens, &Asking::default()).await.unwrap();
+        std::fs::write(&path, "eyJ.two.s\n").unwrap();
+        a_moment_later().await;
+        assert_eq!(tokens.asked_with(), before, "it is the same client");
+        ask(&tokens, &Asking::default()).await.unwrap_err().to_string()
+    })
+    .await;
+    for (request, assertion) in seen.iter().zip(["eyJ.one.s", "eyJ.two.s"]) {
+        let form: std::collections::HashMap<_, _> = form(request).into_iter().collect();
+        assert_eq!((&*form["client_assertion"], &*form["client_id"]), (assertion, "me"));
+    }
+    assert!(said.contains("*** has ended") && said.contains("has it ended?"), "{said}");
+}
+
+#[tokio::test]
 async fn a_key_that_went_bad_is_said_and_nothing_goes_out() {
     let (pair, mut signer) = made(&PKCS_ED25519);
     let dir = tempfile::tempdir().unwrap();

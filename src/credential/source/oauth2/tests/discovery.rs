@@ -1,7 +1,7 @@
 //! An issuer's document: found, kept, thrown away, and wrong in each way.
 
 use super::*;
-use crate::credential::keeper::FailureKind::{Lost, Passing};
+use crate::credential::keeper::FailureKind::{Lost, Passing, Unreached};
 
 /// A document of this server as it should be, with the issuer's path.
 fn document(path: &str, more: &str) -> Reply {
@@ -101,7 +101,7 @@ async fn it_is_thrown_away_where_nobody_can_be_dialled() {
         error
     })
     .await;
-    assert_eq!((error.kind, lines(&seen)), (Passing, vec![OPENID, OPENID, POST]));
+    assert_eq!((error.kind, lines(&seen)), (Unreached, vec![OPENID, OPENID, POST]));
 }
 
 #[tokio::test]

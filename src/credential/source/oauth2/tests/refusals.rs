@@ -10,7 +10,7 @@ use crate::{
 
 #[tokio::test]
 async fn each_status_and_code_has_its_kind() {
-    let table: [(&'static str, &str, FailureKind, FailureKind); 36] = [
+    let table: [(&'static str, &str, FailureKind, FailureKind); 39] = [
         ("400 Bad Request", "invalid_request", Terminal, Terminal),
         ("401 Unauthorized", "invalid_client", Terminal, Terminal),
         ("400 Bad Request", "invalid_client", Terminal, Terminal),
@@ -21,8 +21,11 @@ async fn each_status_and_code_has_its_kind() {
         ("400 Bad Request", "invalid_target", Terminal, Terminal),
         ("400 Bad Request", "invalid_token", Terminal, Terminal),
         ("400 Bad Request", "insufficient_scope", Terminal, Terminal),
-        ("401 Unauthorized", "", Terminal, Terminal),
-        ("403 Forbidden", "", Terminal, Terminal),
+        ("401 Unauthorized", "", Passing, Passing),
+        ("403 Forbidden", "", Passing, Passing),
+        ("403 Forbidden", "nobody_knows_this", Terminal, Terminal),
+        ("403 Forbidden", "rate_limit_exceeded", Passing, Passing),
+        ("200 OK", "bad_refresh_token", Passing, Terminal),
         ("403 Forbidden", "insufficient_scope", Terminal, Terminal),
         ("500 Internal Server Error", "invalid_grant", Terminal, Terminal),
         ("200 OK", "invalid_grant", Terminal, Terminal),
@@ -30,7 +33,7 @@ async fn each_status_and_code_has_its_kind() {
         ("400 Bad Request", "temporarily_unavailable", Passing, Passing),
         ("400 Bad Request", "server_error", Passing, Passing),
         ("400 Bad Request", "slow_down", Passing, Passing),
-        ("400 Bad Request", "nobody_knows_this", Passing, Passing),
+        ("400 Bad Request", "nobody_knows_this", Passing, Terminal),
         ("400 Bad Request", "", Passing, Passing),
         ("404 Not Found", "", Passing, Passing),
         ("405 Method Not Allowed", "", Passing, Passing),
@@ -52,7 +55,7 @@ async fn each_status_and_code_has_its_kind() {
         let body = match code {
             "" => String::new(),
             code => {
-                format!(r#"{{"error":"{code}","error_description":"CANARY","error_uri":"http://CANARY"}}"#)
+                format!(r#"{{"error":"{code}","error_description":"Its words","error_uri":"http://CANARY"}}"#)
             }
         };
         let errors = both(|| status(line, &body)).await;
@@ -61,6 +64,7 @@ async fn each_status_and_code_has_its_kind() {
             let said = format!("{error} {error:?}");
             assert!(error.reason.contains(&line[..3]) && error.reason.contains(code), "{said}");
             assert!(!said.contains("CANARY"), "{said}");
+            assert_eq!(error.reason.contains("\"Its words\""), !code.is_empty(), "{said}");
             let loss = error.reason.contains("may be used up");
             assert_eq!(loss, error.kind == Lost, "{said}");
         }
@@ -68,12 +72,67 @@ async fn each_status_and_code_has_its_kind() {
 }
 
 #[tokio::test]
-async fn a_code_that_is_none_is_not_shown() {
-    for error in
-        [r#""CANARY""#, r#""a b""#, r#"["CANARY"]"#, r#""can_ary_that_is_longer_than_forty_letters_is""#]
-    {
-        let (plain, _) = both(|| status("400 Bad Request", &format!(r#"{{"error":{error}}}"#))).await;
-        assert_eq!(plain.to_string(), "the token endpoint answered 400 Bad Request");
+async fn the_servers_words_are_shown_and_lead_somewhere() {
+    let table: [(&'static str, &str, &str); 6] = [
+        (
+            "401 Unauthorized",
+            r#"{"error":"unauthorized_client","error_description":"Invalid client or Invalid client credentials"}"#,
+            "401 Unauthorized (unauthorized_client) \"Invalid client or Invalid client credentials\": the client was \
+             refused; check client_id, and whether the server wants a client_secret",
+        ),
+        (
+            "400 Bad Request",
+            r#"{"error":"invalid_grant","error_description":"Invalid token issuer. Expected 'http://a'"}"#,
+            "400 Bad Request (invalid_grant) \"Invalid token issuer. Expected 'http://a'\": the refresh token was issued \
+             under another address of the server; ask at that one",
+        ),
+        (
+            "400 Bad Request",
+            r#"{"error":"invalid_request","error_description":"DPoP proof is missing"}"#,
+            "400 Bad Request (invalid_request) \"DPoP proof is missing\": the server wants DPoP, which is not supported; \
+             turn it off for this client",
+        ),
+        (
+            "404 Not Found",
+            r#"{"error":"Realm does not exist"}"#,
+            "404 Not Found \"Realm does not exist\": there is no token endpoint at this address; check token_url, or issuer",
+        ),
+        (
+            "400 Bad Request",
+            r#"{"status":400,"message":"Invalid refresh token first"}"#,
+            "400 Bad Request \"Invalid refresh token ***, 400\"",
+        ),
+        ("403 Forbidden", "<html>blocked", "403 Forbidden"),
+    ];
+    for (line, body, expected) in table {
+        let (_, rotating) = both(|| status(line, body)).await;
+        assert_eq!(rotating.to_string(), format!("the token endpoint answered {expected}"));
+    }
+}
+
+#[tokio::test]
+async fn clocks_that_differ_are_told_if_something_was_signed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("key");
+    std::fs::write(&path, rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem())
+        .unwrap();
+    let proof = || {
+        let key = PrivateKey { secret: Secret::file(&path), algorithm: None };
+        ClientAuth::PrivateKeyJwt(Box::new(Signer { key, key_id: None, audience: None }))
+    };
+    // It is 15 Jan 2027, 08:00 here.
+    for (date, said) in [
+        ("Fri, 15 Jan 2027 08:02:00 GMT", Some("the clock here is 120 s behind the server's")),
+        ("Fri, 15 Jan 2027 07:58:00 GMT", Some("the clock here is 120 s ahead of the server's")),
+        ("Fri, 15 Jan 2027 08:00:05 GMT", None),
+    ] {
+        let header: &'static str = Box::leak(format!("date: {date}\r\n").into_boxed_str());
+        let answer = || Reply::Whole("401 Unauthorized", header, r#"{"error":"invalid_client"}"#.to_owned());
+        let (result, _) = fetch(answer(), &Asking::default(), |s| s.client_auth = proof()).await;
+        let error = result.unwrap_err().to_string();
+        assert_eq!(error.split("; ").last().filter(|last| last.contains("clock here")), said, "{error}");
+        let (result, _) = fetch(answer(), &Asking::default(), |_| {}).await;
+        assert!(!result.unwrap_err().to_string().contains("clock"), "nothing was signed");
     }
 }
 

@@ -3,7 +3,7 @@
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 use super::*;
-use crate::{config::ListenTls, credential::keeper::FailureKind::Passing, net::ServerTls};
+use crate::{config::ListenTls, credential::keeper::FailureKind::Unreached, net::ServerTls};
 
 /// An authority's certificate, and one of its own for this name, in a directory.
 pub(super) fn certificates(name: &str) -> (tempfile::TempDir, ListenTls) {
@@ -63,6 +63,6 @@ async fn a_certificate_of_the_right_name_is_taken() {
 #[tokio::test]
 async fn a_certificate_of_another_name_is_refused_before_anything_is_said() {
     let error = from("other.test", Some("auth.test")).await.unwrap_err();
-    assert_eq!(error.kind, Passing, "the refresh token was not shown");
+    assert_eq!(error.kind, Unreached, "the refresh token was not shown");
     assert!(error.reason.starts_with("TLS with 127.0.0.1") && error.reason.contains("auth.test"), "{error}");
 }
