@@ -432,7 +432,7 @@ function drawCredential(part, route, now) {
   drawBar(part.bar, credential, now, 'Time left of the token');
   text(part.generation, number(credential.generation));
   const ends = credential.expires === null ? 'not known' : time(credential.expires, now);
-  const refresh = credential.refresh_token_expires;
+  const refresh = credential.refresh_token_expires ?? null;
   text(part.ends, refresh === null ? ends : `${ends}; the refresh token: ${time(refresh, now)}`);
   text(part.last, lastRefresh(credential, now));
   text(part.next, nextRefresh(credential, now));

@@ -149,10 +149,11 @@ async fn the_next_process_asks_again_at_once_where_an_answer_was_lost() {
     assert!(handed.provenance.in_doubt, "but it is not to be rested on");
     assert_eq!(next.fetch().await.unwrap(), "a3");
     assert_eq!((rig.server.requests(), rig.server.is_revoked()), (texts(&["r0", "r1", "r1"]), false));
-    // And the doubt is over.
-    let third = rig.again();
-    let handed = third.chain.fetch(Asking::default(), now, now.mono + SECOND * 10).await.unwrap();
-    assert!(!handed.provenance.in_doubt);
+    // And the doubt is over; how old the token is, is known.
+    let (third, later) = (rig.again(), Now { wall: now.wall + SECOND * 22, ..now });
+    let handed = third.chain.fetch(Asking::default(), later, now.mono + SECOND * 10).await.unwrap();
+    let Provenance { taken_over, age, in_doubt, .. } = handed.provenance;
+    assert!(taken_over && !in_doubt && age >= SECOND * 21, "{:?}", handed.provenance);
 }
 
 #[tokio::test(start_paused = true)]
