@@ -179,7 +179,7 @@ fn sidecar() -> Status {
         next_refresh: Some(1200.0),
         ..CredentialStatus::default()
     });
-    let store = StoreStatus { kind: "memory".into(), up: true };
+    let store = StoreStatus { kind: "memory".into(), up: true, error: None };
     let event = EventLine {
         level: "info".into(),
         message: "listening".into(),

@@ -54,7 +54,11 @@ impl Default for Reload {
 pub struct StoreStatus {
     /// `memory`, `disk` or `redis`.
     pub kind: String,
+    /// It answers, and writes.
     pub up: bool,
+    /// Why not.
+    #[serde(default)]
+    pub error: Option<String>,
 }
 
 /// One route.

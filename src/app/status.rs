@@ -36,7 +36,11 @@ impl State {
             draining: self.leaving.is_cancelled(),
             problems,
             reload: self.reload.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            store: StoreStatus { kind: self.store_kind.to_owned(), up: self.store.is_up() },
+            store: StoreStatus {
+                kind: self.store_kind.to_owned(),
+                up: self.store.is_up(),
+                error: self.store.error().map(|error| error.to_string()),
+            },
             rehearsal: self.admin.load().rehearsal,
             routes,
             events: self.log.events.newest_first().into_iter().map(event).collect(),

@@ -72,7 +72,7 @@ impl Metrics {
             &registry,
             IntGauge::with_opts(opts(
                 "store_up",
-                "1: the store of [state] can be asked; memory and disk always can.",
+                "1: the store of [state] answers and writes; memory and disk always do.",
             )),
         );
         store.set(1);

@@ -69,7 +69,9 @@ fn head(status: &Status) -> Vec<Line> {
         say(Tone::Warning, format!("The reload{when} was refused, the configuration before it stays{why}"));
     }
     if !status.store.up {
-        say(Tone::Warning, format!("The store ({}) cannot be reached.", said(&status.store.kind)));
+        let why =
+            status.store.error.as_deref().map_or_else(|| ".".to_owned(), |why| format!(": {}", said(why)));
+        say(Tone::Warning, format!("The store ({}) does not do its work{why}", said(&status.store.kind)));
     }
     let calm = lines.is_empty();
     let next = match routes::next_refresh(status) {

@@ -131,7 +131,7 @@ mod tests {
     async fn silence_is_said_above_what_was_known() {
         let client = AdminClient::new(Default::default());
         let mut known = Known { status: None, heard: clock::now(), silence: None };
-        let store = StoreStatus { kind: "memory".into(), up: true };
+        let store = StoreStatus { kind: "memory".into(), up: true, error: None };
         known.hear(Ok(Status { ready: true, store, ..Status::default() }));
         tokio::time::advance(Duration::from_secs(12)).await;
         known.hear(Err(ClientError::Nobody(client.address().clone())));

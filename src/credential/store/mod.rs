@@ -133,6 +133,14 @@ impl Store {
         }
     }
 
+    /// Why it is not up, if that is known.
+    pub fn error(&self) -> Option<StoreError> {
+        match &self.kept {
+            Kept::Memory(_) | Kept::Disk(_) => None,
+            Kept::Redis(redis) => redis.error(),
+        }
+    }
+
     /// How the token stands that a client presents.
     pub async fn standing_of(
         &self,

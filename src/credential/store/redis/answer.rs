@@ -31,7 +31,7 @@ pub(super) fn refused(host: &str, code: &str) -> StoreError {
     let hint = match code {
         "WRONGPASS" | "NOAUTH" => "look at the user and the password of url in [state]",
         "NOPERM" => {
-            "let the user run GET, MGET, EVAL, INFO, PING and what the scripts call on keys of the prefix"
+            "give the user the rights of docs/tokens.md: ~{PREFIX}:*, braces included, and the commands listed there"
         }
         "OOM" => "it is full: raise maxmemory; what is there must not be evicted",
         "READONLY" => "it is a replica: let url in [state] name the primary",
@@ -52,6 +52,22 @@ pub(super) fn run_id(value: &Value) -> Option<String> {
     let id = text.lines().find_map(|line| line.strip_prefix("run_id:"))?.trim();
     (!id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric()))
         .then(|| id.to_owned())
+}
+
+/// What may cost tokens there, out of `INFO`; one line each.
+pub(super) fn risks(value: &Value) -> impl Iterator<Item = &'static str> {
+    let text = string(value).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default();
+    let setting = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let evicts = setting("maxmemory_policy:").is_some_and(|policy| policy != "noeviction")
+        && setting("maxmemory:").is_some_and(|most| most != "0");
+    let forgets = setting("aof_enabled:") == Some("0");
+    let evicts = evicts.then_some(
+        "the store may throw refresh tokens away when it is full: set maxmemory-policy to noeviction",
+    );
+    let forgets = forgets.then_some(
+        "the store may lose the last refresh tokens if it is killed: set appendonly yes, and appendfsync always",
+    );
+    evicts.into_iter().chain(forgets)
 }
 
 pub(super) fn is_pong(value: &Value) -> bool {
@@ -76,4 +92,25 @@ pub(super) fn integer(value: &Value) -> Option<i64> {
 
 pub(super) fn list(value: Value) -> Option<Vec<Value>> {
     if let Value::Array(values) = value { Some(values) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_may_cost_tokens_are_found() {
+        let risks = |text: &str| {
+            let found: Vec<_> = risks(&Value::BulkString(text.as_bytes().to_vec())).collect();
+            found.into_iter().map(|risk| risk.split(' ').nth_back(0).unwrap()).collect::<Vec<_>>()
+        };
+        for (info, expected) in [
+            ("maxmemory:0\r\nmaxmemory_policy:noeviction\r\naof_enabled:1\r\n", vec![]),
+            ("maxmemory:1000\r\nmaxmemory_policy:allkeys-lru\r\naof_enabled:1\r\n", vec!["noeviction"]),
+            ("maxmemory:0\r\nmaxmemory_policy:allkeys-lru\r\naof_enabled:0\r\n", vec!["always"]),
+            ("# Server\r\nrun_id:a\r\n", vec![]),
+        ] {
+            assert_eq!(risks(info), expected, "{info}");
+        }
+    }
 }

@@ -10,7 +10,8 @@
 //! 1. Who asks while it is first dialled waits for it; who asks while it is down is told so at once.
 //! 2. A command that is not answered in time ends the connection: what comes later is not waited for. So does an
 //!    answer that is none.
-//! 3. It is asked for a sign of life now and then, so that an outage is known before something depends on it.
+//! 3. It is asked now and then to write something and forget it, so that an outage is known before something depends on
+//!    it. One that answers and does not write (a replica, a full one, an ACL) is not up, whatever it can still read.
 //! 4. After an outage, or where another process answers than before, this sidecar begins nothing new for a
 //!    while ([`Connection::resting`]): another may have an answer that it could not write down, and comes first.
 
@@ -37,8 +38,15 @@ use crate::{
     net::{Dialer, connect_unix},
 };
 
-/// How often it is asked for a sign of life.
-const PING: Duration = Duration::from_secs(2);
+/// How often it is asked to write something.
+const PROBE: Duration = Duration::from_secs(2);
+
+/// What a lease does, and nothing is left of it.
+const PROBE_SCRIPT: &str = r"
+redis.call('SET', KEYS[1], '1', 'PX', 1000)
+redis.call('DEL', KEYS[1])
+return 1
+";
 
 /// How long it is waited before it is dialled again: at first, and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
@@ -58,6 +66,8 @@ struct Shared {
     state: watch::Sender<State>,
     /// When something new may be begun.
     rests_until: Mutex<Option<Instant>>,
+    /// Why it does not write, although it answers.
+    refuses: Mutex<Option<StoreError>>,
 }
 
 #[derive(Clone)]
@@ -95,6 +105,7 @@ impl Connection {
             timeout: config.timeout,
             state: watch::Sender::new(State::Dialing),
             rests_until: Mutex::new(None),
+            refuses: Mutex::new(None),
         });
         let keeper = Keeper {
             shared: Arc::clone(&shared),
@@ -130,9 +141,17 @@ impl Connection {
         clock::now() + self.shared.timeout
     }
 
-    /// Can it be asked?
+    /// Can it be asked, and does it write?
     pub(super) fn is_up(&self) -> bool {
-        matches!(*self.shared.state.borrow(), State::Up(_))
+        matches!(*self.shared.state.borrow(), State::Up(_)) && lock(&self.shared.refuses).is_none()
+    }
+
+    /// Why it is not up, if that is known.
+    pub(super) fn error(&self) -> Option<StoreError> {
+        match &*self.shared.state.borrow() {
+            State::Down(error) => Some(error.clone()),
+            State::Up(_) | State::Dialing => lock(&self.shared.refuses).clone(),
+        }
     }
 
     /// Waits until it can be asked.
@@ -186,6 +205,29 @@ impl Shared {
         Err(error)
     }
 
+    /// Has it write something. The error: the connection is no use.
+    async fn probe(&self, live: &Live, prefix: &str, deadline: Instant) -> Result<(), StoreError> {
+        let mut command = redis::cmd("EVAL");
+        // In braces is what a cluster places keys by.
+        command.arg(PROBE_SCRIPT.trim()).arg(1).arg(format!("{{{prefix}}}:probe"));
+        let refused = match self.ask(live, &command, deadline).await {
+            Ok(value) if answer::integer(&value) == Some(1) => None,
+            Ok(_) => return Err(self.nonsense("another kind of answer")),
+            Err(error @ StoreError::Refused { .. }) if !live.end.is_cancelled() => Some(error),
+            Err(error) => return Err(error),
+        };
+        let before = std::mem::replace(&mut *lock(&self.refuses), refused.clone());
+        let store = &*self.host;
+        match (before, refused) {
+            (None, Some(error)) => {
+                tracing::error!(store, %error, "the store answers, and does not write: refresh tokens are not exchanged");
+            }
+            (Some(_), None) => tracing::info!(store, "the store writes again"),
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+        Ok(())
+    }
+
     /// Ends a connection. Who asks from now on is told why, where it was at fault.
     fn lost(&self, live: &Live, why: Option<&StoreError>) {
         self.state.send_if_modified(|state| match state {
@@ -233,8 +275,12 @@ impl Shared {
     }
 
     fn rests(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.rests_until.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.rests_until)
     }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Dials, and keeps what it has dialled.
@@ -316,13 +362,17 @@ impl Keeper {
             // The crate would do it too, and not say why it was refused.
             shared.ask(&live, redis::cmd("SELECT").arg(address.database), deadline).await?;
         }
-        let info = shared.ask(&live, redis::cmd("INFO").arg("server"), deadline).await?;
+        let info = shared.ask(&live, &redis::cmd("INFO"), deadline).await?;
         let run = answer::run_id(&info).ok_or_else(|| shared.nonsense("no INFO"))?;
+        if self.run.as_ref() != Some(&run) {
+            answer::risks(&info).for_each(|risk| tracing::warn!(store = &*shared.host, "{risk}"));
+        }
         // A Redis that is still loading says so here.
         let pong = shared.ask(&live, &redis::cmd("PING"), deadline).await?;
         if !answer::is_pong(&pong) {
             return Err(shared.nonsense("another kind of answer"));
         }
+        shared.probe(&live, &self.config.prefix, deadline).await?;
         guard.disarm();
         Ok((live, run))
     }
@@ -331,12 +381,12 @@ impl Keeper {
     async fn stay(&self, live: &Live) -> Instant {
         loop {
             let ended = live.end.cancelled();
-            if time::timeout(PING, ended).await.is_ok() {
+            if time::timeout(PROBE, ended).await.is_ok() {
                 break;
             }
             let deadline = clock::now() + self.shared.timeout;
             // What comes of it is noted where it is asked.
-            let _ = self.shared.ask(live, &redis::cmd("PING"), deadline).await;
+            let _ = self.shared.probe(live, &self.config.prefix, deadline).await;
         }
         self.shared.lost(live, None);
         let silent = matches!(*self.shared.state.borrow(), State::Down(_));

@@ -100,9 +100,14 @@ impl Redis {
         self.local.index()
     }
 
-    /// Can it be asked?
+    /// Can it be asked, and does it write?
     pub(super) fn is_up(&self) -> bool {
         self.connection.is_up()
+    }
+
+    /// Why it is not up.
+    pub(super) fn error(&self) -> Option<StoreError> {
+        self.connection.error()
     }
 }
 

@@ -79,6 +79,64 @@ async fn who_has_the_wrong_password_is_told_so_and_a_new_one_counts() {
     assert!(space.contains("db3:keys=2") && !space.contains("db0"), "{space}");
 }
 
+/// The rights that docs/tokens.md names.
+const RIGHTS: &str = "~{test}:* +get +mget +eval +info +ping +select +set +del +exists +incr +pexpire +pttl +hget +hset \
+                      +hmget +time";
+
+#[tokio::test]
+#[ignore = "needs redis-server, which tests/all installs"]
+async fn a_user_with_the_rights_of_the_page_can_do_everything_and_with_less_it_is_said() {
+    let page = std::fs::read_to_string("docs/tokens.md").unwrap();
+    assert!(page.contains(&RIGHTS.replace("{test}", "{perennial}")), "{RIGHTS}");
+    let server = RedisServer::start().await;
+    let mut operator = server.connection();
+    let mut user = |rights: &str| {
+        let mut command = ::redis::cmd("ACL");
+        command.arg("SETUSER").arg("sidecar").arg("reset").arg("on").arg(">pw");
+        command.arg(rights.split(' ').collect::<Vec<_>>());
+        command.exec(&mut operator).unwrap();
+    };
+    user(RIGHTS);
+    let store = open(config(&format!("redis://sidecar:pw@127.0.0.1:{}", server.port)));
+    until("a connection", async || store.is_up()).await;
+    let lineage = store.lineage("jobs", b"first");
+    keep(&store, &lineage, 1).await;
+    assert_eq!(kept(&store, &lineage).await, Some(1));
+    user(&RIGHTS.replace("{test}", "test"));
+    until("that it does not write", async || !store.is_up()).await;
+    let error = store.error().unwrap().to_string();
+    assert!(error.contains("refuses (NOPERM)") && error.contains("docs/tokens.md"), "{error}");
+    user(RIGHTS);
+    until("that it writes again", async || store.is_up()).await;
+    assert_eq!(store.error(), None);
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server, which tests/all installs"]
+async fn a_store_that_answers_and_does_not_write_is_not_up() {
+    let server = RedisServer::start().await;
+    let mut operator = server.connection();
+    let mut set = |name: &str, value: &str| {
+        ::redis::cmd("CONFIG").arg("SET").arg(name).arg(value).exec(&mut operator).unwrap();
+    };
+    let store = open(config(&server.url()));
+    until("a connection", async || store.is_up()).await;
+    set("maxmemory", "1");
+    until("that it is full", async || !store.is_up()).await;
+    assert!(store.error().unwrap().to_string().contains("refuses (OOM): it is full"), "{:?}", store.error());
+    set("maxmemory", "0");
+    until("room", async || store.is_up()).await;
+    let mut operator = server.connection();
+    ::redis::cmd("REPLICAOF").arg("127.0.0.1").arg("9").exec(&mut operator).unwrap();
+    until("that it is a replica", async || !store.is_up()).await;
+    until("the reason", async || {
+        store.error().is_some_and(|error| error.to_string().contains("(READONLY): it is a replica"))
+    })
+    .await;
+    ::redis::cmd("REPLICAOF").arg("NO").arg("ONE").exec(&mut operator).unwrap();
+    until("that it is a primary", async || store.is_up()).await;
+}
+
 /// TLS before a Redis that has none.
 async fn tls_front(behind: u16, certificate: &Path, key: &Path) -> u16 {
     let chain = CertificateDer::pem_file_iter(certificate).unwrap().map(Result::unwrap).collect();
