@@ -42,7 +42,7 @@ impl Ably {
         let presence = head.action == Some(action::PRESENCE);
         let presence_of = presence.then(|| head.channel()).flatten().map(|channel| Box::from(&*channel));
         let upstream = self.serials.upstream_of(serial);
-        if self.serials.is_unacked(upstream) {
+        if self.serials.has_gone_up(serial) {
             return Verdict::SWALLOW;
         }
         if let Some(mut record) = self.own_record() {

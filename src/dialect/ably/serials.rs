@@ -11,9 +11,12 @@
 //!
 //! Rules:
 //! 1. What is not acknowledged is kept as it was sent, to be sent again with the same serial.
-//! 2. An acknowledgement reaches the client only for what the client sent, in its counting, in its order.
-//! 3. What was sent once stays until it is named: a client may send a later serial before an earlier one.
-//! 4. A serial goes up once on one connection: what waits for its acknowledgement is not sent beside it again.
+//! 2. An acknowledgement reaches the client only for what the client sent, in its counting, in its order. A client may
+//!    send a later serial before an earlier one (ably-go: its channels send what they queued before its connection
+//!    repeats what has no answer), and takes the acknowledgement of the later one for a refusal of the earlier. What
+//!    overtook an earlier one in this way waits for it.
+//! 3. What was sent once stays until it is named.
+//! 4. A serial goes up once on one connection: what waits for its acknowledgement, or has had it, is not sent again.
 //! 5. What an earlier session owes of Perennial's own goes before the first message with a later serial.
 
 use std::collections::VecDeque;
@@ -33,6 +36,10 @@ pub(super) struct Sent {
     pub presence_of: Option<Box<str>>,
     /// Sent again after a loss: the service may have taken it already, and say nothing more.
     again: bool,
+    /// It went up before one with an earlier serial.
+    overtook: bool,
+    /// The service has acknowledged it, and the client is told after those that it overtook.
+    acknowledged: bool,
 }
 
 impl Sent {
@@ -73,6 +80,8 @@ pub(super) struct Serials {
     breaks: Vec<Break>,
     /// The next serial of the client's that has not been seen.
     next_client: u64,
+    /// The client has been told of every serial before this one.
+    told: u64,
 }
 
 /// A run of acknowledged messages in the client's counting.
@@ -124,7 +133,15 @@ impl Serials {
     pub(super) fn sent(&mut self, client: u64, payload: Payload, presence_of: Option<Box<str>>) {
         let upstream = self.upstream_of(client);
         self.next_client = self.next_client.max(client.saturating_add(1));
-        self.keep(Sent { client: Some(client), upstream, payload, presence_of, again: false });
+        self.keep(Sent {
+            client: Some(client),
+            upstream,
+            payload,
+            presence_of,
+            again: false,
+            overtook: false,
+            acknowledged: false,
+        });
     }
 
     /// What is owed of an earlier session has to go now: a message with the serial `upstream` is next.
@@ -152,7 +169,15 @@ impl Serials {
 
     /// A message of Perennial's own goes up with a serial from [`Serials::take_own`].
     pub(super) fn sent_own(&mut self, upstream: u64, payload: Payload, channel: &str) -> Sent {
-        let sent = Sent { client: None, upstream, payload, presence_of: Some(channel.into()), again: false };
+        let sent = Sent {
+            client: None,
+            upstream,
+            payload,
+            presence_of: Some(channel.into()),
+            again: false,
+            overtook: false,
+            acknowledged: false,
+        };
         self.keep(sent.clone());
         sent
     }
@@ -163,13 +188,16 @@ impl Serials {
             return self.unacked.push_back(sent);
         }
         let at = self.unacked.partition_point(|known| known.upstream < sent.upstream);
+        self.unacked.range_mut(at..).for_each(|later| later.overtook = true);
         self.unacked.insert(at, sent);
     }
 
-    /// Does the service owe an acknowledgement of the message with this serial?
-    pub(super) fn is_unacked(&self, upstream: u64) -> bool {
-        self.unacked.back().is_some_and(|last| upstream <= last.upstream)
-            && self.unacked.binary_search_by_key(&upstream, |sent| sent.upstream).is_ok()
+    /// Has this message of the client's gone up on this connection?
+    pub(super) fn has_gone_up(&self, client: u64) -> bool {
+        let upstream = self.upstream_of(client);
+        client < self.told
+            || self.unacked.back().is_some_and(|last| upstream <= last.upstream)
+                && self.unacked.binary_search_by_key(&upstream, |sent| sent.upstream).is_ok()
     }
 
     /// Does the client wait for an acknowledgement?
@@ -194,9 +222,11 @@ impl Serials {
 
     /// Everything that is not acknowledged, to be sent again in its order.
     pub(super) fn again(&mut self) -> impl Iterator<Item = &Payload> {
-        self.repeated = self.bytes.saturating_sub(self.owed.iter().map(Sent::cost).sum());
-        self.unacked.iter_mut().map(|sent| {
-            sent.again = true;
+        let Self { unacked, repeated, .. } = self;
+        unacked.iter_mut().filter(|sent| !sent.acknowledged).map(|sent| {
+            if !std::mem::replace(&mut sent.again, true) {
+                *repeated += sent.cost();
+            }
             &sent.payload
         })
     }
@@ -206,23 +236,29 @@ impl Serials {
     pub(super) fn acknowledged(&mut self, first: u64, count: u64, refused: bool) -> Option<Covered> {
         let before = |serial| self.unacked.partition_point(|sent| sent.upstream < serial);
         let (named, end) = (before(first), before(first.saturating_add(count)));
-        if named >= end {
+        if !self.unacked.range(named..end).any(|sent| !sent.acknowledged) {
             return None;
         }
         let mut covered = Covered::default();
-        let Self { unacked, bytes, repeated, .. } = self;
-        let mut later = Vec::new();
-        for (at, sent) in unacked.drain(..end).enumerate() {
-            // What was sent again the service may have taken before, and then it says nothing more of it. What was sent
-            // once it acknowledges by name; and a refusal says nothing of what it does not name.
-            if at < named && (refused || !sent.again) {
-                later.push(sent);
-                continue;
-            }
-            sent.release(bytes, repeated);
-            covered.add(sent, first);
+        let mut now: Vec<Sent> = self.unacked.drain(named..end).collect();
+        // What was sent again the service may have taken before, and then it says nothing more of it. A refusal says
+        // nothing of what it does not name.
+        if !refused && self.repeated > 0 {
+            let (again, once): (Vec<Sent>, Vec<Sent>) =
+                self.unacked.drain(..named).partition(|sent| sent.again);
+            once.into_iter().rev().for_each(|sent| self.unacked.push_front(sent));
+            now.splice(..0, again);
         }
-        later.into_iter().rev().for_each(|sent| unacked.push_front(sent));
+        for sent in now {
+            let before = self.unacked.partition_point(|known| known.upstream < sent.upstream);
+            let owed = |sent: &Sent| sent.client.is_some() && !sent.acknowledged;
+            if !refused && sent.overtook && self.unacked.range(..before).any(owed) {
+                self.unacked.insert(before, Sent { acknowledged: true, ..sent });
+            } else {
+                self.tell(sent, first, &mut covered);
+            }
+        }
+        self.tell_those_that_waited(first, &mut covered);
         if self.unacked.is_empty() {
             // An idle connection keeps no room for messages.
             self.unacked = VecDeque::new();
@@ -231,6 +267,29 @@ impl Serials {
         let whole = Run { first, count, result: Some(0) };
         covered.is_unchanged = covered.runs == [whole];
         Some(covered)
+    }
+
+    /// What is acknowledged, and nothing of the client's that it overtook goes before any more.
+    fn tell_those_that_waited(&mut self, first: u64, covered: &mut Covered) {
+        // Perennial's own are few, and the client waits for none of them.
+        let mut own = 0;
+        while let Some(next) = self.unacked.get(own) {
+            if next.acknowledged {
+                let Some(sent) = self.unacked.remove(own) else { return };
+                self.tell(sent, first, covered);
+            } else if next.client.is_none() {
+                own += 1;
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// It is over with this one; the client is told, if it is the client's.
+    fn tell(&mut self, sent: Sent, first: u64, covered: &mut Covered) {
+        sent.release(&mut self.bytes, &mut self.repeated);
+        self.told = self.told.max(sent.client.map_or(0, |client| client.saturating_add(1)));
+        covered.add(sent, first);
     }
 
     /// Drops offsets that no message will ask for again.
@@ -324,13 +383,39 @@ mod tests {
     }
 
     #[test]
-    fn a_later_serial_that_is_acknowledged_first_takes_no_earlier_one_with_it() {
+    fn a_later_serial_that_is_acknowledged_first_waits_for_the_earlier_ones() {
         let mut serials = Serials::continued(Vec::new(), 54, VecDeque::new());
-        serials.sent(54, payload(), None);
+        (54..60).for_each(|n| serials.sent(n, payload(), None));
         (14..54).for_each(|n| serials.sent(n, payload(), None));
-        assert!(serials.acknowledged(54, 1, false).unwrap().is_unchanged);
-        assert!(serials.acknowledged(14, 40, false).unwrap().is_unchanged);
-        assert_eq!((serials.bytes(), serials.is_awaited()), (0, false));
+        assert_eq!(
+            serials.acknowledged(54, 6, false).unwrap().runs,
+            [],
+            "a client would take it for a refusal of 14"
+        );
+        assert!(serials.is_awaited());
+        assert_eq!(serials.acknowledged(54, 6, false), None, "that is no news");
+        // A loss now repeats what has no acknowledgement, and nothing else.
+        assert_eq!(serials.again().count(), 40);
+        assert_eq!(serials.acknowledged(14, 40, false).unwrap().runs, [run(14, 46, Some(0))]);
+        assert_eq!((serials.bytes(), serials.bytes_sent_once(), serials.is_awaited()), (0, 0, false));
+        // What the client repeats all the same has gone up.
+        assert!((14..60).all(|n| serials.has_gone_up(n)) && !serials.has_gone_up(60));
+    }
+
+    #[test]
+    fn a_service_that_skips_one_is_not_waited_for() {
+        let mut serials = Serials::default();
+        (0..3).for_each(|n| serials.sent(n, payload(), None));
+        assert!(serials.acknowledged(2, 1, false).unwrap().is_unchanged, "nothing was overtaken");
+        assert!(serials.acknowledged(0, 2, false).unwrap().is_unchanged);
+    }
+
+    #[test]
+    fn a_refusal_is_told_at_once() {
+        let mut serials = Serials::default();
+        (0..3).for_each(|n| serials.sent(n, payload(), None));
+        assert_eq!(serials.acknowledged(2, 1, true).unwrap().runs, [run(2, 1, Some(0))]);
+        assert_eq!(serials.acknowledged(0, 2, false).unwrap().runs, [run(0, 2, Some(0))]);
     }
 
     #[test]
