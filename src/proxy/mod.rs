@@ -5,7 +5,7 @@
 //!      │           └──► body
 //!      ├─► pace                          how long a client may take
 //!      └─► upgrade ─► gate, admission    who may come in, and whose token it is
-//!           │      └──► upstream         the service is dialled before the client is answered
+//!           │      └──► first_dial, upstream   the service is dialled before the client is answered
 //!           │  parking ◄─► driver        or was kept for a client that went away
 //!           ▼
 //!               opening                  what a session begins with
@@ -22,7 +22,8 @@
 //!                  │  └─► watch          deadlines of the core and of the legs
 //!                  ▼
 //!               sessions, census        what is known of all of them
-//!               caller, report          what one says to the log and the metrics
+//!               caller, report, tally   what one says to the log and the metrics
+//!               places, crowd           how many there may be, of all and of one address
 //! ```
 //!
 //! Rules: after the handshake hyper knows nothing of a session: it is a small task of its own, tracked
@@ -38,6 +39,7 @@ mod crowd;
 mod dialling;
 mod driver;
 mod ending;
+mod first_dial;
 mod gate;
 mod goodbye;
 mod http;

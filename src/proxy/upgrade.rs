@@ -23,10 +23,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     admission::{self, Admitted, Refusal},
-    answer::{Answer, end_to_end, refuse, target_at, without},
+    answer::{Answer, target_at, without},
     body::AnswerBody,
     caller::Caller,
     driver::Driver,
+    first_dial::{Failed, copy_headers, dial},
     gate,
     goodbye::{self, Words},
     listener::Proxy,
@@ -34,25 +35,21 @@ use super::{
     pace::Paced,
     parking::{Found, Kept, Key, Spot},
     places::Permit,
-    report,
     route::RouteContext,
     sessions::{HOPELESS, Place, TOKEN},
     tally::{Tally, Turned, no_path, no_route},
-    upstream::{self, Opened, Refused},
+    upstream::Opened,
 };
 use crate::{
     clock::{self, Instant, Now},
     config,
-    credential::{Lease, News, Subscription, Token, Trigger},
+    credential::{Lease, News, Subscription, Token},
     dialect::{Dialect, Doing, Presented, Request as Asked},
     net::link::{Link, Side},
     session::{Needs, Policy, Session, Shown},
     telemetry::Handshake,
     wire::Close,
 };
-
-/// Time between two dials of one handshake.
-const RETRY: Duration = Duration::from_millis(300);
 
 /// Answers one handshake of a client.
 pub(super) async fn serve(
@@ -307,71 +304,6 @@ fn for_later(mut answer: HeaderMap) -> HeaderMap {
     answer
 }
 
-/// Why there is no upstream.
-enum Failed {
-    Answer(Box<Answer>),
-    Refused(Refusal),
-}
-
-/// Dials until the service answers. If it cannot be reached, that is tried again.
-///
-/// If it refuses the token, that is replaced once. Two tokens are not: one that nobody has vouched for, and one that
-/// others were just accepted with. The fault is not the token's then, and the client gets the service's answer.
-async fn dial(
-    route: &RouteContext,
-    lease: Option<&Lease>,
-    dialect: &mut dyn Dialect,
-    Caller { session, client }: Caller,
-    deadline: Instant,
-) -> Result<(Opened, Option<Arc<Token>>), Failed> {
-    let failed = |answer| Failed::Answer(Box::new(answer));
-    let (name, mut renewed, mut attempt) = (&*route.route.name, false, 0);
-    loop {
-        let token = admission::token(lease, deadline).await.map_err(Failed::Refused)?;
-        let outgoing = dialect.handshake(token.as_deref()).map_err(|error| {
-            tracing::warn!(%session, route = name, %client, error, "the handshake cannot be made");
-            let why = "the handshake with the service cannot be made".into();
-            let turned = Turned { outcome: Handshake::BadRequest, route: name.to_owned(), why };
-            failed(turned.answer(StatusCode::BAD_GATEWAY))
-        })?;
-        let refused = match upstream::open(&route.dialer, outgoing, route.limit, deadline).await {
-            Ok(opened) => return Ok((opened, token)),
-            Err(refused) => refused,
-        };
-        attempt += 1;
-        report::not_reached(session, name, &refused.to_string(), attempt);
-        match (&refused, &token, lease) {
-            (
-                Refused::Status { status: StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, .. },
-                Some(token),
-                Some(lease),
-            ) if !renewed && lease.may_blame(token.generation, clock::now()) => {
-                renewed = true;
-                if !renew(lease, token, deadline).await {
-                    return Err(failed(pass_on(name, refused, Some(token))));
-                }
-            }
-            (Refused::Dial(_) | Refused::Http(_), Some(token), lease) if clock::now() + RETRY < deadline => {
-                tokio::time::sleep(RETRY).await;
-                // A ticket may have been seen.
-                if let Some(lease) = lease.filter(|lease| lease.is_once())
-                    && !renew(lease, token, deadline).await
-                {
-                    return Err(failed(pass_on(name, refused, Some(token))));
-                }
-            }
-            _ => return Err(failed(pass_on(name, refused, token.as_deref()))),
-        }
-    }
-}
-
-/// Waits for a token in place of one that the service refused; is there one?
-async fn renew(lease: &Lease, token: &Token, deadline: Instant) -> bool {
-    let credential = lease.credential();
-    credential.demand(Some(token.generation), Trigger::Expiry);
-    credential.newer(token.generation, deadline).await.is_some()
-}
-
 /// Takes the client's socket over from hyper, for what waits for it.
 fn begin(upgraded: upgrade::Upgraded, ready: Ready, tasks: &TaskTracker) {
     let Ok(parts) = upgraded.downcast::<TokioIo<Paced>>() else { return };
@@ -447,35 +379,4 @@ fn accept(request: &Request<Incoming>, service: &HeaderMap) -> Answer {
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     }
     response
-}
-
-/// The service's headers; what is behind them is not its own.
-fn copy_headers(from: &HeaderMap, to: &mut HeaderMap) {
-    end_to_end(from, to);
-    to.remove(header::CONTENT_LENGTH);
-}
-
-/// What the service, or the way to it, said instead of 101. Its body stays behind: it may quote a token.
-/// So may a header, the target of a redirect above all: one that does stays behind too.
-fn pass_on(route: &str, refused: Refused, token: Option<&Token>) -> Answer {
-    let turned = |outcome, why: &'static str| Turned { outcome, route: route.to_owned(), why: why.into() };
-    match refused {
-        Refused::Status { status, headers, .. } => {
-            let mut response = refuse(status, "");
-            copy_headers(&without(headers, token), response.headers_mut());
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            turned(Handshake::UpstreamRejected, "").with(response)
-        }
-        Refused::TimedOut => turned(Handshake::Timeout, "the service did not answer in time")
-            .answer(StatusCode::GATEWAY_TIMEOUT),
-        Refused::Dial(_) => {
-            turned(Handshake::UpstreamUnreachable, "the service cannot be reached; see the log")
-                .answer(StatusCode::BAD_GATEWAY)
-        }
-        Refused::Http(_) | Refused::Request(_) | Refused::Not101(_) => turned(
-            Handshake::UpstreamRejected,
-            "the service did not answer as a WebSocket service does; see the log",
-        )
-        .answer(StatusCode::BAD_GATEWAY),
-    }
 }
