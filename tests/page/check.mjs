@@ -19,7 +19,7 @@ const HEADS = {
   expired: ['bad', /^Route ably: its token ended (\d+ min)? ?(\d+ s)? ago; refresh has failed 31 times\.$/, /2 of 38 sessions up\./],
   draining: ['watch', /^Draining: no new clients, \d+ sessions left\.$/],
   clients: ['watch', /^Route jobs: refresh fails for 1 of 4,312 credentials; the first token lasts 1 min( \d+ s)? more\.$/],
-  twelve: ['watch', /^Route chat: refresh has failed twice; the token lasts \d+ min more\.$/, /The store \(redis\) cannot be reached/, /The last reload at .* failed.*line 12/, /sessions up/],
+  twelve: ['watch', /^Route chat: refresh has failed twice; the token lasts \d+ min more\.$/, /The store \(redis\) cannot be used/, /The last reload at .* failed.*line 12/, /sessions up/],
   nothing: ['watch', /^Route ably: its first token is being fetched\.$/, /No client is connected\./],
   hostile: ['bad', /^Not ready: route "<img/, /The last reload/],
   quick: ['good', /^All 2 sessions up\. Next refresh in (\d s|under 1 s)\.$|^All 2 sessions up\.$/],

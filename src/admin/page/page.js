@@ -224,7 +224,7 @@ function conditions(snapshot) {
     found.push({ level: 'watch', key: 'draining', text: `Draining: no new clients, ${plural(left, 'session')} left.` });
   }
   if (!snapshot.store.up) {
-    found.push({ level: 'watch', key: 'store', text: `The store (${short(snapshot.store.kind)}) does not do its work; sessions go on with the tokens in hand.${snapshot.store.error ? ` ${short(snapshot.store.error, 300)}` : ''}` });
+    found.push({ level: 'watch', key: 'store', text: `The store (${short(snapshot.store.kind)}) cannot be used; sessions go on with the tokens in hand.${snapshot.store.error ? ` ${short(snapshot.store.error, 300)}` : ''}` });
   }
   if (!snapshot.reload.successful) {
     const when = snapshot.reload.at === null ? '' : ` at ${time(snapshot.reload.at, snapshot.now)}`;

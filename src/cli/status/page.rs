@@ -71,7 +71,7 @@ fn head(status: &Status) -> Vec<Line> {
     if !status.store.up {
         let why =
             status.store.error.as_deref().map_or_else(|| ".".to_owned(), |why| format!(": {}", said(why)));
-        say(Tone::Warning, format!("The store ({}) does not do its work{why}", said(&status.store.kind)));
+        say(Tone::Warning, format!("The store ({}) cannot be used{why}", said(&status.store.kind)));
     }
     let calm = lines.is_empty();
     let next = match routes::next_refresh(status) {

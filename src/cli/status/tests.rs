@@ -120,7 +120,7 @@ fn what_is_wrong_comes_first() {
             (s.reload.successful, s.reload.at) = (false, Some(NOW - 180.0));
             s.reload.error = Some("line 3".into());
         }),
-        ("▲ The store (memory) does not do its work.\n", |s| s.store.up = false),
+        ("▲ The store (memory) cannot be used.\n", |s| s.store.up = false),
         ("▲ 40 of 42 sessions up.", |s| {
             s.routes[0].sessions.insert("resuming".into(), 2);
         }),
