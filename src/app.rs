@@ -110,7 +110,7 @@ impl App {
             tasks: proxy_tasks.clone(),
             tls,
         };
-        for line in config.exposed() {
+        for line in config.warnings() {
             tracing::warn!("{line}");
         }
         metrics.configured(Now::read().wall);

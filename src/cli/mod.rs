@@ -96,7 +96,7 @@ pub fn main() -> ExitCode {
         }
         Command::Check(file) => with_config(&file, |path, config| match Config::effective(path) {
             Ok(page) => {
-                for line in config.exposed() {
+                for line in config.warnings() {
                     let _ = writeln!(std::io::stderr(), "perennial: warning: {line}");
                 }
                 say(&page)

@@ -6,7 +6,7 @@ use super::{Config, Endpoint, HttpBody, SourceConfig, StateConfig};
 impl Config {
     /// One line for each leg that carries secrets without TLS beyond this machine, and for each file that is open to
     /// other users.
-    pub fn exposed(&self) -> Vec<String> {
+    pub(super) fn exposed(&self) -> Vec<String> {
         let mut found = self.files.open();
         let mut leg = |place: &str, what: &str, endpoint: &Endpoint| {
             if !endpoint.tls && !is_here(&endpoint.host) {

@@ -47,6 +47,7 @@ mod tests;
 mod text;
 mod token;
 mod value;
+mod warnings;
 
 use std::path::Path;
 

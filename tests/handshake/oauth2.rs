@@ -11,7 +11,8 @@ use crate::{
     },
 };
 
-async fn stage() -> Stage {
+/// `subject`: the token that is exchanged.
+async fn stage(subject: &str) -> Stage {
     let (service, endpoint) = (Service::start().await, Service::start().await);
     let (at, issuer) = (service.port, endpoint.port);
     let configuration = format!(
@@ -27,7 +28,7 @@ async fn stage() -> Stage {
         client_id = "sidecar"
         client_secret = "s:e"
         share = "client"
-        subject_token = "{{client.token}}"
+        subject_token = "{subject}"
         scope = "job:{{query.jobId}}"
         lifetime = "2s"
         refresh_before = "1500ms"
@@ -50,16 +51,21 @@ async fn body(asked: &mut Asked) -> String {
     String::from_utf8(asked.wire.buffer[..length].to_vec()).unwrap()
 }
 
-#[tokio::test]
-async fn what_a_client_shows_is_exchanged_and_its_session_goes_on() {
-    let stage = stage().await;
-    let (_client, mut theirs) = stage.client("T0").await;
+/// The issuer's document is asked for first.
+async fn discovered(stage: &Stage) {
     let asked = stage.endpoint.asked().await;
     assert_eq!(asked.head.target(), "/.well-known/openid-configuration");
     let issuer = format!("http://127.0.0.1:{}", stage.endpoint.port);
     asked
         .answer(json(200, &format!(r#"{{"issuer":"{issuer}","token_endpoint":"{issuer}/exchange"}}"#)))
         .await;
+}
+
+#[tokio::test]
+async fn what_a_client_shows_is_exchanged_and_its_session_goes_on() {
+    let stage = stage("{client.token}").await;
+    let (_client, mut theirs) = stage.client("T0").await;
+    discovered(&stage).await;
     let mut asked = stage.endpoint.asked().await;
     assert_eq!(asked.head.target(), "/exchange");
     // "sidecar:s%3Ae"
@@ -72,4 +78,20 @@ async fn what_a_client_shows_is_exchanged_and_its_session_goes_on() {
     asked.answer(json(200, r#"{"access_token":"T1","token_type":"Bearer","expires_in":3600}"#)).await;
     let _new = stage.replaced("T1").await;
     assert_eq!(theirs.message().await.opcode(), crate::support::ws::CLOSE);
+}
+
+/// With `{client.token}` each exchange has the first token, which ends; with `{token}` the one that was issued last.
+#[tokio::test]
+async fn the_token_that_an_exchange_gave_is_exchanged_next() {
+    for (subject, second) in [("{client.token}", "T0"), ("{token}", "T1")] {
+        let stage = stage(subject).await;
+        let (_client, _theirs) = stage.client("T0").await;
+        discovered(&stage).await;
+        for token in ["T0", second] {
+            let mut asked = stage.endpoint.asked().await;
+            let body = body(&mut asked).await;
+            assert!(body.contains(&format!("&subject_token={token}&")), "{subject}: {body}");
+            asked.answer(json(200, r#"{"access_token":"T1","token_type":"Bearer","expires_in":2}"#)).await;
+        }
+    }
 }
