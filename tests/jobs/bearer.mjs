@@ -90,11 +90,15 @@ server.on('upgrade', (request, stream, head) => {
 function serve(socket, token) {
   const user = users[token];
   const connection = book.opened(ledger, user, token);
+  let timer;
+  // Node's timers can fire a millisecond before the wall clock is there.
   const expire = () => {
+    const left = ledger.tokens[token].ends - book.at(ledger);
+    if (left > 0) return void (timer = setTimeout(expire, left));
     book.closed(ledger, user, connection, 'service', 4401, 'token expired');
     socket.close(4401, 'token expired');
   };
-  const timer = setTimeout(expire, ledger.tokens[token].ends - book.at(ledger));
+  expire();
   socket.on('message', (text) => {
     if (socket.readyState !== socket.OPEN) return void book.late(ledger, user);
     const { seq } = JSON.parse(text);
