@@ -47,8 +47,9 @@ impl Bound {
 fn beside(old: &TcpListener, address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
-    SockRef::from(old).set_reuse_port(true)?;
     socket.set_reuseport(true)?;
+    // Nothing returns between here and where it is taken back.
+    SockRef::from(old).set_reuse_port(true)?;
     let listener = socket.bind(address).and_then(|()| socket.listen(BACKLOG));
     SockRef::from(old).set_reuse_port(false)?;
     let listener = listener?;
