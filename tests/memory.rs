@@ -36,7 +36,6 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
-use tokio_tungstenite::tungstenite::{client::IntoClientRequest, protocol::Role};
 use zeroizing_alloc::ZeroAlloc;
 
 #[global_allocator]
@@ -47,7 +46,7 @@ const CONFIGURATION: &str = "PERENNIAL_MEMORY_TEST";
 
 /// The child: a sidecar until its stdin ends.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the other test runs it as a process of its own"]
+#[ignore = "needs PERENNIAL_MEMORY_TEST: no_token_is_held_when_the_last_client_is_gone runs it as its own process"]
 async fn sidecar() {
     let Ok(text) = std::env::var(CONFIGURATION) else { return };
     let app = App::start(&Config::parse(&text, "a test").unwrap()).await.unwrap();
@@ -120,12 +119,11 @@ impl Sidecar {
 }
 
 /// Reads the head of a request.
-async fn head(wire: &mut TcpStream) -> String {
+async fn head(wire: &mut TcpStream) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(wire.read_u8().await.unwrap());
     }
-    String::from_utf8(head).unwrap()
 }
 
 /// Gives out tokens that begin with `prefix`; how many it gave is counted.
@@ -168,14 +166,9 @@ async fn service() -> u16 {
 }
 
 async fn client(port: u16, number: usize, prefix: &str) -> impl Sized {
-    let mut wire = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let wire = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let url = format!("ws://127.0.0.1:{port}/?user={number}&token={prefix}{number}");
-    let request = url.into_client_request().unwrap();
-    let (wire_request, _) =
-        tokio_tungstenite::tungstenite::handshake::client::generate_request(request).unwrap();
-    wire.write_all(&wire_request).await.unwrap();
-    assert!(head(&mut wire).await.starts_with("HTTP/1.1 101"));
-    tokio_tungstenite::WebSocketStream::from_raw_socket(wire, Role::Client, None).await
+    tokio_tungstenite::client_async(url, wire).await.unwrap().0
 }
 
 /// Asks until it is so.

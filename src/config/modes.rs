@@ -1,7 +1,7 @@
 //! Files with secrets that other users of the machine can read or change: said at the start, and by `check`.
 //!
 //! What is mounted for reading only is left out: the modes there are the platform's (a Secret of Kubernetes, a secret of
-//! Docker), and whoever may look into the container may read it anyway.
+//! Docker), and users who can look into the container can read it anyway.
 
 use std::{
     os::unix::fs::MetadataExt,

@@ -20,7 +20,7 @@
 //!    third of the time that the current token still lives. If there is none that would do, clients wait: within half
 //!    a second at first and half a minute at last, and within two seconds if nobody was there to be asked. What failed
 //!    before the token ended does not make that longer.
-//! 5. `Retry-After` is honoured up to five minutes. A refusal that repeating cannot mend is tried again
+//! 5. `Retry-After` is honoured up to five minutes. A refusal that repeating cannot fix is tried again
 //!    after one to five minutes, and sooner where the current token would end in that time. A changed secret,
 //!    and an operator, end either wait.
 //! 6. An answer that is empty, already expired, or a token that was rejected, is a failure. The current

@@ -65,7 +65,7 @@ async fn each_handshake_has_a_ticket_of_its_own() {
     assert_eq!(shown, "/ws?user=a&ticket=K1");
     let (_other, (shown, _its)) = comes("a").await;
     assert_eq!(shown, "/ws?user=a&ticket=K2", "the same user, and another handshake");
-    // The ticket has ended long ago, and nobody minds.
+    // The ticket ends after one second of real time, and the session goes on.
     let ended = "perennial_sessions_closed_total{reason=\"token_expired\",route=\"t\"}";
     tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
     up(&mut client, &mut theirs, "still there").await;

@@ -1,4 +1,4 @@
-//! The first connection: nothing has been shown to the client yet, so what can be mended is mended.
+//! The first connection: nothing has been shown to the client yet, so what can be fixed is fixed.
 
 use perennial::demo::service::{Options, Target};
 

@@ -181,7 +181,7 @@ async fn where_it_does_not_the_loss_is_said_and_a_new_secret_begins_a_new_chain(
     assert_eq!(kind, FailureKind::Terminal);
     assert!(reason.contains("invalid_grant") && reason.contains("an answer was lost before"), "{reason}");
     assert!(rig.server.is_revoked());
-    rig.server.begin_anew(100);
+    rig.server.answer_from(100);
     assert_eq!(rig.fetch().await.unwrap(), "a101");
     assert_eq!(rig.server.requests(), ["r0", "r1", "r1", "r100"]);
 }
@@ -205,7 +205,7 @@ async fn a_failure_that_is_certain_leaves_no_doubt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_begun_is_finished_whoever_stops_waiting() {
+async fn what_was_begun_is_finished_if_its_caller_stops_waiting() {
     let rig = Rig::new(&Played::new(), memory());
     rig.server.fault(Fault::Held);
     let fetch = {

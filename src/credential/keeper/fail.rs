@@ -77,7 +77,7 @@ impl Keeper {
     }
 
     /// After an answer that was, or that nobody needed.
-    pub(super) fn mended(&mut self) {
+    pub(super) fn recovered(&mut self) {
         self.failures = 0;
         self.refused = false;
         self.lost = None;

@@ -115,7 +115,7 @@ impl Keeper {
             true => Some(Duration::ZERO),
             false => [due_after, refresh_due].into_iter().flatten().min(),
         };
-        self.mended();
+        self.recovered();
         self.current = Some(token.clone());
         self.rest(now);
         let next_refresh_in = self.next_fetch().map(|at| at.saturating_duration_since(now.mono));
@@ -133,7 +133,7 @@ impl Keeper {
             let failure = FetchFailure::passing("the source gave the current token again, which is due");
             return self.fail(failure, trigger, sent, now, out);
         }
-        self.mended();
+        self.recovered();
         self.rest(now);
         out.push(Action::Report(Report::Unchanged { trigger }));
     }

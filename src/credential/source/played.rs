@@ -85,7 +85,7 @@ impl Played {
     }
 
     /// The operator puts another refresh token in its place, which the server takes.
-    pub(in crate::credential) fn begin_anew(&self, first: u64) {
+    pub(in crate::credential) fn answer_from(&self, first: u64) {
         let mut server = self.server();
         (server.configured, server.newest, server.revoked) = (format!("r{first}"), first, false);
     }
