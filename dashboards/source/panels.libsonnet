@@ -62,7 +62,7 @@ local panel = {
     grafana.figure('Refresh success', |||
       Share of the fetches that brought a token, in the range shown. A failure is tried again; it hurts only when the token in hand ends meanwhile.
     |||, 'percentunit')
-    + grafana.now('%s / (%s > 0)' % [within('token_refreshes_total', 'outcome="ok"'), within('token_refreshes_total')])
+    + grafana.now('%s / (%s > 0)' % [within('token_refreshes_total', 'outcome="ok"'), within('token_refreshes_total', 'outcome!="unchanged"')])
     + grafana.colours([[bad, null], [watch, 0.9], [good, 0.99]]) + grafana.decimals(2),
   exchange_now:
     grafana.figure('Exchange, p99', |||
@@ -130,7 +130,7 @@ local panel = {
     + grafana.query(left('route', 'oldest_live_token_expiration_timestamp_seconds'), '{{route}} live')
     + grafana.marks([[bad, null], ['transparent', 0]]) + grafana.no_floor + grafana.shows(0, 1),
   refreshes:
-    grafana.lines('Refreshes by outcome', 'Fetches of a token. Failed: no answer that could be used. Rejected: the source said no.', 'cpm')
+    grafana.lines('Refreshes by outcome', 'Fetches of a token. Unchanged: the source gave the current token again. Failed: no answer that could be used. Rejected: the source said no.', 'cpm')
     + grafana.query(per_minute('outcome', 'token_refreshes_total'), '{{outcome}}') + grafana.bars
     + grafana.coloured('ok', good) + grafana.coloured('failed', watch) + grafana.coloured('rejected', bad),
   triggers:

@@ -36,15 +36,19 @@ impl Observer for Counted {
             Trigger::Operator => telemetry::Trigger::Operator,
             Trigger::Start => telemetry::Trigger::Start,
         };
-        let outcome = match outcome {
-            Outcome::Ok => telemetry::Outcome::Ok,
-            Outcome::Failed => telemetry::Outcome::Failed,
-            Outcome::Rejected => telemetry::Outcome::Rejected,
+        use telemetry::Fetched;
+        let (fetched, outcome) = match outcome {
+            Outcome::Ok => (Fetched::Ok, Some(telemetry::Outcome::Ok)),
+            // Nothing has been done that a trace could show.
+            Outcome::Unchanged => (Fetched::Unchanged, None),
+            Outcome::Failed => (Fetched::Failed, Some(telemetry::Outcome::Failed)),
+            Outcome::Rejected => (Fetched::Rejected, Some(telemetry::Outcome::Rejected)),
         };
+        self.metrics.refreshed(fetched, trigger);
+        let Some(outcome) = outcome else { return };
         if outcome == telemetry::Outcome::Ok {
             self.metrics.recent().fetched(took);
         }
-        self.metrics.refreshed(outcome, trigger);
         self.metrics.refresh_took(Phase::Fetch, took);
         let (route, credential, generation) = (&*self.route, Some(credential), generation.map(|g| g.0));
         self.spans.refreshed(trigger, Told { route, credential, generation, outcome, took, error });

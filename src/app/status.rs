@@ -14,7 +14,7 @@ use crate::{
     config::{Endpoint, Route},
     credential::{Credential, Token},
     proxy::Extremes,
-    telemetry::{CloseReason, Direction, Method, Outcome, SessionState, events::Line},
+    telemetry::{CloseReason, Direction, Fetched, Method, Outcome, SessionState, events::Line},
 };
 
 /// Credentials of one route that are shown.
@@ -67,7 +67,11 @@ impl State {
             sessions: SessionState::ALL.map(|state| (state.to_string(), counts.sessions(state))).into(),
             oldest_live_expires: extremes.oldest_expiry.map(|at| at.as_secs_f64()),
             uptime: counts.uptime(),
-            refreshes: outcomes(|outcome| counts.refreshes(outcome)),
+            refreshes: Outcomes {
+                ok: counts.refreshes(Fetched::Ok),
+                failed: counts.refreshes(Fetched::Failed),
+                rejected: counts.refreshes(Fetched::Rejected),
+            },
             reauthentications: Method::ALL
                 .map(|method| {
                     (method.to_string(), outcomes(|outcome| counts.reauthentications(method, outcome)))

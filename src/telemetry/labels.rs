@@ -32,13 +32,27 @@ macro_rules! label {
 }
 
 label! {
-    /// How a refresh or a re-authentication came out.
+    /// How a re-authentication came out.
     Outcome {
         /// It worked.
         Ok = "ok",
         /// It could not be done: no answer, or none that could be used.
         Failed = "failed",
         /// It was done, and the other side said no.
+        Rejected = "rejected",
+    }
+}
+
+label! {
+    /// How a fetch of a token came out.
+    Fetched {
+        /// It brought one.
+        Ok = "ok",
+        /// The source gave the current token again, which is not late yet.
+        Unchanged = "unchanged",
+        /// It could not be done: no answer, or none that could be used.
+        Failed = "failed",
+        /// It was done, and the source said no.
         Rejected = "rejected",
     }
 }

@@ -380,8 +380,8 @@ fn add<C: Collector + Clone + 'static>(registry: &Registry, family: prometheus::
 mod tests {
     use super::*;
     use crate::telemetry::{
-        CloseReason, CodeClass, CredentialState, Direction, Handshake, LossReason, Method, Outcome, Phase,
-        SessionState, Trigger,
+        CloseReason, CodeClass, CredentialState, Direction, Fetched, Handshake, LossReason, Method, Outcome,
+        Phase, SessionState, Trigger,
     };
 
     fn metrics() -> Metrics {
@@ -400,7 +400,7 @@ mod tests {
             assert!(line.starts_with("perennial_") && line.ends_with(" 0"), "{line}");
         }
         let ways = Method::ALL.len() * Outcome::ALL.len();
-        let refreshes = Outcome::ALL.len() * Trigger::ALL.len();
+        let refreshes = Fetched::ALL.len() * Trigger::ALL.len();
         let states = SessionState::ALL.len() * 2 + CredentialState::ALL.len();
         let directions = Direction::ALL.len() * (5 + LossReason::ALL.len());
         // A histogram has a line for each bucket, one for +Inf, a sum and a count.
@@ -429,7 +429,7 @@ mod tests {
     fn what_is_counted_shows_where_it_belongs() {
         let metrics = metrics();
         let route = metrics.route("a");
-        route.refreshed(Outcome::Ok, Trigger::Start);
+        route.refreshed(Fetched::Ok, Trigger::Start);
         route.refresh_took(Phase::Exchange, Duration::from_millis(100));
         route.set_token(Some(Duration::from_millis(1_500)), Some(Duration::from_secs(3_600)));
         route.session_entered(SessionState::Opening);

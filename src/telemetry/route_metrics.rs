@@ -7,8 +7,8 @@ use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge};
 use super::{
     HandshakeMetrics,
     labels::{
-        CloseReason, CodeClass, CredentialState, Direction, LossReason, Method, Outcome, Phase, SessionState,
-        Trigger,
+        CloseReason, CodeClass, CredentialState, Direction, Fetched, LossReason, Method, Outcome, Phase,
+        SessionState, Trigger,
     },
     metrics::Families,
     recent::Recent,
@@ -19,7 +19,7 @@ const OUTCOMES: usize = Outcome::ALL.len();
 
 /// Handles of every series of one route. Cheap to share; every method is lock-free.
 pub struct RouteMetrics {
-    refreshes: [[IntCounter; Trigger::ALL.len()]; OUTCOMES],
+    refreshes: [[IntCounter; Trigger::ALL.len()]; Fetched::ALL.len()],
     refresh_seconds: [Histogram; Phase::ALL.len()],
     expires: Gauge,
     issued: Gauge,
@@ -60,7 +60,7 @@ impl RouteMetrics {
         };
         let by_state = |state: SessionState| [route, state.as_str()];
         Self {
-            refreshes: Outcome::ALL.map(|outcome| {
+            refreshes: Fetched::ALL.map(|outcome| {
                 Trigger::ALL.map(|trigger| {
                     of.refreshes.with_label_values(&[route, outcome.as_str(), trigger.as_str()])
                 })
@@ -109,7 +109,7 @@ impl RouteMetrics {
     }
 
     /// A token was fetched, or was not.
-    pub fn refreshed(&self, outcome: Outcome, trigger: Trigger) {
+    pub fn refreshed(&self, outcome: Fetched, trigger: Trigger) {
         self.refreshes[outcome as usize][trigger as usize].inc();
     }
 
@@ -281,7 +281,7 @@ pub struct Counts<'a>(&'a RouteMetrics);
 
 impl Counts<'_> {
     /// Tokens fetched, whatever the trigger.
-    pub fn refreshes(&self, outcome: Outcome) -> u64 {
+    pub fn refreshes(&self, outcome: Fetched) -> u64 {
         self.0.refreshes[outcome as usize].iter().map(IntCounter::get).sum()
     }
 

@@ -162,27 +162,15 @@ impl Trigger {
 }
 
 /// How a fetch ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     Ok,
-    /// It may mend itself.
+    /// The source gave the current token again, which is not late yet.
+    Unchanged,
+    /// It may pass.
     Failed,
     /// The source refused, and repeating will not change its mind.
     Rejected,
-}
-
-impl Outcome {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Ok, Self::Failed, Self::Rejected];
-
-    /// As in metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Failed => "failed",
-            Self::Rejected => "rejected",
-        }
-    }
 }
 
 /// What an operator is told.
@@ -198,7 +186,7 @@ pub enum Report {
     /// Another process has refreshed it.
     TakenOver { generation: Generation, expires_in: Option<Duration>, next_refresh_in: Option<Duration> },
     /// The source still has the current token, and that is fine.
-    Unchanged { trigger: Trigger },
+    Unchanged { generation: Generation, trigger: Trigger, took: Duration },
     Failed {
         trigger: Trigger,
         /// Somebody has to change something.

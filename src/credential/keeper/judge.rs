@@ -66,7 +66,8 @@ impl Keeper {
                     (Some(_) | None, None) | (None, Some(_)) => false,
                 };
             if !longer {
-                return self.unchanged(trigger, sent, now, out);
+                let generation = same.generation;
+                return self.unchanged(generation, trigger, sent, now, out);
             }
         }
         let report = |token: &Token, next_refresh_in| {
@@ -125,7 +126,14 @@ impl Keeper {
     }
 
     /// The source still has the token that is in use.
-    fn unchanged(&mut self, trigger: Trigger, sent: Now, now: Now, out: &mut Vec<Action>) {
+    fn unchanged(
+        &mut self,
+        generation: Generation,
+        trigger: Trigger,
+        sent: Now,
+        now: Now,
+        out: &mut Vec<Action>,
+    ) {
         if self.is_due(now) {
             self.due_after = self.due_after.max(self.look_again_after(now));
         }
@@ -135,7 +143,8 @@ impl Keeper {
         }
         self.recovered();
         self.rest(now);
-        out.push(Action::Report(Report::Unchanged { trigger }));
+        let took = now.mono.saturating_duration_since(sent.mono);
+        out.push(Action::Report(Report::Unchanged { generation, trigger, took }));
     }
 
     /// Nothing to do until the token is due, unless the last fetch may have missed a new secret.

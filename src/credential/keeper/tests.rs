@@ -214,6 +214,21 @@ fn a_terminal_refusal_is_tried_slowly_and_when_the_secret_changes() {
 }
 
 #[test]
+fn a_refusal_that_stays_is_not_repeated_each_second_until_the_token_ends() {
+    let mut rig = Rig::new(|_| {});
+    rig.give("a", Life::For(SECOND * 40));
+    let ends = rig.now.mono + SECOND * 40;
+    let mut refused = 0;
+    rig.until_deadline();
+    while rig.now.mono < ends {
+        rig.refuse(FailureKind::Terminal, None);
+        refused += 1;
+        rig.until_deadline();
+    }
+    assert!((1..=4).contains(&refused), "{refused}");
+}
+
+#[test]
 fn a_secret_that_changes_during_a_fetch_is_used_right_after() {
     let mut rig = Rig::new(|_| {});
     rig.on(Event::SecretChanged);

@@ -14,6 +14,8 @@ const UNREACHED: Duration = Duration::from_secs(2);
 pub(super) const LEAST: Duration = Duration::from_millis(100);
 /// A wait is not cut shorter than this for the sake of a token that is about to end.
 const URGENT: Duration = Duration::from_secs(1);
+/// A refusal that stays is repeated no sooner than this, however soon the token ends.
+const SLOW_LEAST: Duration = Duration::from_secs(5);
 /// Nor is it longer than this, however long the token still lives.
 const PATIENT: Duration = Duration::from_secs(300);
 /// An answer that was lost is asked for again after the first of these at the soonest, and the second at the latest.
@@ -91,7 +93,7 @@ pub(super) fn elsewhere(rng: &mut fastrand::Rng) -> Duration {
 pub(super) fn slow(failures: u32, left: Option<Duration>, rng: &mut fastrand::Rng) -> Duration {
     let doubled = SLOW_FIRST.saturating_mul(1 << failures.min(10)).min(SLOW_MOST);
     let wait = SLOW_FIRST + up_to(doubled.saturating_sub(SLOW_FIRST), rng);
-    left.filter(|left| !left.is_zero()).map_or(wait, |left| wait.min((left / 2).max(URGENT)))
+    left.filter(|left| !left.is_zero()).map_or(wait, |left| wait.min((left / 2).max(SLOW_LEAST)))
 }
 
 /// As long as the server asked, and a little more, so that not everybody comes back in the same moment.

@@ -196,7 +196,11 @@ impl Task {
                 status.last_refresh = Some((Now::read().wall, *took));
                 (status.failures, status.last_error) = (0, None);
             }
-            Report::TakenOver { .. } | Report::Unchanged { .. } => {
+            Report::Unchanged { generation, trigger, took } => {
+                told(*trigger, Some(*generation), Outcome::Unchanged, *took, None);
+                (status.failures, status.last_error) = (0, None);
+            }
+            Report::TakenOver { .. } => {
                 (status.failures, status.last_error) = (0, None);
             }
             Report::Failed { trigger, terminal, reason, took, .. } => {
@@ -235,7 +239,7 @@ impl Task {
                     "token taken over"
                 );
             }
-            Report::Unchanged { trigger } => {
+            Report::Unchanged { trigger, .. } => {
                 let trigger = trigger.as_str();
                 tracing::debug!(route, credential, trigger, "the source still has the current token");
             }

@@ -24,6 +24,7 @@ impl Observer for Count {
         assert_eq!(fetch.generation.is_some(), fetch.error.is_none(), "{fetch:?}");
         let count = match fetch.outcome {
             Outcome::Ok => &self.ok,
+            Outcome::Unchanged => return,
             Outcome::Failed | Outcome::Rejected => &self.failed,
         };
         count.fetch_add(1, Ordering::Relaxed);
