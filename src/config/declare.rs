@@ -65,6 +65,8 @@ pub(super) enum Kind {
     Json,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// One of these words, or another one.
+    OpenWord(&'static [&'static str]),
     /// Where in an answer the token is.
     Answer,
     /// A Close code.
@@ -327,6 +329,16 @@ macro_rules! words {
         $vis enum $Name { $($(#[doc = $says])+ $Variant),+ }
 
         impl $Name {
+            /// Every word.
+            #[allow(dead_code, reason = "for those that take others too")]
+            $vis const WORDS: &[&str] = &[$($word),+];
+
+            /// The variant of this word.
+            #[allow(dead_code, reason = "for those that take others too")]
+            $vis fn of(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$Variant),)+ _ => None }
+            }
+
             /// As the configuration writes it.
             $vis fn word(self) -> &'static str {
                 match self { $(Self::$Variant => $word),+ }
@@ -335,7 +347,7 @@ macro_rules! words {
 
         impl $crate::config::declare::Value for $Name {
             type Is = Self;
-            const KIND: $crate::config::declare::Kind = $crate::config::declare::Kind::Word(&[$($word),+]);
+            const KIND: $crate::config::declare::Kind = $crate::config::declare::Kind::Word(Self::WORDS);
 
             fn read(value: &toml::de::DeValue<'_>, _: $crate::config::declare::At) -> Result<Self, String> {
                 $crate::config::value::one_of(value, &[$(($word, Self::$Variant)),+])

@@ -12,6 +12,7 @@ use super::{
     Template,
     declare::{Key, Kind, Table},
     error::Problems,
+    json::is_secret,
     random::masked_url,
     root::ROOT,
 };
@@ -139,8 +140,12 @@ fn shown(kind: Kind, value: &DeValue<'_>) -> String {
         }
         (Kind::Url(_), DeValue::String(text)) => quoted(&masked_url(text)),
         (Kind::Pairs, DeValue::Table(pairs)) => inline(pairs, |value| shown(Kind::Template, value)),
-        // Its shape would tell nothing that its members do not.
-        (Kind::Body, _) => "{ \"***\" = \"***\" }".to_owned(),
+        (Kind::Body, DeValue::Table(table)) if !is_secret(table) => {
+            inline(table, |value| shown(Kind::Body, value))
+        }
+        (Kind::Body, DeValue::String(text)) => quoted(&Template::parse(text).shown(true)),
+        // A number may be a secret too.
+        (Kind::Body, DeValue::Integer(_) | DeValue::Float(_) | DeValue::Datetime(_)) => quoted("***"),
         (_, DeValue::String(text)) => quoted(text),
         (_, DeValue::Integer(number)) => integer(number),
         (_, DeValue::Float(number)) => number.as_str().to_owned(),

@@ -36,13 +36,16 @@ impl Config {
                         );
                     }
                     SourceConfig::Http(source) => {
-                        let asks = !source.headers.is_empty() || !matches!(source.body, HttpBody::None);
+                        let asks = !source.headers.is_empty()
+                            || source.basic.is_some()
+                            || !matches!(source.body, HttpBody::None);
                         let what =
                             if asks { "what the source is asked with, and the token," } else { "the token" };
                         leg(&place("token.url"), what, &source.endpoint);
                         leg(&place("token.exchange"), "the token", &source.exchange);
                     }
                     SourceConfig::AblyKey(_)
+                    | SourceConfig::Jwt(_)
                     | SourceConfig::Static { .. }
                     | SourceConfig::File { .. }
                     | SourceConfig::Exec(_) => {}

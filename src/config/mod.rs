@@ -30,7 +30,6 @@ mod model;
 mod modes;
 mod oauth2;
 mod path;
-mod private_key;
 mod random;
 mod redis;
 pub mod reference;
@@ -40,6 +39,8 @@ mod secret;
 mod secret_file;
 mod secret_text;
 mod section;
+mod signer;
+mod signing_key;
 mod source;
 mod template;
 #[cfg(test)]
@@ -59,14 +60,15 @@ pub use general::{Admin, Limits};
 pub use model::*;
 pub use modes::SecretFiles;
 pub use oauth2::{
-    Address, AuthorizationServer, ClientAuth, Grant, OAuth2Source, SignedAssertion, Signer, TokenExchange,
+    Address, AuthorizationServer, ClientAuth, Grant, OAuth2Source, SignedAssertion, TokenExchange,
 };
 pub use path::meant;
-pub use private_key::{Algorithm, KeyError, KeyPair, PrivateKey};
 pub use random::looks_random;
 pub use route::{DialectKind, Overlap, Placement, SessionPolicy, Swap};
 pub use secret::{MAX_SECRET, Secret, SecretError};
 pub use secret_text::SecretText;
+pub use signer::Signer;
+pub use signing_key::{Algorithm, KeyError, KeyPair, SigningKey};
 pub use template::{ExpandError, Name, Place, Template};
 pub use token::{AblyKeySource, AnswerFields, AnswerForm, ExecSource, Part};
 pub use value::duration;

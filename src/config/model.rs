@@ -8,7 +8,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
     AblyKeySource, Admin, AnswerForm, ClientGate, CloseRule, DialectKind, ExecSource, ExpandError, Limits,
-    Name, OAuth2Source, Place, Placement, Secret, SecretFiles, SecretText, SessionPolicy, Template,
+    Name, OAuth2Source, Place, Placement, Secret, SecretFiles, SecretText, SessionPolicy, Signer, Template,
 };
 
 /// The whole configuration.
@@ -228,6 +228,8 @@ pub enum SourceConfig {
     },
     /// A command that prints a token.
     Exec(Box<ExecSource>),
+    /// A key that signs tokens here.
+    Jwt(Box<Signer>),
 }
 
 /// `source = "http"`.
@@ -243,6 +245,12 @@ pub struct HttpSource {
     pub method: http::Method,
     /// Beside those of the connection; expanded for [`Place::Header`].
     pub headers: Vec<(http::HeaderName, Template)>,
+    /// User and password (RFC 7617).
+    pub basic: Option<(String, Secret)>,
+    /// The first refresh token, which the templates name.
+    pub refresh_token: Option<Secret>,
+    /// What the templates name as `{jwt}`.
+    pub jwt: Option<Signer>,
     /// What is sent.
     pub body: HttpBody,
     /// Where in the answer the token is.
@@ -264,7 +272,26 @@ pub enum HttpBody {
     Text(Template, Place),
 }
 
+impl HttpSource {
+    /// All that has names in it.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        let headers = self.headers.iter().map(|(_, template)| template);
+        let claims = self.jwt.iter().flat_map(Signer::templates);
+        std::iter::once(&self.target).chain(headers).chain(self.body.templates()).chain(claims)
+    }
+}
+
 impl HttpBody {
+    /// All that has names in it.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        let (one, fields) = match self {
+            Self::None => (None, [].as_slice()),
+            Self::Json(template) | Self::Text(template, _) => (Some(template), [].as_slice()),
+            Self::Form(fields) => (None, fields.as_slice()),
+        };
+        one.into_iter().chain(fields.iter().map(|(_, template)| template))
+    }
+
     /// The body, its names replaced, and the `Content-Type` it has where the headers name none.
     pub fn render<'v>(
         &self,

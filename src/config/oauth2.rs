@@ -2,16 +2,20 @@
 //!
 //! ```text
 //!   token_url | issuer ──► where          grant ──► with what        client_auth ──► as whom
-//!                          scope, audience, resource, parameters ──► for what
+//!                          scope, audience, resource, parameters, headers ──► for what
+//!                          answer ──► where the token is
 //! ```
 //!
-//! How it comes from the file is `read`'s business.
+//! How it comes from the file is the business of `read` and `build`.
 
+mod build;
 pub(super) mod read;
 
 use std::fmt;
 
-use super::{Endpoint, PrivateKey, Secret, Template, UpstreamTls};
+use http::HeaderName;
+
+use super::{AnswerForm, Endpoint, Secret, Signer, Template, UpstreamTls};
 use read::{Auth, GrantWord};
 
 /// `source = "oauth2"` (RFC 6749).
@@ -35,6 +39,10 @@ pub struct OAuth2Source {
     pub resource: Vec<Template>,
     /// More fields of the form; none is one of those above.
     pub parameters: Vec<(String, Template)>,
+    /// More headers; none is one that the request has anyway.
+    pub headers: Vec<(HeaderName, Template)>,
+    /// Where in the answer the token is.
+    pub answer: AnswerForm,
 }
 
 /// Where the token endpoint is.
@@ -68,6 +76,8 @@ pub enum Grant {
     Assertion(Secret),
     /// A JWT that is signed here (RFC 7523 §2.1).
     SignedAssertion(Box<SignedAssertion>),
+    /// What the server calls so, with `parameters` (RFC 6749 §4.5); `password` is one of them.
+    Other(String),
 }
 
 /// RFC 8693 §2.1.
@@ -94,17 +104,6 @@ pub struct SignedAssertion {
     pub signer: Signer,
 }
 
-/// With what a JWT is signed, and for whom.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Signer {
-    /// The key, and how it signs.
-    pub key: PrivateKey,
-    /// `kid`.
-    pub key_id: Option<String>,
-    /// `aud`, where it is not the server's own name.
-    pub audience: Option<String>,
-}
-
 /// How the client proves who it is.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ClientAuth {
@@ -117,20 +116,23 @@ pub enum ClientAuth {
     /// By a JWT of its own (RFC 7523 §2.2).
     PrivateKeyJwt(Box<Signer>),
     /// By a JWT that is signed with the secret (OpenID Connect Core §9).
-    SecretJwt(Secret),
+    SecretJwt(Box<Signer>),
     /// By a JWT that somebody else signs and keeps fresh (RFC 7523 §2.2).
     Assertion(Secret),
 }
 
 impl OAuth2Source {
-    /// Is something signed here, and so dated by our clock?
-    pub fn signs(&self) -> bool {
-        matches!(self.client_auth, ClientAuth::PrivateKeyJwt(_) | ClientAuth::SecretJwt(_))
-            || matches!(self.grant, Grant::SignedAssertion(_))
+    /// With what something is signed here, and so dated by our clock.
+    pub fn signers(&self) -> impl Iterator<Item = &Signer> {
+        let proof = match &self.client_auth {
+            ClientAuth::PrivateKeyJwt(signer) | ClientAuth::SecretJwt(signer) => Some(&**signer),
+            ClientAuth::None | ClientAuth::Basic(_) | ClientAuth::Post(_) | ClientAuth::Assertion(_) => None,
+        };
+        let grant =
+            if let Grant::SignedAssertion(assertion) = &self.grant { Some(&assertion.signer) } else { None };
+        proof.into_iter().chain(grant)
     }
-}
 
-impl OAuth2Source {
     /// All that may name what a client's request has.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
         let exchange = match &self.grant {
@@ -138,21 +140,31 @@ impl OAuth2Source {
             Grant::ClientCredentials
             | Grant::RefreshToken(_)
             | Grant::Assertion(_)
-            | Grant::SignedAssertion(_) => None,
+            | Grant::SignedAssertion(_)
+            | Grant::Other(_) => None,
         };
         let tokens = exchange.into_iter().flat_map(|exchange| {
             let actor = exchange.actor_token.as_ref().map(|(token, _)| token);
             std::iter::once(&exchange.subject_token).chain(actor)
         });
         let fields = self.parameters.iter().map(|(_, value)| value);
-        tokens.chain(&self.scope).chain(&self.audience).chain(&self.resource).chain(fields)
+        let headers = self.headers.iter().map(|(_, value)| value);
+        let claims = self.signers().flat_map(Signer::templates);
+        tokens
+            .chain(&self.scope)
+            .chain(&self.audience)
+            .chain(&self.resource)
+            .chain(fields)
+            .chain(headers)
+            .chain(claims)
     }
 }
 
 impl Grant {
     /// As the configuration names it.
-    pub fn word(&self) -> &'static str {
+    pub fn word(&self) -> &str {
         match self {
+            Self::Other(name) => return name,
             Self::ClientCredentials => GrantWord::ClientCredentials,
             Self::RefreshToken(_) => GrantWord::RefreshToken,
             Self::TokenExchange(_) => GrantWord::TokenExchange,

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{
     declare::{Key, Kind, Table},
     root::{ROOT, tables},
+    token::PARTS,
 };
 
 /// The JSON Schema of the file (draft 2020-12). What it accepts `perennial check` may refuse: only that knows what
@@ -98,8 +99,9 @@ fn value(kind: Kind) -> Value {
         Kind::Body => json!({ "type": "object" }),
         Kind::Json => json!({ "type": ["object", "string"] }),
         Kind::Word(words) => json!({ "enum": words }),
+        Kind::OpenWord(words) => json!({ "anyOf": [{ "enum": words }, text()] }),
         Kind::Answer => {
-            let fields = json!({ "token": text(), "expires_in": text() });
+            let fields: Map<String, Value> = PARTS.iter().map(|part| ((*part).to_owned(), text())).collect();
             let fields = json!({ "type": "object", "properties": fields, "required": ["token"], "additionalProperties": false });
             json!({ "anyOf": [{ "enum": ["auto", "text"] }, fields] })
         }
@@ -178,6 +180,7 @@ fn words(kind: Kind) -> String {
     };
     let fixed = match kind {
         Kind::Word(words) => return alternatives(words, "\""),
+        Kind::OpenWord(words) => return format!("{}, or another name", alternatives(words, "\"")),
         Kind::Several(one) => return format!("{}, or an array of them", words(*one)),
         Kind::Url(schemes) => {
             let schemes: Vec<String> = schemes.iter().map(|scheme| format!("{scheme}://…")).collect();
@@ -200,7 +203,7 @@ fn words(kind: Kind) -> String {
         Kind::Texts => "array of texts",
         Kind::Pairs => "table of templates",
         Kind::Body | Kind::Json => "table, as JSON",
-        Kind::Answer => "`\"auto\"`, `\"text\"` or `{ token = \"/path\", expires_in = \"/path\" }`",
+        Kind::Answer => "`\"auto\"`, `\"text\"` or `{ token = \"/path\", … }`",
         Kind::Code => "Close code",
         Kind::Table(_) | Kind::Tables(_) => "table",
     };
@@ -265,6 +268,7 @@ fn comment(text: &str) -> String {
 /// A value of the kind.
 fn form(key: &Key) -> String {
     match key.kind {
+        Kind::OpenWord(words) => format!("\"{}\"", words[0]),
         Kind::Word(words) => format!("\"{}\"", if key.name == "dialect" { "none" } else { words[0] }),
         Kind::Several(one) => form(&Key::new(key.name, *one, "")),
         Kind::Url(schemes) => format!("\"{}://service.example.com\"", schemes[0]),

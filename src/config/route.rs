@@ -17,7 +17,7 @@ use super::{
     section::Section,
     template::{Name, Names},
     text::{HeaderLine, Offer, PathTemplate},
-    token::{self, TokenTable, Use, Whose},
+    token::{self, Source, TokenTable, Use, Whose},
     value::{Cookie, File, Host, Label, Parameter, Prefix, Size, Span, Time, Token},
 };
 
@@ -212,7 +212,9 @@ fn named(section: Section<'_>) -> Section<'_> {
     let each =
         token.maybe::<Whose>("share") == Some(Whose::Client) || token.maybe::<Use>("use") == Some(Use::Once);
     let own = section.at("client").table("token").is_some();
-    section.naming(Names { each, own })
+    let is_http = token.maybe::<Source>("source") == Some(Source::Http);
+    let (refreshes, signs) = (is_http && token.has("refresh_token"), is_http && token.has("jwt"));
+    section.naming(Names { each, own, refreshes, signs })
 }
 
 fn route(section: &Section<'_>, number: usize) -> Option<Parsed> {

@@ -82,19 +82,26 @@ impl<'t> Section<'t> {
             return None;
         }
         let selector = table.key(table.selector)?;
-        let Kind::Word(words) = selector.kind else { return None };
         let written = self.entry(selector.name).map(|value| value.get_ref().as_str());
-        // What is wrong with the word has been said.
         let chosen = written.unwrap_or_else(|| selector.default.map(|word| word.trim_matches('"')))?;
-        let chosen = words.iter().find(|word| **word == chosen)?;
+        if let Kind::Word(words) = selector.kind
+            && !words.contains(&chosen)
+        {
+            // What is wrong with the word has been said.
+            return None;
+        }
         let owners = table.owners(name);
-        if owners.contains(chosen) {
-            let part = table.parts.iter().find(|(word, _)| word == chosen)?.1;
+        if owners.contains(&chosen) {
+            let part = table.parts.iter().find(|(word, _)| *word == chosen)?.1;
             return self.foreign(part, name);
         }
+        // A word that is not one of ours may be anything, and is not quoted.
+        let ours =
+            matches!(selector.kind, Kind::Word(words) | Kind::OpenWord(words) if words.contains(&chosen));
+        let chosen = if ours { format!("\"{chosen}\"") } else { "another".to_owned() };
         let (selector, owners) = (selector.name, owners.join("\" or \""));
         Some(format!(
-            "belongs to {selector} = \"{owners}\", and this one is \"{chosen}\"; change that, or remove this"
+            "belongs to {selector} = \"{owners}\", and this one is {chosen}; change that, or remove this"
         ))
     }
 

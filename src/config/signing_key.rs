@@ -1,7 +1,8 @@
-//! A private key that signs JWTs: named in the configuration, read when it is used, never shown.
+//! A key that signs JWTs: named in the configuration, read when it is used, never shown.
 //!
 //! ```text
 //!   PEM ──► PKCS#8, PKCS#1 or SEC 1 ──► RSA · P-256 · P-384 · Ed25519 ──► the algorithms that fit it
+//!   a secret that the server has too ─────────────────────────────────► HS256 · HS384 · HS512
 //! ```
 //!
 //! 1. The kind of a key is found by trying: a label of PEM says little, and is often wrong.
@@ -18,7 +19,7 @@ use aws_lc_rs::signature::{
 use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
 use zeroize::Zeroizing;
 
-use super::{Secret, SecretError, declare::words};
+use super::{Secret, SecretError, SecretText, declare::words};
 
 words! {
     /// How a JWT is signed (RFC 7518 §3.1, RFC 8037 §3.1).
@@ -41,14 +42,22 @@ words! {
         Es384 = "ES384",
         /// Ed25519.
         EdDsa = "EdDSA",
+        /// A shared secret, SHA-256.
+        Hs256 = "HS256",
+        /// A shared secret, SHA-384.
+        Hs384 = "HS384",
+        /// A shared secret, SHA-512.
+        Hs512 = "HS512",
     }
 }
 
 /// A key, and how it signs.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PrivateKey {
-    /// PEM.
+pub struct SigningKey {
+    /// PEM, or the shared secret.
     pub secret: Secret,
+    /// Does the server have the same secret?
+    pub is_shared: bool,
     /// `None`: what is usual for the key.
     pub algorithm: Option<Algorithm>,
 }
@@ -63,6 +72,8 @@ pub enum KeyPair {
     P384(EcdsaKeyPair),
     /// Ed25519.
     Ed25519(Ed25519KeyPair),
+    /// No pair: one key for both sides (HMAC).
+    Shared(SecretText),
 }
 
 /// What is wrong with a key.
@@ -81,7 +92,7 @@ pub enum KeyError {
     #[error("the private key in {0} cannot be used: RSA of 2048 bits or more, P-256, P-384 or Ed25519 can")]
     Unusable(String),
     /// The algorithm is of other keys.
-    #[error("the private key in {place} is {kind}, which cannot sign {algorithm}; write {usual}")]
+    #[error("the key in {place} is {kind}, which cannot sign {algorithm}; write {usual}")]
     Mismatch {
         /// Where the key is kept.
         place: String,
@@ -94,17 +105,21 @@ pub enum KeyError {
     },
 }
 
-impl PrivateKey {
+impl SigningKey {
+    /// A private key in PEM.
+    pub fn private(secret: Secret) -> Self {
+        Self { secret, is_shared: false, algorithm: None }
+    }
+
+    /// A secret that the server has too.
+    pub fn shared(secret: Secret) -> Self {
+        Self { secret, is_shared: true, algorithm: None }
+    }
+
     /// Reads the key now, and says how it signs.
     pub fn read(&self) -> Result<(KeyPair, Algorithm), KeyError> {
-        let text = self.secret.reveal_lines()?;
         let place = || self.secret.place();
-        if text.contains("ENCRYPTED") {
-            return Err(KeyError::Encrypted(place()));
-        }
-        let der = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| KeyError::NotPem(place()))?;
-        let pair =
-            KeyPair::of(&Zeroizing::new(der)).ok_or_else(|| KeyError::Unusable(self.secret.place()))?;
+        let pair = if self.is_shared { KeyPair::Shared(self.secret.reveal()?) } else { self.pair()? };
         let usual = pair.usual();
         match self.algorithm {
             None => Ok((pair, usual)),
@@ -113,6 +128,18 @@ impl PrivateKey {
                 Err(KeyError::Mismatch { place: place(), kind: pair.kind(), algorithm, usual })
             }
         }
+    }
+}
+
+impl SigningKey {
+    fn pair(&self) -> Result<KeyPair, KeyError> {
+        let text = self.secret.reveal_lines()?;
+        let place = || self.secret.place();
+        if text.contains("ENCRYPTED") {
+            return Err(KeyError::Encrypted(place()));
+        }
+        let der = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| KeyError::NotPem(place()))?;
+        KeyPair::of(&Zeroizing::new(der)).ok_or_else(|| KeyError::Unusable(place()))
     }
 }
 
@@ -136,16 +163,18 @@ impl KeyPair {
             Self::P256(_) => Algorithm::Es256,
             Self::P384(_) => Algorithm::Es384,
             Self::Ed25519(_) => Algorithm::EdDsa,
+            Self::Shared(_) => Algorithm::Hs256,
         }
     }
 
     fn can(&self, algorithm: Algorithm) -> bool {
-        use Algorithm::{EdDsa, Es256, Es384, Ps256, Ps384, Ps512, Rs256, Rs384, Rs512};
+        use Algorithm::{EdDsa, Es256, Es384, Hs256, Hs384, Hs512, Ps256, Ps384, Ps512, Rs256, Rs384, Rs512};
         match algorithm {
             Rs256 | Rs384 | Rs512 | Ps256 | Ps384 | Ps512 => matches!(self, Self::Rsa(_)),
             Es256 => matches!(self, Self::P256(_)),
             Es384 => matches!(self, Self::P384(_)),
             EdDsa => matches!(self, Self::Ed25519(_)),
+            Hs256 | Hs384 | Hs512 => matches!(self, Self::Shared(_)),
         }
     }
 
@@ -155,6 +184,7 @@ impl KeyPair {
             Self::P256(_) => "P-256",
             Self::P384(_) => "P-384",
             Self::Ed25519(_) => "Ed25519",
+            Self::Shared(_) => "a shared secret",
         }
     }
 }
@@ -180,16 +210,17 @@ mod tests {
 
     use super::*;
 
-    use Algorithm::{EdDsa, Es256, Es384, Ps256, Ps384, Ps512, Rs256, Rs384, Rs512};
+    use Algorithm::{EdDsa, Es256, Es384, Hs256, Hs384, Hs512, Ps256, Ps384, Ps512, Rs256, Rs384, Rs512};
 
-    const ALL: [Algorithm; 9] = [Rs256, Rs384, Rs512, Ps256, Ps384, Ps512, Es256, Es384, EdDsa];
+    const ALL: [Algorithm; 12] =
+        [Rs256, Rs384, Rs512, Ps256, Ps384, Ps512, Es256, Es384, EdDsa, Hs256, Hs384, Hs512];
 
     fn pem(of: &'static SignatureAlgorithm) -> String {
         Made::generate_for(of).unwrap().serialize_pem()
     }
 
     fn read(pem: &str, algorithm: Option<Algorithm>) -> Result<(KeyPair, Algorithm), KeyError> {
-        PrivateKey { secret: Secret::literal(pem), algorithm }.read()
+        SigningKey { algorithm, ..SigningKey::private(Secret::literal(pem)) }.read()
     }
 
     #[test]
@@ -211,8 +242,18 @@ mod tests {
     #[test]
     fn an_algorithm_of_another_key_is_refused_with_the_one_that_fits() {
         let error = read(&pem(&PKCS_ED25519), Some(Rs256)).unwrap_err().to_string();
-        let want = "the private key in the secret is Ed25519, which cannot sign RS256; write EdDSA";
+        let want = "the key in the secret is Ed25519, which cannot sign RS256; write EdDSA";
         assert_eq!(error, want);
+    }
+
+    #[test]
+    fn a_shared_secret_signs_by_itself() {
+        let key = |algorithm| SigningKey { algorithm, ..SigningKey::shared(Secret::literal("s")) };
+        assert_eq!(key(None).read().unwrap().1, Hs256);
+        assert_eq!(key(Some(Hs512)).read().unwrap().1, Hs512);
+        let error = key(Some(Rs256)).read().unwrap_err().to_string();
+        assert_eq!(error, "the key in the secret is a shared secret, which cannot sign RS256; write HS256");
+        assert!(read(&pem(&PKCS_ED25519), Some(Hs256)).is_err());
     }
 
     #[test]
@@ -233,14 +274,15 @@ mod tests {
             let shown = format!("{error} {error:?}");
             assert!(!shown.contains("CANARY") && !shown.contains("Q0FOQVJZ"), "{shown}");
         }
-        let error = PrivateKey { secret: Secret::file("/nonexistent"), algorithm: None }.read().unwrap_err();
+        let error = SigningKey::private(Secret::file("/nonexistent"));
+        let error = error.read().unwrap_err();
         assert!(error.to_string().contains("/nonexistent cannot be read"), "{error}");
     }
 
     #[test]
     fn debug_says_the_kind_only() {
         let pem = pem(&PKCS_ECDSA_P256_SHA256);
-        let key = PrivateKey { secret: Secret::literal(&pem), algorithm: None };
+        let key = SigningKey::private(Secret::literal(&pem));
         let inner = pem.lines().nth(1).unwrap();
         assert!(!format!("{key:?} {:?}", key.read().unwrap()).contains(inner));
     }

@@ -2,7 +2,7 @@
 //! name.
 
 use super::{
-    HttpBody, Name, Share, SourceConfig, StateConfig, Template,
+    Name, Share, SourceConfig, StateConfig, Template,
     endpoint::Schemes,
     general::Store,
     token::{Source, Whose},
@@ -41,6 +41,7 @@ impl SourceConfig {
             Self::File { .. } => Source::File,
             Self::Exec(_) => Source::Exec,
             Self::OAuth2(_) => Source::OAuth2,
+            Self::Jwt(_) => Source::Jwt,
         }
         .word()
     }
@@ -49,7 +50,7 @@ impl SourceConfig {
     pub fn place(&self) -> Option<String> {
         match self {
             Self::Http(http) => Some(http.endpoint.shown(Schemes::Http)),
-            Self::AblyKey(_) => None,
+            Self::AblyKey(_) | Self::Jwt(_) => None,
             Self::Static { token } => token.path().map(|path| path.display().to_string()),
             Self::File { path, .. } => Some(path.display().to_string()),
             Self::Exec(exec) => Some(exec.program.clone()),
@@ -59,18 +60,12 @@ impl SourceConfig {
 
     /// What it is asked with that differs from client to client, in order; a name may come more than once.
     pub fn names(&self) -> impl Iterator<Item = &Name> {
-        let mut templates: Vec<&Template> = Vec::new();
-        if let Self::OAuth2(oauth2) = self {
-            templates.extend(oauth2.templates());
-        } else if let Self::Http(http) = self {
-            templates.push(&http.target);
-            templates.extend(http.headers.iter().map(|(_, template)| template));
-            match &http.body {
-                HttpBody::None => {}
-                HttpBody::Json(template) | HttpBody::Text(template, _) => templates.push(template),
-                HttpBody::Form(fields) => templates.extend(fields.iter().map(|(_, template)| template)),
-            }
-        }
+        let templates: Vec<&Template> = match self {
+            Self::OAuth2(oauth2) => oauth2.templates().collect(),
+            Self::Http(http) => http.templates().collect(),
+            Self::Jwt(signer) => signer.templates().collect(),
+            Self::AblyKey(_) | Self::Static { .. } | Self::File { .. } | Self::Exec(_) => Vec::new(),
+        };
         templates.into_iter().flat_map(Template::names)
     }
 }

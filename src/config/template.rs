@@ -39,6 +39,10 @@ pub enum Name {
     Header(String),
     /// `{json}`: the JSON of `[route.handshake]`.
     Json,
+    /// `{refresh_token}`: the refresh token of `source = "http"`.
+    RefreshToken,
+    /// `{jwt}`: a JWT that is signed for this request, by `[route.token.jwt]`.
+    Jwt,
 }
 
 /// What has a value where a template stands, which depends on whose the tokens are.
@@ -48,33 +52,49 @@ pub(super) struct Names {
     pub(super) each: bool,
     /// Clients show tokens of their own.
     pub(super) own: bool,
+    /// The source goes on with a refresh token.
+    pub(super) refreshes: bool,
+    /// The source signs a JWT for each request.
+    pub(super) signs: bool,
 }
 
 impl Names {
     /// What asks for a token: it knows of a client if the token is that client's alone.
     pub(super) fn allow_in_source(self, template: &Template) -> Result<(), String> {
-        allow(template, self.each, self.each && self.own)
+        allow(template, Self { own: self.each && self.own, ..self })
     }
 
     /// What connects a client to the service.
     pub(super) fn allow_in_request(self, template: &Template) -> Result<(), String> {
-        allow(template, true, self.own)
+        allow(template, Self { each: true, own: self.own, ..Self::default() })
     }
 }
 
-/// Has everything that a template names a value? `request`: what the client's request has, has one.
-fn allow(template: &Template, request: bool, client_token: bool) -> Result<(), String> {
+/// Has everything that a template names a value? `each`: what the client's request has, has one.
+fn allow(template: &Template, Names { each, own, refreshes, signs }: Names) -> Result<(), String> {
     if let Some((word, meant)) = template.slip() {
         return Err(format!("{{{word}}} is no name; did you mean {{{meant}}}?"));
     }
     for name in template.names() {
         match name {
             Name::Token => {}
-            Name::ClientToken if client_token => {}
+            Name::ClientToken if own => {}
             Name::ClientToken => {
                 return Err(format!("{name} has no value: say in [route.client] where a client's token is"));
             }
-            Name::Query(_) | Name::Header(_) | Name::Json if request => {}
+            Name::Query(_) | Name::Header(_) | Name::Json if each => {}
+            Name::RefreshToken if refreshes => {}
+            Name::Jwt if signs => {}
+            Name::RefreshToken => {
+                return Err(format!(
+                    "{name} has a value with source = \"http\" only, if refresh_token says where the first one is"
+                ));
+            }
+            Name::Jwt => {
+                return Err(format!(
+                    "{name} has a value with source = \"http\" only; say in [route.token.jwt] how it is signed"
+                ));
+            }
             Name::Json => return Err(format!("{name} has a value in [route.handshake] only")),
             Name::Query(_) | Name::Header(_) => {
                 return Err(format!("{name} has no value: the token is the route's; add share = \"client\""));
@@ -177,6 +197,13 @@ impl Template {
         self.pieces.extend(other.pieces);
     }
 
+    /// The secrets in it.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        self.pieces
+            .iter()
+            .filter_map(|piece| if let Piece::Secret(secret) = piece { Some(secret) } else { None })
+    }
+
     /// The names in it, in order.
     pub fn names(&self) -> impl Iterator<Item = &Name> {
         self.pieces.iter().filter_map(|piece| match piece {
@@ -243,7 +270,8 @@ impl Template {
                 Piece::Name(name, filters) => {
                     let value = values(name).ok_or_else(|| ExpandError::Missing(name.clone()))?;
                     let in_path = place == Place::Url && !out.contains(['?', '#']);
-                    if in_path && *name != Name::Token && !path::is_segment(value) {
+                    let from_client = matches!(name, Name::ClientToken | Name::Query(_) | Name::Header(_));
+                    if in_path && from_client && !path::is_segment(value) {
                         return Err(ExpandError::Refused(name.clone(), place));
                     }
                     let put = match filters.is_empty() {
@@ -314,6 +342,8 @@ impl Name {
         match text.split_once('.') {
             None if text == "token" => Some(Self::Token),
             None if text == "json" => Some(Self::Json),
+            None if text == "jwt" => Some(Self::Jwt),
+            None if text == "refresh_token" => Some(Self::RefreshToken),
             Some(("client", "token")) => Some(Self::ClientToken),
             Some(("query", name)) if is_name(name) => Some(Self::Query(name.to_owned())),
             Some(("header", name)) if is_name(name) => Some(Self::Header(name.to_ascii_lowercase())),
@@ -334,7 +364,7 @@ fn slip(after: &str) -> Option<(&str, String)> {
         Some((room, name)) if is_name(name) && nearest(word, ["client.token"]).is_none() => {
             nearest(room, ["query", "header"]).map(|room| format!("{room}.{name}"))
         }
-        _ => nearest(word, ["token", "client.token"]).map(str::to_owned),
+        _ => nearest(word, ["token", "client.token", "refresh_token"]).map(str::to_owned),
     };
     meant.map(|meant| (word, meant))
 }
@@ -350,6 +380,8 @@ impl fmt::Display for Name {
             Self::Token => f.write_str("{token}"),
             Self::ClientToken => f.write_str("{client.token}"),
             Self::Json => f.write_str("{json}"),
+            Self::RefreshToken => f.write_str("{refresh_token}"),
+            Self::Jwt => f.write_str("{jwt}"),
             Self::Query(name) => write!(f, "{{query.{name}}}"),
             Self::Header(name) => write!(f, "{{header.{name}}}"),
         }

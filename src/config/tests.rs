@@ -389,6 +389,7 @@ mod closes;
 mod oauth2;
 mod places;
 mod refusals;
+mod sources;
 
 proptest! {
     /// Whatever stands in the file, there is an answer, and never a panic.

@@ -15,11 +15,13 @@ use super::{
     json,
     oauth2::{OAuth2Source, read::OAuth2Table},
     section::{Section, kind},
+    signer::{SignedTable, Signer},
     template::Name,
     text::{Plain, pairs},
     value::{Kept, Path, Time, is_variable, string},
 };
-use answer::Answer;
+pub(super) use answer::Answer;
+pub(super) use answer::PARTS;
 pub use answer::{AnswerFields, AnswerForm, Part};
 pub(super) use http::HttpTable;
 
@@ -28,7 +30,7 @@ table! {
     pub(super) struct TokenTable {
         /// Who gives tokens.
         source: required Source =
-            "source = \"http\", \"oauth2\", \"ably-key\", \"static\", \"file\" or \"exec\"";
+            "source = \"http\", \"oauth2\", \"jwt\", \"ably-key\", \"static\", \"file\" or \"exec\"";
         /// A token is replaced so long before its end.
         refresh_before: maybe Time,
             otherwise("a quarter of its life; of a life of 2 minutes or more at least 30 s");
@@ -53,6 +55,7 @@ table! {
         "static" => StaticTable,
         "file" => FileTable,
         "exec" => ExecTable,
+        "jwt" => SignedTable,
     }
 }
 
@@ -71,6 +74,8 @@ words! {
         File = "file",
         /// A command.
         Exec = "exec",
+        /// A key that signs JWTs.
+        Jwt = "jwt",
     }
 }
 
@@ -194,7 +199,7 @@ table! {
         /// The file that holds the token; it is read again when it changes.
         path: required Path = "path = \"PATH\"";
         /// Where in the answer the token is. `auto`: every common shape is understood. `text`: all of it is the token.
-        /// A table: JSON Pointers (RFC 6901); `expires_in` is in seconds.
+        /// A table: JSON Pointers (RFC 6901) of `token` and of `expires_in` (seconds) or `expires_at`.
         answer: or Answer = "\"auto\"";
     }
 }
@@ -205,7 +210,7 @@ table! {
         /// Program and arguments. It writes the answer to its standard output.
         command: required Command = "command = [\"program\", \"argument\"]";
         /// Where in the answer the token is. `auto`: every common shape is understood. `text`: all of it is the token.
-        /// A table: JSON Pointers (RFC 6901); `expires_in` is in seconds.
+        /// A table: JSON Pointers (RFC 6901) of `token` and of `expires_in` (seconds) or `expires_at`.
         answer: or Answer = "\"auto\"";
         /// More variables of its environment.
         env: or Environment = "{}";
@@ -293,14 +298,22 @@ pub(super) fn token(route: &Section<'_>, table: Option<TokenTable>) -> Option<Op
         Source::File => {
             let FileTable { path, answer } = FileTable::read(section)?;
             without_headers(section, &answer);
+            without_refresh_token(section, &answer);
             SourceConfig::File { path, answer }
         }
         Source::Exec => {
             let ExecTable { command: (program, arguments), answer, env, directory } =
                 ExecTable::read(section)?;
             without_headers(section, &answer);
+            without_refresh_token(section, &answer);
             let others = section.problems.secrets();
             SourceConfig::Exec(Box::new(ExecSource { program, arguments, answer, env, others, directory }))
+        }
+        Source::Jwt => {
+            without_lifetime(section);
+            let signer = Signer::of(section, SignedTable::read(section)?, Duration::from_secs(3600))?;
+            shorter(section, refresh_before, "ttl", Some(signer.lifetime));
+            SourceConfig::Jwt(Box::new(signer))
         }
     };
     let share = match share {
@@ -331,6 +344,16 @@ fn without_headers(table: &Section<'_>, answer: &AnswerForm) {
     }
 }
 
+/// What comes back in an answer, and nothing goes on from.
+fn without_refresh_token(table: &Section<'_>, answer: &AnswerForm) {
+    if answer.has_refresh_token() {
+        table.refuse(
+            "answer",
+            "refresh_token has no effect: there is no refresh token here that it takes the place of; remove it",
+        );
+    }
+}
+
 /// A token that is refreshed before it was issued would be fetched without end.
 fn shorter(table: &Section<'_>, refresh_before: Option<Duration>, key: &str, life: Option<Duration>) {
     if refresh_before.zip(life).is_some_and(|(before, life)| before >= life) {
@@ -339,11 +362,16 @@ fn shorter(table: &Section<'_>, refresh_before: Option<Duration>, key: &str, lif
     }
 }
 
-fn ably_key(table: &Section<'_>, refresh_before: Option<Duration>) -> Option<AblyKeySource> {
+/// A token that is made here says its end.
+fn without_lifetime(table: &Section<'_>) {
     if table.has("lifetime") {
-        let message = "the token is minted here and lives for its ttl; write ttl in place of lifetime";
+        let message = "the token is signed here and lives for its ttl; write ttl in place of lifetime";
         table.refuse("lifetime", message);
     }
+}
+
+fn ably_key(table: &Section<'_>, refresh_before: Option<Duration>) -> Option<AblyKeySource> {
+    without_lifetime(table);
     let source = AblyKeySource::read(table)?;
     shorter(table, refresh_before, "ttl", Some(source.ttl));
     Some(source)

@@ -135,7 +135,7 @@ fn values(token: &TokenConfig, asked: &Asked, presented: Option<&Presented>) -> 
     };
     let names = token.source.names().chain(identity.into_iter().flat_map(Template::names));
     ClientValues::of(names, |name| match name {
-        Name::Token | Name::Json => None,
+        Name::Token | Name::Json | Name::RefreshToken | Name::Jwt => None,
         Name::ClientToken => presented.map(|presented| presented.token.to_string()),
         Name::Query(query) => asked.parameter(query),
         Name::Header(header) => Some(asked.headers.get(header.as_str())?.to_str().ok()?.to_owned()),

@@ -27,7 +27,7 @@ async fn endpoint() -> u16 {
                 r#"{{"issuer":"http://127.0.0.1:{port}/realms/main","token_endpoint":"http://127.0.0.1:{port}/token"}}"#
             );
             let token = r#"{"access_token":"T1","token_type":"Bearer","expires_in":3600,"refresh_token":"R1",
-                            "session":{"id":"T1","seconds":3600}}"#;
+                            "session":{"id":"T1","seconds":3600},"data":{"accessToken":"T1","refreshToken":"R1"}}"#;
             let body = if asked.head.target().contains("/.well-known/") { &document } else { token };
             asked.answer(json(200, body)).await;
         }
@@ -44,7 +44,9 @@ fn secrets(directory: &Path) {
         ("token", "T0"),
         ("refresh", "R0"),
         ("service", "T0"),
+        ("jwt", "s"),
         ("robot.pem", &key.serialize_pem()),
+        ("app.pem", &key.serialize_pem()),
     ] {
         std::fs::write(directory.join(name), text).unwrap();
     }
@@ -63,6 +65,7 @@ async fn each_source_of_the_page_gives_a_token() {
         let route = if block.starts_with("[state]") { "" } else { route };
         let configuration = format!("{route}{block}")
             .replace("https://auth.example.com", &format!("http://127.0.0.1:{endpoint}"))
+            .replace("https://api.example.com/app", &format!("http://127.0.0.1:{endpoint}/app"))
             .replace("wss://feed.example.com", "ws://127.0.0.1:9")
             .replace("/var/run/secrets/tokens", at)
             .replace("/run/secrets", at)
@@ -81,9 +84,11 @@ async fn each_source_of_the_page_gives_a_token() {
     }
     let all = [
         "ably-key",
+        "account_credentials",
         "exec",
         "file",
         "http",
+        "jwt",
         "jwt_bearer",
         "oauth2",
         "refresh_token",

@@ -76,7 +76,7 @@ async fn tokens(service: u16) -> (u16, Arc<Mutex<Vec<String>>>) {
     let (port, given) = (endpoint.port, Arc::new(Mutex::new(Vec::new())));
     let noted = Arc::clone(&given);
     beside(async move {
-        let quoting = "{\"error\":\"can4ry-of-an-error-that-quotes-a-token\"}";
+        let quoting = "{\"error\":\"no such token: can4ryV1StGXR8Z5jdHi6BmyT02\"}";
         let length = quoting.len();
         let refusal = format!("HTTP/1.1 500 can4ry-of-a-reason\r\nContent-Length: {length}\r\n\r\n{quoting}");
         endpoint.asked().await.answer(refusal).await.rest().await;

@@ -1,21 +1,17 @@
-//! `[route.token]` with `source = "oauth2"`: how it is read.
-//!
-//! 1. What the grant and the client's proof need and lack is named; what they do not use is refused, since it would
-//!    do nothing.
-//! 2. No field of the form is said twice.
+//! `[route.token]` with `source = "oauth2"`: its keys, and how each is read. What they come to together is in `build`.
 
-use super::{
-    Address, AuthorizationServer, ClientAuth, Grant, OAuth2Source, SignedAssertion, Signer, TokenExchange,
-};
+use super::Address;
 use crate::config::{
-    Algorithm, Endpoint, KeyError, PrivateKey, Template, UpstreamTls,
-    declare::{Declared, Kind, table, value, words},
+    Algorithm, Endpoint, Template,
+    declare::{Kind, table, value, words},
     endpoint::Schemes,
+    json::Members,
     route::Tls,
-    section::Section,
+    signer::Claims,
     template::{Place, is_scope_byte},
-    text::{Filled, Named, Plain, pairs},
-    value::{Kept, Several, Unread, string},
+    text::{Filled, Headers, Named, Plain, pairs},
+    token::Answer,
+    value::{Kept, Several, Time, Unread, string},
 };
 
 table! {
@@ -25,8 +21,9 @@ table! {
         token_url: maybe ServerUrl;
         /// The issuer, whose metadata names the token endpoint (RFC 8414, OpenID Connect).
         issuer: maybe Issuer;
-        /// With what a token is asked for.
-        grant: or GrantWord = "\"client_credentials\"";
+        /// With what a token is asked for. Another name is sent as it is, with `parameters`: `password`,
+        /// `account_credentials`, a URI.
+        grant: or GrantName = "\"client_credentials\"";
         /// The client's name, as the server knows it.
         client_id: maybe Plain;
         /// How the client proves who it is.
@@ -48,6 +45,12 @@ table! {
         algorithm: maybe Algorithm, otherwise("what is usual for the key");
         /// The `aud` of the assertion.
         assertion_audience: maybe Plain, otherwise("the token endpoint, or the issuer");
+        /// How long an assertion lives.
+        assertion_lifetime: maybe Time, otherwise("`\"5m\"`");
+        /// More claims of the assertion, as JSON. `iat`, `exp` and `jti` are set by Perennial.
+        claims: maybe Claims;
+        /// More members of the assertion's header, as JSON.
+        header: maybe Members;
         /// What a token is to allow.
         scope: maybe Several<Scope>;
         /// The services that a token is for, by name.
@@ -56,6 +59,12 @@ table! {
         resource: maybe Several<Resource>;
         /// More fields of the form.
         parameters: or Parameters = "{}";
+        /// More headers of the request.
+        headers: or Headers = "{}";
+        /// Where in the answer the token is. `auto`: where OAuth has it. `text`: all of it is the token. A table: JSON
+        /// Pointers (RFC 6901) or `header:NAME`, of `token`, `expires_in` (seconds) or `expires_at`, and
+        /// `refresh_token`.
+        answer: or Answer = "\"auto\"";
         /// TLS to the authorization server.
         tls: perhaps Tls;
     }
@@ -156,6 +165,29 @@ const FIELDS: [&str; 15] = [
     "subject_token_type",
 ];
 
+/// A grant by its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::config) enum GrantIs {
+    Known(GrantWord),
+    Other(String),
+}
+
+value! {
+    /// A grant of ours, or one that only the server knows.
+    pub(in crate::config) GrantName: GrantIs, Kind::OpenWord(GrantWord::WORDS), |value, at| {
+        let text = Plain::read(value, at)?;
+        if let Some(known) = GrantWord::of(&text) {
+            return Ok(GrantIs::Known(known));
+        }
+        // `account_credentials` is a grant of Zoom's, and no slip of `client_credentials`.
+        let slip = |word: &&&str| strsim::damerau_levenshtein(&text, word) <= 2;
+        match GrantWord::WORDS.iter().find(slip) {
+            Some(near) => Err(format!("no grant is called so; did you mean \"{near}\"?")),
+            None => Ok(GrantIs::Other(text)),
+        }
+    }
+}
+
 value! {
     pub(in crate::config) ServerUrl: Address, Kind::Url(&["https", "http"]), |value, _| {
         let text = string(value)?;
@@ -230,213 +262,4 @@ value! {
             Ok((name.to_owned(), Filled::read(value, at)?))
         })
     }
-}
-
-/// The words that everything else hangs on.
-struct Chosen {
-    grant: GrantWord,
-    auth: Auth,
-    /// Is the grant's assertion signed here?
-    signs: bool,
-}
-
-impl OAuth2Source {
-    /// `None`: there is a problem, which is noted.
-    pub(in crate::config) fn read(section: &Section<'_>) -> Option<Self> {
-        let table = OAuth2Table::read(section)?;
-        let chosen = chosen(section, &table);
-        unused(section, &chosen);
-        if section.names.each && chosen.grant == GrantWord::RefreshToken {
-            let message = "is one for all, and share = \"client\" asks for one token for each client; write \
-                           share = \"route\", or another grant";
-            section.refuse("grant", message);
-        }
-        let server = server(section, &table);
-        // Who proves nothing may leave open who it is, if what is shown tells.
-        let tells = !matches!(chosen.grant, GrantWord::ClientCredentials | GrantWord::RefreshToken);
-        let nameless = chosen.auth == Auth::None && tells;
-        if !section.has("client_id") && !nameless {
-            section.missing("client_id", "client_id = \"NAME\", as the server knows this client");
-        }
-        let proves = chosen.signs || chosen.auth == Auth::PrivateKeyJwt;
-        let signer = if proves { signer(section, &chosen, &table) } else { None };
-        let grant = grant(section, &chosen, &table, signer.as_ref());
-        let client_auth = client_auth(section, chosen.auth, &table, signer);
-        let server = server?;
-        let tls = UpstreamTls::of_leg(section, table.tls, &server.address().endpoint);
-        Some(Self {
-            server,
-            tls,
-            grant: grant?,
-            client_id: table.client_id,
-            client_auth: client_auth?,
-            scope: table.scope.unwrap_or_default(),
-            audience: table.audience.unwrap_or_default(),
-            resource: table.resource.unwrap_or_default(),
-            parameters: table.parameters,
-        })
-    }
-}
-
-fn server(section: &Section<'_>, table: &OAuth2Table) -> Option<AuthorizationServer> {
-    match (section.has("token_url"), section.has("issuer")) {
-        (true, true) => {
-            section.refuse("issuer", "issuer finds the endpoint, and token_url is one: keep one of the two");
-        }
-        (false, false) => {
-            section.missing(
-                "token_url",
-                "token_url = \"https://…\", or issuer = \"https://…\" to have it found",
-            );
-        }
-        (true, false) | (false, true) => {}
-    }
-    let token_url = table.token_url.clone().map(AuthorizationServer::TokenUrl);
-    token_url.or_else(|| table.issuer.clone().map(AuthorizationServer::Issuer))
-}
-
-/// The grant and the proof: as written, or as what else is written tells.
-fn chosen(section: &Section<'_>, table: &OAuth2Table) -> Chosen {
-    let grant = table.grant;
-    let signs = grant == GrantWord::JwtBearer && !section.has("assertion");
-    let auth = table.client_auth.unwrap_or_else(|| {
-        let usual = if section.has("client_secret") {
-            Auth::Basic
-        } else if section.has("client_assertion") {
-            Auth::Assertion
-        } else if section.has("private_key") && !signs {
-            Auth::PrivateKeyJwt
-        } else {
-            Auth::None
-        };
-        section.means("client_auth", format!("\"{}\"", usual.word()));
-        usual
-    });
-    Chosen { grant, auth, signs }
-}
-
-/// A key that nothing looks at is refused, with the reason.
-fn unused(section: &Section<'_>, chosen: &Chosen) {
-    let refuse = |key: &str, message: &str| {
-        if section.has(key) {
-            section.refuse(key, message);
-        }
-    };
-    if chosen.grant == GrantWord::JwtBearer && !chosen.signs {
-        for key in ["assertion_issuer", "subject"] {
-            refuse(key, "has no effect: assertion is signed by somebody else; remove one of the two");
-        }
-    }
-    if chosen.auth != Auth::Assertion {
-        let auth = chosen.auth.word();
-        refuse(
-            "client_assertion",
-            &format!("has no effect with client_auth = \"{auth}\"; remove one of the two"),
-        );
-    }
-    if !matches!(chosen.auth, Auth::Basic | Auth::Post | Auth::SecretJwt) {
-        let auth = chosen.auth.word();
-        let message = format!(
-            "has no effect: client_auth = \"{auth}\" sends no secret; write \"basic\", or remove this"
-        );
-        refuse("client_secret", &message);
-    }
-    if !chosen.signs && chosen.auth != Auth::PrivateKeyJwt {
-        for key in ["private_key", "key_id", "algorithm", "assertion_audience"] {
-            let message = "has no effect: nothing is signed here but with client_auth = \"private_key_jwt\", or \
-                           with grant = \"jwt_bearer\" without assertion; remove it";
-            refuse(key, message);
-        }
-    }
-}
-
-fn client_auth(
-    section: &Section<'_>,
-    auth: Auth,
-    table: &OAuth2Table,
-    signer: Option<Signer>,
-) -> Option<ClientAuth> {
-    let secret = || {
-        if !section.has("client_secret") {
-            section.missing("client_secret", "client_secret = { env = \"NAME\" } or { file = \"PATH\" }");
-        }
-        table.client_secret.clone()
-    };
-    match auth {
-        Auth::Basic => secret().map(ClientAuth::Basic),
-        Auth::Post => secret().map(ClientAuth::Post),
-        Auth::SecretJwt => secret().map(ClientAuth::SecretJwt),
-        Auth::Assertion => {
-            if !section.has("client_assertion") {
-                section.missing("client_assertion", "client_assertion = { file = \"PATH\" }");
-            }
-            table.client_assertion.clone().map(ClientAuth::Assertion)
-        }
-        Auth::PrivateKeyJwt => signer.map(|signer| ClientAuth::PrivateKeyJwt(Box::new(signer))),
-        Auth::None => Some(ClientAuth::None),
-    }
-}
-
-fn grant(
-    section: &Section<'_>,
-    chosen: &Chosen,
-    table: &OAuth2Table,
-    signer: Option<&Signer>,
-) -> Option<Grant> {
-    match chosen.grant {
-        GrantWord::ClientCredentials => Some(Grant::ClientCredentials),
-        GrantWord::RefreshToken => Some(Grant::RefreshToken(RefreshTable::read(section)?.refresh_token)),
-        GrantWord::TokenExchange => {
-            let exchange = ExchangeTable::read(section)?;
-            Some(Grant::TokenExchange(Box::new(TokenExchange {
-                subject_token: exchange.subject_token,
-                subject_token_type: exchange.subject_token_type,
-                actor_token: exchange.actor_token.map(|actor| (actor, exchange.actor_token_type)),
-                requested_token_type: exchange.requested_token_type,
-            })))
-        }
-        GrantWord::JwtBearer => {
-            let jwt = JwtTable::read(section)?;
-            if !chosen.signs {
-                return jwt.assertion.map(Grant::Assertion);
-            }
-            if !section.has("subject") {
-                section.missing("subject", "subject = \"NAME\", who the token is for");
-            }
-            if !section.has("assertion_issuer") && !section.has("client_id") {
-                let hint = "assertion_issuer = \"NAME\", or client_id, which it is else";
-                section.missing("assertion_issuer", hint);
-            }
-            let (issuer, signer) =
-                (jwt.assertion_issuer.or_else(|| table.client_id.clone())?, signer?.clone());
-            Some(Grant::SignedAssertion(Box::new(SignedAssertion { issuer, subject: jwt.subject?, signer })))
-        }
-    }
-}
-
-fn signer(section: &Section<'_>, chosen: &Chosen, table: &OAuth2Table) -> Option<Signer> {
-    if !section.has("private_key") {
-        section.missing(
-            "private_key",
-            if chosen.signs && chosen.auth != Auth::PrivateKeyJwt {
-                "assertion = { file = \"PATH\" }, or private_key = { file = \"PATH\" } to sign one here"
-            } else {
-                "private_key = { file = \"PATH\" }"
-            },
-        );
-    }
-    let key = PrivateKey { secret: table.private_key.clone()?, algorithm: table.algorithm };
-    // An algorithm that is no word has been named already.
-    if let Err(error) = key.read()
-        && section.has("algorithm") == table.algorithm.is_some()
-    {
-        let message = if let KeyError::Mismatch { kind, algorithm, usual, .. } = &error {
-            format!("is {kind}, which cannot sign {algorithm}; write algorithm = \"{usual}\"")
-        } else {
-            error.to_string()
-        };
-        section.refuse("private_key", message);
-        return None;
-    }
-    Some(Signer { key, key_id: table.key_id.clone(), audience: table.assertion_audience.clone() })
 }

@@ -63,7 +63,7 @@ fn a_service_with_tokens_of_its_clients_is_understood() {
 #[test]
 fn what_is_shown_of_it_is_the_same_again() {
     let printed = again(JOBS);
-    assert!(printed.contains("json = { \"***\" = \"***\" }"), "{printed}");
+    assert!(printed.contains("json = { first = \"{client.token}\", old = \"{token}\" }"), "{printed}");
 }
 
 #[test]

@@ -266,7 +266,7 @@ fn what_nothing_uses_is_refused() {
         ),
         (
             of("ttl = \"1h\""),
-            "p:8:1: route.token.ttl: belongs to source = \"ably-key\", and this one is \"oauth2\"; change that, or remove this",
+            "p:8:1: route.token.ttl: belongs to source = \"ably-key\" or \"jwt\", and this one is \"oauth2\"; change that, or remove this",
         ),
         (
             of("path = \"/x\""),
@@ -287,7 +287,7 @@ fn what_is_wrong_is_said() {
     check(&[
         (
             of("grant = \"client_credential\""),
-            "p:8:9: route.token.grant: expected one of \"client_credentials\", \"refresh_token\", \"token_exchange\", \"jwt_bearer\"; did you mean \"client_credentials\"?",
+            "p:8:9: route.token.grant: no grant is called so; did you mean \"client_credentials\"?",
         ),
         (
             of("client_auth = \"bsic\""),
@@ -371,4 +371,53 @@ fn no_error_shows_what_was_written() {
             assert!(!errors.contains("CANARY"), "{text}\n{errors}");
         }
     }
+}
+
+#[test]
+fn a_grant_may_have_any_name() {
+    let text = with(
+        "grant = \"password\"\nparameters = { username = \"me\", password = { env = \"CARGO_PKG_NAME\" } }",
+    );
+    let source = of(&text);
+    assert_eq!((&source.grant, source.client_id.as_deref()), (&Grant::Other("password".to_owned()), None));
+    again(&text);
+    check(&[
+        (
+            with("grant = \"password\"\nrefresh_token = \"x\""),
+            "p:8:1: route.token.refresh_token: belongs to grant = \"refresh_token\", and this one is another; change that, or remove this",
+        ),
+        (
+            with(&format!("{ME}\nclient_secret = \"x\"\nheaders = {{ Authorization = \"x\" }}")),
+            "p:9:11: route.token.headers: authorization is set by Perennial; remove it",
+        ),
+        (
+            with(&format!("{ME}\nanswer = {{ token = \"/a\", refresh_token = \"/b\" }}")),
+            "p:8:10: route.token.answer: refresh_token has no effect but with grant = \"refresh_token\"; remove it",
+        ),
+    ]);
+}
+
+#[test]
+fn an_assertion_may_have_more_in_it() {
+    let (_dir, key) = key();
+    let text = with(&format!(
+        "{ME}\nprivate_key = {key}\nclaims = {{ target_audience = \"https://a\" }}\nheader = {{ x5t = \"t\" }}\nassertion_lifetime = \"3m\""
+    ));
+    let ClientAuth::PrivateKeyJwt(signer) = of(&text).client_auth else { panic!() };
+    assert_eq!(signer.lifetime, Duration::from_secs(180));
+    assert_eq!(signer.claims.as_ref().unwrap().shown(false), "{\"target_audience\":\"https://a\"}");
+    assert_eq!(signer.header["x5t"], "t");
+    again(&text);
+    check(&[
+        (
+            with(&format!("{ME}\nprivate_key = {key}\nclaims = {{ exp = 5 }}")),
+            "p:9:10: route.token.claims: exp is set for each JWT; remove it",
+        ),
+        (
+            with(&format!(
+                "{ME}\nclient_auth = \"client_secret_jwt\"\nclient_secret = \"x\"\nalgorithm = \"RS256\""
+            )),
+            "p:9:17: route.token.client_secret: is a shared secret, which cannot sign RS256; write algorithm = \"HS256\"",
+        ),
+    ]);
 }

@@ -376,11 +376,11 @@ fn of_a_token() {
     check(&[
         (
             token(""),
-            "p:4:1: route.token.source: missing; add source = \"http\", \"oauth2\", \"ably-key\", \"static\", \"file\" or \"exec\"",
+            "p:4:1: route.token.source: missing; add source = \"http\", \"oauth2\", \"jwt\", \"ably-key\", \"static\", \"file\" or \"exec\"",
         ),
         (
             token("source = \"vault\""),
-            "p:5:10: route.token.source: expected one of \"http\", \"oauth2\", \"ably-key\", \"static\", \"file\", \"exec\"",
+            "p:5:10: route.token.source: expected one of \"http\", \"oauth2\", \"ably-key\", \"static\", \"file\", \"exec\", \"jwt\"",
         ),
         (
             key("share = \"client\""),
@@ -420,7 +420,7 @@ fn of_a_token() {
         ),
         (
             key("lifetime = \"1h\""),
-            "p:7:12: route.token.lifetime: the token is minted here and lives for its ttl; write ttl in place of lifetime",
+            "p:7:12: route.token.lifetime: the token is signed here and lives for its ttl; write ttl in place of lifetime",
         ),
         (
             key("url = \"https://h\""),

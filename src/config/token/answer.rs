@@ -4,8 +4,10 @@
 //!   "auto"                                    every common shape: see credential::source::answer
 //!   "text"                                    all of it is the token
 //!   { token = "/auth/client_token" }          a JSON Pointer (RFC 6901) into it
-//!   { token = "header:X-Token", expires_in = "/ttl" }
+//!   { token = "header:X-Token", expires_in = "/ttl", refresh_token = "/next" }
 //! ```
+//!
+//! What is not named is looked for by its usual names, beside the token.
 
 use http::HeaderName;
 use toml::de::DeValue;
@@ -37,6 +39,10 @@ pub struct AnswerFields {
     pub token: Part,
     /// How long it lives, in seconds.
     pub expires_in: Option<Part>,
+    /// When it ends: seconds or milliseconds since the Unix epoch, or RFC 3339.
+    pub expires_at: Option<Part>,
+    /// The next refresh token.
+    pub refresh_token: Option<Part>,
 }
 
 /// A place in an answer.
@@ -51,8 +57,16 @@ pub enum Part {
 impl AnswerForm {
     /// Does it look at headers?
     pub(super) fn has_headers(&self) -> bool {
-        let Self::Fields(AnswerFields { token, expires_in }) = self else { return false };
-        [Some(token), expires_in.as_ref()].into_iter().flatten().any(|part| matches!(part, Part::Header(_)))
+        let Self::Fields(AnswerFields { token, expires_in, expires_at, refresh_token }) = self else {
+            return false;
+        };
+        let others = [expires_in, expires_at, refresh_token].into_iter().flatten();
+        others.chain([token]).any(|part| matches!(part, Part::Header(_)))
+    }
+
+    /// Does it look for a refresh token?
+    pub(in crate::config) fn has_refresh_token(&self) -> bool {
+        matches!(self, Self::Fields(AnswerFields { refresh_token: Some(_), .. }))
     }
 }
 
@@ -65,22 +79,28 @@ value! {
         (Some("text"), _) => Ok(AnswerForm::Text),
         (None, Some(table)) => {
             for key in table.keys().map(|key| key.get_ref().as_ref()) {
-                if !FIELDS.contains(&key) {
-                    let near = nearest(key, FIELDS);
+                if !PARTS.contains(&key) {
+                    let near = nearest(key, PARTS);
                     let hint = near.map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"));
                     return Err(format!("{EXPECTED}{hint}"));
                 }
             }
             let part = |key| table.get(key).map(|value| part(value.get_ref())).transpose();
             let token = part("token")?.ok_or("must say where the token is: add token = \"/path/to/it\"")?;
-            Ok(AnswerForm::Fields(AnswerFields { token, expires_in: part("expires_in")? }))
+            let (expires_in, expires_at) = (part("expires_in")?, part("expires_at")?);
+            if expires_in.is_some() && expires_at.is_some() {
+                return Err("a token has one end: keep one of expires_in and expires_at".to_owned());
+            }
+            let refresh_token = part("refresh_token")?;
+            Ok(AnswerForm::Fields(AnswerFields { token, expires_in, expires_at, refresh_token }))
         }
         (Some(_), _) => Err(EXPECTED.to_owned()),
         (None, None) => Err(format!("{EXPECTED}, found {}", kind(value))),
     }
 }
 
-const FIELDS: [&str; 2] = ["token", "expires_in"];
+/// What can be named.
+pub(in crate::config) const PARTS: [&str; 4] = ["token", "expires_in", "expires_at", "refresh_token"];
 
 fn part(value: &DeValue<'_>) -> Result<Part, String> {
     let text = string(value)?;

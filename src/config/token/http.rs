@@ -1,18 +1,22 @@
 //! `source = "http"`: a request to a token endpoint.
 
-use http::{HeaderName, Method, header::CONTENT_TYPE};
+use http::{
+    HeaderName, Method,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+};
 
 use super::answer::Answer;
 use crate::config::{
-    HttpBody, HttpSource, Template, UpstreamTls,
+    HttpBody, HttpSource, Name, Signer, Template, UpstreamTls,
     declare::{Declared, Kind, table, value},
     endpoint::{HttpUrl, NamedUrl},
     json::Body,
     route::Tls,
     section::Section,
+    signer::{ONE_REQUEST, SignedTable},
     template::Place,
-    text::{Fields, Filled, Headers},
-    value::one_of,
+    text::{Fields, Filled, Headers, Plain},
+    value::{Kept, one_of},
 };
 
 table! {
@@ -24,6 +28,12 @@ table! {
         method: maybe HttpMethod, otherwise("`POST` with a body, else `GET`");
         /// Headers of the request.
         headers: or Headers = "{}";
+        /// User and password of the request (RFC 7617).
+        basic: perhaps BasicTable;
+        /// The first refresh token. The request names it, as `{refresh_token}`, and its successors are kept in `[state]`.
+        refresh_token: maybe Kept;
+        /// A JWT that is signed for each request, which names it as `{jwt}`.
+        jwt: perhaps SignedTable;
         /// The body, as JSON.
         json: maybe Body;
         /// The body, as a form.
@@ -31,12 +41,23 @@ table! {
         /// The body, as it is written. A `Content-Type` in `headers` says how values are escaped.
         body: maybe Filled;
         /// Where in the answer the token is. `auto`: every common shape is understood. `text`: all of it is the token.
-        /// A table: JSON Pointers (RFC 6901) or `header:NAME`; `expires_in` is in seconds.
+        /// A table: JSON Pointers (RFC 6901) or `header:NAME`, of `token`, `expires_in` (seconds) or `expires_at`, and
+        /// `refresh_token`.
         answer: or Answer = "\"auto\"";
         /// Where an Ably TokenRequest is exchanged for a token.
         exchange: or HttpUrl = "\"https://main.realtime.ably.net/\"";
         /// TLS to the token endpoint.
         tls: perhaps Tls;
+    }
+}
+
+table! {
+    /// User and password of a request (RFC 7617).
+    pub(in crate::config) struct BasicTable {
+        /// The name of the user.
+        user: required Plain = "user = \"NAME\"";
+        /// The password.
+        password: required Kept = "password = { file = \"PATH\" } or { env = \"NAME\" }";
     }
 }
 
@@ -49,31 +70,87 @@ value! {
 }
 
 /// `None`: there is a problem, which is noted.
-pub(super) fn source(table: &Section<'_>) -> Option<HttpSource> {
-    let HttpTable { url, method, headers, json, form, body, answer, exchange, tls } = HttpTable::read(table)?;
-    let bodies = ["json", "form", "body"];
-    let second = bodies.into_iter().filter(|key| table.has(key)).nth(1);
-    if let Some(second) = second {
-        table.refuse(second, "a request has one body: keep one of json, form and body");
+pub(super) fn source(section: &Section<'_>) -> Option<HttpSource> {
+    let table = HttpTable::read(section)?;
+    let HttpTable {
+        url: (endpoint, target),
+        method,
+        headers,
+        basic,
+        refresh_token,
+        jwt,
+        answer,
+        exchange,
+        ..
+    } = table.clone();
+    let body = body(section, &table, &headers);
+    let method = method.unwrap_or(if body == HttpBody::None { Method::GET } else { Method::POST });
+    if method == Method::GET && body != HttpBody::None {
+        section.refuse("method", "a GET has no body; write \"POST\", or remove the body");
     }
-    let text = body.and_then(|body| match text(body, &headers) {
+    section.means("method", format!("\"{method}\""));
+    if basic.is_some() && headers.iter().any(|(name, _)| name == AUTHORIZATION) {
+        section.refuse("basic", "is the header Authorization, and so is one of headers: keep one of the two");
+    }
+    let tls = UpstreamTls::of_leg(section, table.tls, &endpoint);
+    let jwt = match jwt {
+        Some(table) => Some(Signer::of(&section.at("jwt"), table, ONE_REQUEST)?),
+        None => None,
+    };
+    let basic = basic.map(|basic| (basic.user, basic.password));
+    let source = HttpSource {
+        endpoint,
+        target,
+        tls,
+        method,
+        headers,
+        basic,
+        refresh_token,
+        jwt,
+        body,
+        answer,
+        exchange,
+    };
+    rotation(section, &source);
+    Some(source)
+}
+
+/// A refresh token is sent, and there is one for all.
+fn rotation(section: &Section<'_>, source: &HttpSource) {
+    if source.refresh_token.is_none() {
+        if source.answer.has_refresh_token() {
+            section.refuse(
+                "answer",
+                "refresh_token has no effect without the first one; add refresh_token = { file = \"PATH\" }",
+            );
+        }
+        return;
+    }
+    if !source.templates().flat_map(Template::names).any(|name| *name == Name::RefreshToken) {
+        section.refuse("refresh_token", "is sent nowhere; name it in the request as {refresh_token}");
+    }
+    if section.names.each {
+        section.refuse(
+            "refresh_token",
+            "is one for all, and each client is to have a token of its own; write share = \"route\"",
+        );
+    }
+}
+
+fn body(section: &Section<'_>, table: &HttpTable, headers: &[(HeaderName, Template)]) -> HttpBody {
+    let second = ["json", "form", "body"].into_iter().filter(|key| section.has(key)).nth(1);
+    if let Some(second) = second {
+        section.refuse(second, "a request has one body: keep one of json, form and body");
+    }
+    let text = table.body.clone().and_then(|body| match text(body, headers) {
         Ok(body) => Some(body),
         Err(message) => {
-            table.refuse("body", message);
+            section.refuse("body", message);
             None
         }
     });
-    let body = json.map(HttpBody::Json).or_else(|| form.map(HttpBody::Form)).or(text);
-    let body = body.unwrap_or(HttpBody::None);
-    let has_body = bodies.into_iter().any(|key| table.has(key));
-    if method == Some(Method::GET) && has_body {
-        table.refuse("method", "a GET has no body; write \"POST\", or remove the body");
-    }
-    let method = method.unwrap_or(if has_body { Method::POST } else { Method::GET });
-    table.means("method", format!("\"{method}\""));
-    let (endpoint, target) = url;
-    let tls = UpstreamTls::of_leg(table, tls, &endpoint);
-    Some(HttpSource { endpoint, target, tls, method, headers, body, answer, exchange })
+    let json = table.json.clone().map(HttpBody::Json);
+    json.or_else(|| table.form.clone().map(HttpBody::Form)).or(text).unwrap_or(HttpBody::None)
 }
 
 /// A body as written; its `Content-Type` says how what is put into it is escaped.

@@ -25,7 +25,7 @@ use process::{Heard, Running, Unheard};
 
 use super::{
     Asking, Issued, SourceError,
-    answer::{self, Answer},
+    answer::{Answer, Reader},
     mask::Mask,
     parts::Parts,
 };
@@ -134,7 +134,7 @@ impl ExecTokens {
                 (None, None) => self.wrong(format_args!("ended in an unknown way")),
             });
         }
-        match answer::read(&self.source.answer, &HeaderMap::new(), None, output, None) {
+        match Reader::of(&self.source.answer).read(&HeaderMap::new(), None, output) {
             Ok(Answer::Token(issued)) => Ok(issued),
             Ok(Answer::TokenRequest { .. }) => Err(self.wrong(format_args!(
                 "printed a TokenRequest, which is exchanged only with source = \"http\""

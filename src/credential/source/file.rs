@@ -22,7 +22,7 @@ use tokio::{sync::Semaphore, task, time};
 
 use super::{
     Issued, SourceError,
-    answer::{self, Answer},
+    answer::{Answer, Reader},
 };
 use crate::{
     clock::{self, Instant, Now},
@@ -71,9 +71,8 @@ impl FileToken {
 
     pub(super) async fn fetch(&self, deadline: Instant) -> Result<Issued, SourceError> {
         let Seen { body, written, .. } = self.settled(deadline).await?;
-        let issued = match answer::read(&self.answer, &HeaderMap::new(), None, &body, None)
-            .map_err(|bad| self.wrong(&bad))?
-        {
+        let read = Reader::of(&self.answer).read(&HeaderMap::new(), None, &body);
+        let issued = match read.map_err(|useless| self.wrong(&useless.bad))? {
             Answer::Token(issued) => issued,
             Answer::TokenRequest { .. } => return Err(self.wrong(&"a TokenRequest cannot be kept in a file")),
         };

@@ -1,29 +1,36 @@
 //! Tokens from an HTTP endpoint.
 //!
+//! ```text
+//!   basic, headers, body ◄── {token} {refresh_token} {jwt} {client.token} {query.NAME} {header.NAME}
+//!          │
+//!          └──► one request ──► answer ──► a token, a refresh token
+//!                     │              └───► an Ably TokenRequest, exchanged at once
+//!                     └──► refusal ──► passing · lost · terminal
+//! ```
+//!
 //! 1. One request, one answer of at most 64 KiB; a redirect is not followed.
-//! 2. 401, 403 and OAuth's refusals are terminal; everything else may pass. `Retry-After` is handed on.
-//! 3. An Ably TokenRequest is exchanged at once, and never a second time: its nonce is good for one use.
+//! 2. An Ably TokenRequest is exchanged once: its nonce is good for one use.
+//! 3. If the configuration has a refresh token, each answer may bring the next one, as with `oauth2`.
 
 use std::fmt;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use url::form_urlencoded;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use zeroize::Zeroizing;
 
 use super::{
-    Asking, Issued, SourceError,
-    answer::{self, Answer},
+    Asking, Issued, Rotating, SourceError,
+    answer::{Answer, Reader},
+    mask::Mask,
     parts::Parts,
-    request::{MAX_ANSWER, Values, content_type, expand, request, retry_after, usual_headers},
+    refusal::{Refused, Sent},
+    request::{MAX_ANSWER, Values, basic, content_type, expand, put_headers, request, reveal, usual_headers},
+    signed::signed,
 };
 use crate::{
     clock::{Instant, Now},
-    config::{AnswerForm, Endpoint, HttpBody, HttpSource, Name, Place, UpstreamTls},
-    credential::keeper::FailureKind,
-    net::{
-        Dialer, TlsError,
-        http::{self as net_http, HttpError},
-    },
+    config::{AnswerForm, Endpoint, HttpSource, Name, Place, SecretText, UpstreamTls},
+    net::{Dialer, TlsError, http as net_http},
 };
 
 /// What an answer may be.
@@ -40,6 +47,13 @@ pub struct HttpTokens {
 struct Asked {
     headers: HeaderMap,
     body: Bytes,
+}
+
+/// What is filled in beside the values of a client.
+#[derive(Default)]
+struct Own {
+    refresh_token: Option<SecretText>,
+    jwt: Option<Zeroizing<String>>,
 }
 
 impl HttpTokens {
@@ -59,17 +73,25 @@ impl HttpTokens {
         now: Now,
         deadline: Instant,
     ) -> Result<Issued, SourceError> {
-        let values = |name: &Name| asking.value(name);
+        let own = self.own(asking, now)?;
+        let values = |name: &Name| match name {
+            Name::RefreshToken => own.refresh_token.as_deref(),
+            Name::Jwt => own.jwt.as_deref().map(String::as_str),
+            Name::Token | Name::ClientToken | Name::Query(_) | Name::Header(_) | Name::Json => {
+                asking.value(name)
+            }
+        };
         let Asked { headers, body } = self.asked(&values)?;
         let target = expand(&self.source.target, Place::Url, &values)?;
         let request = request(self.source.method.clone(), &target, headers, body)?;
-        let response = send(&self.dialer, request, now, deadline).await?;
         let before = asking.current.as_ref().map(|token| token.expose());
-        match understood(&self.source.answer, &response, before)? {
+        let reader =
+            Reader { form: &self.source.answer, before, rotates: self.source.refresh_token.is_some() };
+        let mask = self.mask(&values);
+        let (answer, body) = self.send(&self.dialer, request, reader, &mask, now, deadline).await?;
+        match answer {
             Answer::Token(issued) => Ok(issued),
-            Answer::TokenRequest { key_name } => {
-                self.exchange(&key_name, response.into_body(), now, deadline).await
-            }
+            Answer::TokenRequest { key_name } => self.exchange(&key_name, body, &mask, now, deadline).await,
         }
     }
 
@@ -78,6 +100,7 @@ impl HttpTokens {
         &self,
         key_name: &str,
         body: Bytes,
+        mask: &Mask,
         now: Now,
         deadline: Instant,
     ) -> Result<Issued, SourceError> {
@@ -85,63 +108,103 @@ impl HttpTokens {
         let mut headers = usual_headers(UNDERSTOOD);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let request = request(Method::POST, &path, headers, body)?;
-        let response = send(&self.exchange, request, now, deadline).await.map_err(|error| SourceError {
-            reason: format!("the exchange of the TokenRequest: {}", error.reason),
-            ..error
-        })?;
-        match understood(&AnswerForm::Auto, &response, None)? {
-            Answer::Token(issued) => Ok(issued),
-            Answer::TokenRequest { .. } => {
+        let reader = Reader::of(&AnswerForm::Auto);
+        let answer = self.send(&self.exchange, request, reader, mask, now, deadline).await;
+        match answer {
+            Ok((Answer::Token(issued), _)) => Ok(issued),
+            Ok((Answer::TokenRequest { .. }, _)) => {
                 Err(SourceError::passing("the exchange answered with another TokenRequest"))
             }
+            Err(error) => Err(SourceError {
+                reason: format!("the exchange of the TokenRequest: {}", error.reason),
+                ..error
+            }),
         }
     }
 
-    fn asked<'v>(&self, values: Values<'_, 'v>) -> Result<Asked, SourceError> {
+    /// What the answer means, and its body.
+    async fn send(
+        &self,
+        dialer: &Dialer,
+        request: Request<Bytes>,
+        reader: Reader<'_>,
+        mask: &Mask,
+        now: Now,
+        deadline: Instant,
+    ) -> Result<(Answer, Bytes), SourceError> {
+        let sent = Sent { whom: "the source", speaks_json: reader.rotates, is_used_up: reader.rotates };
+        let response = net_http::request(dialer, request, MAX_ANSWER, deadline).await;
+        let response = response.map_err(|error| sent.unanswered(&error))?;
+        let refused = |response: &Response<Bytes>| sent.refused(&Refused::of(response, mask, now), None);
+        if !response.status().is_success() {
+            return Err(refused(&response));
+        }
+        let kind = content_type(&response).map_err(|what| sent.useless(&what))?;
+        match reader.read(response.headers(), kind, response.body()) {
+            Ok(answer) => Ok((answer, response.into_body())),
+            // Some servers have no other status.
+            Err(useless) if useless.is_refusal(response.body()) => Err(refused(&response)),
+            Err(useless) => Err(sent.bad(useless)),
+        }
+    }
+
+    fn own(&self, asking: &Asking, now: Now) -> Result<Own, SourceError> {
+        let refresh_token = match (&asking.refresh_token, &self.source.refresh_token) {
+            (Some(newer), Some(_)) => Some((**newer).clone()),
+            (None, Some(first)) => Some(reveal(first)?),
+            (_, None) => None,
+        };
+        let jwt = match &self.source.jwt {
+            Some(signer) => Some(signed(signer, &[], &|name| asking.value(name), now)?.text),
+            None => None,
+        };
+        Ok(Own { refresh_token, jwt })
+    }
+
+    fn asked(&self, values: Values<'_, '_>) -> Result<Asked, SourceError> {
         let mut headers = usual_headers(UNDERSTOOD);
-        let (kind, body) = self.body(values)?;
-        if let Some(kind) = kind {
+        let body = self.source.body.render(values);
+        let body = body.map_err(|error| SourceError::passing(error.to_string()))?;
+        if let Some((Some(kind), _)) = body {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         }
-        for (name, template) in &self.source.headers {
-            let text = expand(template, Place::Header, values)?;
-            let mut value = HeaderValue::from_str(&text).map_err(|_| {
-                SourceError::terminal(format!(
-                    "the header {name} of the token request has a line break or worse"
-                ))
-            })?;
-            value.set_sensitive(true);
-            headers.insert(name, value);
+        if let Some((user, password)) = &self.source.basic {
+            headers.insert(header::AUTHORIZATION, basic(user, &reveal(password)?)?);
         }
-        Ok(Asked { headers, body })
+        put_headers(&self.source.headers, values, &mut headers)?;
+        Ok(Asked { headers, body: body.map_or_else(Bytes::new, |(_, text)| text.into()) })
     }
 
-    fn body<'v>(&self, values: Values<'_, 'v>) -> Result<(Option<&'static str>, Bytes), SourceError> {
-        Ok(match &self.source.body {
-            HttpBody::None => (None, Bytes::new()),
-            HttpBody::Json(template) => {
-                (Some("application/json"), expand(template, Place::JsonString, values)?.into())
-            }
-            HttpBody::Form(fields) => {
-                let mut body = String::new();
-                for (name, template) in fields {
-                    let separator = if body.is_empty() { "" } else { "&" };
-                    body.push_str(separator);
-                    body.extend(form_urlencoded::byte_serialize(name.as_bytes()));
-                    body.push('=');
-                    let value = expand(template, Place::Text, values)?;
-                    body.extend(form_urlencoded::byte_serialize(value.as_bytes()));
-                }
-                (Some("application/x-www-form-urlencoded"), body.into())
-            }
-            HttpBody::Text(template, place) => (None, expand(template, *place, values)?.into()),
-        })
+    /// Hides what is sent in what the server says of it.
+    fn mask(&self, values: Values<'_, '_>) -> Mask {
+        let mut mask = Mask::default();
+        let source = &self.source;
+        let kept = source.templates().flat_map(|template| template.secrets());
+        let kept = kept.chain(source.basic.iter().map(|(_, password)| password));
+        kept.chain(&source.refresh_token)
+            .filter_map(|secret| secret.reveal_lines().ok())
+            .for_each(|secret| mask.add(&secret));
+        let filled_in = source.templates().flat_map(|template| template.names());
+        filled_in.filter_map(values).for_each(|value| mask.add(value));
+        // What is written out in a header or a field may be a secret too.
+        let written = source.headers.iter().map(|(_, value)| value).chain(source.body.templates());
+        written.filter_map(|template| template.as_literal()).for_each(|text| mask.add(text));
+        mask
+    }
+
+    /// The configured refresh token, and where and as whom it is shown.
+    pub(super) fn rotating(&self) -> Option<Rotating<'_>> {
+        let mut at = Parts::default();
+        at.put("http");
+        at.endpoint(&self.source.endpoint);
+        at.put(self.source.basic.as_ref().map_or("", |(user, _)| user));
+        self.source.refresh_token.as_ref().map(|first| Rotating { first, at: at.whole() })
     }
 
     /// The whole request, to be compared with what it was: the operator's part of it, which is no client's.
     pub(super) fn asked_with(&self) -> Option<Vec<u8>> {
         let Asked { headers, body } = self.asked(&|_| Some("")).ok()?;
-        let HttpSource { endpoint, exchange, method, tls, .. } = &self.source;
+        let HttpSource { endpoint, exchange, method, tls, jwt, refresh_token, answer, .. } = &self.source;
         let mut parts = Parts::default();
         parts.put(method.as_str());
         parts.endpoint(endpoint);
@@ -152,6 +215,9 @@ impl HttpTokens {
             parts.put(value);
         }
         parts.put(body);
+        jwt.iter().try_for_each(|signer| parts.signer(signer))?;
+        refresh_token.iter().try_for_each(|first| parts.secret(first))?;
+        parts.answer(answer);
         Some(parts.whole())
     }
 }
@@ -161,50 +227,6 @@ impl fmt::Debug for HttpTokens {
         // Headers and body are as good as the token.
         f.debug_struct("HttpTokens").field("dialer", &self.dialer).finish_non_exhaustive()
     }
-}
-
-async fn send(
-    dialer: &Dialer,
-    request: Request<Bytes>,
-    now: Now,
-    deadline: Instant,
-) -> Result<Response<Bytes>, SourceError> {
-    let response =
-        net_http::request(dialer, request, MAX_ANSWER, deadline).await.map_err(|error| unanswered(&error))?;
-    if response.status().is_success() { Ok(response) } else { Err(refusal(&response, now)) }
-}
-
-fn unanswered(error: &HttpError) -> SourceError {
-    let reason = error.to_string();
-    if error.may_have_arrived() { SourceError::passing(reason) } else { SourceError::unreached(reason) }
-}
-
-fn understood(
-    form: &AnswerForm,
-    response: &Response<Bytes>,
-    before: Option<&str>,
-) -> Result<Answer, SourceError> {
-    let kind = content_type(response).map_err(SourceError::passing)?;
-    Ok(answer::read(form, response.headers(), kind, response.body(), before)?)
-}
-
-/// What a status other than success means.
-fn refusal(response: &Response<Bytes>, now: Now) -> SourceError {
-    let status = response.status();
-    let code = answer::error_code(response.body());
-    let kind = match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => FailureKind::Terminal,
-        StatusCode::BAD_REQUEST if code.as_deref().is_some_and(answer::is_refusal) => FailureKind::Terminal,
-        _ => FailureKind::Passing,
-    };
-    let mut reason = format!("the source answered {status}");
-    if status.is_redirection() {
-        reason.push_str(", and a redirect is not followed");
-    }
-    if let Some(code) = code {
-        reason = format!("{reason} ({code})");
-    }
-    SourceError { retry_after: retry_after(response.headers(), now), ..SourceError::of(kind, reason) }
 }
 
 /// `{exchange}/keys/{keyName}/requestToken`.

@@ -27,24 +27,14 @@ pub(super) fn claims(token: &str) -> Option<Map<String, Value>> {
     object(parts(token)?.1)
 }
 
-#[derive(Serialize)]
-struct Header<'a> {
-    typ: &'static str,
-    alg: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kid: Option<&'a str>,
-}
-
 /// A JWT with the signature that `sign` gives for the text before it; `None` if it gives none.
 pub(super) fn signed(
-    alg: &str,
-    kid: Option<&str>,
+    header: &impl Serialize,
     claims: &impl Serialize,
     sign: impl FnOnce(&[u8]) -> Option<Vec<u8>>,
 ) -> Option<String> {
-    let [header, claims] =
-        [serde_json::to_vec(&Header { typ: "JWT", alg, kid }).ok()?, serde_json::to_vec(claims).ok()?]
-            .map(|part| URL_SAFE_NO_PAD.encode(part));
+    let [header, claims] = [serde_json::to_vec(header).ok()?, serde_json::to_vec(claims).ok()?]
+        .map(|part| URL_SAFE_NO_PAD.encode(part));
     let text = format!("{header}.{claims}");
     let signature = URL_SAFE_NO_PAD.encode(sign(text.as_bytes())?);
     Some(format!("{text}.{signature}"))
@@ -52,8 +42,15 @@ pub(super) fn signed(
 
 /// A JWT that is signed with a secret of both sides: HS256 (RFC 7518 §3.2).
 pub fn signed_with_secret(key_id: Option<&str>, claims: &impl Serialize, secret: &str) -> Option<String> {
+    #[derive(Serialize)]
+    struct Header<'a> {
+        typ: &'static str,
+        alg: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        kid: Option<&'a str>,
+    }
     let sign = |text: &[u8]| Some(hmac::sign(&hs256(secret), text).as_ref().to_vec());
-    signed("HS256", key_id, claims, sign)
+    signed(&Header { typ: "JWT", alg: "HS256", kid: key_id }, claims, sign)
 }
 
 /// Is it signed with this secret?

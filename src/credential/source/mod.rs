@@ -3,7 +3,7 @@
 //! ```text
 //!   http ──► answer ──► a token
 //!     ▲         └─────► an Ably TokenRequest, exchanged over http
-//!   oauth2 ──┘  file, exec ──► answer        ably_key: minted here        static_token: as it stands
+//!   oauth2 ──┘  file, exec ──► answer     ably_key, jwt: signed here     static_token: as it stands
 //! ```
 //!
 //! 1. A fetch ends by its deadline.
@@ -25,13 +25,16 @@ mod oauth2;
 mod parts;
 #[cfg(test)]
 mod played;
+mod refusal;
 mod request;
+mod said;
+mod signed;
 mod static_token;
 
 use std::time::Duration;
 
 pub use ably_key::{AblyKey, KeyError, token_request_mac};
-pub use answer::{BadAnswer, Issued};
+pub use answer::{BadAnswer, Issued, Useless};
 pub use asking::{Asking, ClientValues};
 pub use exec::ExecTokens;
 pub use file::FileToken;
@@ -39,14 +42,20 @@ pub use http::HttpTokens;
 pub use oauth2::OAuth2Tokens;
 #[cfg(test)]
 pub(super) use played::{Fault, Played};
+pub use signed::JwtTokens;
 pub use static_token::StaticToken;
+
+use parts::Parts;
 
 use super::keeper::{FailureKind, FetchFailure};
 use crate::{
     clock::{Instant, Now},
-    config::{SecretText, SourceConfig},
+    config::{Secret, SecretText, SourceConfig},
     net::TlsError,
 };
+
+/// How often to look whether a secret has changed.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// A source of tokens for one credential.
 #[derive(Debug)]
@@ -57,6 +66,7 @@ pub enum Source {
     File(FileToken),
     Static(StaticToken),
     Exec(ExecTokens),
+    Jwt(Box<JwtTokens>),
     #[cfg(test)]
     Played(Played),
 }
@@ -80,6 +90,14 @@ pub struct Rotated {
     pub life: Option<Duration>,
 }
 
+/// A source whose answers may each bring the next refresh token.
+struct Rotating<'s> {
+    /// The configured one.
+    first: &'s Secret,
+    /// Where and as which client it is shown.
+    at: Vec<u8>,
+}
+
 impl Source {
     /// Reads what the source needs beforehand: the certificates of a token endpoint.
     pub fn new(config: &SourceConfig) -> Result<Self, TlsError> {
@@ -90,6 +108,7 @@ impl Source {
             SourceConfig::Static { token } => Self::Static(StaticToken::new(token)),
             SourceConfig::File { path, answer } => Self::File(FileToken::new(path, answer)),
             SourceConfig::Exec(exec) => Self::Exec(ExecTokens::new(exec)),
+            SourceConfig::Jwt(signer) => Self::Jwt(Box::new(JwtTokens::new(signer))),
         })
     }
 
@@ -102,6 +121,7 @@ impl Source {
             Self::File(file) => file.fetch(deadline).await,
             Self::Static(token) => token.fetch(),
             Self::Exec(exec) => exec.fetch(asking, deadline).await,
+            Self::Jwt(jwt) => jwt.mint(asking, now),
             #[cfg(test)]
             Self::Played(server) => server.fetch(asking).await,
         }
@@ -109,23 +129,25 @@ impl Source {
 
     /// How often to look whether what the source is asked with has changed.
     pub fn look_every(&self) -> Duration {
-        match self {
-            Self::File(_) => file::LOOK_EVERY,
-            Self::Http(_) | Self::OAuth2(_) | Self::AblyKey(_) | Self::Static(_) | Self::Exec(_) => {
-                Duration::from_secs(5)
-            }
-            #[cfg(test)]
-            Self::Played(_) => Duration::from_secs(5),
-        }
+        if matches!(self, Self::File(_)) { file::LOOK_EVERY } else { LOOK_EVERY }
     }
 
     /// May each of its answers be the only one to go on from?
     pub fn rotates(&self) -> bool {
+        #[cfg(test)]
+        if matches!(self, Self::Played(_)) {
+            return true;
+        }
+        self.rotating().is_some()
+    }
+
+    fn rotating(&self) -> Option<Rotating<'_>> {
         match self {
-            Self::OAuth2(oauth2) => oauth2.rotates(),
-            Self::Http(_) | Self::AblyKey(_) | Self::File(_) | Self::Static(_) | Self::Exec(_) => false,
+            Self::OAuth2(oauth2) => oauth2.rotating(),
+            Self::Http(http) => http.rotating(),
+            Self::AblyKey(_) | Self::File(_) | Self::Static(_) | Self::Exec(_) | Self::Jwt(_) => None,
             #[cfg(test)]
-            Self::Played(_) => true,
+            Self::Played(_) => None,
         }
     }
 
@@ -134,7 +156,7 @@ impl Source {
     pub fn is_worth_sharing(&self) -> bool {
         match self {
             Self::Http(_) | Self::OAuth2(_) | Self::Exec(_) => true,
-            Self::AblyKey(_) | Self::File(_) | Self::Static(_) => false,
+            Self::AblyKey(_) | Self::Jwt(_) | Self::File(_) | Self::Static(_) => false,
             #[cfg(test)]
             Self::Played(_) => true,
         }
@@ -145,22 +167,19 @@ impl Source {
     ///
     /// It is a secret.
     pub fn lineage(&self) -> Option<Vec<u8>> {
-        match self {
-            Self::OAuth2(oauth2) => oauth2.lineage(),
-            Self::Http(_) | Self::AblyKey(_) | Self::File(_) | Self::Static(_) | Self::Exec(_) => None,
-            #[cfg(test)]
-            Self::Played(server) => Some(server.lineage()),
+        #[cfg(test)]
+        if let Self::Played(server) = self {
+            return Some(server.lineage());
         }
+        let mut parts = Parts::default();
+        parts.put("refresh token");
+        parts.secret(self.rotating()?.first)?;
+        Some(parts.whole())
     }
 
     /// The server and the client that a refresh token is of; `None` if the source takes none.
     pub fn asked_at(&self) -> Option<Vec<u8>> {
-        match self {
-            Self::OAuth2(oauth2) => oauth2.asked_at(),
-            Self::Http(_) | Self::AblyKey(_) | Self::File(_) | Self::Static(_) | Self::Exec(_) => None,
-            #[cfg(test)]
-            Self::Played(_) => None,
-        }
+        self.rotating().map(|rotating| rotating.at)
     }
 
     /// All that the source is asked with, to be hashed and compared; `None` where it cannot be read.
@@ -174,6 +193,7 @@ impl Source {
             Self::File(file) => file.contents().await,
             Self::Static(token) => token.asked_with(),
             Self::Exec(exec) => exec.asked_with(),
+            Self::Jwt(jwt) => jwt.asked_with(),
             #[cfg(test)]
             Self::Played(server) => Some(server.asked_with()),
         }
@@ -214,6 +234,13 @@ impl From<SourceError> for FetchFailure {
 
 impl From<BadAnswer> for SourceError {
     fn from(bad: BadAnswer) -> Self {
-        if bad.is_refusal() { Self::terminal(bad.to_string()) } else { Self::passing(bad.to_string()) }
+        let kind = if bad.stays() { FailureKind::Terminal } else { FailureKind::Passing };
+        Self::of(kind, bad.to_string())
+    }
+}
+
+impl From<Useless> for SourceError {
+    fn from(useless: Useless) -> Self {
+        useless.bad.into()
     }
 }

@@ -1,7 +1,8 @@
 //! All that a source asks with, as one text: parts that are told apart by their lengths, so that no two sources look
 //! alike. It is a secret.
 
-use crate::config::{Endpoint, UpstreamTls};
+use super::request::Values;
+use crate::config::{AnswerForm, Endpoint, Place, Secret, Signer, Template, UpstreamTls};
 
 #[derive(Default)]
 pub(super) struct Parts(Vec<u8>);
@@ -29,6 +30,36 @@ impl Parts {
     pub(super) fn identity(&mut self, tls: &UpstreamTls) {
         if let Some((certificate, key)) = &tls.identity {
             self.put_all([certificate, key].map(|path| path.as_os_str().as_encoded_bytes()));
+        }
+    }
+
+    /// `None`, here and below: it cannot be read.
+    pub(super) fn secret(&mut self, secret: &Secret) -> Option<()> {
+        self.put(&*secret.reveal().ok()?);
+        Some(())
+    }
+
+    /// The operator's part of it: what a client's request fills in is the client's.
+    pub(super) fn template(&mut self, template: &Template) -> Option<()> {
+        let nobodys: Values<'_, '_> = &|_| Some("");
+        self.put(&template.expand(Place::Text, nobodys).ok()?);
+        Some(())
+    }
+
+    /// The key, since each signature differs, and what is signed.
+    pub(super) fn signer(&mut self, signer: &Signer) -> Option<()> {
+        self.put(&*signer.key.secret.reveal_lines().ok()?);
+        self.put(signer.key.algorithm.map_or("", |algorithm| algorithm.word()));
+        self.put_all([signer.key_id.as_deref().unwrap_or(""), signer.audience.as_deref().unwrap_or("")]);
+        self.put(signer.lifetime.as_millis().to_be_bytes());
+        self.put(serde_json::to_vec(&signer.header).ok()?);
+        signer.claims.iter().try_for_each(|claims| self.template(claims))
+    }
+
+    /// Where the token is looked for.
+    pub(super) fn answer(&mut self, answer: &AnswerForm) {
+        if *answer != AnswerForm::Auto {
+            self.put(format!("{answer:?}"));
         }
     }
 

@@ -3,11 +3,14 @@
 //! 1. An answer is at most 64 KiB long, and not compressed.
 //! 2. A name without a value passes: a value may come.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 
+use zeroize::Zeroizing;
+
 use super::SourceError;
-use crate::config::{Name, Place, Template};
+use crate::config::{Name, Place, Secret, SecretText, Template};
 pub(super) use crate::net::http::retry_after;
 
 /// The largest answer that is read.
@@ -22,6 +25,38 @@ pub(super) fn expand(
     values: Values<'_, '_>,
 ) -> Result<String, SourceError> {
     template.expand(place, values).map_err(|error| SourceError::passing(error.to_string()))
+}
+
+/// A secret, as it is now.
+pub(super) fn reveal(secret: &Secret) -> Result<SecretText, SourceError> {
+    secret.reveal().map_err(|error| SourceError::passing(error.to_string()))
+}
+
+/// User and password as a header has them (RFC 7617).
+pub(super) fn basic(user: &str, password: &str) -> Result<HeaderValue, SourceError> {
+    let pair = Zeroizing::new(format!("{user}:{password}"));
+    let text = Zeroizing::new(format!("Basic {}", STANDARD.encode(&*pair)));
+    let mut value = HeaderValue::from_str(&text)
+        .map_err(|_| SourceError::terminal("user and password cannot stand in a header"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Puts the headers of the configuration beside those that are there.
+pub(super) fn put_headers(
+    configured: &[(HeaderName, Template)],
+    values: Values<'_, '_>,
+    headers: &mut HeaderMap,
+) -> Result<(), SourceError> {
+    for (name, template) in configured {
+        let text = Zeroizing::new(expand(template, Place::Header, values)?);
+        let mut value = HeaderValue::from_str(&text).map_err(|_| {
+            SourceError::terminal(format!("the header {name} of the token request has a line break or worse"))
+        })?;
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+    Ok(())
 }
 
 /// The headers of every request; `accept` is what can be understood.

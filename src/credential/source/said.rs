@@ -5,22 +5,34 @@
 
 use serde_json::{Map, Value};
 
-use super::super::{answer, mask::Mask};
+use super::{answer, mask::Mask};
 
 /// Longer reasons are cut.
 const MOST: usize = 200;
 
 /// Where servers put their reason, the first that is there.
-const REASONS: [&str; 6] = ["error_description", "message", "errorSummary", "error_summary", "msg", "detail"];
+const REASONS: [&str; 8] =
+    ["error_description", "message", "errorSummary", "error_summary", "msg", "detail", "title", "reason"];
 
 /// Where servers put codes of their own.
-const CODES: [&str; 5] = ["error_codes", "suberror", "error_code", "errorCode", "status"];
+const CODES: [&str; 7] = ["error_codes", "suberror", "error_code", "errorCode", "status", "code", "__type"];
+
+/// How it is said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A JSON object: the server's own answer.
+    Json,
+    /// Nothing at all, or a few words.
+    #[default]
+    Words,
+    /// For people: it may be of something before the server.
+    Page,
+}
 
 /// What an answer says.
 #[derive(Debug, Default)]
 pub(super) struct Said {
-    /// It is a JSON object: the server's own answer, and no page of something before it.
-    pub(super) is_json: bool,
+    pub(super) form: Form,
     /// OAuth's code.
     pub(super) code: Option<String>,
     /// Everything else, fit to be shown.
@@ -31,20 +43,40 @@ impl Said {
     /// Reads an answer; `mask` knows what was sent.
     pub(super) fn of(body: &[u8], mask: &Mask) -> Self {
         let text = std::str::from_utf8(body).unwrap_or_default();
-        let Ok(Value::Object(fields)) = serde_json::from_str(text.trim_start_matches('\u{feff}')) else {
-            return Self::default();
+        let text = text.trim_start_matches('\u{feff}').trim();
+        let Ok(Value::Object(fields)) = serde_json::from_str(text) else {
+            if text.starts_with('<') {
+                return Self { form: Form::Page, ..Self::default() };
+            }
+            let reason = Some(text).filter(|text| !text.is_empty()).map(|text| shown(text, mask));
+            return Self { reason, ..Self::default() };
         };
         let error = fields.get("error");
         let code = error.filter(|error| error.is_string()).and_then(answer::code);
         let mut words = Vec::new();
-        match error {
-            Some(Value::Object(inner)) => words_of(inner, &mut words),
-            Some(Value::String(text)) if code.is_none() => words.push(text.clone()),
-            _ => {}
+        let listed = fields.get("errors").and_then(|errors| errors.get(0));
+        for error in [error, listed].into_iter().flatten() {
+            match error {
+                Value::Object(inner) => words_of(inner, &mut words),
+                Value::String(text) if code.is_none() => words.push(text.clone()),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {}
+            }
         }
         words_of(&fields, &mut words);
         let reason = Some(words.join(", ")).filter(|reason| !reason.is_empty());
-        Self { is_json: true, code, reason: reason.map(|reason| shown(&reason, mask)) }
+        Self { form: Form::Json, code, reason: reason.map(|reason| shown(&reason, mask)) }
+    }
+
+    /// Is an answer of status 200 an error all the same?
+    pub(super) fn is_in(body: &[u8]) -> bool {
+        let Ok(Value::Object(fields)) = serde_json::from_slice(body) else { return false };
+        let is = |name: &str, what: fn(&Value) -> bool| fields.get(name).is_some_and(what);
+        let no = |value: &Value| *value == Value::Bool(false);
+        let some = |value: &Value| !matches!(value, Value::Null | Value::Bool(false));
+        let told = ["message", "msg"].iter().any(|name| is(name, Value::is_string));
+        ["error", "errors", "error_code", "errorCode"].iter().any(|name| is(name, some))
+            || ["ok", "success"].iter().any(|name| is(name, no))
+            || is("code", some) && told
     }
 
     /// Does it speak of this?
@@ -104,18 +136,42 @@ mod tests {
             (
                 r#"{"error":{"code":400,"message":"TOKEN_EXPIRED","status":"INVALID_ARGUMENT"}}"#,
                 None,
-                Some("TOKEN_EXPIRED, INVALID_ARGUMENT"),
+                Some("TOKEN_EXPIRED, INVALID_ARGUMENT, 400"),
             ),
             (r#"{"status":400,"message":"Invalid refresh token"}"#, None, Some("Invalid refresh token, 400")),
             (r#"{"ok":false,"error":"invalid_refresh_token"}"#, Some("invalid_refresh_token"), None),
             (r#"{"errorCode":"E0000021","errorSummary":"Bad request"}"#, None, Some("Bad request, E0000021")),
+            (r#"{"errors":["permission denied"]}"#, None, Some("permission denied")),
+            (
+                r#"{"__type":"NotAuthorizedException","message":"Refresh Token has expired"}"#,
+                None,
+                Some("Refresh Token has expired, NotAuthorizedException"),
+            ),
+            (r#"{"code":"400100","msg":"Parameter Error"}"#, None, Some("Parameter Error, 400100")),
+            ("Unauthorized\n", None, Some("Unauthorized")),
             ("{}", None, None),
         ] {
             assert_eq!(said(body), (code.map(str::to_owned), reason.map(str::to_owned)), "{body}");
         }
-        for page in ["<html>", "", "[]", "\"invalid_grant\"", "null", "\u{0}"] {
+        for (page, form) in [("<html>", Form::Page), ("", Form::Words), (" ", Form::Words)] {
             let said = Said::of(page.as_bytes(), &Mask::default());
-            assert_eq!((said.is_json, said.code, said.reason), (false, None, None), "{page}");
+            assert_eq!((said.form, said.code, said.reason), (form, None, None), "{page}");
+        }
+    }
+
+    #[test]
+    fn an_error_may_come_with_status_200() {
+        for body in [
+            r#"{"ok":false,"error":"invalid_auth"}"#,
+            r#"{"error":{"code":1}}"#,
+            r#"{"errors":["no"]}"#,
+            r#"{"success":false}"#,
+            r#"{"code":"400100","msg":"Parameter Error"}"#,
+        ] {
+            assert!(Said::is_in(body.as_bytes()), "{body}");
+        }
+        for body in [r#"{"status":"ok"}"#, r#"{"error":null}"#, r#"{"ok":true}"#, "[]", "", "error"] {
+            assert!(!Said::is_in(body.as_bytes()), "{body}");
         }
     }
 

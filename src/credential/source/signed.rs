@@ -1,80 +1,106 @@
-//! JWTs that are signed here (RFC 7515, RFC 7519, RFC 7523 §3): a client's proof of itself, or a grant.
+//! JWTs that are signed here (RFC 7515, RFC 7519): a token, the `{jwt}` of a request, a client's proof of itself, a grant.
 //!
-//! 1. Each is made for one request, and has an id of its own (`jti`).
-//! 2. Each lives for five minutes: long enough for a clock that is a little slow, and no longer.
+//! 1. Each has an id of its own (`jti`), and is made for one use.
+//! 2. `iat` is set back a little, for a server whose clock is slow. `exp` is as far from it as was configured: some servers
+//!    refuse a JWT that lives for longer.
 //! 3. The key is read at each signature, so that a changed file counts at once.
 
 use std::time::Duration;
 
 use aws_lc_rs::{
+    hmac,
     rand::SystemRandom,
     signature::{
         RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512,
     },
 };
-use serde::Serialize;
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::super::{SourceError, jwt};
+use super::{
+    Asking, Issued, SourceError, jwt,
+    parts::Parts,
+    request::{Values, expand},
+};
 use crate::{
     clock::Now,
-    config::{Algorithm, KeyError, KeyPair, Signer},
+    config::{Algorithm, KeyError, KeyPair, Name, Place, Signer},
+    credential::keeper::Life,
 };
 
-/// How long an assertion is good for.
-const LIFE: Duration = Duration::from_secs(5 * 60);
+/// `iat` is set back by this, and by a tenth of the life at the most.
+const SET_BACK: Duration = Duration::from_secs(30);
 
-/// What an assertion says.
-#[derive(Clone, Copy)]
-pub(super) struct Claims<'a> {
-    pub(super) issuer: &'a str,
-    pub(super) subject: &'a str,
-    pub(super) audience: &'a str,
+/// `source = "jwt"`.
+#[derive(Debug)]
+pub struct JwtTokens {
+    signer: Signer,
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
-    iss: &'a str,
-    sub: &'a str,
-    aud: &'a str,
-    jti: String,
-    iat: u64,
-    exp: u64,
+/// A JWT, and when it ends on the wall clock.
+pub(super) struct Signed {
+    pub(super) text: Zeroizing<String>,
+    ends: Duration,
 }
 
-/// A JWT that begins now.
+impl JwtTokens {
+    pub(super) fn new(signer: &Signer) -> Self {
+        Self { signer: signer.clone() }
+    }
+
+    /// A token that begins now.
+    pub(super) fn mint(&self, asking: &Asking, now: Now) -> Result<Issued, SourceError> {
+        let values = |name: &Name| asking.value(name);
+        let Signed { text, ends } = signed(&self.signer, &[], &values, now)?;
+        let life = Life::Until { wall: ends, at_most: ends.checked_sub(now.wall) };
+        Ok(Issued::new(text.as_str(), life))
+    }
+
+    /// The key and all that is signed, to be compared with what it was.
+    pub(super) fn asked_with(&self) -> Option<Vec<u8>> {
+        let mut parts = Parts::default();
+        parts.signer(&self.signer)?;
+        Some(parts.whole())
+    }
+}
+
+/// A JWT that begins now. `usual`: claims, if the configuration has no other ones.
 pub(super) fn signed(
     signer: &Signer,
-    claims: Claims<'_>,
+    usual: &[(&str, &str)],
+    values: Values<'_, '_>,
     now: Now,
-) -> Result<Zeroizing<String>, SourceError> {
+) -> Result<Signed, SourceError> {
     let (pair, algorithm) = signer.key.read().map_err(|error| match error {
         KeyError::Secret(error) => SourceError::passing(error.to_string()),
         KeyError::Encrypted(_) | KeyError::NotPem(_) | KeyError::Unusable(_) | KeyError::Mismatch { .. } => {
             SourceError::terminal(error.to_string())
         }
     })?;
-    let sign = |text: &[u8]| sign(&pair, algorithm, text);
-    jwt::signed(algorithm.word(), signer.key_id.as_deref(), &body(claims, now)?, sign)
-        .map(Zeroizing::new)
-        .ok_or_else(|| SourceError::terminal("the private key cannot sign"))
+    let issued = now.wall.saturating_sub(SET_BACK.min(signer.lifetime / 10)).as_secs();
+    let ends = issued.saturating_add(signer.lifetime.as_secs());
+    let mut claims: Map<String, Value> =
+        usual.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect();
+    claims.extend(configured(signer, values)?);
+    claims.extend([
+        ("iat".to_owned(), issued.into()),
+        ("exp".to_owned(), ends.into()),
+        ("jti".to_owned(), jwt::fresh_id()?.into()),
+    ]);
+    let mut header = Map::from_iter([("typ".to_owned(), Value::from("JWT"))]);
+    header.extend(signer.header.clone());
+    header.extend(signer.key_id.as_deref().map(|kid| ("kid".to_owned(), Value::from(kid))));
+    header.insert("alg".to_owned(), algorithm.word().into());
+    let text = jwt::signed(&header, &claims, |text| sign(&pair, algorithm, text))
+        .ok_or_else(|| SourceError::terminal("the key cannot sign"))?;
+    Ok(Signed { text: text.into(), ends: Duration::from_secs(ends) })
 }
 
-/// The same, signed with a secret that the server has too.
-pub(super) fn signed_with_secret(
-    secret: &str,
-    claims: Claims<'_>,
-    now: Now,
-) -> Result<Zeroizing<String>, SourceError> {
-    jwt::signed_with_secret(None, &body(claims, now)?, secret)
-        .map(Zeroizing::new)
-        .ok_or_else(|| SourceError::terminal("the secret cannot sign"))
-}
-
-fn body(claims: Claims<'_>, now: Now) -> Result<Body<'_>, SourceError> {
-    let iat = now.wall.as_secs();
-    let Claims { issuer: iss, subject: sub, audience: aud } = claims;
-    Ok(Body { iss, sub, aud, jti: jwt::fresh_id()?, iat, exp: iat.saturating_add(LIFE.as_secs()) })
+/// The claims of the configuration.
+fn configured(signer: &Signer, values: Values<'_, '_>) -> Result<Map<String, Value>, SourceError> {
+    let Some(claims) = &signer.claims else { return Ok(Map::new()) };
+    let text = Zeroizing::new(expand(claims, Place::JsonString, values)?);
+    serde_json::from_str(&text).map_err(|_| SourceError::terminal("the claims are no JSON object"))
 }
 
 fn sign(pair: &KeyPair, algorithm: Algorithm, text: &[u8]) -> Option<Vec<u8>> {
@@ -88,7 +114,12 @@ fn sign(pair: &KeyPair, algorithm: Algorithm, text: &[u8]) -> Option<Vec<u8>> {
                 Algorithm::Ps256 => &RSA_PSS_SHA256,
                 Algorithm::Ps384 => &RSA_PSS_SHA384,
                 Algorithm::Ps512 => &RSA_PSS_SHA512,
-                Algorithm::Es256 | Algorithm::Es384 | Algorithm::EdDsa => return None,
+                Algorithm::Es256
+                | Algorithm::Es384
+                | Algorithm::EdDsa
+                | Algorithm::Hs256
+                | Algorithm::Hs384
+                | Algorithm::Hs512 => return None,
             };
             let mut signature = vec![0; pair.public_modulus_len()];
             pair.sign(padding, &random, text, &mut signature).ok()?;
@@ -96,5 +127,86 @@ fn sign(pair: &KeyPair, algorithm: Algorithm, text: &[u8]) -> Option<Vec<u8>> {
         }
         KeyPair::P256(pair) | KeyPair::P384(pair) => Some(pair.sign(&random, text).ok()?.as_ref().to_vec()),
         KeyPair::Ed25519(pair) => Some(pair.sign(text).as_ref().to_vec()),
+        KeyPair::Shared(secret) => {
+            let hash = if algorithm == Algorithm::Hs512 {
+                hmac::HMAC_SHA512
+            } else if algorithm == Algorithm::Hs384 {
+                hmac::HMAC_SHA384
+            } else {
+                hmac::HMAC_SHA256
+            };
+            Some(hmac::sign(&hmac::Key::new(hash, secret.as_bytes()), text).as_ref().to_vec())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        clock,
+        config::{Secret, SigningKey, Template},
+    };
+
+    fn now() -> Now {
+        Now { mono: clock::now(), wall: Duration::from_secs(1_800_000_000) }
+    }
+
+    fn signer() -> Signer {
+        Signer::new(SigningKey::shared(Secret::literal("the secret of both sides")))
+    }
+
+    #[tokio::test]
+    async fn claims_and_header_are_what_was_configured() {
+        let claims = r#"{"sub":"{query.user}","video":{"room":"r","join":true},"aud":["a","b"]}"#;
+        let signer = Signer {
+            key_id: Some("k".to_owned()),
+            header: json!({ "typ": "at+jwt", "x5t#S256": "abc" }).as_object().unwrap().clone(),
+            claims: Some(Template::parse(claims)),
+            lifetime: Duration::from_secs(3600),
+            ..signer()
+        };
+        let user = |name: &Name| (*name == Name::Query("user".to_owned())).then_some("al\"ice");
+        let usual = [("iss", "me"), ("aud", "usual")];
+        let text = signed(&signer, &usual, &user, now()).unwrap().text;
+        let jwt = jwt::Jwt::read(&text).unwrap();
+        let header = json!({ "typ": "at+jwt", "x5t#S256": "abc", "kid": "k", "alg": "HS256" });
+        assert_eq!(Value::Object(jwt.header), header);
+        let claims = json!({
+            "iss": "me", "sub": "al\"ice", "aud": ["a", "b"], "video": { "room": "r", "join": true },
+            "iat": 1_799_999_970, "exp": 1_800_003_570, "jti": jwt.claims["jti"],
+        });
+        assert_eq!(Value::Object(jwt.claims), claims);
+    }
+
+    #[tokio::test]
+    async fn a_token_ends_as_it_says() {
+        let source = JwtTokens::new(&Signer { lifetime: Duration::from_secs(60), ..signer() });
+        let issued = source.mint(&Asking::default(), now()).unwrap();
+        assert_eq!(issued.life.from(now()), Some(Duration::from_secs(54)), "set back by a tenth");
+        let again = source.mint(&Asking::default(), now()).unwrap();
+        assert_ne!(issued.text, again.text, "each has an id of its own");
+        let missing = Signer { claims: Some(Template::parse(r#"{"sub":"{query.user}"}"#)), ..signer() };
+        let error = JwtTokens::new(&missing).mint(&Asking::default(), now()).unwrap_err();
+        assert_eq!(error.reason, "there is no value for {query.user}");
+    }
+
+    #[tokio::test]
+    async fn a_shared_secret_signs_with_each_hash() {
+        for (algorithm, other) in [
+            (Algorithm::Hs256, jsonwebtoken::Algorithm::HS256),
+            (Algorithm::Hs384, jsonwebtoken::Algorithm::HS384),
+            (Algorithm::Hs512, jsonwebtoken::Algorithm::HS512),
+        ] {
+            let mut signer = signer();
+            signer.key.algorithm = Some(algorithm);
+            let text = signed(&signer, &[], &|_| None, now()).unwrap().text;
+            let key = jsonwebtoken::DecodingKey::from_secret(b"the secret of both sides");
+            let mut rules = jsonwebtoken::Validation::new(other);
+            (rules.validate_aud, rules.validate_exp) = (false, false);
+            jsonwebtoken::decode::<Value>(&text, &key, &rules).unwrap();
+        }
     }
 }

@@ -170,7 +170,7 @@ async fn every_way_to_fail_has_its_message_and_quotes_nothing() {
             "printf 'CANARY\\000'",
             "sh: the token has a line break, a NUL, white space or another control character in it",
         ),
-        ("echo '{\"token\":\"CANARY\",\"expires_in\":-5}'", "sh: `expires_in` is negative"),
+        ("echo '{\"token\":[\"CANARY\"],\"expires_in\":-5}'", "sh: `token` has the wrong type"),
         (
             "echo '{\"keyName\":\"a.b\",\"mac\":\"CANARY\",\"nonce\":\"n\"}'",
             "sh printed a TokenRequest, which is exchanged only with source = \"http\"",

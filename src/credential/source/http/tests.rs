@@ -1,6 +1,6 @@
 //! A token endpoint that says what it is told to, on a loopback socket.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -8,7 +8,11 @@ use tokio::{
 };
 
 use super::*;
-use crate::{clock, config::Template, credential::keeper::Life};
+use crate::{
+    clock,
+    config::{HttpBody, Secret, Signer, SigningKey, Template},
+    credential::keeper::{FailureKind, Life},
+};
 
 const AMPLE: Duration = Duration::from_secs(20);
 
@@ -39,6 +43,15 @@ async fn fetch_within(
     answers: &[&str],
     change: impl FnOnce(&mut HttpSource),
 ) -> (Result<Issued, SourceError>, Vec<String>) {
+    fetch_as(&Asking::default(), timeout, answers, change).await
+}
+
+async fn fetch_as(
+    asking: &Asking,
+    timeout: Duration,
+    answers: &[&str],
+    change: impl FnOnce(&mut HttpSource),
+) -> (Result<Issued, SourceError>, Vec<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let at =
@@ -49,6 +62,9 @@ async fn fetch_within(
         tls: UpstreamTls::default(),
         method: Method::GET,
         headers: Vec::new(),
+        basic: None,
+        refresh_token: None,
+        jwt: None,
         body: HttpBody::None,
         answer: Default::default(),
         exchange: at("/"),
@@ -67,9 +83,8 @@ async fn fetch_within(
         std::future::pending::<()>().await;
     };
     let now = Now { mono: clock::now(), wall: Duration::from_secs(1_800_000_000) };
-    let asking = Asking::default();
     let result = tokio::select! {
-        result = tokens.fetch(&asking, now, now.mono + timeout) => result,
+        result = tokens.fetch(asking, now, now.mono + timeout) => result,
         () = server => unreachable!(),
     };
     (result, seen)
@@ -228,9 +243,95 @@ fn debug_shows_no_header_and_no_body() {
         tls: UpstreamTls::default(),
         method: Method::POST,
         headers: vec![(header::AUTHORIZATION, Template::parse("CANARY"))],
+        basic: None,
+        refresh_token: None,
+        jwt: None,
         body: HttpBody::Json(Template::parse(r#"{"client_secret":"CANARY"}"#)),
         answer: Default::default(),
         exchange: at,
     });
     assert!(!format!("{tokens:?}").contains("CANARY"));
+}
+
+/// A source that goes on with refresh tokens, as Supabase's does.
+fn rotates(source: &mut HttpSource) {
+    source.method = Method::POST;
+    source.refresh_token = Some(Secret::literal("first"));
+    source.body = HttpBody::Json(Template::parse(r#"{"refresh_token":"{refresh_token}"}"#));
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_sent_and_the_next_one_is_kept() {
+    let answer = ok("application/json", r#"{"access_token":"abc","expires_in":60,"refresh_token":"next"}"#);
+    let (issued, seen) = fetch_with(&[&answer], rotates).await;
+    assert_eq!(issued.unwrap().refresh_token.unwrap().as_str(), "next");
+    assert!(seen[0].ends_with(r#"{"refresh_token":"first"}"#), "{}", seen[0]);
+    let newer = Asking { refresh_token: Some(Arc::new("newer".into())), ..Asking::default() };
+    let (_, seen) = fetch_as(&newer, AMPLE, &[&answer], rotates).await;
+    assert!(seen[0].ends_with(r#"{"refresh_token":"newer"}"#), "{}", seen[0]);
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_may_be_used_up_is_said() {
+    for (answer, kind) in [
+        (ok("application/json", "{}"), FailureKind::Lost),
+        (status("500 Internal Server Error", ""), FailureKind::Lost),
+        (said("400 Bad Request", r#"{"error_code":"refresh_token_already_used"}"#), FailureKind::Terminal),
+        (said("429 Too Many Requests", r#"{"error_code":"x"}"#), FailureKind::Passing),
+        (said("403 Forbidden", "<html>"), FailureKind::Passing),
+    ] {
+        let error = fetch_with(&[&answer], rotates).await.0.unwrap_err();
+        assert_eq!(error.kind, kind, "{error}");
+    }
+    let kept = ok("application/json", r#"{"access_token":5,"refresh_token":"next"}"#);
+    let error = fetch_with(&[&kept], rotates).await.0.unwrap_err();
+    assert_eq!(error.rotated.unwrap().refresh_token.as_str(), "next");
+}
+
+/// An answer with a body.
+fn said(line: &str, body: &str) -> String {
+    format!("HTTP/1.1 {line}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+#[tokio::test]
+async fn the_reason_of_a_refusal_is_shown_without_secrets() {
+    let body = r#"{"errors":["permission denied for CANARY-1 and CANARY-2"]}"#;
+    let (result, _) = fetch_with(&[&said("403 Forbidden", body)], |source| {
+        source.headers = vec![("x-key".parse().unwrap(), Template::secret(Secret::literal("CANARY-1")))];
+        source.basic = Some(("me".to_owned(), Secret::literal("CANARY-2")));
+    })
+    .await;
+    let error = result.unwrap_err();
+    assert_eq!(error.kind, FailureKind::Terminal);
+    assert_eq!(error.reason, "the source answered 403 Forbidden \"permission denied for *** and ***\"");
+    let error = fetch(&ok("application/json", r#"{"ok":false,"error":"invalid_auth"}"#)).await.unwrap_err();
+    assert_eq!(error.reason, "the source answered 200 OK (invalid_auth)");
+}
+
+#[tokio::test]
+async fn user_and_password_are_the_header_of_rfc_7617() {
+    let (_, seen) = fetch_with(&[&ok("text/plain", "abc")], |source| {
+        source.basic = Some(("Aladdin".to_owned(), Secret::literal("open sesame")));
+    })
+    .await;
+    assert!(seen[0].contains("\r\nauthorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n"), "{}", seen[0]);
+}
+
+#[tokio::test]
+async fn a_jwt_that_is_signed_here_is_the_bearer_of_a_request() {
+    let (issued, seen) = fetch_with(&[&ok("application/json", r#"{"token":"ghs_1"}"#)], |source| {
+        let claims = Some(Template::parse(r#"{"iss":"12345"}"#));
+        source.jwt = Some(Signer { claims, ..Signer::new(SigningKey::shared(Secret::literal("k"))) });
+        source.headers = vec![(header::AUTHORIZATION, Template::parse("Bearer {jwt}"))];
+    })
+    .await;
+    assert_eq!(issued.unwrap().text, "ghs_1");
+    let jwt = seen[0].lines().find_map(|line| line.strip_prefix("authorization: Bearer ")).unwrap();
+    assert!(crate::credential::source::jwt::is_signed_with_secret(jwt, "k"));
+    let claims = crate::credential::source::jwt::claims(jwt).unwrap();
+    // The wall clock says 1 800 000 000.
+    assert_eq!(
+        (&claims["iss"], &claims["iat"], &claims["exp"]),
+        (&"12345".into(), &1_799_999_970.into(), &1_800_000_270.into())
+    );
 }

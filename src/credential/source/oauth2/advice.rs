@@ -1,51 +1,14 @@
-//! What a failure means: whether repeating fixes it, and what somebody has to do if it does not.
-//!
-//! | what came back | kind |
-//! |---|---|
-//! | with `Retry-After`; 408, 425, 429, 503; a code that says "later" | passing |
-//! | a code that speaks of the request (RFC 6749 §5.2, RFC 8693 §2.2.2, RFC 6750 §3.1) | terminal |
-//! | JSON with 401 or 403; to a refresh token, JSON with any 4xx, or with 200 and an error | terminal |
-//! | with a refresh token: nothing whole, another 5xx, or a 200 that is of no use | lost |
-//! | everything else: a page of a gateway, a code that nobody knows | passing |
+//! What somebody has to do about a refusal, by what the server says and how it was asked.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use http::StatusCode;
 
-use super::{
-    super::SourceError,
-    answer::{Bad, Useless},
+use super::super::{
+    refusal::{Refused, Sent},
     said::Said,
 };
-use crate::{
-    config::{ClientAuth, Grant, OAuth2Source, Secret},
-    credential::keeper::FailureKind,
-    net::http::HttpError,
-};
-
-/// Errors that somebody has to do something about.
-const TERMINAL: [&str; 9] = [
-    "invalid_request",
-    "invalid_client",
-    "invalid_grant",
-    "unauthorized_client",
-    "unsupported_grant_type",
-    "invalid_scope",
-    "invalid_target",
-    "invalid_token",
-    "insufficient_scope",
-];
-
-/// Errors that pass by themselves, whatever their status.
-const PASSING: [&str; 7] = [
-    "temporarily_unavailable",
-    "server_error",
-    "slow_down",
-    "authorization_pending",
-    "rate_limit_exceeded",
-    "too_many_requests",
-    "over_request_rate_limit",
-];
+use crate::config::{ClientAuth, Grant, OAuth2Source, Secret};
 
 /// Clocks that differ by less are not worth a word.
 const CLOCKS_AGREE: Duration = Duration::from_secs(20);
@@ -59,85 +22,18 @@ pub(super) struct Shown<'s> {
 }
 
 impl Shown<'_> {
-    /// There is no whole answer.
-    pub(super) fn unanswered(self, error: &HttpError) -> SourceError {
-        if error.may_have_arrived() { self.useless(error) } else { SourceError::unreached(error.to_string()) }
+    /// How its failure is judged.
+    pub(super) fn sent(self) -> Sent {
+        let is_used_up = matches!(self.source.grant, Grant::RefreshToken(_));
+        Sent { whom: "the token endpoint", speaks_json: true, is_used_up }
     }
 
-    /// The server has answered, and what it gave, if anything, is of no use.
-    pub(super) fn useless(self, what: &dyn fmt::Display) -> SourceError {
-        if self.is_used_up() {
-            SourceError::lost(used_up(what))
-        } else {
-            SourceError::passing(what.to_string())
-        }
-    }
-
-    /// An answer of status 200 that brought no token.
-    pub(super) fn bad(self, Useless { bad, rotated }: Useless) -> SourceError {
-        let error = match (&bad, &rotated) {
-            // The next answer would be the same.
-            (Bad::Kind(_) | Bad::Issued, _) => SourceError::terminal(bad.to_string()),
-            (_, Some(_)) => SourceError::passing(bad.to_string()),
-            (Bad::Answer(_) | Bad::Bare | Bad::NoToken | Bad::RefreshToken(_), None) => self.useless(&bad),
-        };
-        SourceError { rotated, ..error }
-    }
-
-    /// The server said no. `clocks`: its own and ours, if something was signed.
-    pub(super) fn refused(
-        self,
-        status: StatusCode,
-        said: &Said,
-        retry_after: Option<Duration>,
-        clocks: Option<(Duration, Duration)>,
-    ) -> SourceError {
-        let kind = self.kind(status, said, retry_after.is_some());
-        let mut reason = format!("the token endpoint answered {status}");
-        if let Some(code) = &said.code {
-            reason = format!("{reason} ({code})");
-        }
-        if let Some(words) = &said.reason {
-            reason = format!("{reason} \"{words}\"");
-        }
-        if status.is_redirection() {
-            reason.push_str(", and a redirect is not followed");
-        }
-        if kind == FailureKind::Lost {
-            reason = used_up(&reason);
-        }
-        if let Some(way_out) = self.way_out(status, said) {
-            reason = format!("{reason}: {way_out}");
-        }
-        if let Some(clocks) = clocks.and_then(differ) {
-            reason = format!("{reason}; {clocks}");
-        }
-        SourceError { retry_after, ..SourceError::of(kind, reason) }
-    }
-
-    fn kind(self, status: StatusCode, said: &Said, is_told_when: bool) -> FailureKind {
-        let code = said.code.as_deref();
-        let later = is_told_when || matches!(status.as_u16(), 408 | 425 | 429 | 503);
-        let barred = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-        // Neither has looked at the request at all.
-        let unread = matches!(status, StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED);
-        let refused = said.is_json && (status.is_client_error() || status.is_success());
-        if later || code.is_some_and(|code| PASSING.contains(&code) && !status.is_server_error()) {
-            FailureKind::Passing
-        } else if code.is_some_and(|code| TERMINAL.contains(&code))
-            || refused && (barred || self.is_used_up())
-        {
-            FailureKind::Terminal
-        } else if status.is_server_error() && !unread && self.is_used_up() {
-            FailureKind::Lost
-        } else {
-            FailureKind::Passing
-        }
-    }
-
-    /// May what was shown be good for nothing after this?
-    fn is_used_up(self) -> bool {
-        matches!(self.source.grant, Grant::RefreshToken(_))
+    /// What is to be done. `clocks`: the server's and ours, if something was signed.
+    pub(super) fn advice(self, refused: &Refused, clocks: Option<(Duration, Duration)>) -> Option<String> {
+        let way_out = self.way_out(refused.status, &refused.said);
+        let clocks = clocks.and_then(differ);
+        let all: Vec<String> = way_out.into_iter().chain(clocks).collect();
+        Some(all.join("; ")).filter(|all| !all.is_empty())
     }
 
     fn way_out(self, status: StatusCode, said: &Said) -> Option<String> {
@@ -190,6 +86,7 @@ impl Shown<'_> {
         let spent = "expired, revoked or already used";
         Some(match &self.source.grant {
             Grant::ClientCredentials => return None,
+            Grant::Other(name) => format!("what was shown for {name} was refused; check parameters"),
             Grant::RefreshToken(first) => {
                 let which = if self.rotated {
                     "the refresh token that the server gave last"
@@ -226,8 +123,11 @@ impl Shown<'_> {
             ClientAuth::Basic(secret) | ClientAuth::Post(secret) => {
                 format!("client_id, client_auth and the secret in {}", place(secret, "client_secret"))
             }
-            ClientAuth::SecretJwt(secret) => {
-                format!("client_id, the clock and the secret in {}", place(secret, "client_secret"))
+            ClientAuth::SecretJwt(signer) => {
+                format!(
+                    "client_id, the clock and the secret in {}",
+                    place(&signer.key.secret, "client_secret")
+                )
             }
             ClientAuth::Assertion(assertion) => {
                 format!(
@@ -250,10 +150,6 @@ fn differ((theirs, ours): (Duration, Duration)) -> Option<String> {
     let which = if theirs > ours { "behind" } else { "ahead of" };
     let seconds = difference.as_secs();
     (difference > CLOCKS_AGREE).then(|| format!("the clock here is {seconds} s {which} the server's"))
-}
-
-fn used_up(what: &dyn fmt::Display) -> String {
-    format!("{what}; the refresh token may be used up, and its successor lost")
 }
 
 /// Where somebody puts a new one.

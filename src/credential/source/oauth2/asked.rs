@@ -11,14 +11,14 @@ use super::{
     super::{
         Asking, SourceError,
         mask::Mask,
-        request::{Values, expand, usual_headers},
+        request::{Values, expand, put_headers, reveal, usual_headers},
+        signed::signed,
     },
-    assertion::{self, Claims},
     client_auth,
 };
 use crate::{
     clock::Now,
-    config::{Grant, Name, OAuth2Source, Place, Secret, SignedAssertion, Template, TokenExchange},
+    config::{Grant, Name, OAuth2Source, Place, SignedAssertion, Template, TokenExchange},
 };
 
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -38,6 +38,12 @@ pub(super) struct Asked {
 pub(super) struct Form {
     fields: Serializer<'static, String>,
     mask: Mask,
+}
+
+impl Default for Form {
+    fn default() -> Self {
+        Self { fields: Serializer::new(String::new()), mask: Mask::default() }
+    }
 }
 
 impl Form {
@@ -65,7 +71,7 @@ pub(super) fn asked(
     now: Now,
 ) -> Result<Asked, SourceError> {
     let values = |name: &Name| asking.value(name);
-    let mut form = Form { fields: Serializer::new(String::new()), mask: Mask::default() };
+    let mut form = Form::default();
     grant(&source.grant, asking, url, now, &mut form)?;
     let scope = source
         .scope
@@ -84,11 +90,17 @@ pub(super) fn asked(
     let mut headers = usual_headers("application/json");
     let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
     headers.insert(header::CONTENT_TYPE, form_type);
-    client_auth::prove(source, url, now, &mut headers, &mut form)?;
+    client_auth::prove(source, url, &values, now, &mut headers, &mut form)?;
     for (name, template) in &source.parameters {
         // Nobody says which of them are secrets.
         form.put_secret(name, &expand(template, Place::Text, &values)?);
     }
+    put_headers(&source.headers, &values, &mut headers)?;
+    source
+        .headers
+        .iter()
+        .filter_map(|(name, _)| headers.get(name)?.to_str().ok())
+        .for_each(|value| form.hide(value));
     let scopes = scope.split_ascii_whitespace().map(str::to_owned).collect();
     Ok(Asked { headers, body: form.fields.finish().into(), scopes, mask: form.mask })
 }
@@ -96,6 +108,7 @@ pub(super) fn asked(
 fn grant(grant: &Grant, asking: &Asking, url: &str, now: Now, form: &mut Form) -> Result<(), SourceError> {
     match grant {
         Grant::ClientCredentials => form.put("grant_type", "client_credentials"),
+        Grant::Other(name) => form.put("grant_type", name),
         Grant::RefreshToken(first) => {
             form.put("grant_type", "refresh_token");
             match &asking.refresh_token {
@@ -119,10 +132,9 @@ fn grant(grant: &Grant, asking: &Asking, url: &str, now: Now, form: &mut Form) -
             let SignedAssertion { issuer, subject, signer } = &**assertion;
             let audience = signer.audience.as_deref().unwrap_or(url);
             form.put("grant_type", JWT_BEARER);
-            form.put_secret(
-                "assertion",
-                &assertion::signed(signer, Claims { issuer, subject, audience }, now)?,
-            );
+            let usual = [("iss", &**issuer), ("sub", &**subject), ("aud", audience)];
+            let jwt = signed(signer, &usual, &|name| asking.value(name), now)?;
+            form.put_secret("assertion", &jwt.text);
         }
     }
     Ok(())
@@ -144,9 +156,4 @@ fn token_exchange(
         form.put("requested_token_type", kind);
     }
     Ok(())
-}
-
-/// A secret, as it is now.
-pub(super) fn reveal(secret: &Secret) -> Result<crate::config::SecretText, SourceError> {
-    secret.reveal().map_err(|error| SourceError::passing(error.to_string()))
 }

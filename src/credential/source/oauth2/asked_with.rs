@@ -3,32 +3,14 @@
 //! What a client's request fills in is the client's, and no part of it; and if an assertion is signed here, the key
 //! counts, since each signature differs.
 
-use super::super::{parts::Parts, request::Values};
-use crate::config::{AuthorizationServer, ClientAuth, Grant, OAuth2Source, Place, Secret, Signer, Template};
+use super::super::parts::Parts;
+use crate::config::{AuthorizationServer, ClientAuth, Grant, OAuth2Source};
 
 impl Parts {
-    fn secret(&mut self, secret: &Secret) -> Option<()> {
-        self.put(&*secret.reveal().ok()?);
-        Some(())
-    }
-
-    fn template(&mut self, template: &Template) -> Option<()> {
-        let nobodys: Values<'_, '_> = &|_| Some("");
-        self.put(&template.expand(Place::Text, nobodys).ok()?);
-        Some(())
-    }
-
-    fn signer(&mut self, signer: &Signer) -> Option<()> {
-        self.put(&*signer.key.secret.reveal_lines().ok()?);
-        self.put(signer.key.algorithm.map_or("", |algorithm| algorithm.word()));
-        self.put_all([signer.key_id.as_deref().unwrap_or(""), signer.audience.as_deref().unwrap_or("")]);
-        Some(())
-    }
-
     fn grant(&mut self, grant: &Grant) -> Option<()> {
         self.put(grant.word());
         match grant {
-            Grant::ClientCredentials => {}
+            Grant::ClientCredentials | Grant::Other(_) => {}
             Grant::RefreshToken(secret) | Grant::Assertion(secret) => self.secret(secret)?,
             Grant::TokenExchange(exchange) => {
                 self.template(&exchange.subject_token)?;
@@ -58,12 +40,10 @@ pub(super) fn asked_with(source: &OAuth2Source) -> Option<Vec<u8>> {
     parts.put(source.client_auth.word());
     match &source.client_auth {
         ClientAuth::None => {}
-        ClientAuth::Basic(secret) | ClientAuth::Post(secret) | ClientAuth::SecretJwt(secret) => {
-            parts.secret(secret)?;
-        }
+        ClientAuth::Basic(secret) | ClientAuth::Post(secret) => parts.secret(secret)?,
         // It is replaced all the time, and is the same client's.
         ClientAuth::Assertion(assertion) => parts.put(assertion.place()),
-        ClientAuth::PrivateKeyJwt(signer) => parts.signer(signer)?,
+        ClientAuth::PrivateKeyJwt(signer) | ClientAuth::SecretJwt(signer) => parts.signer(signer)?,
     }
     for (name, templates) in
         [("scope", &source.scope), ("audience", &source.audience), ("resource", &source.resource)]
@@ -77,21 +57,12 @@ pub(super) fn asked_with(source: &OAuth2Source) -> Option<Vec<u8>> {
         parts.put(name);
         parts.template(template)?;
     }
-    Some(parts.whole())
-}
-
-/// What names the chain of refresh tokens: the first of them.
-pub(super) fn lineage(source: &OAuth2Source) -> Option<Vec<u8>> {
-    let first = match &source.grant {
-        Grant::RefreshToken(first) => first,
-        Grant::ClientCredentials
-        | Grant::TokenExchange(_)
-        | Grant::Assertion(_)
-        | Grant::SignedAssertion(_) => return None,
-    };
-    let mut parts = Parts::default();
-    parts.put("refresh token");
-    parts.secret(first)?;
+    for (name, template) in &source.headers {
+        parts.put("header");
+        parts.put(name);
+        parts.template(template)?;
+    }
+    parts.answer(&source.answer);
     Some(parts.whole())
 }
 

@@ -1,14 +1,16 @@
 //! How the client proves who it is (RFC 6749 §2.3, RFC 7523 §2.2).
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, header};
 use url::form_urlencoded::byte_serialize;
 use zeroize::Zeroizing;
 
 use super::{
-    super::SourceError,
-    asked::{Form, reveal},
-    assertion::{self, Claims},
+    super::{
+        SourceError,
+        request::{Values, basic, reveal},
+        signed::signed,
+    },
+    asked::Form,
 };
 use crate::{
     clock::Now,
@@ -21,6 +23,7 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 pub(super) fn prove(
     source: &OAuth2Source,
     url: &str,
+    values: Values<'_, '_>,
     now: Now,
     headers: &mut HeaderMap,
     form: &mut Form,
@@ -35,26 +38,21 @@ pub(super) fn prove(
         ClientAuth::None => form.put("client_id", id),
         ClientAuth::Basic(secret) => {
             let secret = reveal(secret)?;
-            headers.insert(header::AUTHORIZATION, basic(id, &secret)?);
+            // Both are form-encoded before they are put together (RFC 6749 §2.3.1): a colon in one of them needs that.
+            let encode = |text: &str| Zeroizing::new(byte_serialize(text.as_bytes()).collect::<String>());
+            headers.insert(header::AUTHORIZATION, basic(&encode(id), &encode(&secret))?);
             form.hide(&secret);
         }
         ClientAuth::Post(secret) => {
             form.put("client_id", id);
             form.put_secret("client_secret", &reveal(secret)?);
         }
-        ClientAuth::PrivateKeyJwt(signer) => {
+        ClientAuth::PrivateKeyJwt(signer) | ClientAuth::SecretJwt(signer) => {
             let audience = signer.audience.as_deref().unwrap_or(audience);
-            assert_by(
-                form,
-                id,
-                &assertion::signed(signer, Claims { issuer: id, subject: id, audience }, now)?,
-            );
-        }
-        ClientAuth::SecretJwt(secret) => {
-            let claims = Claims { issuer: id, subject: id, audience };
-            let secret = reveal(secret)?;
-            assert_by(form, id, &assertion::signed_with_secret(&secret, claims, now)?);
-            form.hide(&secret);
+            let jwt = signed(signer, &[("iss", id), ("sub", id), ("aud", audience)], values, now)?;
+            assert_by(form, id, &jwt.text);
+            // A shared secret is one that the server could say.
+            signer.key.secret.reveal_lines().iter().for_each(|secret| form.hide(secret));
         }
         ClientAuth::Assertion(assertion) => assert_by(form, id, &reveal(assertion)?),
     }
@@ -67,23 +65,23 @@ fn assert_by(form: &mut Form, id: &str, assertion: &str) {
     form.put_secret("client_assertion", assertion);
 }
 
-/// Both are form-encoded before they are put together: RFC 6749 §2.3.1, and what a colon in one of them needs.
-fn basic(id: &str, secret: &str) -> Result<HeaderValue, SourceError> {
-    let encode = |text: &str| Zeroizing::new(byte_serialize(text.as_bytes()).collect::<String>());
-    let pair = Zeroizing::new(format!("{}:{}", *encode(id), *encode(secret)));
-    let text = Zeroizing::new(format!("Basic {}", STANDARD.encode(&*pair)));
-    let mut value = HeaderValue::from_str(&text)
-        .map_err(|_| SourceError::terminal("client_id and client_secret cannot stand in a header"))?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
 #[cfg(test)]
 mod tests {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+
     use super::*;
+    use crate::config::Secret;
 
     fn said(id: &str, secret: &str) -> String {
-        let value = basic(id, secret).unwrap();
+        let source = OAuth2Source {
+            client_id: Some(id.to_owned()),
+            client_auth: ClientAuth::Basic(Secret::literal(secret)),
+            ..super::super::tests::source(1)
+        };
+        let (mut headers, mut form) = (HeaderMap::new(), Form::default());
+        let now = Now::read();
+        prove(&source, "", &|_| None, now, &mut headers, &mut form).unwrap();
+        let value = &headers[header::AUTHORIZATION];
         assert!(value.is_sensitive());
         value.to_str().unwrap().to_owned()
     }

@@ -8,8 +8,9 @@
 //! 1. The document has to name the issuer letter by letter as it is configured (RFC 8414 §3.3), or anybody could
 //!    stand in for it.
 //! 2. From an issuer that is asked by https, secrets never go anywhere by http.
-//! 3. What was found is kept for an hour, or until nobody answers there as a token endpoint does.
-//! 4. A failure passes: nothing was asked for yet.
+//! 3. With a client certificate, the endpoint is the one that the document has for that (RFC 8705 §5).
+//! 4. What was found is kept for an hour, or until nobody answers there as a token endpoint does.
+//! 5. A failure passes: nothing was asked for yet.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -134,7 +135,10 @@ impl Discovery {
             }
             None => return Err("its document names no `issuer`".to_owned()),
         }
-        let url = document.get("token_endpoint").and_then(Value::as_str);
+        // Who shows a certificate may have to do so at another address (RFC 8705 §5).
+        let alias = document.get("mtls_endpoint_aliases").filter(|_| self.tls.identity.is_some());
+        let alias = alias.and_then(|aliases| aliases.get("token_endpoint")?.as_str());
+        let url = alias.or_else(|| document.get("token_endpoint")?.as_str());
         let url = url.ok_or("its document names no `token_endpoint`")?;
         if url.len() > MAX_URL {
             return Err("its `token_endpoint` is longer than 4 KiB".to_owned());

@@ -3,35 +3,33 @@
 //! ```text
 //!   issuer ──► discovery ─┐
 //!   token_url ────────────┴─► asked: the grant's form ──► POST ──► answer ──► a token, a refresh token
-//!                              ▲            ▲                  └─► refusal ─► passing · lost · terminal
-//!                        client_auth    assertion (JWTs, signed)
+//!                              ▲            ▲                  └─► refusal ─► passing · lost · terminal, advice
+//!                        client_auth      signed (JWTs)
 //! ```
 //!
 //! 1. One deadline covers all, discovery included. A redirect is not followed: it would carry secrets elsewhere.
-//! 2. What repeating can fix is told from what it cannot by a rule, and by OAuth's own codes (`refusal`). What a server
-//!    says in free text is shown, without secrets (`said`).
+//! 2. What repeating can fix is told from what it cannot by a rule, and by OAuth's own codes (`source::refusal`). What a
+//!    server says in free text is shown, without secrets (`source::said`).
 //! 3. A refresh token may be used up by the request that shows it. Where that stays open, the failure says so: it is
 //!    [`FailureKind::Lost`](crate::credential::keeper::FailureKind).
 //! 4. Every request has assertions of its own: their `jti` is good for one use.
 
+mod advice;
 mod answer;
 mod asked;
 mod asked_with;
-mod assertion;
 mod client_auth;
 mod discovery;
 mod once;
-mod refusal;
-mod said;
 
 use std::{fmt, sync::Arc};
 
 use http::{Method, StatusCode};
 
 use super::{
-    Asking, Issued, SourceError,
-    answer::BadAnswer,
-    request::{MAX_ANSWER, content_type, request, retry_after},
+    Asking, Issued, Rotating, SourceError,
+    refusal::Refused,
+    request::{MAX_ANSWER, content_type, request},
 };
 use crate::{
     clock::{Instant, Now},
@@ -41,12 +39,11 @@ use crate::{
         http::{self as net_http, HttpError},
     },
 };
-use answer::{Bad, Granted, Useless};
+use advice::Shown;
+use answer::Granted;
 use asked::Asked;
 use discovery::Discovery;
 use once::Once;
-use refusal::Shown;
-use said::Said;
 
 /// `source = "oauth2"`.
 pub struct OAuth2Tokens {
@@ -98,34 +95,35 @@ impl OAuth2Tokens {
         };
         let Asked { headers, body, scopes, mask } = asked::asked(&self.source, asking, &endpoint.url, now)?;
         let shown = Shown { source: &self.source, rotated: asking.refresh_token.is_some() };
+        let sent = shown.sent();
         let request = request(Method::POST, &endpoint.target, headers, body)?;
         let response =
             net_http::request(&endpoint.dialer, request, MAX_ANSWER, deadline).await.map_err(|error| {
                 if matches!(error, HttpError::Dial(_)) {
                     self.forget();
                 }
-                shown.unanswered(&error)
+                sent.unanswered(&error)
             })?;
-        let status = response.status();
-        if matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) {
+        if matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) {
             self.forget();
         }
         let refused = || {
-            let said = Said::of(response.body(), &mask);
-            let ahead = self.source.signs().then(|| net_http::date(response.headers())).flatten();
-            let clock = ahead.map(|theirs| (theirs, now.wall));
-            shown.refused(status, &said, retry_after(response.headers(), now), clock)
+            let refused = Refused::of(&response, &mask, now);
+            let signs = self.source.signers().next().is_some();
+            let theirs = signs.then(|| net_http::date(response.headers())).flatten();
+            sent.refused(&refused, shown.advice(&refused, theirs.map(|theirs| (theirs, now.wall))))
         };
-        if !status.is_success() {
+        if !response.status().is_success() {
             return Err(refused());
         }
-        let kind = content_type(&response).map_err(|reason| shown.useless(&reason))?;
-        let Granted { issued, scope } = match answer::understood(kind, response.body(), &self.source.grant) {
-            Ok(granted) => granted,
-            // Some servers have no other status.
-            Err(Useless { bad: Bad::Answer(BadAnswer::Error(_)), rotated: None }) => return Err(refused()),
-            Err(useless) => return Err(shown.bad(useless)),
-        };
+        let kind = content_type(&response).map_err(|reason| sent.useless(&reason))?;
+        let granted = answer::understood(&self.source, response.headers(), kind, response.body());
+        let Granted { issued, scope } =
+            granted.map_err(|useless| match useless.is_refusal(response.body()) {
+                // Some servers have no other status.
+                true => refused(),
+                false => sent.bad(useless),
+            })?;
         self.compare(&scopes, scope.as_deref());
         Ok(issued)
     }
@@ -161,19 +159,10 @@ impl OAuth2Tokens {
         asked_with::asked_with(&self.source)
     }
 
-    /// See [`super::Source::rotates`].
-    pub(super) fn rotates(&self) -> bool {
-        matches!(self.source.grant, Grant::RefreshToken(_))
-    }
-
-    /// See [`super::Source::lineage`].
-    pub(super) fn lineage(&self) -> Option<Vec<u8>> {
-        asked_with::lineage(&self.source)
-    }
-
-    /// See [`super::Source::asked_at`].
-    pub(super) fn asked_at(&self) -> Option<Vec<u8>> {
-        self.rotates().then(|| asked_with::asked_at(&self.source))
+    /// The configured refresh token, and where and as whom it is shown.
+    pub(super) fn rotating(&self) -> Option<Rotating<'_>> {
+        let Grant::RefreshToken(first) = &self.source.grant else { return None };
+        Some(Rotating { first, at: asked_with::asked_at(&self.source) })
     }
 }
 

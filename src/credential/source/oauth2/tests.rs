@@ -122,7 +122,7 @@ fn address(text: &str) -> Address {
 }
 
 /// The plainest source, at a server on this port.
-fn source(port: u16) -> OAuth2Source {
+pub(super) fn source(port: u16) -> OAuth2Source {
     OAuth2Source {
         server: AuthorizationServer::TokenUrl(address(&format!("http://127.0.0.1:{port}/token?a=b"))),
         tls: UpstreamTls::default(),
@@ -133,6 +133,8 @@ fn source(port: u16) -> OAuth2Source {
         audience: Vec::new(),
         resource: Vec::new(),
         parameters: Vec::new(),
+        headers: Vec::new(),
+        answer: crate::config::AnswerForm::Auto,
     }
 }
 

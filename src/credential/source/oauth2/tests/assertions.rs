@@ -11,14 +11,15 @@ use serde_json::Value;
 
 use super::*;
 use crate::{
-    config::{Algorithm, PrivateKey, SignedAssertion, Signer},
+    config::{Algorithm, SignedAssertion, Signer, SigningKey},
     credential::keeper::FailureKind,
+    credential::source::signed::signed,
 };
 
 fn made(of: &'static SignatureAlgorithm) -> (KeyPair, Signer) {
     let pair = KeyPair::generate_for(of).unwrap();
-    let key = PrivateKey { secret: Secret::literal(&pair.serialize_pem()), algorithm: None };
-    (pair, Signer { key, key_id: Some("kid-1".to_owned()), audience: None })
+    let key = SigningKey::private(Secret::literal(&pair.serialize_pem()));
+    (pair, Signer { key_id: Some("kid-1".to_owned()), ..Signer::new(key) })
 }
 
 /// The claims, once the signature is good.
@@ -61,9 +62,9 @@ async fn every_algorithm_is_verified_with_the_public_key() {
     for (signer, public, asked, algorithm) in cases {
         let mut signer = signer.clone();
         signer.key.algorithm = asked;
-        let claims = assertion::Claims { issuer: "i", subject: "s", audience: "a" };
-        let jwt = assertion::signed(&signer, claims, now()).unwrap();
-        let claims = verified(&jwt, public, algorithm);
+        let usual = [("iss", "i"), ("sub", "s"), ("aud", "a")];
+        let jwt = signed(&signer, &usual, &|_| None, now()).unwrap();
+        let claims = verified(&jwt.text, public, algorithm);
         assert_eq!((&claims["iss"], &claims["sub"], &claims["aud"]), (&"i".into(), &"s".into(), &"a".into()));
     }
 }
@@ -94,7 +95,7 @@ async fn a_clients_proof_says_who_to_whom_and_when() {
         assert!(known.insert(jti), "a fresh one for each request");
         let expected = serde_json::json!({
             "iss": "me", "sub": "me", "aud": format!("http://{host}/token?a=b"), "jti": claims["jti"],
-            "iat": 1_800_000_000, "exp": 1_800_000_300,
+            "iat": 1_799_999_970, "exp": 1_800_000_270,
         });
         assert_eq!(claims, expected);
     }
@@ -147,7 +148,9 @@ async fn a_signed_grant_says_for_whom() {
 #[tokio::test]
 async fn a_secret_signs_too() {
     let (_, seen) = fetch(ok(TOKEN), &Asking::default(), |source| {
-        source.client_auth = ClientAuth::SecretJwt(Secret::literal("the secret of both sides"));
+        source.client_auth = ClientAuth::SecretJwt(Box::new(Signer::new(SigningKey::shared(
+            Secret::literal("the secret of both sides"),
+        ))));
     })
     .await;
     let form: std::collections::HashMap<_, _> = form(&seen).into_iter().collect();

@@ -206,6 +206,23 @@ fn from_https_nothing_goes_to_http_and_a_name_is_for_its_host() {
 }
 
 #[test]
+fn who_shows_a_certificate_asks_at_the_address_for_that() {
+    let (dir, _) = tls::certificates("auth.test");
+    let path = |name: &str| dir.path().join(name);
+    let shown = UpstreamTls { identity: Some((path("certificate"), path("key"))), ..UpstreamTls::default() };
+    let document = serde_json::json!({
+        "issuer": "https://auth.test", "token_endpoint": "https://auth.test/t",
+        "mtls_endpoint_aliases": { "token_endpoint": "https://mtls.auth.test/t" },
+    });
+    let url = |tls: &UpstreamTls| {
+        let discovery = Discovery::new(&address("https://auth.test"), tls).unwrap();
+        discovery.endpoint(document.as_object().unwrap()).unwrap().url
+    };
+    assert_eq!(url(&shown), "https://mtls.auth.test/t");
+    assert_eq!(url(&UpstreamTls::default()), "https://auth.test/t");
+}
+
+#[test]
 fn a_proof_that_is_not_listed_is_news_once() {
     let discovery = Discovery::new(&address("http://h"), &UpstreamTls::default()).unwrap();
     let listed = |methods: serde_json::Value| {

@@ -176,3 +176,36 @@ async fn a_value_that_is_not_there_yet_passes() {
         (FailureKind::Passing, "there is no value for {client.token}")
     );
 }
+
+#[tokio::test]
+async fn a_grant_of_the_servers_own_is_sent_as_it_is() {
+    let (issued, seen) = fetch(ok(TOKEN), &Asking::default(), |source| {
+        source.grant = Grant::Other("account_credentials".to_owned());
+        source.client_auth = ClientAuth::Basic(Secret::literal("s"));
+        source.parameters = vec![("account_id".to_owned(), Template::parse("7"))];
+        source.headers = vec![("apikey".parse().unwrap(), Template::secret(Secret::literal("CANARY")))];
+    })
+    .await;
+    assert_eq!(issued.unwrap().text, "abc");
+    assert!(seen.contains("\r\napikey: CANARY\r\n"), "{seen}");
+    assert!(seen.ends_with("\r\n\r\ngrant_type=account_credentials&account_id=7"), "{seen}");
+}
+
+#[tokio::test]
+async fn the_token_is_where_the_configuration_says() {
+    use crate::config::{AnswerFields, AnswerForm, Part};
+    let body = r#"{"access_token":"a","id_token":"i","expires_in":60,"refresh_token":"r"}"#;
+    let (issued, _) = fetch(ok(body), &Asking::default(), |source| {
+        rotates(source);
+        source.answer = AnswerForm::Fields(AnswerFields {
+            token: Part::Pointer("/id_token".to_owned()),
+            expires_in: None,
+            expires_at: None,
+            refresh_token: None,
+        });
+    })
+    .await;
+    let issued = issued.unwrap();
+    assert_eq!((issued.text.as_str(), issued.refresh_token.unwrap().as_str()), ("i", "r"));
+    assert_eq!(issued.life, Life::For(Duration::from_secs(60)));
+}

@@ -14,18 +14,23 @@ async fn judged(make: impl Fn() -> Reply) -> (String, [FailureKind; 2]) {
     (plain.reason, [plain.kind, rotating.kind])
 }
 
+/// What is said if there is none.
+const NO_TOKEN: &str = "the answer has no token under a usual name (`access_token`, `token`, `id_token`); say in `answer` where it is";
+
 #[tokio::test]
 async fn a_body_that_is_of_no_use() {
     for (body, kind, said) in [
         ("CANARY it is", "application/json", "the answer is neither JSON nor a token"),
-        ("CANARY", "text/plain", "the answer is a bare token, and OAuth's is a JSON object"),
+        (
+            "CANARY",
+            "text/plain",
+            "the answer is a bare token, and OAuth's is a JSON object; if it is right, write answer = \"text\"",
+        ),
         ("<html>CANARY</html>", "text/html", "the answer is HTML: a login or an error page?"),
         ("", "application/json", "the answer is empty"),
         (r#"{"access_token":"CANA"#, "application/json", "the answer is neither JSON nor a token"),
-        (r#"{"CANARY":1}"#, "application/json", "the answer has no `access_token`"),
+        (r#"{"CANARY":1}"#, "application/json", NO_TOKEN),
         (r#"{"access_token":{}}"#, "application/json", "`access_token` has the wrong type"),
-        (r#"{"access_token":"a","expires_in":-5}"#, "application/json", "`expires_in` is negative"),
-        (r#"{"access_token":"a","expires_in":[]}"#, "application/json", "`expires_in` has the wrong type"),
         (
             r#"{"access_token":"CANARY\r\nX-Evil: 1"}"#,
             "application/json",

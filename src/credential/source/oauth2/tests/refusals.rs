@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    config::{PrivateKey, SignedAssertion, Signer},
+    config::{SignedAssertion, Signer, SigningKey},
     credential::keeper::FailureKind::{self, Lost, Passing, Terminal},
 };
 
@@ -117,8 +117,8 @@ async fn clocks_that_differ_are_told_if_something_was_signed() {
     std::fs::write(&path, rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem())
         .unwrap();
     let proof = || {
-        let key = PrivateKey { secret: Secret::file(&path), algorithm: None };
-        ClientAuth::PrivateKeyJwt(Box::new(Signer { key, key_id: None, audience: None }))
+        let key = SigningKey::private(Secret::file(&path));
+        ClientAuth::PrivateKeyJwt(Box::new(Signer::new(key)))
     };
     // It is 15 Jan 2027, 08:00 here.
     for (date, said) in [
@@ -184,8 +184,8 @@ async fn a_refused_grant_says_where_a_new_one_goes() {
     assert_eq!(error, format!(": {whose} was refused: {spent}; put a new one in the file {file}"));
     let pem = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
     std::fs::write(&path, pem).unwrap();
-    let key = PrivateKey { secret: Secret::file(&path), algorithm: None };
-    let signer = Signer { key, key_id: None, audience: None };
+    let key = SigningKey::private(Secret::file(&path));
+    let signer = Signer::new(key);
     let signed = SignedAssertion { issuer: "i".into(), subject: "s".into(), signer: signer.clone() };
     let error = said("invalid_grant", &nobody, |s| s.grant = Grant::SignedAssertion(Box::new(signed))).await;
     assert!(error.contains(&format!("check the key in the file {file}")), "{error}");

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::config::{PrivateKey, Signer};
+use crate::{
+    config::{Signer, SigningKey},
+    credential::source::Source,
+};
 
 #[tokio::test]
 async fn no_debug_and_no_error_has_a_secret_in_it() {
@@ -27,9 +30,9 @@ async fn no_debug_and_no_error_has_a_secret_in_it() {
 
 #[test]
 fn a_token_that_was_issued_shows_nothing() {
-    let grant = Grant::RefreshToken(Secret::literal("x"));
+    let source = OAuth2Source { grant: Grant::RefreshToken(Secret::literal("x")), ..source(1) };
     let body = r#"{"access_token":"CANARY","refresh_token":"CANARY"}"#;
-    let granted = answer::understood(None, body.as_bytes(), &grant).unwrap();
+    let granted = answer::understood(&source, &http::HeaderMap::new(), None, body.as_bytes()).unwrap();
     assert!(!format!("{granted:?}").contains("CANARY"));
 }
 
@@ -46,8 +49,8 @@ fn every_part_of_what_is_asked_with_counts() {
     let path = dir.path().join("key");
     let pem = || rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
     std::fs::write(&path, pem()).unwrap();
-    let key = || PrivateKey { secret: Secret::file(&path), algorithm: None };
-    let signer = || Signer { key: key(), key_id: None, audience: None };
+    let key = || SigningKey::private(Secret::file(&path));
+    let signer = || Signer::new(key());
     let proof = || ClientAuth::PrivateKeyJwt(Box::new(signer()));
     let scope = |texts: &[&str]| texts.iter().map(|text| Template::parse(text)).collect();
     let all = [
@@ -87,7 +90,7 @@ fn a_lineage_is_the_first_and_is_asked_at_one_place() {
         let mut source = source(1);
         rotates(&mut source);
         change(&mut source);
-        OAuth2Tokens::new(&source).unwrap()
+        Source::OAuth2(Box::new(OAuth2Tokens::new(&source).unwrap()))
     };
     let lineage = |change: fn(&mut OAuth2Source)| tokens(change).lineage();
     let usual = lineage(|_| {});

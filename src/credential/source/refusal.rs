@@ -1,0 +1,159 @@
+//! What a failed request means: whether repeating fixes it.
+//!
+//! | what came back | kind |
+//! |---|---|
+//! | with `Retry-After`; 408, 425, 429, 503; a code that says "later" | passing |
+//! | a code that speaks of the request (RFC 6749 §5.2, RFC 8693 §2.2.2, RFC 6750 §3.1) | terminal |
+//! | 401 or 403 in JSON; from a server that speaks of itself in plain text, also in that | terminal |
+//! | to a refresh token, JSON with any 4xx, or with 200 and an error | terminal |
+//! | with a refresh token: nothing whole, another 5xx, or a 200 that is of no use | lost |
+//! | everything else: a page of a gateway, a code that nobody knows | passing |
+
+use std::{fmt, time::Duration};
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+
+use super::{
+    SourceError,
+    answer::Useless,
+    mask::Mask,
+    request::retry_after,
+    said::{Form, Said},
+};
+use crate::{clock::Now, credential::keeper::FailureKind, net::http::HttpError};
+
+/// Errors that somebody has to do something about.
+const TERMINAL: [&str; 9] = [
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+    "invalid_target",
+    "invalid_token",
+    "insufficient_scope",
+];
+
+/// Errors that pass by themselves, whatever their status.
+const PASSING: [&str; 9] = [
+    "temporarily_unavailable",
+    "server_error",
+    "slow_down",
+    "authorization_pending",
+    "rate_limit_exceeded",
+    "rate_limited",
+    "ratelimited",
+    "too_many_requests",
+    "over_request_rate_limit",
+];
+
+/// Is this the code of an error that somebody has to do something about?
+pub(super) fn stays(code: &str) -> bool {
+    TERMINAL.contains(&code)
+}
+
+/// A request, as far as its failure depends on it.
+#[derive(Clone, Copy)]
+pub(super) struct Sent {
+    /// Who was asked, as an error names it.
+    pub(super) whom: &'static str,
+    /// Does the server give its own answers in JSON only?
+    pub(super) speaks_json: bool,
+    /// Was a refresh token shown, which may be good for nothing after this?
+    pub(super) is_used_up: bool,
+}
+
+/// A server's no.
+pub(super) struct Refused {
+    pub(super) status: StatusCode,
+    pub(super) said: Said,
+    retry_after: Option<Duration>,
+}
+
+impl Refused {
+    /// `mask` knows what was sent.
+    pub(super) fn of(response: &Response<Bytes>, mask: &Mask, now: Now) -> Self {
+        let (status, mut said) = (response.status(), Said::of(response.body(), mask));
+        if said.form == Form::Words && !status.is_client_error() {
+            // They are no words about the request, and may be anything.
+            said.reason = None;
+        }
+        Self { status, said, retry_after: retry_after(response.headers(), now) }
+    }
+}
+
+impl Sent {
+    /// There is no whole answer.
+    pub(super) fn unanswered(self, error: &HttpError) -> SourceError {
+        if error.may_have_arrived() { self.useless(error) } else { SourceError::unreached(error.to_string()) }
+    }
+
+    /// The server has answered, and what it gave, if anything, is of no use.
+    pub(super) fn useless(self, what: &dyn fmt::Display) -> SourceError {
+        if self.is_used_up {
+            SourceError::lost(used_up(what))
+        } else {
+            SourceError::passing(what.to_string())
+        }
+    }
+
+    /// An answer of status 200 that brought no token.
+    pub(super) fn bad(self, Useless { bad, rotated }: Useless) -> SourceError {
+        let error = if bad.stays() {
+            SourceError::terminal(bad.to_string())
+        } else if rotated.is_some() {
+            SourceError::passing(bad.to_string())
+        } else {
+            self.useless(&bad)
+        };
+        SourceError { rotated, ..error }
+    }
+
+    /// The server said no. `advice`: what to do about it, if that is known.
+    pub(super) fn refused(self, refused: &Refused, advice: Option<String>) -> SourceError {
+        let Refused { status, said, retry_after } = refused;
+        let kind = self.kind(refused);
+        let mut reason = format!("{} answered {status}", self.whom);
+        if let Some(code) = &said.code {
+            reason = format!("{reason} ({code})");
+        }
+        if let Some(words) = &said.reason {
+            reason = format!("{reason} \"{words}\"");
+        }
+        if status.is_redirection() {
+            reason.push_str(", and a redirect is not followed");
+        }
+        if kind == FailureKind::Lost {
+            reason = used_up(&reason);
+        }
+        if let Some(advice) = advice {
+            reason = format!("{reason}: {advice}");
+        }
+        SourceError { retry_after: *retry_after, ..SourceError::of(kind, reason) }
+    }
+
+    fn kind(self, Refused { status, said, retry_after }: &Refused) -> FailureKind {
+        let code = said.code.as_deref();
+        let later = retry_after.is_some() || matches!(status.as_u16(), 408 | 425 | 429 | 503);
+        let own = said.form == Form::Json || said.form == Form::Words && !self.speaks_json;
+        let barred = matches!(*status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        // Neither has looked at the request at all.
+        let unread = matches!(*status, StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED);
+        let judged = said.form == Form::Json && (status.is_client_error() || status.is_success());
+        if later || code.is_some_and(|code| PASSING.contains(&code) && !status.is_server_error()) {
+            FailureKind::Passing
+        } else if code.is_some_and(stays) || own && barred || judged && self.is_used_up {
+            FailureKind::Terminal
+        } else if status.is_server_error() && !unread && self.is_used_up {
+            FailureKind::Lost
+        } else {
+            FailureKind::Passing
+        }
+    }
+}
+
+fn used_up(what: &dyn fmt::Display) -> String {
+    format!("{what}; the refresh token may be used up, and its successor lost")
+}
