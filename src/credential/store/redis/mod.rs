@@ -42,6 +42,7 @@ use crate::{
 mod answer;
 mod backlog;
 mod connection;
+mod keep;
 mod leases;
 mod records;
 mod shape;
