@@ -65,15 +65,19 @@ impl Dialer {
     /// Reads the certificates that the endpoint needs; they are read again when they change.
     pub fn new(endpoint: &Endpoint, tls: &UpstreamTls) -> Result<Self, TlsError> {
         let tls = if endpoint.tls {
-            let name = tls.server_name.as_ref().unwrap_or(&endpoint.host);
-            let name = ServerName::try_from(name.clone())
-                .map_err(|_| rustls::Error::General(format!("`{name}` is no name a certificate can have")))?;
             let files = Arc::new(ClientTls::load(endpoint.authority(), tls, clock::now())?);
-            Some(Tls { name, files, http: true })
+            Some(Tls { name: certified(&endpoint.host, tls)?, files, http: true })
         } else {
             None
         };
         Ok(Self { host: endpoint.host.as_str().into(), port: endpoint.port, tls, network: None })
+    }
+
+    /// The same for another host, with the certificates that were read, by the same `tls`.
+    pub fn at(&self, host: &str, port: u16, tls: &UpstreamTls) -> Result<Self, TlsError> {
+        let renamed = |own: &Tls| Ok::<_, TlsError>(Tls { name: certified(host, tls)?, ..own.clone() });
+        let tls = self.tls.as_ref().map(renamed).transpose()?;
+        Ok(Self { host: host.into(), port, tls, network: self.network.clone() })
     }
 
     /// The same over another network, without TLS.
@@ -137,6 +141,13 @@ impl Dialer {
 /// A new connection to a Unix socket of this machine.
 pub async fn connect_unix(path: &Path, deadline: Instant) -> io::Result<Stream> {
     within(deadline, UnixStream::connect(path)).await.map(|stream| Stream::Other(Box::new(stream)))
+}
+
+/// The name that the certificate of this host has to have.
+fn certified(host: &str, tls: &UpstreamTls) -> Result<ServerName<'static>, TlsError> {
+    let name = tls.server_name.as_deref().unwrap_or(host);
+    ServerName::try_from(name.to_owned())
+        .map_err(|_| rustls::Error::General(format!("`{name}` is no name a certificate can have")).into())
 }
 
 impl fmt::Debug for Dialer {
@@ -278,6 +289,26 @@ mod tests {
         let error = dialer.connect(clock::now() + Duration::from_millis(50)).await.unwrap_err();
         assert_eq!((error.stage, error.cause.kind()), (Stage::Tls, io::ErrorKind::TimedOut));
         drop(listener);
+    }
+
+    #[test]
+    fn another_host_has_to_have_its_own_name_or_the_one_that_is_set() {
+        let named = |server_name: Option<&str>| {
+            let dir = tempfile::tempdir().unwrap();
+            let ca = dir.path().join("ca.pem");
+            let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+            std::fs::write(&ca, made.cert.pem()).unwrap();
+            let tls =
+                UpstreamTls { ca: Some(ca), server_name: server_name.map(str::to_owned), identity: None };
+            let one = Dialer::new(&endpoint("one", 1, true), &tls).unwrap();
+            assert!(server_name.is_some() || one.at("no name", 2, &tls).is_err());
+            let other = one.at("10.0.0.2", 2, &tls).unwrap();
+            (other.authority(), other.server_name().unwrap().into_owned())
+        };
+        assert_eq!(named(None), ("10.0.0.2:2".to_owned(), "10.0.0.2".to_owned()));
+        assert_eq!(named(Some("set")), ("10.0.0.2:2".to_owned(), "set".to_owned()));
+        let plain = dialer("one", 1).at("no name", 2, &UpstreamTls::default()).unwrap();
+        assert_eq!((plain.authority().as_str(), plain.server_name()), ("no name:2", None));
     }
 
     #[test]
