@@ -12,7 +12,8 @@
 //!    ran out, and that nobody followed, still writes.
 //! 3. A Redis that forgot everything begins with its clock's microseconds: a number that it had before would let an
 //!    earlier holder write. Where it forgot and nobody has come since, the holder goes on: what it was given may
-//!    exist nowhere else.
+//!    exist nowhere else. The same holds if it forgot only the last lease, as a replica may have that is the primary
+//!    since a failover: a fence that is earlier than the holder's is no reason to refuse it.
 
 use std::time::Duration;
 
@@ -53,9 +54,9 @@ const RENEW_SCRIPT: &str = r"
 local held = redis.call('GET', KEYS[1])
 local last = redis.call('GET', KEYS[2])
 if held and held ~= ARGV[1] .. ':' .. ARGV[2] then return 0 end
-if last and last ~= ARGV[1] then return 0 end
+if last and tonumber(last) > tonumber(ARGV[1]) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1] .. ':' .. ARGV[2], 'PX', ARGV[3])
-if not last then redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[4]) end
+if last ~= ARGV[1] then redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[4]) end
 return 1
 ";
 
@@ -67,7 +68,7 @@ return 1
 /// Keeps a grant, unless there is a later one; 0 where another had the lease since.
 const KEEP_SCRIPT: &str = r"
 local last = redis.call('GET', KEYS[1])
-if last and last ~= ARGV[1] then return 0 end
+if last and tonumber(last) > tonumber(ARGV[1]) then return 0 end
 local known = redis.call('HGET', KEYS[2], 'number')
 if known and tonumber(known) > tonumber(ARGV[2]) then return 1 end
 redis.call('HSET', KEYS[2], 'number', ARGV[2], 'sealed', ARGV[3])

@@ -164,6 +164,31 @@ async fn a_redis_that_forgot_everything_takes_the_holders_answer_but_no_earlier_
     assert_eq!(refused, Err(StoreError::Overtaken));
 }
 
+/// As after a failover to a replica that had not heard of it yet.
+#[tokio::test]
+#[ignore = "needs redis-server, which tests/all installs"]
+async fn a_redis_that_forgot_the_last_lease_takes_the_holders_answer() {
+    let server = RedisServer::start().await;
+    let (one, other) = (at(&server), at(&server));
+    keep(&one, &lineage(&one), 1).await;
+    let held = lease(&one, &lineage(&one)).await;
+    let forget = || {
+        let _: i64 = server.ask(&format!("DECR {}", keys(&server, "*:fence")[0]));
+        let _: i64 = server.ask(&format!("DEL {}", keys(&server, "*:lease")[0]));
+    };
+    forget();
+    one.keep(&lineage(&one), &held, &grant(2), Now::read()).await.unwrap();
+    assert_eq!(kept(&other, &lineage(&other)).await, Some(2), "it existed nowhere else");
+    one.renew(&lineage(&one), &held).await.unwrap();
+    forget();
+    one.renew(&lineage(&one), &held).await.unwrap();
+    assert!(theirs(&other).await > LEASE - SECOND, "it is taken again");
+    let _: i64 = server.ask(&format!("DEL {}", keys(&server, "*:lease")[0]));
+    lease(&other, &lineage(&other)).await;
+    let refused = one.keep(&lineage(&one), &held, &grant(3), Now::read()).await;
+    assert_eq!(refused, Err(StoreError::Overtaken), "the next one has a later fence");
+}
+
 #[tokio::test]
 #[ignore = "needs redis-server, which tests/all installs"]
 async fn what_was_kept_outlives_the_redis_where_it_writes_it_down() {
