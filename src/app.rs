@@ -236,7 +236,8 @@ pub fn refused(config: &Config) -> Vec<anyhow::Error> {
         let StateConfig::Redis(redis) = &config.state else { return Ok(()) };
         // Its URL was understood when the configuration was read.
         let Ok(address) = redis.address() else { return Ok(()) };
-        Dialer::new(&address.endpoint, &redis.tls).map(drop).context("[state.tls]")
+        let Some(endpoint) = address.place.endpoints().first() else { return Ok(()) };
+        Dialer::new(endpoint, &redis.tls).map(drop).context("[state.tls]")
     };
     let listen = server_tls(&config.listen).map(drop);
     let routes = config.routes.iter().map(|route| Prepared::new(route).map(drop));

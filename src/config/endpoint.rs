@@ -133,6 +133,12 @@ impl Endpoint {
         if self.port == own_port { host } else { format!("{host}:{}", self.port) }
     }
 
+    /// `host:port`, with the port in any case.
+    pub fn socket(&self) -> String {
+        let (host, port) = (&self.host, self.port);
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+
     /// As a URL for an operator to read, without what may be a secret.
     pub(super) fn shown(&self, schemes: Schemes) -> String {
         let scheme = match (schemes, self.tls) {

@@ -15,10 +15,14 @@ impl Config {
         };
         if let StateConfig::Redis(redis) = &self.state
             && let Ok(address) = redis.address()
-            && address.password.is_some()
-            && address.socket.is_none()
+            && address.logins().any(|login| login.password.is_some())
         {
-            leg("[state] url", "the password", &address.endpoint);
+            // What sentinels tell decides who gets it.
+            address
+                .place
+                .endpoints()
+                .iter()
+                .for_each(|endpoint| leg("[state] url", "the password", endpoint));
         }
         for route in &self.routes {
             let place = |key: &str| format!("route \"{}\", {key}", route.name);
@@ -94,6 +98,13 @@ mod tests {
         assert_eq!(exposed(&here), [""; 0]);
         let socket = text.replace("redis://:pw@redis.example", "unix:///run/redis.example?pass=pw");
         assert!(!exposed(&socket).iter().any(|line| line.contains("redis")), "it stays on this machine");
+        for login in [
+            "redis+sentinel://:pw@redis.example,127.0.0.1/m",
+            "redis+sentinel://redis.example/m?sentinel_pass=pw",
+        ] {
+            let sentinels = text.replace("redis://:pw@redis.example", login);
+            assert!(exposed(&sentinels).iter().any(|line| line.contains("redis.example")), "{login}");
+        }
         let exchanged = "[[route]]\nupstream = \"wss://h.example\"\ndialect = \"ably\"\n[route.token]\nsource = \"http\"\n\
                          url = \"https://auth.example\"\nexchange = \"http://rest.example\"";
         let [line] = &*exposed(exchanged) else { panic!("one leg") };

@@ -69,7 +69,7 @@ pub enum StateConfig {
 /// `store = "redis"`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RedisConfig {
-    /// `redis://[user:password@]host[:port][/database]`, `rediss://`, or `unix:///path`; it was understood once already.
+    /// A URL that [`RedisAddress`] is read from; it was understood once already.
     pub url: Secret,
     /// Key of names and seals, and the one before it.
     pub secret: Vec<Secret>,
@@ -85,15 +85,42 @@ pub struct RedisConfig {
 #[derive(Clone, PartialEq)]
 pub struct RedisAddress {
     /// Where it is.
-    pub endpoint: Endpoint,
-    /// The Unix socket that is dialled instead.
-    pub socket: Option<PathBuf>,
+    pub place: RedisPlace,
+    /// Who we are there.
+    pub login: RedisLogin,
+    /// The number of the database.
+    pub database: i64,
+}
+
+/// Where a Redis is.
+#[derive(Clone, PartialEq)]
+pub enum RedisPlace {
+    /// There.
+    Host(Endpoint),
+    /// At a Unix socket of this machine.
+    Socket(PathBuf),
+    /// Where its sentinels say, which are asked at each dial.
+    Sentinels(Sentinels),
+}
+
+/// Redis Sentinel: those who know which Redis is the primary now.
+#[derive(Clone, PartialEq)]
+pub struct Sentinels {
+    /// One or more. With TLS to one there is TLS to all, and to the primary.
+    pub hosts: Vec<Endpoint>,
+    /// Their name of the primary: of `[A-Za-z0-9_.-]`.
+    pub master: String,
+    /// Who we are at the sentinels; at the primary we may be another.
+    pub login: RedisLogin,
+}
+
+/// A user of a Redis. It has no `Debug`.
+#[derive(Clone, Default, PartialEq)]
+pub struct RedisLogin {
     /// `None`: the default user.
     pub user: Option<String>,
     /// `None`: it asks for none.
     pub password: Option<SecretText>,
-    /// The number of the database.
-    pub database: i64,
 }
 
 /// A path prefix on the listener, with its upstream, its dialect and its token.

@@ -338,7 +338,7 @@ fn a_store_in_redis_has_an_address_and_defaults() {
         assert!(printed.contains(value), "{printed}");
     }
     let address = redis(&all).address().unwrap();
-    assert_eq!((address.endpoint.port, address.database), (7000, 3));
+    assert_eq!((address.place.to_string().as_str(), address.database), ("h:7000", 3));
 }
 
 #[tokio::test(start_paused = true)]
@@ -353,7 +353,7 @@ async fn the_address_of_a_redis_is_read_again() {
     let StateConfig::Redis(kept) = parse(&state).state else { panic!("{state}") };
     std::fs::write(&file, "redis://:new@h\n").unwrap();
     tokio::time::advance(Duration::from_secs(1)).await;
-    assert_eq!(kept.address().unwrap().password.unwrap().as_str(), "new");
+    assert_eq!(kept.address().unwrap().login.password.unwrap().as_str(), "new");
 }
 
 #[test]

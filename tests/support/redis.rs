@@ -62,6 +62,11 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// Is this a line of what it answers to one command?
+    pub fn says(&self, command: &str, line: &str) -> bool {
+        self.ask::<String>(command).lines().any(|said| said == line)
+    }
+
     /// Where it writes things down.
     pub fn directory(&self) -> &std::path::Path {
         self.directory.path()
@@ -147,7 +152,14 @@ impl Drop for RedisServer {
 
 fn spawn(port: u16, arguments: &[String], directory: &TempDir) -> Child {
     let port = port.to_string();
-    let spawned = Command::new("redis-server")
+    let mut command = Command::new("redis-server");
+    if arguments.iter().any(|argument| argument == "--sentinel") {
+        // It writes down what it knows.
+        let file = directory.path().join("sentinel.conf");
+        std::fs::write(&file, "").unwrap();
+        command.arg(file);
+    }
+    let spawned = command
         .args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--dir"])
         .arg(directory.path())
         .args(arguments)
@@ -160,6 +172,49 @@ fn spawn(port: u16, arguments: &[String], directory: &TempDir) -> Child {
         }
         other => other.unwrap(),
     }
+}
+
+/// A primary, its replica, and three sentinels, two of which must agree.
+pub struct Replicated {
+    pub primary: RedisServer,
+    pub replica: RedisServer,
+    pub sentinels: Vec<RedisServer>,
+}
+
+impl Replicated {
+    /// Ready for a failover.
+    pub async fn start() -> Self {
+        let primary = RedisServer::start().await;
+        let port = primary.port.to_string();
+        let replica = RedisServer::with(&["--appendonly", "no", "--replicaof", "127.0.0.1", &port]).await;
+        until(|| replica.says("INFO replication", "master_link_status:up")).await;
+        let mut sentinels = Vec::new();
+        for _ in 0..3 {
+            let sentinel = RedisServer::with(&["--sentinel"]).await;
+            let _: () = sentinel.ask(&format!("SENTINEL MONITOR mymaster 127.0.0.1 {port} 2"));
+            let _: () =
+                sentinel.ask("SENTINEL SET mymaster down-after-milliseconds 500 failover-timeout 2000");
+            sentinels.push(sentinel);
+        }
+        let all = "master0:name=mymaster,status=ok,address=127.0.0.1:PORT,slaves=1,sentinels=3"
+            .replace("PORT", &port);
+        until(|| sentinels.iter().all(|sentinel| sentinel.says("INFO sentinel", &all))).await;
+        Self { primary, replica, sentinels }
+    }
+
+    pub fn url(&self) -> String {
+        let hosts: Vec<_> = self.sentinels.iter().map(|one| format!("127.0.0.1:{}", one.port)).collect();
+        format!("redis+sentinel://{}/mymaster", hosts.join(","))
+    }
+}
+
+async fn until(good: impl Fn() -> bool) {
+    let waited = async {
+        while !good() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waited).await.expect("replica and sentinels");
 }
 
 /// The commands that a Redis carries out, those of scripts among them, in their order.

@@ -113,9 +113,17 @@ fn of_a_store_in_redis() {
         ),
         (
             url("CANARY"),
-            "p:7:7: state.url: expected a URL such as redis://user:password@host:6379/0, rediss:// for TLS, or unix:///PATH for a Unix socket",
+            "p:7:7: state.url: expected a URL such as redis://user:password@host:6379/0, rediss:// for TLS, unix:///PATH for a Unix socket, or redis+sentinel://host1:26379,host2:26379/MASTER/0",
         ),
         (url("unix:///s?CANARY=1"), "p:7:7: state.url: the options of a Unix socket are db, user and pass"),
+        (
+            url("redis+sentinel://h1,h2?CANARY=1"),
+            "p:7:7: state.url: expected the sentinels' name of the primary after the hosts, as in redis+sentinel://host1:26379,host2:26379/mymaster",
+        ),
+        (
+            url("redis+sentinel://h1,h2/m?CANARY=1"),
+            "p:7:7: state.url: the options of sentinels are sentinel_user and sentinel_pass",
+        ),
         (url("redis://h?CANARY=1"), "p:7:7: state.url: the URL has no options: remove \"?…\""),
         (
             url("redis://h/CANARY"),
@@ -135,7 +143,7 @@ fn of_a_store_in_redis() {
         ),
         (
             of("url = \"redis://h\"\n[state.tls]\nserver_name = \"a\""),
-            "p:8:1: state.tls: has no effect: the URL is not rediss://; change it, or remove this table",
+            "p:8:1: state.tls: has no effect: the URL is not rediss:// or rediss+sentinel://; change it, or remove this table",
         ),
         (
             of("url = \"rediss://h\"\n[state.tls]\nkey = \"Cargo.toml\""),

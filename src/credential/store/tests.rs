@@ -28,6 +28,7 @@ mod nonsense;
 mod redis;
 mod secret;
 mod seen;
+mod sentinels;
 
 /// The same as other test binaries have.
 #[path = "../../../tests/support/redis.rs"]

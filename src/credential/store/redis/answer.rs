@@ -23,18 +23,24 @@ pub(super) fn refusal(value: &Value) -> Option<(&str, bool)> {
     Some((error.code(), last || error.code() == "NOAUTH"))
 }
 
-/// An error that says the code, if it is one, and the way out.
-pub(super) fn refused(host: &str, code: &str) -> StoreError {
+/// The code, if it is one.
+pub(super) fn code(code: &str) -> &str {
     let checked =
         !code.is_empty() && code.len() <= CODE && code.bytes().all(|byte| byte.is_ascii_uppercase());
-    let code = if checked { code } else { "ERR" };
+    if checked { code } else { "ERR" }
+}
+
+/// An error that says the code, if it is one, and the way out.
+pub(super) fn refused(host: &str, code: &str) -> StoreError {
+    let code = self::code(code);
     let hint = match code {
         "WRONGPASS" | "NOAUTH" => "look at the user and the password of url in [state]",
         "NOPERM" => {
             "give the user the rights of docs/tokens.md: ~{PREFIX}:*, braces included, and the commands listed there"
         }
         "OOM" => "it is full: raise maxmemory; what is there must not be evicted",
-        "READONLY" => "it is a replica: let url in [state] name the primary",
+        "READONLY" => "it is a replica: let url in [state] name the primary, or its sentinels",
+        "NOREPLICAS" => "it has fewer replicas than min-replicas-to-write: look at them",
         "LOADING" => "it has just started, and reads its data",
         "MOVED" | "CROSSSLOT" | "CLUSTERDOWN" => {
             "it is a part of a cluster: let url in [state] name a single one"
@@ -52,6 +58,12 @@ pub(super) fn run_id(value: &Value) -> Option<String> {
     let id = text.lines().find_map(|line| line.strip_prefix("run_id:"))?.trim();
     (!id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric()))
         .then(|| id.to_owned())
+}
+
+/// Does it say that it is a primary, out of `INFO replication`?
+pub(super) fn is_primary(value: &Value) -> bool {
+    let text = string(value).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default();
+    text.lines().any(|line| line.trim() == "role:master")
 }
 
 /// What may cost tokens there, out of `INFO`; one line each.

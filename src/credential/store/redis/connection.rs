@@ -24,11 +24,7 @@ use redis::{Cmd, ErrorKind, RedisError, Value, aio::MultiplexedConnection};
 use tokio::{sync::watch, time};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{
-    StoreError, answer,
-    keep::{Keeper, dialer},
-    stream::Seen,
-};
+use super::{StoreError, answer, door::Door, keep::Keeper, stream::Seen};
 use crate::{
     clock::{self, Instant},
     config::RedisConfig,
@@ -79,23 +75,15 @@ impl Connection {
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Result<Self, StoreError> {
-        let undialled = |what| StoreError::Undialled { what };
-        let address = config.address().map_err(undialled)?;
-        let dialer = dialer(config, &address.endpoint)?;
-        let (host, port) = (&address.endpoint.host, address.endpoint.port);
+        let (door, host) = Door::of(config)?;
         let shared = Arc::new(Shared {
-            host: match &address.socket {
-                Some(_) => host.clone(),
-                None if host.contains(':') => format!("[{host}]:{port}"),
-                None => format!("{host}:{port}"),
-            },
+            host,
             timeout: config.timeout,
             state: watch::Sender::new(State::Dialing),
             rests_until: Mutex::new(None),
             refuses: Mutex::new(None),
         });
-        let dialer = (address.endpoint, dialer);
-        let keeper = Keeper::new(Arc::clone(&shared), config.clone(), dialer, tasks.clone(), stop.clone());
+        let keeper = Keeper::new(Arc::clone(&shared), door, tasks.clone(), stop.clone());
         tasks.spawn(keeper.keep());
         Ok(Self { shared })
     }
@@ -122,7 +110,7 @@ impl Connection {
 
     /// Can it be asked, and does it write?
     pub(super) fn is_up(&self) -> bool {
-        matches!(*self.shared.state.borrow(), State::Up(_)) && lock(&self.shared.refuses).is_none()
+        matches!(*self.shared.state.borrow(), State::Up(_)) && !self.shared.is_refused()
     }
 
     /// Why it is not up, if that is known.
@@ -210,6 +198,11 @@ impl Shared {
             (None, None) | (Some(_), Some(_)) => {}
         }
         Ok(())
+    }
+
+    /// Does it answer, and not write?
+    pub(super) fn is_refused(&self) -> bool {
+        lock(&self.refuses).is_some()
     }
 
     /// Ends a connection. Who asks from now on is told why, where it was at fault.

@@ -2,20 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
-use redis::{AsyncConnectionConfig, ProtocolVersion, RedisConnectionInfo, aio::MultiplexedConnection};
 use tokio::time;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     StoreError, answer,
     connection::{Live, Shared, State},
-    stream::{Seen, Watched},
+    door::{self, Door},
+    stream::Seen,
 };
 use crate::{
     clock::{self, Instant},
-    config::{Endpoint, RedisAddress, RedisConfig},
+    config::RedisPlace,
     credential::store::LEASE,
-    net::{Dialer, connect_unix},
 };
 
 /// How often it is asked to write something.
@@ -30,9 +29,7 @@ const OUTAGE: Duration = Duration::from_secs(1);
 /// Dials, and keeps what it has dialled.
 pub(super) struct Keeper {
     shared: Arc<Shared>,
-    config: RedisConfig,
-    /// For the endpoint that it was made for.
-    dialer: (Endpoint, Dialer),
+    door: Door,
     tasks: TaskTracker,
     stop: CancellationToken,
     /// Since when there is none; `None` at the very start.
@@ -41,17 +38,13 @@ pub(super) struct Keeper {
     said: bool,
     /// Which process answered last.
     run: Option<String>,
+    /// Did sentinels name it?
+    named: bool,
 }
 
 impl Keeper {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        config: RedisConfig,
-        dialer: (Endpoint, Dialer),
-        tasks: TaskTracker,
-        stop: CancellationToken,
-    ) -> Self {
-        Self { shared, config, dialer, tasks, stop, away: None, said: false, run: None }
+    pub(super) fn new(shared: Arc<Shared>, door: Door, tasks: TaskTracker, stop: CancellationToken) -> Self {
+        Self { shared, door, tasks, stop, away: None, said: false, run: None, named: false }
     }
 
     pub(super) async fn keep(mut self) {
@@ -84,27 +77,17 @@ impl Keeper {
     async fn dial(&mut self, began: Instant) -> Result<(Live, String), StoreError> {
         let shared = Arc::clone(&self.shared);
         let deadline = began + 2 * shared.timeout;
-        let address = self.config.address().map_err(|what| StoreError::Undialled { what })?;
-        if address.endpoint != self.dialer.0 {
-            self.dialer = (address.endpoint.clone(), dialer(&self.config, &address.endpoint)?);
-        }
-        let stream = match &address.socket {
-            Some(path) => connect_unix(path, deadline).await.map_err(|error| error.to_string()),
-            None => self.dialer.1.connect(deadline).await.map_err(|error| error.to_string()),
-        };
-        let stream = stream.map_err(|why| shared.away(&why))?;
+        let address = self.door.address()?;
+        let stream = self.door.stream(&address.place, &shared, began).await?;
         let seen = Arc::new(Seen::default());
-        let stream = Watched::new(stream, Arc::clone(&seen));
-        let (info, config) = (info(&address), AsyncConnectionConfig::new().set_response_timeout(None));
-        let made = MultiplexedConnection::new_with_config(&info, stream, config);
-        let (redis, driver) = match time::timeout_at(deadline, Box::pin(made)).await {
+        let greeted = door::greeted(stream, Arc::clone(&seen), &address.login);
+        let (redis, driver) = match time::timeout_at(deadline, Box::pin(greeted)).await {
             Ok(Ok(made)) => made,
             Ok(Err(error)) => return Err(shared.failed(&error, &seen)),
             Err(_) => return Err(shared.late(&seen)),
         };
         let end = self.stop.child_token();
         let ended = end.clone();
-        let driver = Box::pin(driver);
         self.tasks.spawn(async move {
             ended.run_until_cancelled(driver).await;
             ended.cancel();
@@ -118,6 +101,11 @@ impl Keeper {
         }
         let info = shared.ask(&live, &redis::cmd("INFO"), deadline).await?;
         let run = answer::run_id(&info).ok_or_else(|| shared.nonsense("no INFO"))?;
+        // Sentinels need a moment to notice, and one that was cut off does not know.
+        self.named = matches!(address.place, RedisPlace::Sentinels(_));
+        if self.named && !answer::is_primary(&info) {
+            return Err(shared.away("the one that the sentinels name is not the primary"));
+        }
         if self.run.as_ref() != Some(&run) {
             answer::risks(&info).for_each(|risk| tracing::warn!(store = &*shared.host, "{risk}"));
         }
@@ -126,7 +114,7 @@ impl Keeper {
         if !answer::is_pong(&pong) {
             return Err(shared.nonsense("another kind of answer"));
         }
-        shared.probe(&live, &self.config.prefix, deadline).await?;
+        shared.probe(&live, self.door.prefix(), deadline).await?;
         guard.disarm();
         Ok((live, run))
     }
@@ -140,7 +128,11 @@ impl Keeper {
             }
             let deadline = clock::now() + self.shared.timeout;
             // What comes of it is noted where it is asked.
-            let _ = self.shared.probe(live, &self.config.prefix, deadline).await;
+            let _ = self.shared.probe(live, self.door.prefix(), deadline).await;
+            // It may have lost its replicas, and one of them be the primary by now.
+            if self.named && self.shared.is_refused() {
+                break;
+            }
         }
         self.shared.lost(live, None);
         let silent = matches!(*self.shared.state.borrow(), State::Down(_));
@@ -179,22 +171,4 @@ impl Keeper {
         }
         self.shared.state.send_replace(State::Down(error));
     }
-}
-
-pub(super) fn dialer(config: &RedisConfig, endpoint: &Endpoint) -> Result<Dialer, StoreError> {
-    let dialer = Dialer::new(endpoint, &config.tls);
-    dialer.map(Dialer::without_http).map_err(|error| StoreError::Undialled { what: error.to_string() })
-}
-
-/// Who we are there.
-fn info(address: &RedisAddress) -> RedisConnectionInfo {
-    let mut info =
-        RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP2).set_skip_set_lib_name();
-    if let Some(user) = &address.user {
-        info = info.set_username(user);
-    }
-    if let Some(password) = &address.password {
-        info = info.set_password(password.as_str());
-    }
-    info
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!   lease, renew, keep ──► leases ───┐
 //!                                    ├──► connection ──► stream (watched) ──► Redis
-//!   standing, supersede ─► records ──┘
+//!   standing, supersede ─► records ──┘       └── keep: dials it ── door ── sentinel: where it is now
 //!                            │  ▲
 //!                            ▼  └── backlog: what could not be written yet
 //!                          memory: what this sidecar wrote or read
@@ -42,9 +42,11 @@ use crate::{
 mod answer;
 mod backlog;
 mod connection;
+mod door;
 mod keep;
 mod leases;
 mod records;
+mod sentinel;
 mod shape;
 mod stream;
 

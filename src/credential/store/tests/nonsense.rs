@@ -26,7 +26,7 @@ fn lineage(store: &Store) -> Lineage {
 }
 
 /// What is said of it when it was dialled, each time in at most twice the timeout.
-async fn said(store: &Store) -> String {
+pub(super) async fn said(store: &Store) -> String {
     let lineage = lineage(store);
     loop {
         let asked = tokio::time::timeout(2 * SECOND, store.grant(&lineage));

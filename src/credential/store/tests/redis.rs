@@ -15,6 +15,7 @@ use super::{
 };
 
 mod doors;
+mod failover;
 mod grants;
 mod history;
 mod outages;
