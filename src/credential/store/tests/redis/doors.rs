@@ -22,7 +22,7 @@ use super::{
 use crate::config::{RedisConfig, Secret, UpstreamTls};
 
 /// What is said when it was dialled.
-async fn said(store: &Store) -> String {
+pub(super) async fn said(store: &Store) -> String {
     let lineage = store.lineage("jobs", b"CANARY");
     until("an answer", async || {
         !matches!(&store.grant(&lineage).await, Err(StoreError::Away { why, .. }) if why == "it is being dialled")
@@ -138,7 +138,7 @@ async fn a_store_that_answers_and_does_not_write_is_not_up() {
 }
 
 /// TLS before a Redis that has none.
-async fn tls_front(behind: u16, certificate: &Path, key: &Path) -> u16 {
+pub(super) async fn tls_front(behind: u16, certificate: &Path, key: &Path) -> u16 {
     let chain = CertificateDer::pem_file_iter(certificate).unwrap().map(Result::unwrap).collect();
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()

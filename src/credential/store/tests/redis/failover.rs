@@ -10,10 +10,12 @@ use super::{
         server::{RedisServer, Replicated},
         *,
     },
+    doors::{said, tls_front},
     until,
 };
 use crate::{
     clock,
+    config::{RedisConfig, UpstreamTls},
     credential::store::{LEASE, Leased, Lineage},
 };
 
@@ -99,4 +101,53 @@ async fn a_primary_that_was_cut_off_and_writes_no_more_is_left() {
     primary.store(new.port, Ordering::Relaxed);
     until("the other primary", async || store.is_up()).await;
     assert_eq!(kept(&store, &lineage(&store)).await, None, "it is the other one");
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server, which tests/all installs"]
+async fn the_sentinel_and_the_primary_each_have_to_have_a_certificate() {
+    let server = RedisServer::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name);
+    for name in ["127.0.0.1", "redis.internal"] {
+        let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+        std::fs::write(file(&format!("{name}.pem")), made.cert.pem()).unwrap();
+        std::fs::write(file(&format!("{name}.key")), made.signing_key.serialize_pem()).unwrap();
+    }
+    let both = std::fs::read_to_string(file("127.0.0.1.pem")).unwrap()
+        + &std::fs::read_to_string(file("redis.internal.pem")).unwrap();
+    std::fs::write(file("both.pem"), both).unwrap();
+    let front = async |behind, name: &str| {
+        tls_front(behind, &file(&format!("{name}.pem")), &file(&format!("{name}.key"))).await
+    };
+    // Of the sentinel, of the primary, and what is set; then whose certificate is refused.
+    for (sentinel, primary, server_name, refused) in [
+        ("127.0.0.1", "127.0.0.1", None, None),
+        ("redis.internal", "redis.internal", Some("redis.internal"), None),
+        ("redis.internal", "127.0.0.1", None, Some("sentinel")),
+        ("127.0.0.1", "redis.internal", None, Some("primary")),
+        ("redis.internal", "127.0.0.1", Some("redis.internal"), Some("primary")),
+    ] {
+        let primary = front(server.port, primary).await;
+        let (plain, _) = played(Arc::new(move |_: &str| names(primary))).await;
+        let sentinel = front(plain, sentinel).await;
+        let tls = UpstreamTls {
+            ca: Some(file("both.pem")),
+            server_name: server_name.map(str::to_owned),
+            ..UpstreamTls::default()
+        };
+        let url = format!("rediss+sentinel://127.0.0.1:{sentinel}/mymaster");
+        let store = open(RedisConfig { tls, ..config(&url) });
+        let said = said(&store).await;
+        let at =
+            |port: u16| said.contains(&format!("TLS with 127.0.0.1:{port}")) && said.contains("certificate");
+        let found = if at(sentinel) {
+            Some("sentinel")
+        } else if at(primary) {
+            Some("primary")
+        } else {
+            None
+        };
+        assert_eq!((found, store.is_up()), (refused, refused.is_none()), "{said}");
+    }
 }
