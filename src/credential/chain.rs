@@ -20,7 +20,8 @@
 //! 3. Without the store, a source that rotates is not asked: another sidecar may be asking with the same refresh
 //!    token. Any other source is.
 //! 4. A refresh token is shown to the server and as the client that it is of. One that a configuration with another
-//!    address goes on with is refused before it is used up (RFC 9700 §4.14.2).
+//!    address goes on with is refused before it is used up (RFC 9700 §4.14.2). The configured one has no other address
+//!    than the configured one: it goes there, also after it was shown at another.
 //! 5. A refresh token that came is written down whatever else is wrong with its answer: the one before it may be dead.
 //! 6. Where the answer to a request was lost with the process that asked, the token of the grant is handed out, and the
 //!    source is asked again at once: a server forgives that for seconds.
@@ -189,7 +190,9 @@ impl Chain {
             let provenance = Provenance { taken_over: !ours, in_doubt: doubted, ..issued.provenance };
             return Ok(Issued { provenance, ..issued });
         }
-        if newest.asked_at.is_some_and(|at| Some(at) != self.asked_at()) {
+        // Rule 4.
+        let is_newer = newest.refresh_token.is_some();
+        if is_newer && newest.asked_at.is_some_and(|at| Some(at) != self.asked_at()) {
             return Err(SourceError::terminal(OF_ANOTHER_SERVER));
         }
         if doubted {
