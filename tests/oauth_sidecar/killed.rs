@@ -95,8 +95,28 @@ fn ends(log: &str) -> usize {
     said(log, "token refreshed") + log.lines().filter(failed).count()
 }
 
+/// Kills a sidecar when the service has answered and the answer has not come, and runs it again at once. With it:
+/// does the new process get a token?
+pub async fn killed_unheard(sidecar: Sidecar, front: &Front) -> (Sidecar, bool) {
+    let before = front.passed().len();
+    front.next(Way::Keep);
+    sidecar.refresh().await;
+    front.answered(before + 1).await;
+    let (log, sidecar) = sidecar.killed_and_run_again().await;
+    assert_eq!(said(&log, "token refreshed"), 1, "the one before: {log}");
+    ready(&sidecar).await;
+    let served = is_served(&sidecar).await;
+    let passed = front.passed();
+    let [kept, again, ..] = &passed[before..] else { panic!("asked once: {passed:?}") };
+    println!(
+        "asked again {:?} after the answer that was lost: {served}",
+        again.asked - kept.answered.unwrap()
+    );
+    (sidecar, served)
+}
+
 /// Has the new process refreshed its token, or been refused for good?
-async fn is_served(sidecar: &Sidecar) -> bool {
+pub async fn is_served(sidecar: &Sidecar) -> bool {
     let end = Instant::now() + Duration::from_secs(20);
     while Instant::now() < end {
         if refreshes(sidecar, "ok").await > 0.0 {

@@ -11,7 +11,7 @@
 
 mod address;
 mod grants;
-mod killed;
+pub mod killed;
 mod lost;
 mod outage;
 mod replicas;
@@ -21,7 +21,7 @@ use std::{path::Path, time::Duration};
 use crate::sidecar::Sidecar;
 
 /// A route that takes its token from the token endpoint at `port`.
-fn route(port: u16, more: &str) -> String {
+pub fn route(port: u16, more: &str) -> String {
     format!(
         r#"
 [[route]]
@@ -42,7 +42,7 @@ client_secret = "{secret}"
 }
 
 /// The same with a refresh token in a file, and a store on disk.
-fn rotating(port: u16, state: &Path, seed: &Path) -> String {
+pub fn rotating(port: u16, state: &Path, seed: &Path) -> String {
     format!("[state]\nstore = \"disk\"\npath = \"{}\"\n{}", state.display(), refreshed(port, seed))
 }
 
@@ -60,7 +60,7 @@ fn refreshed(port: u16, seed: &Path) -> String {
 }
 
 /// The refreshes that a sidecar counts as its own, for whatever reason.
-async fn refreshes(sidecar: &Sidecar, outcome: &str) -> f64 {
+pub async fn refreshes(sidecar: &Sidecar, outcome: &str) -> f64 {
     let mut all = 0.0;
     for trigger in ["schedule", "hint", "expiry", "client", "operator", "start"] {
         let series = format!(
@@ -72,7 +72,7 @@ async fn refreshes(sidecar: &Sidecar, outcome: &str) -> f64 {
 }
 
 /// Waits until the sidecar has a valid token.
-async fn ready(sidecar: &Sidecar) {
+pub async fn ready(sidecar: &Sidecar) {
     let waiting = async {
         while sidecar.ask("/readyz").await.0 != 200 {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -82,6 +82,6 @@ async fn ready(sidecar: &Sidecar) {
 }
 
 /// How many lines of a log say this.
-fn said(log: &str, message: &str) -> usize {
+pub fn said(log: &str, message: &str) -> usize {
     log.lines().filter(|line| line.contains(&format!("\"message\":\"{message}"))).count()
 }

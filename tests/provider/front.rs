@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -22,6 +23,8 @@ pub enum Way {
     Hold,
     /// The service answers, and the answer is lost.
     Lose,
+    /// The service answers, and the one who asked waits for the answer in vain.
+    Keep,
     /// The service answers, and the answer goes on after this time.
     After(Duration),
 }
@@ -46,25 +49,39 @@ pub struct Front {
 
 struct State {
     to: u16,
+    /// It says what time it is, as reverse proxies do.
+    says_time: bool,
     /// Connections are refused at once while this says so.
     cut: watch::Sender<bool>,
     ways: Mutex<VecDeque<Way>>,
     passed: Mutex<Vec<Passed>>,
     count: watch::Sender<usize>,
+    answers: watch::Sender<usize>,
     /// Connections that are served, and where the newest came from.
     open: watch::Sender<(usize, u16)>,
 }
 
 impl Front {
     pub async fn start(to: u16) -> Self {
+        Self::begin(to, false).await
+    }
+
+    /// One that adds the time to each answer, as reverse proxies do.
+    pub async fn with_time(to: u16) -> Self {
+        Self::begin(to, true).await
+    }
+
+    async fn begin(to: u16, says_time: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(State {
             to,
+            says_time,
             cut: watch::Sender::new(false),
             ways: Mutex::default(),
             passed: Mutex::default(),
             count: watch::Sender::new(0),
+            answers: watch::Sender::new(0),
             open: watch::Sender::new((0, 0)),
         });
         let shared = Arc::clone(&state);
@@ -114,6 +131,13 @@ impl Front {
         let waiting = count.wait_for(|count| *count >= times);
         tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it asks").unwrap();
     }
+
+    /// Waits until the service has answered so many.
+    pub async fn answered(&self, times: usize) {
+        let mut answers = self.state.answers.subscribe();
+        let waiting = answers.wait_for(|answers| *answers >= times);
+        tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it answers").unwrap();
+    }
 }
 
 impl Drop for Front {
@@ -141,17 +165,23 @@ impl State {
         self.count.send_modify(|count| *count += 1);
         let way = self.ways.lock().unwrap().pop_front().unwrap_or(Way::Pass);
         if way == Way::Hold {
-            // Until the one who asked has gone.
-            socket.read_u8().await?;
-            return Ok(());
+            return has_gone(&mut socket).await;
         }
         let mut service = TcpStream::connect(("127.0.0.1", self.to)).await?;
         service.write_all(&request).await?;
         let mut answer = Vec::new();
         service.read_to_end(&mut answer).await?;
+        if self.says_time {
+            let head = answer.windows(2).position(|two| two == b"\r\n").unwrap() + 2;
+            let time = DateTimePrinter::new().timestamp_to_rfc9110_string(&Timestamp::now()).unwrap();
+            let date = format!("Date: {time}\r\n");
+            answer.splice(head..head, date.into_bytes());
+        }
         self.passed.lock().unwrap()[at].answered = Some(Instant::now());
+        self.answers.send_modify(|answers| *answers += 1);
         match way {
             Way::Lose => return Ok(()),
+            Way::Keep => return has_gone(&mut socket).await,
             Way::After(time) => tokio::time::sleep(time).await,
             Way::Pass | Way::Hold => {}
         }
@@ -160,6 +190,11 @@ impl State {
         self.passed.lock().unwrap()[at].delivered = Some(Instant::now());
         socket.shutdown().await
     }
+}
+
+/// Waits until the one who asked has gone.
+async fn has_gone(socket: &mut TcpStream) -> std::io::Result<()> {
+    socket.read_u8().await.map(|_| ())
 }
 
 /// A head, and as much body as it says.

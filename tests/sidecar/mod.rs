@@ -36,9 +36,12 @@ impl Sidecar {
     }
 
     async fn run(directory: tempfile::TempDir, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        // `tests/all` names the release binary; a bare `cargo test` uses the one it built.
+        // `tests/all` names the release binary; a bare `cargo test` uses the one it built. The first is static: nothing
+        // can be preloaded into it.
+        let named = std::env::var("PERENNIAL_BINARY").ok();
+        let is_preloaded = variables.iter().any(|(name, _)| *name == "LD_PRELOAD");
         let binary =
-            std::env::var("PERENNIAL_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_perennial").into());
+            named.filter(|_| !is_preloaded).unwrap_or_else(|| env!("CARGO_BIN_EXE_perennial").into());
         let mut child = Command::new(binary)
             .args(["run", "--log-format", "json"])
             .args(arguments)
@@ -124,6 +127,15 @@ impl Sidecar {
         let (_, page) = self.ask("/metrics").await;
         let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("{series} is not there")).parse().unwrap()
+    }
+
+    /// Has it fetch a new token now, as an operator does.
+    pub async fn refresh(&self) {
+        use crate::support::http::ask;
+        let request = "POST /rehearse/refresh HTTP/1.1\r\nHost: localhost\r\nPerennial-Operator: yes\r\n\
+                       Content-Length: 0\r\nConnection: close\r\n\r\n";
+        let (head, _) = ask(self.admin, request).await;
+        assert_eq!(head.status(), 200, "{head:?}");
     }
 
     /// What the admin server answers: status and body.
