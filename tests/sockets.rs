@@ -32,6 +32,7 @@ mod command_line;
 mod dashboards;
 mod demo;
 mod deploy;
+mod django_provider;
 mod examples;
 mod exchanges;
 mod far;
