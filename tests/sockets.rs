@@ -42,6 +42,7 @@ mod http;
 mod invariants;
 mod jobs_sidecar;
 mod jupyter;
+mod keycloak;
 mod logs;
 mod metrics;
 mod oauth_sidecar;

@@ -54,7 +54,7 @@ async fn a_private_key_proves_who_asks() {
 }
 
 /// The public half as a JSON Web Key Set.
-fn public(pair: &rcgen::KeyPair) -> serde_json::Value {
+pub fn public(pair: &rcgen::KeyPair) -> serde_json::Value {
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
     // The point as SEC 1 has it: 4, x, y.
     let point = pair.public_key_raw();

@@ -10,7 +10,7 @@
 //! Each needs `npm ci --prefix tests/provider`; `tests/all` does that, and runs them with the release binary.
 
 mod address;
-mod grants;
+pub mod grants;
 pub mod killed;
 mod lost;
 mod outage;
