@@ -125,6 +125,15 @@ impl Endpoint {
         Self::parse(text, Schemes::Http)
     }
 
+    /// Reads a token that is the URL of a service. An error never quotes it.
+    pub fn of_token(text: &str) -> Result<Self, String> {
+        // Its query is the service's own.
+        let text = text.strip_prefix("ws").filter(|rest| rest.starts_with("s://") || rest.starts_with("://"));
+        let url = text.ok_or("the token is no URL that begins with wss:// or ws://")?;
+        Self::parse(&format!("http{url}"), Schemes::Http)
+            .map_err(|what| format!("the URL that is the token: {what}"))
+    }
+
     /// `host` or `host:port`, as it stands in a `Host` header: an IPv6 address in brackets, and the
     /// scheme's own port left out.
     pub fn authority(&self) -> String {

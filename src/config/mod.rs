@@ -69,8 +69,8 @@ pub use secret::{MAX_SECRET, Secret, SecretError};
 pub use secret_text::SecretText;
 pub use signer::Signer;
 pub use signing_key::{Algorithm, KeyError, KeyPair, SigningKey};
-pub use template::{ExpandError, Name, Place, Template};
-pub use token::{AblyKeySource, AnswerFields, AnswerForm, ExecSource, Part};
+pub use template::{ExpandError, Name, Place, Template, percent_encoded};
+pub use token::{AblyKeySource, AnswerFields, AnswerForm, Composed, ExecSource, Part};
 pub use value::duration;
 
 use error::Problems;

@@ -16,7 +16,7 @@ use super::{
     root::NO_ROUTE,
     section::Section,
     template::{Name, Names},
-    text::{HeaderLine, Offer, PathTemplate},
+    text::{HeaderLine, Offer, PathTemplate, UrlPlace},
     token::{self, Source, TokenTable, Use, Whose},
     value::{Cookie, File, Host, Label, Parameter, Prefix, Size, Span, Time, Token},
 };
@@ -77,6 +77,9 @@ table! {
         after: maybe Token;
         /// The path that the service is asked for: `/v1/{token}/stream`.
         path: maybe PathTemplate;
+        /// The token is the URL, which the source gives with each token: `{token}`. Its scheme is that of `upstream`, and
+        /// the query of the client's request is added to it.
+        url: maybe UrlPlace;
         /// The cookie.
         cookie: maybe Cookie;
         /// A JSON object with the token in it, for `{json}` in the places above:
@@ -351,6 +354,9 @@ impl Placement {
     /// Puts the JSON where it is named.
     fn with_json(mut self, route: &Section<'_>) -> Self {
         let at = route.at("handshake");
+        if self.url.is_some() && self.path.is_some() {
+            at.refuse("path", "is part of the URL that the token is: keep one of path and url");
+        }
         let header = self.header.as_mut().map(|(_, template)| template);
         let places = [header, self.subprotocol.as_mut(), self.path.as_mut()];
         let places = places.into_iter().flatten();
@@ -373,7 +379,7 @@ impl Placement {
 
     /// Does it say where the token goes?
     pub fn places(&self) -> bool {
-        let texts = [self.query.is_some(), self.after.is_some(), self.cookie.is_some()];
+        let texts = [self.query.is_some(), self.after.is_some(), self.cookie.is_some(), self.url.is_some()];
         let templates = [self.header.is_some(), self.subprotocol.is_some(), self.path.is_some()];
         texts.contains(&true) || templates.contains(&true)
     }

@@ -391,6 +391,11 @@ impl fmt::Display for Name {
 /// Everything but RFC 3986's unreserved characters.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// A value as a URL and a form have it.
+pub fn percent_encoded(value: &str) -> String {
+    utf8_percent_encode(value, ESCAPED).to_string()
+}
+
 struct Refused;
 
 impl Place {

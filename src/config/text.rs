@@ -89,6 +89,19 @@ value! {
 }
 
 value! {
+    /// The token as the whole of a URL.
+    pub(super) UrlPlace: Template, Kind::Named, |value, at| {
+        let text = string(value)?;
+        let template = Template::parse(&text);
+        names_the_token(&template, at.names)?;
+        if text.starts_with("{token") && text.ends_with('}') && template.names().count() == 1 {
+            return Ok(template);
+        }
+        Err("expected \"{token}\": the source says all of the URL; put it together in answer of [route.token]".to_owned())
+    }
+}
+
+value! {
     /// Headers of a request, by name.
     pub(super) Headers: Vec<(HeaderName, Template)>, Kind::Pairs, |value, at| {
         pairs(value, at, |name, value| {

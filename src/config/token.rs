@@ -22,7 +22,7 @@ use super::{
 };
 pub(super) use answer::Answer;
 pub(super) use answer::PARTS;
-pub use answer::{AnswerFields, AnswerForm, Part};
+pub use answer::{AnswerFields, AnswerForm, Composed, Part};
 pub(super) use http::HttpTable;
 
 table! {

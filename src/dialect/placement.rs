@@ -11,7 +11,7 @@ use super::{
     request::{cookies, encode_parameter, join_target},
 };
 use crate::{
-    config::{Name, Place, Placement, Route, Template},
+    config::{Endpoint, Name, Place, Placement, Route, Template},
     credential::Token,
 };
 
@@ -53,7 +53,7 @@ fn place(
     token: &Token,
     shown: Option<&str>,
 ) -> Result<Outgoing, String> {
-    let mut out = Outgoing { target: request.target.clone(), headers: request.headers.clone() };
+    let mut out = Outgoing::from(request.clone());
     // A query's value is decoded, which needs a place of its own for as long as it is looked at.
     let queries: Vec<(String, String)> = request.parameters().map(|p| (p.name.clone(), p.value())).collect();
     let values = |name: &Name| match name {
@@ -74,6 +74,16 @@ fn place(
         let path = template.expand(Place::Url, &values).map_err(|e| e.to_string())?;
         let query = out.target.split_once('?').map_or_else(String::new, |(_, query)| format!("?{query}"));
         out.target = format!("{path}{query}");
+    }
+    if let Some(template) = &placement.url {
+        let url = template.expand(Place::Text, &values).map_err(|e| e.to_string())?;
+        let endpoint = Endpoint::of_token(&url)?;
+        let (path, own) = endpoint.path_and_query.split_once('?').unwrap_or((&endpoint.path_and_query, ""));
+        let added = out.target.split_once('?').map(|(_, query)| query).unwrap_or_default();
+        let pairs: Vec<String> =
+            [own, added].into_iter().filter(|query| !query.is_empty()).map(str::to_owned).collect();
+        out.target = join_target(path, &pairs);
+        out.elsewhere = Some(endpoint);
     }
     if let Some((name, template)) = &placement.header {
         let text = template.expand(Place::Header, &values).map_err(|e| e.to_string())?;

@@ -204,7 +204,7 @@ fn put(headers: &mut HeaderMap, name: &HeaderName, text: &str) -> Result<(), Str
 
 impl From<Request> for Outgoing {
     fn from(Request { target, headers, .. }: Request) -> Self {
-        Self { target, headers }
+        Self { target, headers, elsewhere: None }
     }
 }
 

@@ -11,6 +11,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use cookies::Jar;
 
+use crate::config::Endpoint;
+
 /// The client's handshake, as far as it goes on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
@@ -28,6 +30,8 @@ pub struct Request {
 pub struct Outgoing {
     pub target: String,
     pub headers: HeaderMap,
+    /// Where the service is, if the token says it.
+    pub elsewhere: Option<Endpoint>,
 }
 
 /// Headers that belong to one hop or to the handshake (RFC 9110 §7.6.1, RFC 6455 §4.1).

@@ -28,7 +28,7 @@ use super::{
     leg::Upstream,
     refusals,
     route::RouteContext,
-    upstream::{self, Opened, Refused},
+    upstream::{Opened, Refused},
 };
 use crate::{
     clock::{Instant, Now},
@@ -71,7 +71,7 @@ async fn dial_in_turn(
     if token.is_some_and(|token| token.is_expired(Now::read())) {
         return Err(NotOpened::TokenEnded);
     }
-    let opened = upstream::open(&route.dialer, outgoing, route.limit, now + hold).await;
+    let opened = route.open(outgoing, now + hold).await;
     route.politeness.note(match &opened {
         Err(Refused::Status { status, retry_after, .. }) if refusals::is_for_all(*status) => {
             Some(*retry_after)

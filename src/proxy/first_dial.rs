@@ -18,7 +18,7 @@ use super::{
     report,
     route::RouteContext,
     tally::Turned,
-    upstream::{self, Opened, Refused},
+    upstream::{Opened, Refused},
 };
 use crate::{
     clock::{self, Instant},
@@ -57,7 +57,7 @@ pub(super) async fn dial(
             let turned = Turned { outcome: Handshake::BadRequest, route: name.to_owned(), why };
             failed(turned.answer(StatusCode::BAD_GATEWAY))
         })?;
-        let refused = match upstream::open(&route.dialer, outgoing, route.limit, deadline).await {
+        let refused = match route.open(outgoing, deadline).await {
             Ok(opened) => return Ok((opened, token)),
             Err(refused) => refused,
         };
@@ -114,7 +114,7 @@ fn pass_on(route: &str, refused: Refused, token: Option<&Token>) -> Answer {
         }
         Refused::TimedOut => turned(Handshake::Timeout, "the service did not answer in time")
             .answer(StatusCode::GATEWAY_TIMEOUT),
-        Refused::Dial(_) => {
+        Refused::Dial(_) | Refused::Elsewhere(_) => {
             turned(Handshake::UpstreamUnreachable, "the service cannot be reached; see the log")
                 .answer(StatusCode::BAD_GATEWAY)
         }

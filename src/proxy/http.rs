@@ -300,7 +300,7 @@ impl Template {
                 "the request for the service cannot be made; see the log",
             ))
         };
-        let Outgoing { target, headers } = self.placed(route, http, token).map_err(|why| failed(&why))?;
+        let Outgoing { target, headers, .. } = self.placed(route, http, token).map_err(|why| failed(&why))?;
         let mut request = Request::new(body.unwrap_or_else(Upload::empty));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = target.parse::<Uri>().map_err(|_| failed("its target is none"))?;
@@ -329,7 +329,7 @@ impl Template {
     ) -> Result<Outgoing, String> {
         let mut asked = self.asked.clone();
         let Some(token) = token else {
-            return Ok(Outgoing { target: asked.target, headers: asked.headers });
+            return Ok(Outgoing { target: asked.target, headers: asked.headers, elsewhere: None });
         };
         gate::remove_twins(&mut asked.headers, &header::AUTHORIZATION);
         if let Some((name, _)) = &http.placement.header {

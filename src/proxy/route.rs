@@ -11,12 +11,13 @@ use super::{
     parking::Lot,
     refusals::Politeness,
     sessions::{Extremes, Sessions},
+    upstream::{self, Opened, Refused},
 };
 use crate::{
-    clock::{self, Now},
-    config::Route,
+    clock::{self, Instant, Now},
+    config::{Route, Upstream},
     credential::{Clients, Credential},
-    dialect::{self, Dialects},
+    dialect::{self, Dialects, Outgoing},
     net::{Dialer, Pool},
     telemetry::{RouteMetrics, Spans},
 };
@@ -116,6 +117,21 @@ impl RouteContext {
             Service { route, pool }
         });
         self
+    }
+
+    /// Dials the service, or where the token says that it is, and opens a WebSocket.
+    pub(super) async fn open(&self, outgoing: Outgoing, deadline: Instant) -> Result<Opened, Refused> {
+        let Some(at) = &outgoing.elsewhere else {
+            return upstream::open(&self.dialer, outgoing, self.limit, deadline).await;
+        };
+        let Upstream { endpoint, tls } = &self.route.upstream;
+        if at.tls != endpoint.tls {
+            let scheme = if endpoint.tls { "wss" } else { "ws" };
+            return Err(Refused::Elsewhere(format!("it is not {scheme}://, as upstream is")));
+        }
+        let dialer = self.dialer.at(&at.host, at.port, tls);
+        let dialer = dialer.map_err(|error| Refused::Elsewhere(error.to_string()))?;
+        upstream::open(&dialer, outgoing, self.limit, deadline).await
     }
 
     /// The credential of the route, where all clients share one.

@@ -53,6 +53,8 @@ pub(super) enum Refused {
     },
     #[error("the service's 101 is none: {0}")]
     Not101(&'static str),
+    #[error("the URL that is the token cannot be dialled: {0}")]
+    Elsewhere(String),
 }
 
 /// Dials, and opens a WebSocket.

@@ -33,7 +33,7 @@ impl Dialect for Toy {
     }
 
     fn handshake(&mut self, _token: Option<&Token>) -> Result<Outgoing, String> {
-        Ok(Outgoing { target: "/".into(), headers: http::HeaderMap::new() })
+        Ok(Outgoing { target: "/".into(), headers: http::HeaderMap::new(), elsewhere: None })
     }
 
     fn upstream(&mut self, message: Message<'_>, _moment: Moment, _now: Instant, _say: &mut Say) -> Verdict {

@@ -3,6 +3,7 @@
 
 mod apart;
 mod clients;
+mod elsewhere;
 mod flood;
 mod leaving;
 mod oauth2;

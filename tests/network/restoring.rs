@@ -41,7 +41,7 @@ impl Dialect for Restoring {
     }
 
     fn handshake(&mut self, _: Option<&Token>) -> Result<Outgoing, String> {
-        Ok(Outgoing { target: self.request.target.clone(), headers: self.request.headers.clone() })
+        Ok(self.request.clone().into())
     }
 
     fn client(&mut self, _: Message<'_>, moment: Moment, _: Instant, _: &mut Say) -> Verdict {

@@ -54,6 +54,30 @@ fn a_jwt_is_a_token_too() {
 }
 
 #[test]
+fn a_token_may_be_the_url() {
+    let route = |handshake: &str| {
+        let answer = "answer = { token = \"{/url}?token={/token}\" }";
+        with(&format!("{HTTP}\n{answer}\n[route.handshake]\n{handshake}"))
+            .replace("\"ably\"", "\"handshake\"")
+    };
+    let config = parse(&route("url = \"{token}\""));
+    assert!(config.routes[0].handshake.places());
+    again(&route("url = \"{token}\""));
+    for (handshake, said) in [
+        (
+            "url = \"wss://h/{token}\"",
+            "p:9:7: route.handshake.url: expected \"{token}\": the source says all of the URL; put it together in answer of [route.token]",
+        ),
+        (
+            "url = \"{token}\"\npath = \"/{token}\"",
+            "p:10:8: route.handshake.path: is part of the URL that the token is: keep one of path and url",
+        ),
+    ] {
+        assert_eq!(refused(&route(handshake)), said);
+    }
+}
+
+#[test]
 fn what_has_no_effect_or_no_value_is_refused() {
     for (lines, said) in [
         (
@@ -86,6 +110,14 @@ fn what_has_no_effect_or_no_value_is_refused() {
             "source = \"file\"\npath = \"/x\"\nanswer = { token = \"/a\", refresh_token = \"/b\" }"
                 .to_owned(),
             "p:7:10: route.token.answer: refresh_token has no effect: there is no refresh token here that it takes the place of; remove it",
+        ),
+        (
+            format!("{HTTP}\nanswer = {{ token = \"{{/a}}?t={{b}}\" }}"),
+            "p:7:10: route.token.answer: expected a text with JSON Pointers in braces, such as \"{/endpoint}?token={/token}\"",
+        ),
+        (
+            format!("{HTTP}\nanswer = {{ token = \"/a\", expires_in = \"{{/a}}0\" }}"),
+            "p:7:10: route.token.answer: only token can be put together of several places",
         ),
         (
             "source = \"jwt\"".to_owned(),

@@ -5,6 +5,7 @@
 //!   "text"                                    all of it is the token
 //!   { token = "/auth/client_token" }          a JSON Pointer (RFC 6901) into it
 //!   { token = "header:X-Token", expires_in = "/ttl", refresh_token = "/next" }
+//!   { token = "{/endpoint}?token={/token}" }  a text with several of them in it
 //! ```
 //!
 //! What is not named is looked for by its usual names, beside the token.
@@ -52,6 +53,17 @@ pub enum Part {
     Pointer(String),
     /// In a header of its.
     Header(HeaderName),
+    /// Put together: texts, and JSON Pointers.
+    Composed(Vec<Composed>),
+}
+
+/// A piece of what is put together.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Composed {
+    /// As it is written.
+    Text(String),
+    /// What stands there in the JSON. It is percent-encoded, but at the beginning, where a URL may stand.
+    Pointer(String),
 }
 
 impl AnswerForm {
@@ -92,6 +104,10 @@ value! {
                 return Err("a token has one end: keep one of expires_in and expires_at".to_owned());
             }
             let refresh_token = part("refresh_token")?;
+            let others = [&expires_in, &expires_at, &refresh_token];
+            if others.into_iter().flatten().any(|part| matches!(part, Part::Composed(_))) {
+                return Err("only token can be put together of several places".to_owned());
+            }
             Ok(AnswerForm::Fields(AnswerFields { token, expires_in, expires_at, refresh_token }))
         }
         (Some(_), _) => Err(EXPECTED.to_owned()),
@@ -107,9 +123,35 @@ fn part(value: &DeValue<'_>) -> Result<Part, String> {
     if let Some(name) = text.strip_prefix("header:") {
         return header_name(name).map(Part::Header);
     }
-    let escaped = text.split('~').skip(1).all(|after| after.starts_with(['0', '1']));
-    if text.starts_with('/') && escaped {
+    if text.contains("{/") {
+        return composed(&text).map(Part::Composed).ok_or_else(|| {
+            "expected a text with JSON Pointers in braces, such as \"{/endpoint}?token={/token}\"".to_owned()
+        });
+    }
+    if is_pointer(&text) {
         return Ok(Part::Pointer(text));
     }
     Err("expected a JSON Pointer such as \"/auth/token\", or a header such as \"header:X-Token\"".to_owned())
+}
+
+/// RFC 6901 §3.
+fn is_pointer(text: &str) -> bool {
+    text.starts_with('/') && text.split('~').skip(1).all(|after| after.starts_with(['0', '1']))
+}
+
+/// `None`: a brace is not closed, or has no pointer in it.
+fn composed(text: &str) -> Option<Vec<Composed>> {
+    let mut pieces = Vec::new();
+    let (first, rest) = text.split_once('{').unwrap_or((text, ""));
+    if !first.is_empty() {
+        pieces.push(Composed::Text(first.to_owned()));
+    }
+    for part in rest.split('{') {
+        let (pointer, after) = part.split_once('}').filter(|(pointer, _)| is_pointer(pointer))?;
+        pieces.push(Composed::Pointer(pointer.to_owned()));
+        if !after.is_empty() {
+            pieces.push(Composed::Text(after.to_owned()));
+        }
+    }
+    Some(pieces)
 }

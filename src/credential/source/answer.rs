@@ -124,8 +124,12 @@ impl<'r> Reader<'r> {
             AnswerForm::Fields(places) => {
                 let token = opened.at(&places.token).ok_or_else(|| opened.without("token"))?;
                 let issued = word(token.as_str().ok_or(BadAnswer::WrongType("token"))?)?;
-                let named = |place: Option<&Part>, read: fn(_, &_) -> _| {
-                    opened.at(place?).and_then(|value| read("the end that `answer` names", &value))
+                let named = |place: Option<&Part>, read: fn(&Value) -> Option<Life>| {
+                    let value = opened.at(place?)?;
+                    read(&value).or_else(|| {
+                        life::unread("answer");
+                        None
+                    })
                 };
                 let told = named(places.expires_in.as_ref(), life::relative)
                     .or_else(|| named(places.expires_at.as_ref(), life::absolute));

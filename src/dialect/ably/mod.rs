@@ -210,7 +210,7 @@ impl Dialect for Ably {
         }
         let mut headers = self.request.with_cookies().headers;
         headers.remove(http::header::AUTHORIZATION);
-        Ok(Outgoing { target: join_target(self.request.path(), &pairs), headers })
+        Ok(Outgoing { target: join_target(self.request.path(), &pairs), headers, elsewhere: None })
     }
 
     fn answered(&mut self, headers: &http::HeaderMap) {

@@ -37,42 +37,44 @@ const REFRESH: [&str; 3] = ["refresh_expires_in", "refresh_token_expires_in", "x
 
 /// What an object says of the end of the token in it.
 pub(super) fn told(object: &Map<String, Value>) -> Option<Life> {
-    let find = |names: &[&'static str], read: fn(&'static str, &Value) -> Option<Life>| {
-        names
-            .iter()
-            .find_map(|name| usual::first(object, &[name]).and_then(|(name, value)| read(name, value)))
+    let find = |names, read: fn(&Value) -> Option<Life>| {
+        usual::each(object, names).find_map(|(_, value)| read(value))
     };
-    if let Some(life) = find(&RELATIVE, relative) {
-        return Some(life);
-    }
-    let Some(life) = find(&ABSOLUTE, absolute) else { return find(&SPAN, relative) };
     let issued = object.get("issued").and_then(moment);
-    Some(match (life, issued) {
+    let until = |life| match (life, issued) {
         (Life::Until { wall, .. }, Some(issued)) => Life::Until { wall, at_most: wall.checked_sub(issued) },
         (life, _) => life,
-    })
+    };
+    let life = find(&RELATIVE, relative)
+        .or_else(|| find(&ABSOLUTE, absolute).map(until))
+        .or_else(|| find(&SPAN, relative));
+    if life.is_none() {
+        let names: [&[&str]; 3] = [&RELATIVE, &ABSOLUTE, &SPAN];
+        names
+            .into_iter()
+            .find_map(|names| usual::first(object, names))
+            .into_iter()
+            .for_each(|(name, _)| unread(name));
+    }
+    life
+}
+
+/// Says that an end cannot be read.
+pub(super) fn unread(name: &str) {
+    tracing::warn!(
+        name,
+        "the end of a token cannot be read; if the token does not say it, `lifetime` of [route.token] is assumed"
+    );
 }
 
 /// Seconds from when it was asked for.
-pub(super) fn relative(name: &'static str, value: &Value) -> Option<Life> {
-    let life = number(value).and_then(seconds).filter(|life| !life.is_zero()).map(Life::For);
-    unread(name, life)
+pub(super) fn relative(value: &Value) -> Option<Life> {
+    number(value).and_then(seconds).filter(|life| !life.is_zero()).map(Life::For)
 }
 
 /// A point in time.
-pub(super) fn absolute(name: &'static str, value: &Value) -> Option<Life> {
-    let life = moment(value).filter(|wall| !wall.is_zero()).map(|wall| Life::Until { wall, at_most: None });
-    unread(name, life)
-}
-
-fn unread(name: &'static str, life: Option<Life>) -> Option<Life> {
-    if life.is_none() {
-        tracing::warn!(
-            name,
-            "the end of a token cannot be read; if the token does not say it, `lifetime` of [route.token] is assumed"
-        );
-    }
-    life
+pub(super) fn absolute(value: &Value) -> Option<Life> {
+    moment(value).filter(|wall| !wall.is_zero()).map(|wall| Life::Until { wall, at_most: None })
 }
 
 /// How long the refresh token lives.

@@ -4,7 +4,7 @@ use http::HeaderMap;
 use serde_json::{Map, Value};
 
 use super::{super::jwt::claims, BadAnswer};
-use crate::config::Part;
+use crate::config::{Composed, Part, percent_encoded};
 
 /// An answer. A value in a header can be had from one whose body is nonsense.
 pub(in crate::credential::source) struct Opened<'a> {
@@ -47,12 +47,44 @@ impl<'a> Opened<'a> {
                 json.pointer(pointer).filter(|value| !value.is_null()).cloned()
             }
             Part::Header(name) => Some(Value::from(self.headers.get(name)?.to_str().ok()?)),
+            Part::Composed(pieces) => self.composed(pieces).map(Value::String),
         }
+    }
+
+    /// Texts and values in one. `None`: a value is missing, or is none that a text could have.
+    fn composed(&self, pieces: &[Composed]) -> Option<String> {
+        let json = self.json.as_ref().ok()?.as_ref()?;
+        let mut text = String::new();
+        for piece in pieces {
+            match piece {
+                Composed::Text(own) => text.push_str(own),
+                Composed::Pointer(pointer) => {
+                    let value = match json.pointer(pointer)? {
+                        Value::String(value) => value.clone(),
+                        value @ (Value::Number(_) | Value::Bool(_)) => value.to_string(),
+                        Value::Null | Value::Array(_) | Value::Object(_) => return None,
+                    };
+                    // What begins the text may be the beginning of a URL.
+                    let first = text.is_empty();
+                    text.push_str(&if first { value } else { percent_encoded(&value) });
+                }
+            }
+        }
+        Some(text)
     }
 
     /// The object that this place is in.
     pub(super) fn beside(&self, place: &Part) -> Option<&Map<String, Value>> {
-        let Part::Pointer(pointer) = place else { return self.object() };
+        let first = |pieces: &'_ [Composed]| {
+            pieces
+                .iter()
+                .find_map(|piece| if let Composed::Pointer(at) = piece { Some(at.clone()) } else { None })
+        };
+        let pointer = match place {
+            Part::Pointer(pointer) => pointer.clone(),
+            Part::Composed(pieces) => first(pieces)?,
+            Part::Header(_) => return self.object(),
+        };
         let (parent, _) = pointer.rsplit_once('/')?;
         self.json.as_ref().ok()?.as_ref()?.pointer(parent)?.as_object()
     }

@@ -191,6 +191,27 @@ fn a_token_is_found_where_the_configuration_says_it_is() {
 }
 
 #[test]
+fn a_token_may_be_put_together() {
+    let body =
+        r#"{"data":{"token":"a+b/=","expires_in":3600,"servers":[{"endpoint":"wss://h/e?x=1"}],"n":7}}"#;
+    for (answer, text, life) in [
+        (
+            "{ token = \"{/data/servers/0/endpoint}&token={/data/token}\" }",
+            "wss://h/e?x=1&token=a%2Bb%2F%3D",
+            Life::Unknown,
+        ),
+        ("{ token = \"t={/data/token}&n={/data/n}\" }", "t=a%2Bb%2F%3D&n=7", HOUR),
+    ] {
+        let issued = placed(answer, body).unwrap_or_else(|error| panic!("{answer}: {error}"));
+        assert_eq!((issued.text.as_str(), issued.life), (text, life), "{answer}");
+    }
+    for missing in ["{/data/none}x", "x{/data/servers}"] {
+        let error = placed(&format!("{{ token = \"{missing}\" }}"), body).unwrap_err();
+        assert_eq!(error, BadAnswer::NotThere("token"));
+    }
+}
+
+#[test]
 fn what_is_not_where_it_should_be_is_named() {
     for (answer, body, said) in [
         ("{ token = \"/a/b\" }", "{\"a\":{}}", BadAnswer::NotThere("token")),

@@ -15,10 +15,18 @@ pub(super) fn token(object: &Map<String, Value>) -> Option<(&'static str, &Value
 /// The first of these members that is there and not null.
 pub(super) fn first<'a>(
     object: &'a Map<String, Value>,
-    names: &[&'static str],
+    names: &'a [&'static str],
 ) -> Option<(&'static str, &'a Value)> {
-    names.iter().find_map(|name| {
-        let found = object.iter().find(|(key, value)| is_same(key, name) && !value.is_null());
+    each(object, names).next()
+}
+
+/// All of these members that are there and not null, in the order of the names.
+pub(super) fn each<'a>(
+    object: &'a Map<String, Value>,
+    names: &'a [&'static str],
+) -> impl Iterator<Item = (&'static str, &'a Value)> {
+    names.iter().flat_map(move |name| {
+        let found = object.iter().filter(|(key, value)| is_same(key, name) && !value.is_null());
         found.map(|(_, value)| (*name, value))
     })
 }
