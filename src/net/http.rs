@@ -58,6 +58,20 @@ pub fn retry_after(headers: &HeaderMap, now: Now) -> Option<Duration> {
     Some(since_epoch(text)?.saturating_sub(now.wall))
 }
 
+/// For how long a server that was asked too often does not want to be asked, if it says so: by `Retry-After`, or by the
+/// time at which it counts anew, as Okta, Auth0 and GitHub do (`X-Rate-Limit-Reset`, in seconds since the Unix epoch, or
+/// from now).
+pub fn rate_limited_for(headers: &HeaderMap, now: Now) -> Option<Duration> {
+    let reset = || {
+        let names = ["x-rate-limit-reset", "x-ratelimit-reset", "ratelimit-reset"];
+        let value = names.into_iter().find_map(|name| headers.get(name))?;
+        let seconds: u64 = value.to_str().ok()?.trim().parse().ok()?;
+        let seconds = if seconds >= A_TIME { seconds.saturating_sub(now.wall.as_secs()) } else { seconds };
+        Some(Duration::from_secs(seconds))
+    };
+    retry_after(headers, now).or_else(reset)
+}
+
 /// The server's clock, since the Unix epoch (RFC 9110 §6.6.1).
 pub fn date(headers: &HeaderMap) -> Option<Duration> {
     since_epoch(headers.get(header::DATE)?.to_str().ok()?)
@@ -67,6 +81,8 @@ fn since_epoch(date: &str) -> Option<Duration> {
     Some(Duration::from_millis(u64::try_from(http_date(date)?.as_millisecond()).ok()?))
 }
 
+/// No wait is as long as this; no time since the Unix epoch is as early.
+const A_TIME: u64 = 1_000_000_000;
 const TEN_YEARS: u64 = 10 * 365 * 24 * 60 * 60;
 
 /// A date in one of the three forms that a recipient has to take (RFC 9110 §5.6.7).
@@ -244,6 +260,20 @@ mod tests {
     async fn garbage_is_an_error() {
         let (answer, _) = ask("SSH-2.0-OpenSSH_9.6\r\n\r\n", None).await;
         assert!(matches!(answer, Err(HttpError::Exchange { .. })), "{answer:?}");
+    }
+
+    #[test]
+    fn a_limit_says_when_it_counts_anew() {
+        let now = Now { wall: Duration::from_secs(1_800_000_000), ..Now::read() };
+        let wait = |lines: &[(&'static str, &str)]| {
+            let lines = lines.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            rate_limited_for(&HeaderMap::from_iter(lines), now).map(|wait| wait.as_secs())
+        };
+        assert_eq!(wait(&[("x-rate-limit-reset", "1800000030")]), Some(30));
+        assert_eq!(wait(&[("x-ratelimit-reset", "1799999999")]), Some(0));
+        assert_eq!(wait(&[("ratelimit-reset", "7")]), Some(7));
+        assert_eq!(wait(&[("retry-after", "5"), ("x-rate-limit-reset", "1800000030")]), Some(5));
+        assert_eq!(wait(&[("x-rate-limit-reset", "soon")]), None);
     }
 
     #[test]

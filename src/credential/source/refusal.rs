@@ -18,10 +18,13 @@ use super::{
     SourceError,
     answer::Useless,
     mask::Mask,
-    request::retry_after,
     said::{Form, Said},
 };
-use crate::{clock::Now, credential::keeper::FailureKind, net::http::HttpError};
+use crate::{
+    clock::Now,
+    credential::keeper::FailureKind,
+    net::http::{HttpError, rate_limited_for, retry_after},
+};
 
 /// Errors that somebody has to do something about.
 const TERMINAL: [&str; 9] = [
@@ -80,7 +83,9 @@ impl Refused {
             // They are no words about the request, and may be anything.
             said.reason = None;
         }
-        Self { status, said, retry_after: retry_after(response.headers(), now) }
+        let limited = status == StatusCode::TOO_MANY_REQUESTS;
+        let wait = if limited { rate_limited_for } else { retry_after };
+        Self { status, said, retry_after: wait(response.headers(), now) }
     }
 }
 
