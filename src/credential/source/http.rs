@@ -155,7 +155,7 @@ impl HttpTokens {
             (_, None) => None,
         };
         let jwt = match &self.source.jwt {
-            Some(signer) => Some(signed(signer, &[], &|name| asking.value(name), now)?.text),
+            Some(signer) => Some(signed(signer, &[], &|name| asking.value(name), now)?),
             None => None,
         };
         Ok(Own { refresh_token, jwt })

@@ -18,14 +18,15 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::{
-    Asking, Issued, SourceError, jwt,
+    Asking, Issued, SourceError,
+    answer::jwt_life,
+    jwt,
     parts::Parts,
     request::{Values, expand},
 };
 use crate::{
     clock::Now,
     config::{Algorithm, KeyError, KeyPair, Name, Place, Signer},
-    credential::keeper::Life,
 };
 
 /// `iat` is set back by this, and by a tenth of the life at the most.
@@ -37,12 +38,6 @@ pub struct JwtTokens {
     signer: Signer,
 }
 
-/// A JWT, and when it ends on the wall clock.
-pub(super) struct Signed {
-    pub(super) text: Zeroizing<String>,
-    ends: Duration,
-}
-
 impl JwtTokens {
     pub(super) fn new(signer: &Signer) -> Self {
         Self { signer: signer.clone() }
@@ -51,9 +46,8 @@ impl JwtTokens {
     /// A token that begins now.
     pub(super) fn mint(&self, asking: &Asking, now: Now) -> Result<Issued, SourceError> {
         let values = |name: &Name| asking.value(name);
-        let Signed { text, ends } = signed(&self.signer, &[], &values, now)?;
-        let life = Life::Until { wall: ends, at_most: ends.checked_sub(now.wall) };
-        Ok(Issued::new(text.as_str(), life))
+        let text = signed(&self.signer, &[], &values, now)?;
+        Ok(Issued::new(text.as_str(), jwt_life(&text)))
     }
 
     /// The key and all that is signed, to be compared with what it was.
@@ -70,7 +64,7 @@ pub(super) fn signed(
     usual: &[(&str, &str)],
     values: Values<'_, '_>,
     now: Now,
-) -> Result<Signed, SourceError> {
+) -> Result<Zeroizing<String>, SourceError> {
     let (pair, algorithm) = signer.key.read().map_err(|error| match error {
         KeyError::Secret(error) => SourceError::passing(error.to_string()),
         KeyError::Encrypted(_) | KeyError::NotPem(_) | KeyError::Unusable(_) | KeyError::Mismatch { .. } => {
@@ -91,9 +85,9 @@ pub(super) fn signed(
     header.extend(signer.header.clone());
     header.extend(signer.key_id.as_deref().map(|kid| ("kid".to_owned(), Value::from(kid))));
     header.insert("alg".to_owned(), algorithm.word().into());
-    let text = jwt::signed(&header, &claims, |text| sign(&pair, algorithm, text))
-        .ok_or_else(|| SourceError::terminal("the key cannot sign"))?;
-    Ok(Signed { text: text.into(), ends: Duration::from_secs(ends) })
+    jwt::signed(&header, &claims, |text| sign(&pair, algorithm, text))
+        .map(Zeroizing::new)
+        .ok_or_else(|| SourceError::terminal("the key cannot sign"))
 }
 
 /// The claims of the configuration.
@@ -170,7 +164,7 @@ mod tests {
         };
         let user = |name: &Name| (*name == Name::Query("user".to_owned())).then_some("al\"ice");
         let usual = [("iss", "me"), ("aud", "usual")];
-        let text = signed(&signer, &usual, &user, now()).unwrap().text;
+        let text = signed(&signer, &usual, &user, now()).unwrap();
         let jwt = jwt::Jwt::read(&text).unwrap();
         let header = json!({ "typ": "at+jwt", "x5t#S256": "abc", "kid": "k", "alg": "HS256" });
         assert_eq!(Value::Object(jwt.header), header);
@@ -202,7 +196,7 @@ mod tests {
         ] {
             let mut signer = signer();
             signer.key.algorithm = Some(algorithm);
-            let text = signed(&signer, &[], &|_| None, now()).unwrap().text;
+            let text = signed(&signer, &[], &|_| None, now()).unwrap();
             let key = jsonwebtoken::DecodingKey::from_secret(b"the secret of both sides");
             let mut rules = jsonwebtoken::Validation::new(other);
             (rules.validate_aud, rules.validate_exp) = (false, false);

@@ -134,7 +134,7 @@ fn grant(grant: &Grant, asking: &Asking, url: &str, now: Now, form: &mut Form) -
             form.put("grant_type", JWT_BEARER);
             let usual = [("iss", &**issuer), ("sub", &**subject), ("aud", audience)];
             let jwt = signed(signer, &usual, &|name| asking.value(name), now)?;
-            form.put_secret("assertion", &jwt.text);
+            form.put_secret("assertion", &jwt);
         }
     }
     Ok(())

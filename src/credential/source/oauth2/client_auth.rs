@@ -50,7 +50,7 @@ pub(super) fn prove(
         ClientAuth::PrivateKeyJwt(signer) | ClientAuth::SecretJwt(signer) => {
             let audience = signer.audience.as_deref().unwrap_or(audience);
             let jwt = signed(signer, &[("iss", id), ("sub", id), ("aud", audience)], values, now)?;
-            assert_by(form, id, &jwt.text);
+            assert_by(form, id, &jwt);
             // A shared secret is one that the server could say.
             signer.key.secret.reveal_lines().iter().for_each(|secret| form.hide(secret));
         }
