@@ -5,11 +5,19 @@
 //! template is parsed once, at load. When it is expanded, the operator's own text is taken as written, and each value is
 //! escaped for its [`Place`], or refused if a place has no escape: no value can break out of where it was put.
 
+mod name;
+mod place;
+
 use std::fmt;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+pub use name::Name;
+pub(super) use name::Names;
+use name::{is_name, slip};
+use place::Refused;
+pub use place::{Place, percent_encoded};
+pub(super) use place::{is_scope_byte, is_token_byte};
 
-use super::{Filters, Secret, SecretError, error::nearest, path};
+use super::{Filters, Secret, SecretError, path};
 
 /// A text with `{names}` in it. `Debug` masks its own text, which may be a password.
 #[derive(Clone, Default, PartialEq)]
@@ -24,106 +32,6 @@ enum Piece {
     Secret(Secret),
     /// `{json}`, and what it went through.
     Json(Box<Template>, Filters),
-}
-
-/// What a template may name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Name {
-    /// `{token}`: the credential's current token.
-    Token,
-    /// `{client.token}`: the token that the client itself presented.
-    ClientToken,
-    /// `{query.NAME}`: a parameter of the client's query, by its exact name.
-    Query(String),
-    /// `{header.NAME}`: a header of the client's handshake; the name in lower case.
-    Header(String),
-    /// `{json}`: the JSON of `[route.handshake]`.
-    Json,
-    /// `{refresh_token}`: the refresh token of `source = "http"`.
-    RefreshToken,
-    /// `{jwt}`: a JWT that is signed for this request, by `[route.token.jwt]`.
-    Jwt,
-}
-
-/// What has a value where a template stands, which depends on whose the tokens are.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Names {
-    /// Tokens are each client's.
-    pub(super) each: bool,
-    /// Clients show tokens of their own.
-    pub(super) own: bool,
-    /// The source goes on with a refresh token.
-    pub(super) refreshes: bool,
-    /// The source signs a JWT for each request.
-    pub(super) signs: bool,
-}
-
-impl Names {
-    /// What asks for a token: it knows of a client if the token is that client's alone.
-    pub(super) fn allow_in_source(self, template: &Template) -> Result<(), String> {
-        allow(template, Self { own: self.each && self.own, ..self })
-    }
-
-    /// What connects a client to the service.
-    pub(super) fn allow_in_request(self, template: &Template) -> Result<(), String> {
-        allow(template, Self { each: true, own: self.own, ..Self::default() })
-    }
-}
-
-/// Has everything that a template names a value? `each`: what the client's request has, has one.
-fn allow(template: &Template, Names { each, own, refreshes, signs }: Names) -> Result<(), String> {
-    if let Some((word, meant)) = template.slip() {
-        return Err(format!("{{{word}}} is no name; did you mean {{{meant}}}?"));
-    }
-    for name in template.names() {
-        match name {
-            Name::Token => {}
-            Name::ClientToken if own => {}
-            Name::ClientToken => {
-                return Err(format!("{name} has no value: say in [route.client] where a client's token is"));
-            }
-            Name::Query(_) | Name::Header(_) | Name::Json if each => {}
-            Name::RefreshToken if refreshes => {}
-            Name::Jwt if signs => {}
-            Name::RefreshToken => {
-                return Err(format!(
-                    "{name} has a value with source = \"http\" only, if refresh_token says where the first one is"
-                ));
-            }
-            Name::Jwt => {
-                return Err(format!(
-                    "{name} has a value with source = \"http\" only; say in [route.token.jwt] how it is signed"
-                ));
-            }
-            Name::Json => return Err(format!("{name} has a value in [route.handshake] only")),
-            Name::Query(_) | Name::Header(_) => {
-                return Err(format!("{name} has no value: the token is the route's; add share = \"client\""));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Where a template stands, which is what its values are escaped for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// A path and a query: percent-encoded. In the path a client's value has to be one segment: what climbs out of it,
-    /// also after it was decoded again, is refused.
-    Url,
-    /// A header's value: control characters are refused.
-    Header,
-    /// A value of a body in `application/x-www-form-urlencoded`: percent-encoded.
-    Form,
-    /// Inside a JSON string: escaped as JSON does.
-    JsonString,
-    /// One offer in `Sec-WebSocket-Protocol`: what a protocol's name cannot have is refused.
-    Subprotocol,
-    /// A cookie's value: what ends or splits a cookie is refused.
-    Cookie,
-    /// A scope of OAuth's: what would end it, and begin another, is refused (RFC 6749 §3.3).
-    Scope,
-    /// Plain text without structure: as it is.
-    Text,
 }
 
 /// Why a template could not be expanded. Never holds a value.
@@ -335,132 +243,6 @@ fn at_start(text: &str) -> Option<(Name, Filters, usize)> {
 fn spot(name: &Name, filters: &Filters) -> String {
     let name = name.to_string();
     format!("{}{filters}}}", name.trim_end_matches('}'))
-}
-
-impl Name {
-    fn parse(text: &str) -> Option<Self> {
-        match text.split_once('.') {
-            None if text == "token" => Some(Self::Token),
-            None if text == "json" => Some(Self::Json),
-            None if text == "jwt" => Some(Self::Jwt),
-            None if text == "refresh_token" => Some(Self::RefreshToken),
-            Some(("client", "token")) => Some(Self::ClientToken),
-            Some(("query", name)) if is_name(name) => Some(Self::Query(name.to_owned())),
-            Some(("header", name)) if is_name(name) => Some(Self::Header(name.to_ascii_lowercase())),
-            None | Some(_) => None,
-        }
-    }
-}
-
-/// The same of what follows a brace.
-fn slip(after: &str) -> Option<(&str, String)> {
-    let word = &after[..after.find('}')?];
-    if let Some((name, filters)) = word.split_once('|')
-        && Name::parse(name).is_some()
-    {
-        return Filters::meant(filters).map(|meant| (word, format!("{name}|{meant}")));
-    }
-    let meant = match word.split_once('.') {
-        Some((room, name)) if is_name(name) && nearest(word, ["client.token"]).is_none() => {
-            nearest(room, ["query", "header"]).map(|room| format!("{room}.{name}"))
-        }
-        _ => nearest(word, ["token", "client.token", "refresh_token"]).map(str::to_owned),
-    };
-    meant.map(|meant| (word, meant))
-}
-
-/// What a parameter or a header may be called in a template: what needs no escape anywhere.
-fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b))
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Token => f.write_str("{token}"),
-            Self::ClientToken => f.write_str("{client.token}"),
-            Self::Json => f.write_str("{json}"),
-            Self::RefreshToken => f.write_str("{refresh_token}"),
-            Self::Jwt => f.write_str("{jwt}"),
-            Self::Query(name) => write!(f, "{{query.{name}}}"),
-            Self::Header(name) => write!(f, "{{header.{name}}}"),
-        }
-    }
-}
-
-/// Everything but RFC 3986's unreserved characters.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// A value as a URL and a form have it.
-pub fn percent_encoded(value: &str) -> String {
-    utf8_percent_encode(value, ESCAPED).to_string()
-}
-
-struct Refused;
-
-impl Place {
-    fn put(self, value: &str, out: &mut String) -> Result<(), Refused> {
-        match self {
-            // A dot segment would climb out of its path, and stays one when it is percent-encoded.
-            Self::Url if matches!(value, "." | "..") => return Err(Refused),
-            Self::Url | Self::Form => out.extend(utf8_percent_encode(value, ESCAPED)),
-            Self::Header => {
-                if value.chars().any(|c| c.is_control() && c != '\t') {
-                    return Err(Refused);
-                }
-                out.push_str(value);
-            }
-            Self::JsonString => {
-                let quoted = serde_json::to_string(value).map_err(|_| Refused)?;
-                out.push_str(&quoted[1..quoted.len() - 1]);
-            }
-            Self::Subprotocol => {
-                if !value.bytes().all(is_token_byte) {
-                    return Err(Refused);
-                }
-                out.push_str(value);
-            }
-            Self::Cookie => {
-                if !value.bytes().all(|b| b.is_ascii_graphic() && !b"\",;\\".contains(&b)) {
-                    return Err(Refused);
-                }
-                out.push_str(value);
-            }
-            Self::Scope => {
-                if !value.bytes().all(is_scope_byte) {
-                    return Err(Refused);
-                }
-                out.push_str(value);
-            }
-            Self::Text => out.push_str(value),
-        }
-        Ok(())
-    }
-}
-
-/// Is it a `tchar` of RFC 9110: what a header's name, a cookie's name and a subprotocol are made of?
-pub(super) fn is_token_byte(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
-}
-
-/// Is it one that a scope is made of (`NQCHAR` of RFC 6749)?
-pub(super) fn is_scope_byte(b: u8) -> bool {
-    b.is_ascii_graphic() && b != b'"' && b != b'\\'
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Url => "a URL",
-            Self::Header => "a header",
-            Self::Form => "a form",
-            Self::JsonString => "a JSON string",
-            Self::Subprotocol => "a subprotocol",
-            Self::Cookie => "a cookie",
-            Self::Scope => "a scope",
-            Self::Text => "a text",
-        })
-    }
 }
 
 #[cfg(test)]
