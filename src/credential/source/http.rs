@@ -135,7 +135,9 @@ impl HttpTokens {
         let sent = Sent { whom: "the source", speaks_json: reader.rotates, is_used_up: reader.rotates };
         let response = net_http::request(dialer, request, MAX_ANSWER, deadline).await;
         let response = response.map_err(|error| sent.unanswered(&error))?;
-        let refused = |response: &Response<Bytes>| sent.refused(&Refused::of(response, mask, now), None);
+        let signed = self.source.jwt.is_some();
+        let refused =
+            |response: &Response<Bytes>| sent.refused(&Refused::of(response, mask, signed, now), None);
         if !response.status().is_success() {
             return Err(refused(&response));
         }

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     clock::Now,
     credential::keeper::FailureKind,
-    net::http::{HttpError, rate_limited_for, retry_after},
+    net::http::{HttpError, date, rate_limited_for, retry_after},
 };
 
 /// Errors that somebody has to do something about.
@@ -52,6 +52,9 @@ const PASSING: [&str; 9] = [
     "over_request_rate_limit",
 ];
 
+/// Clocks that differ by less are not worth a word.
+const CLOCKS_AGREE: Duration = Duration::from_secs(20);
+
 /// Is this the code of an error that somebody has to do something about?
 pub(super) fn stays(code: &str) -> bool {
     TERMINAL.contains(&code)
@@ -73,11 +76,13 @@ pub(super) struct Refused {
     pub(super) status: StatusCode,
     pub(super) said: Said,
     retry_after: Option<Duration>,
+    /// The server's clock and ours, if something was signed here.
+    clocks: Option<(Duration, Duration)>,
 }
 
 impl Refused {
-    /// `mask` knows what was sent.
-    pub(super) fn of(response: &Response<Bytes>, mask: &Mask, now: Now) -> Self {
+    /// `mask` knows what was sent; `signed`: something in it was dated by our clock.
+    pub(super) fn of(response: &Response<Bytes>, mask: &Mask, signed: bool, now: Now) -> Self {
         let (status, mut said) = (response.status(), Said::of(response.body(), mask));
         if said.form == Form::Words && !status.is_client_error() {
             // They are no words about the request, and may be anything.
@@ -85,7 +90,9 @@ impl Refused {
         }
         let limited = status == StatusCode::TOO_MANY_REQUESTS;
         let wait = if limited { rate_limited_for } else { retry_after };
-        Self { status, said, retry_after: wait(response.headers(), now) }
+        let retry_after = wait(response.headers(), now);
+        let theirs = signed.then(|| date(response.headers())).flatten();
+        Self { status, said, retry_after, clocks: theirs.map(|theirs| (theirs, now.wall)) }
     }
 }
 
@@ -118,7 +125,7 @@ impl Sent {
 
     /// The server said no. `advice`: what to do about it, if that is known.
     pub(super) fn refused(self, refused: &Refused, advice: Option<String>) -> SourceError {
-        let Refused { status, said, retry_after } = refused;
+        let Refused { status, said, retry_after, clocks } = refused;
         let kind = self.kind(refused);
         let mut reason = format!("{} answered {status}", self.whom);
         if let Some(code) = &said.code {
@@ -136,10 +143,13 @@ impl Sent {
         if let Some(advice) = advice {
             reason = format!("{reason}: {advice}");
         }
+        if let Some(clocks) = clocks.and_then(differ) {
+            reason = format!("{reason}; {clocks}");
+        }
         SourceError { retry_after: *retry_after, ..SourceError::of(kind, reason) }
     }
 
-    fn kind(self, Refused { status, said, retry_after }: &Refused) -> FailureKind {
+    fn kind(self, Refused { status, said, retry_after, .. }: &Refused) -> FailureKind {
         let code = said.code.as_deref();
         let later = retry_after.is_some() || matches!(status.as_u16(), 408 | 425 | 429 | 503);
         let own = said.form == Form::Json || said.form == Form::Words && !self.speaks_json;
@@ -161,4 +171,12 @@ impl Sent {
 
 fn used_up(what: &dyn fmt::Display) -> String {
     format!("{what}; the refresh token may be used up, and its successor lost")
+}
+
+/// What is wrong with the clocks, if something is.
+fn differ((theirs, ours): (Duration, Duration)) -> Option<String> {
+    let difference = theirs.abs_diff(ours);
+    let which = if theirs > ours { "behind" } else { "ahead of" };
+    let seconds = difference.as_secs();
+    (difference > CLOCKS_AGREE).then(|| format!("the clock here is {seconds} s {which} the server's"))
 }

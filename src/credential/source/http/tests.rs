@@ -335,3 +335,19 @@ async fn a_jwt_that_is_signed_here_is_the_bearer_of_a_request() {
         (&"12345".into(), &1_799_999_970.into(), &1_800_000_270.into())
     );
 }
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_is_said_if_something_was_signed() {
+    // It is 15 Jan 2027, 08:00 here.
+    let answer = status("401 Unauthorized", "date: Fri, 15 Jan 2027 08:02:00 GMT\r\n");
+    let signs = |source: &mut HttpSource| {
+        source.jwt = Some(Signer::new(SigningKey::shared(Secret::literal("k"))));
+    };
+    let error = fetch_with(&[&answer], signs).await.0.unwrap_err();
+    assert_eq!(
+        error.reason,
+        "the source answered 401 Unauthorized; the clock here is 120 s behind the server's"
+    );
+    let error = fetch_with(&[&answer], |_| {}).await.0.unwrap_err();
+    assert_eq!(error.reason, "the source answered 401 Unauthorized");
+}

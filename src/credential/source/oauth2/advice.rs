@@ -1,7 +1,5 @@
 //! What somebody has to do about a refusal, by what the server says and how it was asked.
 
-use std::time::Duration;
-
 use http::StatusCode;
 
 use super::super::{
@@ -9,9 +7,6 @@ use super::super::{
     said::Said,
 };
 use crate::config::{ClientAuth, Grant, OAuth2Source, Secret};
-
-/// Clocks that differ by less are not worth a word.
-const CLOCKS_AGREE: Duration = Duration::from_secs(20);
 
 /// What was shown to the server, as far as an error speaks of it.
 #[derive(Clone, Copy)]
@@ -28,12 +23,9 @@ impl Shown<'_> {
         Sent { whom: "the token endpoint", speaks_json: true, is_used_up }
     }
 
-    /// What is to be done. `clocks`: the server's and ours, if something was signed.
-    pub(super) fn advice(self, refused: &Refused, clocks: Option<(Duration, Duration)>) -> Option<String> {
-        let way_out = self.way_out(refused.status, &refused.said);
-        let clocks = clocks.and_then(differ);
-        let all: Vec<String> = way_out.into_iter().chain(clocks).collect();
-        Some(all.join("; ")).filter(|all| !all.is_empty())
+    /// What is to be done, if that is known.
+    pub(super) fn advice(self, refused: &Refused) -> Option<String> {
+        self.way_out(refused.status, &refused.said)
     }
 
     fn way_out(self, status: StatusCode, said: &Said) -> Option<String> {
@@ -142,14 +134,6 @@ impl Shown<'_> {
         };
         format!("the client was refused; check {with}")
     }
-}
-
-/// What is wrong with the clocks, if something is.
-fn differ((theirs, ours): (Duration, Duration)) -> Option<String> {
-    let difference = theirs.abs_diff(ours);
-    let which = if theirs > ours { "behind" } else { "ahead of" };
-    let seconds = difference.as_secs();
-    (difference > CLOCKS_AGREE).then(|| format!("the clock here is {seconds} s {which} the server's"))
 }
 
 /// Where somebody puts a new one.

@@ -108,10 +108,9 @@ impl OAuth2Tokens {
             self.forget();
         }
         let refused = || {
-            let refused = Refused::of(&response, &mask, now);
-            let signs = self.source.signers().next().is_some();
-            let theirs = signs.then(|| net_http::date(response.headers())).flatten();
-            sent.refused(&refused, shown.advice(&refused, theirs.map(|theirs| (theirs, now.wall))))
+            let signed = self.source.signers().next().is_some();
+            let refused = Refused::of(&response, &mask, signed, now);
+            sent.refused(&refused, shown.advice(&refused))
         };
         if !response.status().is_success() {
             return Err(refused());
