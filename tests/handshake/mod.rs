@@ -11,6 +11,7 @@ mod parking;
 mod quiet;
 mod readme;
 mod refusals;
+mod rotating;
 mod sources;
 mod stage;
 mod swap;

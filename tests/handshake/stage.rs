@@ -126,15 +126,7 @@ impl Stage {
     /// A refresh of `old`, to be answered.
     pub async fn refreshes(&self, old: &str) -> Asked {
         let mut asked = self.endpoint.asked().await;
-        let length: usize = asked.head.get("content-length").unwrap().parse().unwrap();
-        let body = soon("a body", async {
-            while asked.wire.buffer.len() < length {
-                asked.wire.io.read_buf(&mut asked.wire.buffer).await.unwrap();
-            }
-            serde_json::from_slice::<Value>(&asked.wire.buffer[..length]).unwrap()
-        })
-        .await;
-        assert_eq!(body, serde_json::json!({ "jobId": "7", "oldToken": old }));
+        assert_eq!(body(&mut asked).await, serde_json::json!({ "jobId": "7", "oldToken": old }));
         asked
     }
 
@@ -142,6 +134,18 @@ impl Stage {
     pub async fn metric(&self, series: &str) -> f64 {
         self.sidecar.metric(series).await
     }
+}
+
+/// The JSON that a request brings.
+pub async fn body(asked: &mut Asked) -> Value {
+    let length: usize = asked.head.get("content-length").unwrap().parse().unwrap();
+    soon("a body", async {
+        while asked.wire.buffer.len() < length {
+            asked.wire.io.read_buf(&mut asked.wire.buffer).await.unwrap();
+        }
+        serde_json::from_slice(&asked.wire.buffer[..length]).unwrap()
+    })
+    .await
 }
 
 /// Lets a connection in with the subprotocol that it offers.
