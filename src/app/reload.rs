@@ -56,7 +56,11 @@ impl App {
 
     async fn replace(&mut self, config: &Config) -> anyhow::Result<()> {
         let understood = self.understand(config).await?;
+        let known = self.config.warnings();
         let changes = self.take(config, understood)?;
+        for line in config.warnings().iter().filter(|line| !known.contains(line)) {
+            tracing::warn!("{line}");
+        }
         tracing::info!(
             added = changes.added.join(","),
             changed = changes.changed.join(","),

@@ -200,3 +200,16 @@ async fn a_source_that_is_put_right_reaches_the_sessions_that_are_there() {
     theirs.send(bare(CLOSE, &1000_u16.to_be_bytes())).await;
     relays(&mut client, &mut moved).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_warning_that_is_new_is_logged_once() {
+    let service = Service::start().await;
+    let sidecar = Sidecar::start(&plain(service.port)).await;
+    let open = "[[route]]\nname = \"open\"\nupstream = \"ws://feed.test\"\npath = \"/open\"\ndialect = \"handshake\"\n\
+                token = { source = \"file\", path = \"/t\" }\nhandshake = { query = \"t\" }\n";
+    for _ in 0..2 {
+        assert!(reload(&sidecar, &format!("{}\n{open}", plain(service.port))).await);
+    }
+    let log = sidecar.stop().await;
+    assert_eq!(log.matches("the token goes to feed.test without TLS").count(), 1, "{log}");
+}
