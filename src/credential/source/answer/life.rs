@@ -16,6 +16,9 @@ const ABSURD: f64 = 253_402_300_800.0;
 /// Absolute times from here on are milliseconds: as seconds it would be the year 5138, and as milliseconds
 /// it was 1973.
 const MILLISECONDS: f64 = 1e11;
+/// Numbers below are no times but spans (ten years): nobody speaks of the seventies. Kraken has `expires` so, and Tuya
+/// `expire_time`.
+const SPANS: f64 = 315_360_000.0;
 /// A refresh token that is said to live for longer has no end that matters.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
@@ -72,9 +75,12 @@ pub(super) fn relative(value: &Value) -> Option<Life> {
     number(value).and_then(seconds).filter(|life| !life.is_zero()).map(Life::For)
 }
 
-/// A point in time.
+/// A point in time, or seconds from when it was asked for.
 pub(super) fn absolute(value: &Value) -> Option<Life> {
-    moment(value).filter(|wall| !wall.is_zero()).map(|wall| Life::Until { wall, at_most: None })
+    if number(value).is_some_and(|number| number < SPANS) {
+        return relative(value);
+    }
+    moment(value).map(|wall| Life::Until { wall, at_most: None })
 }
 
 /// How long the refresh token lives.

@@ -291,6 +291,9 @@ fn usual_names_are_read_without_being_told() {
         ),
         // These are milliseconds.
         (json!({"token": "a", "ttl": 3_600_000, "expires": 1_800_000_000_000_u64}), until(1_800_000_000)),
+        (json!({"token": "a", "expires": 3600}), HOUR),
+        (json!({"access_token": "a", "expire_time": "3600"}), HOUR),
+        (json!({"token": "a", "expires_at": 315_360_000}), until(315_360_000)),
     ] {
         let issued = token(&body.to_string());
         assert_eq!((issued.text.as_str(), issued.life), ("a", life), "{body}");
