@@ -2,11 +2,11 @@
 //!
 //! | what came back | kind |
 //! |---|---|
-//! | with `Retry-After`; 408, 425, 429, 503; a code that says "later" | passing |
+//! | with `Retry-After`; 408, 425, 429, 503; a code or words that say "later" | passing |
 //! | a code that speaks of the request (RFC 6749 §5.2, RFC 8693 §2.2.2, RFC 6750 §3.1) | terminal |
 //! | 401 or 403 in JSON; from a server that speaks of itself in plain text, also in that | terminal |
 //! | to a refresh token, JSON with any 4xx, or with 200 and an error | terminal |
-//! | with a refresh token: nothing whole, another 5xx, or a 200 that is of no use | lost |
+//! | with a refresh token: nothing whole, another 5xx, a fault of the server itself, or a 200 that is of no use | lost |
 //! | everything else: a page of a gateway, a code that nobody knows | passing |
 
 use std::{fmt, time::Duration};
@@ -26,8 +26,9 @@ use crate::{
     net::http::{HttpError, date, rate_limited_for, retry_after},
 };
 
-/// Errors that somebody has to do something about.
-const TERMINAL: [&str; 9] = [
+/// Errors that somebody has to do something about: RFC 6749's, RFC 8693's and RFC 6750's, then Azure's, DPoP's (RFC 9449),
+/// Salesforce's, Slack's and GitHub's.
+const TERMINAL: [&str; 18] = [
     "invalid_request",
     "invalid_client",
     "invalid_grant",
@@ -37,6 +38,15 @@ const TERMINAL: [&str; 9] = [
     "invalid_target",
     "invalid_token",
     "insufficient_scope",
+    "invalid_resource",
+    "invalid_dpop_proof",
+    "use_dpop_nonce",
+    "invalid_client_id",
+    "invalid_client_credentials",
+    "inactive_user",
+    "inactive_org",
+    "bad_client_secret",
+    "incorrect_client_credentials",
 ];
 
 /// Errors that pass by themselves, whatever their status.
@@ -51,6 +61,13 @@ const PASSING: [&str; 9] = [
     "too_many_requests",
     "over_request_rate_limit",
 ];
+
+/// What a server says of a client that asks too often, if it has no code and no status for it: GitHub with 403, AWS with 400.
+const TOO_OFTEN: [&str; 5] =
+    ["rate limit", "rate exceeded", "too many requests", "toomanyrequests", "throttl"];
+
+/// Errors of the server itself, whatever their status. Slack says that the request may have happened all the same.
+const BROKEN: [&str; 2] = ["internal_error", "fatal_error"];
 
 /// Clocks that differ by less are not worth a word.
 const CLOCKS_AGREE: Duration = Duration::from_secs(20);
@@ -157,8 +174,14 @@ impl Sent {
         // Neither has looked at the request at all.
         let unread = matches!(*status, StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED);
         let judged = said.form == Form::Json && (status.is_client_error() || status.is_success());
-        if later || code.is_some_and(|code| PASSING.contains(&code) && !status.is_server_error()) {
+        let too_often = judged && code.is_none() && TOO_OFTEN.iter().any(|words| said.speaks_of(words));
+        let later = later
+            || too_often
+            || code.is_some_and(|code| PASSING.contains(&code) && !status.is_server_error());
+        if later {
             FailureKind::Passing
+        } else if code.is_some_and(|code| BROKEN.contains(&code)) {
+            if self.is_used_up { FailureKind::Lost } else { FailureKind::Passing }
         } else if code.is_some_and(stays) || own && barred || judged && self.is_used_up {
             FailureKind::Terminal
         } else if status.is_server_error() && !unread && self.is_used_up {

@@ -11,11 +11,21 @@ use super::{answer, mask::Mask};
 const MOST: usize = 200;
 
 /// Where servers put their reason, the first that is there.
-const REASONS: [&str; 8] =
-    ["error_description", "message", "errorSummary", "error_summary", "msg", "detail", "title", "reason"];
+const REASONS: [&str; 9] = [
+    "error_description",
+    "message",
+    "errorSummary",
+    "error_summary",
+    "msg",
+    "err_msg",
+    "detail",
+    "title",
+    "reason",
+];
 
 /// Where servers put codes of their own.
-const CODES: [&str; 7] = ["error_codes", "suberror", "error_code", "errorCode", "status", "code", "__type"];
+const CODES: [&str; 8] =
+    ["error_codes", "suberror", "error_code", "errorCode", "err_code", "status", "code", "__type"];
 
 /// How it is said.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -59,7 +69,8 @@ impl Said {
             match error {
                 Value::Object(inner) => words_of(inner, &mut words),
                 Value::String(text) if code.is_none() => words.push(text.clone()),
-                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {}
+                Value::Array(all) => words.extend(all.iter().filter_map(Value::as_str).map(str::to_owned)),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
             }
         }
         words_of(&fields, &mut words);
@@ -72,7 +83,11 @@ impl Said {
         let Ok(Value::Object(fields)) = serde_json::from_slice(body) else { return false };
         let is = |name: &str, what: fn(&Value) -> bool| fields.get(name).is_some_and(what);
         let no = |value: &Value| *value == Value::Bool(false);
-        let some = |value: &Value| !matches!(value, Value::Null | Value::Bool(false));
+        let some = |value: &Value| match value {
+            Value::Null | Value::Bool(false) => false,
+            Value::Array(all) => !all.is_empty(),
+            Value::Bool(true) | Value::Number(_) | Value::String(_) | Value::Object(_) => true,
+        };
         let told = ["message", "msg"].iter().any(|name| is(name, Value::is_string));
         ["error", "errors", "error_code", "errorCode"].iter().any(|name| is(name, some))
             || ["ok", "success"].iter().any(|name| is(name, no))
@@ -148,6 +163,12 @@ mod tests {
                 Some("Refresh Token has expired, NotAuthorizedException"),
             ),
             (r#"{"code":"400100","msg":"Parameter Error"}"#, None, Some("Parameter Error, 400100")),
+            (r#"{"error":["EAPI:Invalid key"]}"#, None, Some("EAPI:Invalid key")),
+            (
+                r#"{"err_code":"INVALID_AUTH","err_msg":"Invalid credentials."}"#,
+                None,
+                Some("Invalid credentials., INVALID_AUTH"),
+            ),
             ("Unauthorized\n", None, Some("Unauthorized")),
             ("{}", None, None),
         ] {
@@ -165,12 +186,21 @@ mod tests {
             r#"{"ok":false,"error":"invalid_auth"}"#,
             r#"{"error":{"code":1}}"#,
             r#"{"errors":["no"]}"#,
+            r#"{"error":["EAPI:Invalid key"]}"#,
             r#"{"success":false}"#,
             r#"{"code":"400100","msg":"Parameter Error"}"#,
         ] {
             assert!(Said::is_in(body.as_bytes()), "{body}");
         }
-        for body in [r#"{"status":"ok"}"#, r#"{"error":null}"#, r#"{"ok":true}"#, "[]", "", "error"] {
+        for body in [
+            r#"{"status":"ok"}"#,
+            r#"{"error":null}"#,
+            r#"{"error":[]}"#,
+            r#"{"ok":true}"#,
+            "[]",
+            "",
+            "error",
+        ] {
             assert!(!Said::is_in(body.as_bytes()), "{body}");
         }
     }

@@ -10,7 +10,7 @@ use crate::{
 
 #[tokio::test]
 async fn each_status_and_code_has_its_kind() {
-    let table: [(&'static str, &str, FailureKind, FailureKind); 39] = [
+    let table: [(&'static str, &str, FailureKind, FailureKind); 42] = [
         ("400 Bad Request", "invalid_request", Terminal, Terminal),
         ("401 Unauthorized", "invalid_client", Terminal, Terminal),
         ("400 Bad Request", "invalid_client", Terminal, Terminal),
@@ -50,6 +50,9 @@ async fn each_status_and_code_has_its_kind() {
         ("501 Not Implemented", "", Passing, Passing),
         ("503 Service Unavailable", "", Passing, Passing),
         ("503 Service Unavailable", "invalid_grant", Passing, Passing),
+        ("400 Bad Request", "invalid_dpop_proof", Terminal, Terminal),
+        ("400 Bad Request", "inactive_org", Terminal, Terminal),
+        ("200 OK", "internal_error", Passing, Lost),
     ];
     for (line, code, plain, rotating) in table {
         let body = match code {
