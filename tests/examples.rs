@@ -28,7 +28,7 @@ const AROUND: [(&str, &str); 7] = [
     ),
 ];
 
-struct Judge {
+pub struct Judge {
     schemas: Schemas,
     index: SchemaIndex,
     /// Where the files are that examples name.
@@ -36,7 +36,7 @@ struct Judge {
 }
 
 impl Judge {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
         compiler.add_resource("perennial.json", reference::schema()).unwrap();
         let index = compiler.compile("perennial.json", &mut schemas).unwrap();
@@ -57,14 +57,14 @@ impl Judge {
     }
 
     /// The same with variables and files that are here.
-    fn with_secrets(&self, text: &str) -> String {
+    pub fn with_secrets(&self, text: &str) -> String {
         let mut parts = text.split("{ env = \"");
         let mut text = parts.next().unwrap_or_default().to_owned();
         for part in parts {
             text.push_str("\"app.key:secret\"");
             text.push_str(part.split_once("\" }").unwrap().1);
         }
-        for path in ["/run/", "/etc/"] {
+        for path in ["/run/", "/etc/", "/var/run/"] {
             while let Some(at) = text.find(&format!("\"{path}")) {
                 let length = text[at + 1..].find('"').unwrap() + 1;
                 let here = self.file(&text[at + 1..at + length]);
@@ -78,6 +78,9 @@ impl Judge {
         let here = self.files.path().join(name.replace('/', "-"));
         let text = match name {
             name if name.ends_with(".pem") => rcgen::KeyPair::generate().unwrap().serialize_pem(),
+            name if name.ends_with(".crt") => {
+                rcgen::generate_simple_self_signed(vec!["h".to_owned()]).unwrap().cert.pem()
+            }
             name if name.contains("redis") => "redis://h".to_owned(),
             name if name.contains("state") => "sixteen characters".to_owned(),
             _ => "app.key:secret".to_owned(),
@@ -133,6 +136,45 @@ fn each_block_of_the_documentation_is_accepted() {
     }
     assert!(blocks > 12, "{blocks} blocks were found");
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+/// The pages of the providers, by their names.
+fn providers() -> Vec<(String, String)> {
+    let pages = files("docs/providers", ".md").into_iter();
+    let name = |page: &Path| page.file_stem().unwrap().to_str().unwrap().to_owned();
+    pages.map(|page| (name(&page), std::fs::read_to_string(&page).unwrap())).collect()
+}
+
+#[test]
+fn each_block_of_a_provider_is_a_whole_configuration() {
+    let judge = Judge::new();
+    for (name, text) in providers().into_iter().filter(|(name, _)| name != "README") {
+        let blocks: Vec<_> =
+            text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert!(!blocks.is_empty(), "{name}");
+        for block in blocks {
+            assert_eq!(judge.wrong(block), None, "{name}:\n{block}");
+            assert!(block.contains("\n[route.token]\n"), "{name}:\n{block}");
+            // What a server replaces at each use has to outlive a restart.
+            let rotates = block.contains("\nrefresh_token = ");
+            assert_eq!(rotates, block.starts_with("[state]\nstore = \"disk\"\n"), "{name}:\n{block}");
+        }
+        assert!(
+            text.contains("Run for real") || text.contains("replayed"),
+            "{name}: was it run, or replayed?"
+        );
+    }
+}
+
+#[test]
+fn each_provider_is_in_the_table() {
+    let pages = providers();
+    let (_, index) = pages.iter().find(|(name, _)| name == "README").unwrap();
+    let named: Vec<_> = index.lines().filter(|line| line.starts_with("| [")).collect();
+    for (name, _) in pages.iter().filter(|(name, _)| name != "README") {
+        assert_eq!(named.iter().filter(|line| line.contains(&format!("]({name}.md)"))).count(), 1, "{name}");
+    }
+    assert_eq!(named.len(), pages.len() - 1, "{named:?}");
 }
 
 #[test]
