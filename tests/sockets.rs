@@ -50,6 +50,7 @@ mod operating;
 mod operator;
 mod otlp;
 mod page;
+mod providers;
 mod recipe;
 mod redis;
 mod relay;
