@@ -67,7 +67,7 @@ pub fn rate_limited_for(headers: &HeaderMap, now: Now) -> Option<Duration> {
         let value = names.into_iter().find_map(|name| headers.get(name))?;
         let seconds: u64 = value.to_str().ok()?.trim().parse().ok()?;
         let seconds = if seconds >= A_TIME { seconds.saturating_sub(now.wall.as_secs()) } else { seconds };
-        Some(Duration::from_secs(seconds))
+        Some(Duration::from_secs(seconds)).filter(|wait| !wait.is_zero())
     };
     retry_after(headers, now).or_else(reset)
 }
@@ -270,7 +270,7 @@ mod tests {
             rate_limited_for(&HeaderMap::from_iter(lines), now).map(|wait| wait.as_secs())
         };
         assert_eq!(wait(&[("x-rate-limit-reset", "1800000030")]), Some(30));
-        assert_eq!(wait(&[("x-ratelimit-reset", "1799999999")]), Some(0));
+        assert_eq!(wait(&[("x-ratelimit-reset", "1799999999")]), None, "it counts anew already");
         assert_eq!(wait(&[("ratelimit-reset", "7")]), Some(7));
         assert_eq!(wait(&[("retry-after", "5"), ("x-rate-limit-reset", "1800000030")]), Some(5));
         assert_eq!(wait(&[("x-rate-limit-reset", "soon")]), None);

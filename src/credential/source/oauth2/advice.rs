@@ -42,16 +42,22 @@ impl Shown<'_> {
             Some("invalid_grant") if said.speaks_of("issuer") => {
                 "the refresh token was issued under another address of the server; ask at that one".to_owned()
             }
-            Some(code) => return self.way_out_of(code, status),
+            Some(code) => return self.way_out_of(code, status, said),
         })
     }
 
-    fn way_out_of(self, code: &str, status: StatusCode) -> Option<String> {
+    fn way_out_of(self, code: &str, status: StatusCode, said: &Said) -> Option<String> {
         Some(match code {
             "invalid_grant" => return self.another_grant(),
-            "invalid_client" => self.another_proof(),
-            // Keycloak's word for a wrong secret.
-            "unauthorized_client" if status == StatusCode::UNAUTHORIZED => self.another_proof(),
+            // GitHub's and Slack's words.
+            "bad_refresh_token" | "invalid_refresh_token" => return self.another_grant(),
+            "invalid_client" | "incorrect_client_credentials" | "bad_client_secret" => self.another_proof(),
+            // Auth0's.
+            "access_denied" if status == StatusCode::UNAUTHORIZED => self.another_proof(),
+            // Keycloak's word for a wrong secret, and Entra's for a client that it does not know.
+            "unauthorized_client" if status == StatusCode::UNAUTHORIZED || said.speaks_of("not found") => {
+                self.another_proof()
+            }
             "unauthorized_client" => {
                 format!("the server does not let this client use grant = \"{}\"", self.source.grant.word())
             }
