@@ -66,6 +66,11 @@ impl Secret {
         }
     }
 
+    /// The file that it is to be kept in, if there is no such file yet.
+    pub fn awaited(&self) -> Option<&Path> {
+        self.path().filter(|_| matches!(self.reveal_lines(), Err(SecretError::NotThere(_))))
+    }
+
     /// The variable of the environment that it is kept in.
     pub fn variable(&self) -> Option<&str> {
         if let Kept::Env(name) = &self.0 { Some(name) } else { None }
@@ -152,6 +157,9 @@ pub enum SecretError {
         /// What the system said, or what it is.
         why: String,
     },
+    /// There is no such file.
+    #[error("the file {} cannot be read: entity not found", .0.display())]
+    NotThere(PathBuf),
     /// Not UTF-8.
     #[error("{0} is not UTF-8 text")]
     NotText(String),
@@ -258,6 +266,21 @@ mod tests {
         assert_eq!(error.to_string(), "the environment variable PERENNIAL_NOT_SET is not set");
         let error = Secret::file("/nonexistent/gate").reveal().unwrap_err();
         assert_eq!(error.to_string(), "the file /nonexistent/gate cannot be read: entity not found");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_file_that_is_not_there_is_awaited() {
+        let (dir, secret) = file_with(b"");
+        assert_eq!(secret.awaited(), None, "empty is something else");
+        assert_eq!(Secret::file(dir.path()).awaited(), None);
+        assert_eq!(Secret::file(dir.path().join("secret/below")).awaited(), None, "no directory");
+        assert_eq!(Secret::env("PERENNIAL_NOT_SET").awaited(), None);
+        let path = dir.path().join("later");
+        let secret = Secret::file(&path);
+        assert_eq!(secret.awaited(), Some(&*path));
+        std::fs::write(&path, "x").unwrap();
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        assert_eq!(secret.awaited(), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! ```
 
 use std::{
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -97,6 +98,9 @@ fn read(path: &Path) -> Result<SecretText, SecretError> {
     let most = MAX_SECRET + BYTE_ORDER_MARK.len_utf8() + "\r\n".len();
     let (mut bytes, _) = file::read(path, most as u64).map_err(|error| match error {
         Unreadable::TooLarge(_) => SecretError::TooLong(place()),
+        Unreadable::Io(error) if error.kind() == ErrorKind::NotFound => {
+            SecretError::NotThere(path.to_owned())
+        }
         Unreadable::Directory | Unreadable::NoFile | Unreadable::Io(_) => {
             SecretError::Unreadable { path: path.to_owned(), why: error.to_string() }
         }

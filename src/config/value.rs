@@ -7,7 +7,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    Secret,
+    Secret, SecretError,
     declare::{At, Kind, Value, value},
     error::nearest,
     file,
@@ -190,6 +190,17 @@ value! {
         let secret = Unread::read(value, at)?;
         secret.reveal().map_err(|error| error.to_string())?;
         Ok(secret)
+    }
+}
+
+value! {
+    /// A secret, as [`Kept`]; if it is kept in a file, the file may come later.
+    pub(super) Awaited: Secret, Kind::Secret, |value, at| {
+        let secret = Unread::read(value, at)?;
+        match secret.reveal() {
+            Ok(_) | Err(SecretError::NotThere(_)) => Ok(secret),
+            Err(error) => Err(error.to_string()),
+        }
     }
 }
 

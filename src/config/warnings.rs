@@ -8,7 +8,20 @@ impl Config {
     pub fn warnings(&self) -> Vec<String> {
         let mut found = self.exposed();
         found.extend(self.one_life());
+        found.extend(self.awaited());
         found
+    }
+
+    /// A refresh token that nobody has got yet.
+    fn awaited(&self) -> impl Iterator<Item = String> {
+        self.routes.iter().filter_map(|route| {
+            let SourceConfig::OAuth2(source) = &route.token.as_ref()?.source else { return None };
+            let Grant::RefreshToken(first) = &source.grant else { return None };
+            let (path, route) = (first.awaited()?.display(), &route.name);
+            Some(format!(
+                "route \"{route}\", token.refresh_token: {path} is not there yet; run perennial login {route}"
+            ))
+        })
     }
 
     /// The client shows its token once. When that has ended, no server exchanges it again.
@@ -47,5 +60,28 @@ mod tests {
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].starts_with("route \"r\", token.subject_token: "), "{found:?}");
         assert_eq!(warnings("{token}"), [""; 0]);
+    }
+
+    #[test]
+    fn a_refresh_token_that_is_not_there_yet_is_named_with_the_way_to_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("refresh");
+        let text = format!(
+            "[[route]]\nname = \"r\"\nupstream = \"wss://feed.example\"\ndialect = \"handshake\"\n\
+             handshake.query = \"t\"\n\
+             [route.token]\nsource = \"oauth2\"\ntoken_url = \"https://auth.example/t\"\nclient_id = \"c\"\n\
+             grant = \"refresh_token\"\nrefresh_token = {{ file = \"{}\" }}",
+            path.display()
+        );
+        let warnings = || Config::parse(&text, "t").unwrap_or_else(|error| panic!("{error}")).warnings();
+        let said = format!(
+            "route \"r\", token.refresh_token: {} is not there yet; run perennial login r",
+            path.display()
+        );
+        assert_eq!(warnings(), [said]);
+        std::fs::write(&path, "x").unwrap();
+        assert!(!warnings().iter().any(|line| line.contains("not there")), "{:?}", warnings());
+        std::fs::write(&path, "").unwrap();
+        assert!(Config::parse(&text, "t").is_err(), "an empty one is still an error");
     }
 }

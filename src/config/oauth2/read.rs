@@ -11,7 +11,7 @@ use crate::config::{
     template::{Place, is_scope_byte},
     text::{Filled, Headers, Named, Plain, pairs},
     token::Answer,
-    value::{Kept, Several, Time, Unread, string},
+    value::{Awaited, Kept, Several, Time, Unread, string},
 };
 
 table! {
@@ -78,8 +78,9 @@ table! {
 table! {
     /// A refresh token, which the server may replace at each use (RFC 6749 §6).
     pub(in crate::config) struct RefreshTable {
-        /// The first refresh token. Its successors are kept in `[state]`.
-        refresh_token: required Kept = "refresh_token = { file = \"PATH\" } or { env = \"NAME\" }";
+        /// The first refresh token. Its successors are kept in `[state]`. The file may come later: `perennial login` writes
+        /// it.
+        refresh_token: required Awaited = "refresh_token = { file = \"PATH\" } or { env = \"NAME\" }";
     }
 }
 
