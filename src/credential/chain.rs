@@ -151,7 +151,7 @@ impl Chain {
         let Some((lineage, asked_with)) = self.lineage(state).await else {
             // The source says best what of it cannot be read.
             return match self.rotates() {
-                true => Err(SourceError::passing("what the source is asked with cannot be read")),
+                true => Err(self.unread()),
                 false => self.links.source.fetch(&asking, now, deadline).await,
             };
         };
@@ -261,6 +261,16 @@ impl Chain {
             *state = State { lineage: Some(lineage.clone()), ..State::default() };
         }
         Some((lineage, digested(&asked_with)))
+    }
+
+    /// What cannot be read, and what to do about it.
+    fn unread(&self) -> SourceError {
+        SourceError::passing(match self.links.source.awaited() {
+            Some(path) => {
+                format!("{} is not there yet; run perennial login {}", path.display(), self.links.scope)
+            }
+            None => "what the source is asked with cannot be read".to_owned(),
+        })
     }
 
     fn rotates(&self) -> bool {

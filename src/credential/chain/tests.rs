@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    config::StateConfig,
+    config::{Config, StateConfig},
     credential::{
         source::{Fault, Played},
         token::{Generation, Token},
@@ -100,6 +100,35 @@ async fn each_request_goes_on_from_the_last_answer() {
         assert_eq!(rig.stored().await, (number, format!("r{number}")), "durable before it is used");
     }
     assert_eq!(rig.server.requests(), ["r0", "r1", "r2", "r3", "r4"]);
+}
+
+/// The configuration may name a file that `perennial login` is yet to write.
+#[tokio::test(start_paused = true)]
+async fn a_refresh_token_that_is_not_there_yet_is_waited_for_with_advice() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("refresh");
+    let text = format!(
+        "[[route]]\nupstream = \"wss://h\"\ndialect = \"handshake\"\nhandshake.query = \"t\"\n\
+         [route.token]\nsource = \"oauth2\"\ntoken_url = \"http://127.0.0.1:9\"\nclient_id = \"c\"\n\
+         grant = \"refresh_token\"\nrefresh_token = {{ file = \"{}\" }}",
+        path.display()
+    );
+    let config = Config::parse(&text, "t").unwrap_or_else(|error| panic!("{error}"));
+    let source = Source::new(&config.routes[0].token.as_ref().unwrap().source).unwrap();
+    let tasks = TaskTracker::new();
+    let links =
+        Links { scope: "r".to_owned(), source: Arc::new(source), store: memory(), lifetime: None, tasks };
+    let chain = Chain::new(links);
+    let fetch = async || {
+        let now = Now::read();
+        chain.fetch(Asking::default(), now, now.mono + SECOND * 10).await.unwrap_err()
+    };
+    let error = fetch().await;
+    let said = format!("{} is not there yet; run perennial login r", path.display());
+    assert_eq!((error.kind, error.reason), (FailureKind::Passing, said));
+    std::fs::write(&path, "first").unwrap();
+    tokio::time::advance(SECOND).await;
+    assert_eq!(fetch().await.kind, FailureKind::Unreached, "it is shown to the server, who is away");
 }
 
 #[tokio::test(start_paused = true)]

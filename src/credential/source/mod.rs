@@ -31,7 +31,7 @@ mod said;
 mod signed;
 mod static_token;
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 pub use ably_key::{AblyKey, KeyError, token_request_mac};
 pub use answer::{BadAnswer, Issued, Useless};
@@ -139,6 +139,12 @@ impl Source {
             return true;
         }
         self.rotating().is_some()
+    }
+
+    /// The file of the first refresh token, if there is no such file yet: `perennial login` writes it.
+    pub fn awaited(&self) -> Option<&Path> {
+        let Self::OAuth2(oauth2) = self else { return None };
+        oauth2.rotating()?.first.awaited()
     }
 
     fn rotating(&self) -> Option<Rotating<'_>> {
