@@ -73,36 +73,60 @@ pub(super) fn asked(
     let values = |name: &Name| asking.value(name);
     let mut form = Form::default();
     grant(&source.grant, asking, url, now, &mut form)?;
+    let wanted = wanted(source, &values)?;
+    wanted.iter().for_each(|(name, value)| form.put(name, value));
+    let scope = wanted.iter().find(|(name, _)| *name == "scope");
+    let scopes = scope.map_or("", |(_, scope)| scope).split_ascii_whitespace().map(str::to_owned).collect();
+    Ok(Asked { scopes, ..proven(source, form, &values, url, now)? })
+}
+
+/// For what a token is asked.
+pub(super) fn wanted(
+    source: &OAuth2Source,
+    values: Values<'_, '_>,
+) -> Result<Vec<(&'static str, String)>, SourceError> {
     let scope = source
         .scope
         .iter()
-        .map(|scope| expand(scope, Place::Scope, &values))
+        .map(|scope| expand(scope, Place::Scope, values))
         .collect::<Result<Vec<_>, _>>()?
         .join(" ");
+    let mut wanted = Vec::new();
     if !scope.is_empty() {
-        form.put("scope", &scope);
+        wanted.push(("scope", scope));
     }
     for (name, templates) in [("audience", &source.audience), ("resource", &source.resource)] {
         for template in templates {
-            form.put(name, &expand(template, Place::Text, &values)?);
+            wanted.push((name, expand(template, Place::Text, values)?));
         }
     }
+    Ok(wanted)
+}
+
+/// The form with the client's proof, and with what the configuration adds to every request. `url` is the token
+/// endpoint's.
+pub(super) fn proven(
+    source: &OAuth2Source,
+    mut form: Form,
+    values: Values<'_, '_>,
+    url: &str,
+    now: Now,
+) -> Result<Asked, SourceError> {
     let mut headers = usual_headers("application/json");
     let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
     headers.insert(header::CONTENT_TYPE, form_type);
-    client_auth::prove(source, url, &values, now, &mut headers, &mut form)?;
+    client_auth::prove(source, url, values, now, &mut headers, &mut form)?;
     for (name, template) in &source.parameters {
         // Nobody says which of them are secrets.
-        form.put_secret(name, &expand(template, Place::Text, &values)?);
+        form.put_secret(name, &expand(template, Place::Text, values)?);
     }
-    put_headers(&source.headers, &values, &mut headers)?;
+    put_headers(&source.headers, values, &mut headers)?;
     source
         .headers
         .iter()
         .filter_map(|(name, _)| headers.get(name)?.to_str().ok())
         .for_each(|value| form.hide(value));
-    let scopes = scope.split_ascii_whitespace().map(str::to_owned).collect();
-    Ok(Asked { headers, body: form.fields.finish().into(), scopes, mask: form.mask })
+    Ok(Asked { headers, body: form.fields.finish().into(), scopes: Vec::new(), mask: form.mask })
 }
 
 fn grant(grant: &Grant, asking: &Asking, url: &str, now: Now, form: &mut Form) -> Result<(), SourceError> {

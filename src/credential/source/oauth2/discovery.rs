@@ -93,7 +93,12 @@ impl Discovery {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn document(&self, now: Now, deadline: Instant) -> Result<Map<String, Value>, SourceError> {
+    /// What the issuer says of itself; that it is this issuer is for [`Self::endpoint`] to see.
+    pub(super) async fn document(
+        &self,
+        now: Now,
+        deadline: Instant,
+    ) -> Result<Map<String, Value>, SourceError> {
         let path = self.issuer.endpoint.path_and_query.trim_end_matches('/');
         let mut response = self.ask(&format!("{path}/.well-known/openid-configuration"), deadline).await?;
         if response.status() == StatusCode::NOT_FOUND {
@@ -135,18 +140,23 @@ impl Discovery {
             }
             None => return Err("its document names no `issuer`".to_owned()),
         }
+        self.named(document, "token_endpoint")
+    }
+
+    /// An endpoint that the document of this issuer names.
+    pub(super) fn named(&self, document: &Map<String, Value>, name: &str) -> Result<TokenEndpoint, String> {
         // Who shows a certificate may have to do so at another address (RFC 8705 §5).
         let alias = document.get("mtls_endpoint_aliases").filter(|_| self.tls.identity.is_some());
-        let alias = alias.and_then(|aliases| aliases.get("token_endpoint")?.as_str());
-        let url = alias.or_else(|| document.get("token_endpoint")?.as_str());
-        let url = url.ok_or("its document names no `token_endpoint`")?;
+        let alias = alias.and_then(|aliases| aliases.get(name)?.as_str());
+        let url = alias.or_else(|| document.get(name)?.as_str());
+        let url = url.ok_or_else(|| format!("its document names no `{name}`"))?;
         if url.len() > MAX_URL {
-            return Err("its `token_endpoint` is longer than 4 KiB".to_owned());
+            return Err(format!("its `{name}` is longer than 4 KiB"));
         }
-        let endpoint = Endpoint::of_server(url)
-            .map_err(|what| format!("its `token_endpoint` cannot be used: {what}"))?;
+        let endpoint =
+            Endpoint::of_server(url).map_err(|what| format!("its `{name}` cannot be used: {what}"))?;
         if self.issuer.endpoint.tls && !endpoint.tls {
-            return Err("its `token_endpoint` is not https://, and the issuer is".to_owned());
+            return Err(format!("its `{name}` is not https://, and the issuer is"));
         }
         let mut tls = self.tls.clone();
         if endpoint.host != self.issuer.endpoint.host {
@@ -186,7 +196,7 @@ impl Discovery {
         news
     }
 
-    fn failed(&self, what: &str) -> SourceError {
+    pub(super) fn failed(&self, what: &str) -> SourceError {
         SourceError::passing(format!("discovery at {}: {what}", self.issuer.endpoint.authority()))
     }
 }

@@ -29,7 +29,7 @@ const WALL: Duration = Duration::from_secs(1_800_000_000);
 const TOKEN: &str = r#"{"access_token":"abc","token_type":"Bearer","expires_in":60}"#;
 
 /// What the server does with one connection.
-enum Reply {
+pub(super) enum Reply {
     /// A status line, headers (each with its line end), and a body; `{port}` in it is the server's.
     Whole(&'static str, &'static str, String),
     /// These bytes, and silence.
@@ -42,11 +42,11 @@ enum Reply {
     Drip,
 }
 
-fn ok(body: &str) -> Reply {
+pub(super) fn ok(body: &str) -> Reply {
     Reply::Whole("200 OK", "content-type: application/json\r\n", body.to_owned())
 }
 
-fn status(line: &'static str, body: &str) -> Reply {
+pub(super) fn status(line: &'static str, body: &str) -> Reply {
     Reply::Whole(line, "", body.to_owned())
 }
 
@@ -94,7 +94,7 @@ async fn reply(stream: &mut (impl AsyncWrite + Unpin), port: u16, reply: &Reply)
 }
 
 /// Does `work` beside a server that gives these replies, one to each connection; the requests it saw.
-async fn beside<T>(replies: &[Reply], work: impl AsyncFnOnce(u16) -> T) -> (T, Vec<String>) {
+pub(super) async fn beside<T>(replies: &[Reply], work: impl AsyncFnOnce(u16) -> T) -> (T, Vec<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let (mut seen, mut open) = (Vec::new(), Vec::new());
@@ -117,7 +117,7 @@ async fn beside<T>(replies: &[Reply], work: impl AsyncFnOnce(u16) -> T) -> (T, V
     (done, seen)
 }
 
-fn address(text: &str) -> Address {
+pub(super) fn address(text: &str) -> Address {
     Address { text: text.to_owned(), endpoint: Endpoint::of_server(text).unwrap() }
 }
 
@@ -182,7 +182,7 @@ fn rotates(source: &mut OAuth2Source) {
 }
 
 /// The fields of a form, decoded, in their order.
-fn form(request: &str) -> Vec<(String, String)> {
+pub(super) fn form(request: &str) -> Vec<(String, String)> {
     let (_, body) = request.split_once("\r\n\r\n").unwrap();
     url::form_urlencoded::parse(body.as_bytes()).into_owned().collect()
 }
