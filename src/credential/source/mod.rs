@@ -39,7 +39,7 @@ pub use asking::{Asking, ClientValues};
 pub use exec::ExecTokens;
 pub use file::FileToken;
 pub use http::HttpTokens;
-pub use oauth2::OAuth2Tokens;
+pub use oauth2::{OAuth2Tokens, login};
 #[cfg(test)]
 pub(super) use played::{Fault, Played};
 pub use signed::JwtTokens;

@@ -20,6 +20,7 @@ mod asked;
 mod asked_with;
 mod client_auth;
 mod discovery;
+pub mod login;
 mod once;
 
 use std::{fmt, sync::Arc};
