@@ -38,6 +38,7 @@ use crate::{
 mod counted;
 pub mod lifetime;
 mod listening;
+pub mod login;
 mod notify;
 mod rehearsal;
 mod reload;

@@ -364,3 +364,61 @@ fn an_address_in_use_is_named() {
         assert!(stderr.contains(&format!("{key} = \"{address}\"")) && stderr.contains("in use"), "{stderr}");
     }
 }
+
+/// A token endpoint and a device authorization endpoint: what is said to each request, in their order.
+fn played(answers: &'static [&'static str]) -> (u16, std::thread::JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = std::thread::spawn(move || {
+        let mut seen = Vec::new();
+        for answer in answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = vec![0; 16 * 1024];
+            let mut length = 0;
+            while !String::from_utf8_lossy(&request[..length]).contains("client_id=") {
+                length += stream.read(&mut request[length..]).unwrap();
+            }
+            seen.push(String::from_utf8_lossy(&request[..length]).into_owned());
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", answer.len());
+            stream.write_all((head + answer).as_bytes()).unwrap();
+        }
+        seen
+    });
+    (port, server)
+}
+
+#[test]
+fn a_login_says_what_to_do_and_puts_the_refresh_token_into_its_file() {
+    let (port, server) = played(&[
+        r#"{"device_code":"DEV-CANARY","user_code":"WDJB\u202e-MJHT","verification_uri":"http://h/device","expires_in":600,"interval":0}"#,
+        r#"{"access_token":"AT-CANARY","refresh_token":"RT-CANARY","refresh_expires_in":86400}"#,
+    ]);
+    let text = format!(
+        "[[route]]\nname = \"r\"\nupstream = \"ws://127.0.0.1:9\"\ndialect = \"handshake\"\nhandshake.query = \"t\"\n\
+         [route.token]\nsource = \"oauth2\"\ntoken_url = \"http://127.0.0.1:{port}/token\"\nclient_id = \"me\"\n\
+         grant = \"refresh_token\"\nrefresh_token = {{ file = \"refresh\" }}\n"
+    );
+    let here = written(&text);
+    let (status, _, stderr) = said(perennial(here.path(), &["check"]));
+    let warning =
+        "warning: route \"r\", token.refresh_token: refresh is not there yet; run perennial login r\n";
+    assert!(status == Some(0) && stderr.ends_with(warning), "{stderr}");
+    let (status, _, stderr) = said(perennial(here.path(), &["login", "r"]));
+    assert!(status == Some(64) && stderr.contains("add --device-url URL"), "{stderr}");
+
+    let url = format!("http://127.0.0.1:{port}/device");
+    let (status, stdout, stderr) = said(perennial(here.path(), &["login", "r", "--device-url", &url]));
+    assert_eq!((status, &*stderr), (Some(0), ""));
+    assert!(
+        stdout.contains("\n    http://h/device\n") && stdout.contains("\n    WDJB\\u{202e}-MJHT\n"),
+        "{stdout}"
+    );
+    assert!(stdout.contains("The code is good for 10m."), "{stdout}");
+    assert!(stdout.contains("\nThe refresh token is in refresh. It ends in 1d, 20"), "{stdout}");
+    assert!(!stdout.contains("CANARY"), "{stdout}");
+    let file = here.path().join("refresh");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "RT-CANARY");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(server.join().unwrap()[1].contains("device_code=DEV-CANARY"));
+    assert!(!said(perennial(here.path(), &["check"])).2.contains("not there"));
+}

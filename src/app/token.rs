@@ -76,7 +76,10 @@ pub async fn fetch(config: &Config, wanted: Wanted<'_>) -> Result<Page, TokenErr
 }
 
 /// The route that is meant, and what it says of its token.
-fn route<'c>(config: &'c Config, name: Option<&str>) -> Result<(&'c Route, &'c TokenConfig), TokenError> {
+pub(super) fn route<'c>(
+    config: &'c Config,
+    name: Option<&str>,
+) -> Result<(&'c Route, &'c TokenConfig), TokenError> {
     let with_token = || config.routes.iter().filter_map(|route| Some((&**route, route.token.as_ref()?)));
     let mut names: Vec<&str> = with_token().map(|(route, _)| route.name.as_str()).collect();
     names.sort_unstable();

@@ -17,7 +17,7 @@ use crate::{
 /// Where it is looked for, in this order, if nobody names one.
 const USUAL: [&str; 2] = ["./perennial.toml", "/etc/perennial/perennial.toml"];
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(super) struct ConfigFile {
     /// The configuration [default: ./perennial.toml, then /etc/perennial/perennial.toml].
     #[arg(long, env = "PERENNIAL_CONFIG", value_name = "FILE")]

@@ -7,6 +7,7 @@
 //! | 64 | the command line or the configuration is wrong; nothing has listened |
 
 mod configuration;
+mod login;
 mod probe;
 mod rehearse;
 mod running;
@@ -61,6 +62,8 @@ enum Command {
     },
     /// Fetch one token as the sidecar would, and say what it is without showing it.
     Token(token::Arguments),
+    /// Get the first refresh token of a route with grant = "refresh_token": a person logs in, and it is put into its file.
+    Login(login::Arguments),
     /// Ask a running sidecar whether it is well: one line, and status 0 or 1. For health checks.
     Probe(probe::Arguments),
     /// Show how a running sidecar fares: its credentials, its sessions, what happened last.
@@ -108,6 +111,9 @@ pub fn main() -> ExitCode {
         Command::Schema { .. } => say(&format!("{:#}", reference::schema())),
         Command::Token(arguments) => {
             with_config(&arguments.config, |_, config| token::show(&config, &arguments))
+        }
+        Command::Login(arguments) => {
+            with_config(&arguments.config.clone(), |_, config| login::run(&config, arguments))
         }
         Command::Probe(arguments) => probe::run(arguments),
         Command::Status(arguments) => status::run(arguments),
