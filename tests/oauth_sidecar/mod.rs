@@ -3,6 +3,7 @@
 //! - `address`: a refresh token is not shown to another address;
 //! - `grants`: what the provider takes, from anyone who proves itself in any way;
 //! - `killed`: `kill -9` at random moments around rotations;
+//! - `login`: a person logs in, by a device code and in a browser, while the sidecar waits;
 //! - `lost`: answers that were lost after the provider had rotated;
 //! - `outage`: an endpoint that is away for three lifetimes;
 //! - `replicas`: several sidecars on one refresh token, and a Redis that they share.
@@ -12,6 +13,7 @@
 mod address;
 pub mod grants;
 pub mod killed;
+mod login;
 mod lost;
 mod outage;
 mod replicas;

@@ -26,6 +26,16 @@ const clients = [
   { ...secret, client_id: 'basic', token_endpoint_auth_method: 'client_secret_basic' },
   { ...secret, client_id: 'post', token_endpoint_auth_method: 'client_secret_post' },
 ];
+// A person logs in by it: in a browser that comes back to any port of this machine, or with a device code.
+clients.push({
+  ...secret,
+  client_id: 'native',
+  application_type: 'native',
+  redirect_uris: ['http://127.0.0.1/callback'],
+  response_types: ['code'],
+  grant_types: ['authorization_code', 'urn:ietf:params:oauth:grant-type:device_code', 'refresh_token'],
+  token_endpoint_auth_method: 'client_secret_basic',
+});
 if (JWKS) {
   clients.push({
     ...plain,
@@ -44,7 +54,8 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
   clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'],
   features: {
     clientCredentials: { enabled: true },
-    devInteractions: { enabled: false },
+    deviceFlow: { enabled: true },
+    devInteractions: { enabled: true },
     resourceIndicators: {
       enabled: true,
       defaultResource: () => RESOURCE,
@@ -91,4 +102,6 @@ server.on('request', async (request, response) => {
 });
 
 console.log(JSON.stringify({ port }));
+// Nobody reads the provider's notices, which go there as well.
+process.stdout.on('error', () => {});
 process.stdin.resume().on('end', () => process.exit(0));
