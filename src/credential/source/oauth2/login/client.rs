@@ -105,12 +105,9 @@ impl Client {
 
     /// What a server's no means, and what is to be done about it.
     pub(super) fn refused(&self, whom: &'static str, response: &Response<Bytes>, mask: &Mask) -> Failure {
-        let now = Now::read();
-        let refused = Refused::of(response, mask, now);
-        let signs = self.source.signers().next().is_some();
-        let theirs = signs.then(|| net_http::date(response.headers())).flatten();
-        let clocks = theirs.map(|theirs| (theirs, now.wall));
-        let usual = || Shown { source: &self.source, rotated: false }.advice(&refused, clocks);
+        let signed = self.source.signers().next().is_some();
+        let refused = Refused::of(response, mask, signed, Now::read());
+        let usual = || Shown { source: &self.source, rotated: false }.advice(&refused);
         let advice = advice(refused.said.code.as_deref(), whom).or_else(|| match refused.status {
             StatusCode::NOT_FOUND if whom != TOKEN => Some("check its address".to_owned()),
             _ => usual(),
