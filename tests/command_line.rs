@@ -188,6 +188,7 @@ fn what_is_not_understood_is_64_and_help_is_not_an_error() {
         &["no-such-command"],
         &[],
         &["check", "--log-level", "=,="],
+        &["check", "--log-level", "warning"],
         &["check", "--log-format", "xml"],
     ] {
         let (status, stdout, stderr) = said(perennial(here.path(), arguments));

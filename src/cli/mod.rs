@@ -90,7 +90,9 @@ pub fn main() -> ExitCode {
     // `_writing` is dropped at the end of this function: the last lines are written then.
     let (log, _writing) = match logs::init(cli.log_format, level) {
         Ok(log) => log,
-        Err(error @ LogsError::Filter(_)) => return fail(&format!("--log-level: {error}"), USAGE),
+        Err(error @ (LogsError::Filter(_) | LogsError::Word { .. })) => {
+            return fail(&format!("--log-level: {error}"), USAGE);
+        }
         Err(error @ (LogsError::Twice | LogsError::Stderr(_))) => return fail(&error.to_string(), 1),
     };
     match cli.command {

@@ -44,6 +44,8 @@ pub struct Log {
     pub rate: Rate,
 }
 
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
 /// How an event is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum LogFormat {
@@ -62,6 +64,14 @@ pub enum LogsError {
         "the log level is malformed: {0}; write a level, such as \"debug\", or \"perennial::proxy=debug\""
     )]
     Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// A word that is no level. Taken for a target, it would silence everything else.
+    #[error("{word:?} is no log level{}; the levels are {}", near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default(), LEVELS.join(", "))]
+    Word {
+        /// As it was written.
+        word: String,
+        /// What it was probably meant to be.
+        near: Option<&'static str>,
+    },
     /// They were set up before.
     #[error("logs are set up already")]
     Twice,
@@ -99,6 +109,7 @@ where
     S: Subscriber + for<'s> LookupSpan<'s>,
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
+    filter.split(',').try_for_each(known)?;
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse(filter)?;
     let filter = filter.and(filter_fn(ours_or_loud)).and(rate);
     let layer = fmt::layer().with_writer(OneLine { to, colour }).with_ansi(colour);
@@ -106,6 +117,19 @@ where
         LogFormat::Text => layer.fmt_fields(text::Words).with_filter(filter).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).with_ansi(false).with_filter(filter).boxed(),
     })
+}
+
+/// Is it a level, or a target of ours or with a level?
+fn known(directive: &str) -> Result<(), LogsError> {
+    let word = directive.trim();
+    let is_level = word.parse::<u8>().is_ok() || LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
+    let is_target = word.contains(['=', '[']) || word == "perennial" || word.starts_with("perennial::");
+    if word.is_empty() || is_level || is_target {
+        return Ok(());
+    }
+    let distance = |level: &str| strsim::damerau_levenshtein(level, &word.to_ascii_lowercase());
+    let near = LEVELS.into_iter().min_by_key(|level| distance(level)).filter(|level| distance(level) <= 3);
+    Err(LogsError::Word { word: word.chars().take(40).collect(), near })
 }
 
 fn ours_or_loud(event: &Metadata<'_>) -> bool {
@@ -186,6 +210,21 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_silences_nothing() {
+        for (word, near) in [("warning", "warn"), ("inf", "info"), ("errors", "error"), ("Tracee", "trace")] {
+            let error = known(word).unwrap_err().to_string();
+            assert!(error.contains(&format!("did you mean {near:?}?")), "{error}");
+        }
+        let error = known("verbose").unwrap_err().to_string();
+        assert_eq!(error, "\"verbose\" is no log level; the levels are off, error, warn, info, debug, trace");
+        for good in
+            ["", "warn", "WARN", "3", "perennial", "perennial::proxy", "hyper=debug", "perennial=info"]
+        {
+            assert!(known(good).is_ok(), "{good}");
+        }
+    }
 
     #[derive(Clone, Default)]
     struct Page(Arc<Mutex<Vec<u8>>>);
