@@ -74,6 +74,9 @@ pub struct RouteStatus {
     pub credentials_total: usize,
     /// Those closest to their end, the closest first.
     pub credentials: Vec<CredentialStatus>,
+    /// The service cannot be reached.
+    #[serde(default)]
+    pub unreached: Option<UnreachedStatus>,
     /// By state, every state.
     pub sessions: BTreeMap<String, u64>,
     /// The earliest end of a token that a live upstream was last authenticated with.
@@ -99,6 +102,18 @@ pub struct RouteStatus {
     pub exchange_latencies: Vec<f64>,
     /// The last ten minutes in steps of ten seconds, oldest first: the longest hold that ended in each.
     pub holds: Vec<f64>,
+}
+
+/// No dial of the service has got an answer.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct UnreachedStatus {
+    pub since: f64,
+    /// When it was tried last.
+    pub last: f64,
+    /// So many times in a row.
+    pub failures: u64,
+    /// Why, of the last one.
+    pub error: String,
 }
 
 /// One credential.

@@ -9,11 +9,12 @@ use super::{
 use crate::{
     admin::status::{
         CredentialStatus, Directions, EventLine, Outcomes, RouteLimits, RouteStatus, Status, StoreStatus,
+        UnreachedStatus,
     },
     clock::{self, Instant, Now},
     config::{Endpoint, Route},
     credential::{Credential, Token},
-    proxy::Extremes,
+    proxy::{Extremes, RouteContext, Unreached},
     telemetry::{CloseReason, Direction, Fetched, Method, Outcome, SessionState, events::Line},
 };
 
@@ -25,7 +26,7 @@ impl State {
         self.look();
         let problems = self.problems();
         let lives = self.lives();
-        let routes = lives.current.iter().map(|life| self.route(&life.context.route, &lives)).collect();
+        let routes = lives.current.iter().map(|life| self.route(&life.context, &lives)).collect();
         drop(lives);
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -47,7 +48,8 @@ impl State {
         }
     }
 
-    fn route(&self, route: &Route, lives: &Lives) -> RouteStatus {
+    fn route(&self, context: &RouteContext, lives: &Lives) -> RouteStatus {
+        let route = &context.route;
         let metrics = self.metrics.route(&route.name);
         let (counts, recent, now) = (metrics.counts(), metrics.recent(), clock::now());
         let of_it = lives.of(&route.name);
@@ -64,6 +66,7 @@ impl State {
             share: share(route).to_owned(),
             credentials_total,
             credentials,
+            unreached: context.reach.unreached().map(unreached),
             sessions: SessionState::ALL.map(|state| (state.to_string(), counts.sessions(state))).into(),
             oldest_live_expires: extremes.oldest_expiry.map(|at| at.as_secs_f64()),
             uptime: counts.uptime(),
@@ -145,6 +148,11 @@ fn shown_as(credential: &Credential, now: Now) -> CredentialStatus {
 
 fn outcomes(count: impl Fn(Outcome) -> u64) -> Outcomes {
     Outcomes { ok: count(Outcome::Ok), failed: count(Outcome::Failed), rejected: count(Outcome::Rejected) }
+}
+
+fn unreached(known: Unreached) -> UnreachedStatus {
+    let Unreached { since, last, failures, error } = known;
+    UnreachedStatus { since: since.as_secs_f64(), last: last.as_secs_f64(), failures, error }
 }
 
 fn seconds(durations: &[Duration]) -> Vec<f64> {

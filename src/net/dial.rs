@@ -166,6 +166,13 @@ pub struct DialError {
     pub cause: io::Error,
 }
 
+impl DialError {
+    /// Was there no answer in time?
+    pub fn is_late(&self) -> bool {
+        self.cause.kind() == io::ErrorKind::TimedOut
+    }
+}
+
 /// How far a dial came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {

@@ -24,7 +24,7 @@ pub mod stream;
 pub mod tls;
 
 pub use delivery::Delivery;
-pub use dial::{DialError, Dialer, Network, connect_unix};
+pub use dial::{DialError, Dialer, Network, Stage, connect_unix};
 pub use liveness::{Liveness, Patience, Verdict};
 pub use pool::{Pool, PoolError};
 pub use stream::{Io, Stream};

@@ -35,6 +35,7 @@ use crate::{
     credential::{Generation, Showing, Token},
     dialect::Outgoing,
     session::{Action, DialFailure, Epoch, Event, Shown},
+    telemetry::DialPurpose,
 };
 
 type DialFuture = Pin<Box<dyn Future<Output = Result<Opened, NotOpened>> + Send>>;
@@ -62,7 +63,7 @@ pub(super) enum NotOpened {
 /// Dials when it is this session's turn.
 async fn dial_in_turn(
     route: &RouteContext,
-    outgoing: Outgoing,
+    (purpose, outgoing): (DialPurpose, Outgoing),
     token: Option<&Token>,
     now: Instant,
 ) -> Result<Opened, NotOpened> {
@@ -71,7 +72,7 @@ async fn dial_in_turn(
     if token.is_some_and(|token| token.is_expired(Now::read())) {
         return Err(NotOpened::TokenEnded);
     }
-    let opened = route.open(outgoing, now + hold).await;
+    let opened = route.open(purpose, outgoing, now + hold).await;
     route.politeness.note(match &opened {
         Err(Refused::Status { status, retry_after, .. }) if refusals::is_for_all(*status) => {
             Some(*retry_after)
@@ -128,8 +129,10 @@ impl Driver {
         match self.session.handshake(token.as_deref()) {
             Ok(outgoing) => {
                 let route = Arc::clone(&self.route);
+                let purpose = if self.upstream.is_some() { DialPurpose::Swap } else { DialPurpose::Resume };
+                let asked = (purpose, outgoing);
                 let future =
-                    Box::pin(async move { dial_in_turn(&route, outgoing, token.as_deref(), now).await });
+                    Box::pin(async move { dial_in_turn(&route, asked, token.as_deref(), now).await });
                 self.dial = Some(Box::new(Dialling { epoch, shown, future }));
             }
             Err(why) => {

@@ -24,7 +24,7 @@ use crate::{
     clock::{self, Instant},
     credential::{Lease, Token, Trigger},
     dialect::Dialect,
-    telemetry::Handshake,
+    telemetry::{DialPurpose, Handshake},
 };
 
 /// Time between two dials of one handshake.
@@ -57,7 +57,7 @@ pub(super) async fn dial(
             let turned = Turned { outcome: Handshake::BadRequest, route: name.to_owned(), why };
             failed(turned.answer(StatusCode::BAD_GATEWAY))
         })?;
-        let refused = match route.open(outgoing, deadline).await {
+        let refused = match route.open(DialPurpose::First, outgoing, deadline).await {
             Ok(opened) => return Ok((opened, token)),
             Err(refused) => refused,
         };

@@ -9,6 +9,7 @@ use super::{
     census::Census,
     http::Service,
     parking::Lot,
+    reach::Reach,
     refusals::Politeness,
     sessions::{Extremes, Sessions},
     upstream::{self, Opened, Refused},
@@ -19,7 +20,7 @@ use crate::{
     credential::{Clients, Credential},
     dialect::{self, Dialects, Outgoing},
     net::{Dialer, Pool},
-    telemetry::{RouteMetrics, Spans},
+    telemetry::{DialPurpose, Dialled, RouteMetrics, Spans},
 };
 
 /// Sessions of one route that exchange at once: a service is not asked by all of them together.
@@ -54,6 +55,8 @@ pub struct RouteContext {
     pub(super) parking: Arc<Lot>,
     /// Bytes of the largest message.
     pub(super) limit: usize,
+    /// Can the service be reached?
+    pub reach: Reach,
 }
 
 impl RouteContext {
@@ -81,6 +84,7 @@ impl RouteContext {
             turns: Arc::new(Semaphore::new(TURNS)),
             parking: Arc::default(),
             limit,
+            reach: Reach::default(),
         }
     }
 
@@ -120,7 +124,19 @@ impl RouteContext {
     }
 
     /// Dials the service, or where the token says that it is, and opens a WebSocket.
-    pub(super) async fn open(&self, outgoing: Outgoing, deadline: Instant) -> Result<Opened, Refused> {
+    pub(super) async fn open(
+        &self,
+        purpose: DialPurpose,
+        outgoing: Outgoing,
+        deadline: Instant,
+    ) -> Result<Opened, Refused> {
+        let opened = self.dial(outgoing, deadline).await;
+        self.reach.note(&opened);
+        self.metrics.dialled(purpose, opened.as_ref().map_or_else(Refused::outcome, |_| Dialled::Ok));
+        opened
+    }
+
+    async fn dial(&self, outgoing: Outgoing, deadline: Instant) -> Result<Opened, Refused> {
         let Some(at) = &outgoing.elsewhere else {
             return upstream::open(&self.dialer, outgoing, self.limit, deadline).await;
         };

@@ -16,10 +16,11 @@ use crate::{
     clock::{self, Instant, Now},
     dialect::Outgoing,
     net::{
-        DialError, Dialer, Stream,
+        DialError, Dialer, Stage, Stream,
         http::retry_after,
         link::{Link, Side},
     },
+    telemetry::Dialled,
 };
 
 /// Bytes that a service's answer to the handshake may have.
@@ -55,6 +56,19 @@ pub(super) enum Refused {
     Not101(&'static str),
     #[error("the URL that is the token cannot be dialled: {0}")]
     Elsewhere(String),
+}
+
+impl Refused {
+    /// As it is counted.
+    pub(super) fn outcome(&self) -> Dialled {
+        match self {
+            Self::Dial(error) if error.is_late() => Dialled::Timeout,
+            Self::Dial(error) if error.stage == Stage::Tls => Dialled::Tls,
+            Self::Dial(_) | Self::Elsewhere(_) => Dialled::Unreachable,
+            Self::TimedOut => Dialled::Timeout,
+            Self::Http(_) | Self::Request(_) | Self::Status { .. } | Self::Not101(_) => Dialled::Rejected,
+        }
+    }
 }
 
 /// Dials, and opens a WebSocket.

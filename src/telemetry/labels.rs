@@ -44,6 +44,34 @@ label! {
 }
 
 label! {
+    /// Why the service is dialled.
+    DialPurpose {
+        /// For a client that has just come.
+        First = "first",
+        /// After the connection was lost.
+        Resume = "resume",
+        /// For a new token, while the connection lives.
+        Swap = "swap",
+    }
+}
+
+label! {
+    /// What a dial of the service came to.
+    Dialled {
+        /// A WebSocket.
+        Ok = "ok",
+        /// Nobody is there, or the name leads nowhere.
+        Unreachable = "unreachable",
+        /// TLS did not come about.
+        Tls = "tls",
+        /// The service answered with another status, or not as a WebSocket service does.
+        Rejected = "rejected",
+        /// There was no answer in time.
+        Timeout = "timeout",
+    }
+}
+
+label! {
     /// How a fetch of a token came out.
     Fetched {
         /// It brought one.

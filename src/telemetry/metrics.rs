@@ -211,6 +211,7 @@ impl Waiting {
 pub(super) struct Door {
     pub(super) http_requests: IntCounterVec,
     pub(super) handshakes: IntCounterVec,
+    pub(super) upstream_connections: IntCounterVec,
 }
 
 impl Door {
@@ -227,6 +228,11 @@ impl Door {
                 "handshakes_total",
                 "Handshakes of clients, by what became of them; the route is empty if none has their path.",
                 &["route", "outcome"],
+            ),
+            upstream_connections: counter(
+                "upstream_connections_total",
+                "Dials of the service, by why it was dialled and what it came to.",
+                &["route", "purpose", "outcome"],
             ),
         }
     }
@@ -380,8 +386,8 @@ fn add<C: Collector + Clone + 'static>(registry: &Registry, family: prometheus::
 mod tests {
     use super::*;
     use crate::telemetry::{
-        CloseReason, CodeClass, CredentialState, Direction, Fetched, Handshake, LossReason, Method, Outcome,
-        Phase, SessionState, Trigger,
+        CloseReason, CodeClass, CredentialState, DialPurpose, Dialled, Direction, Fetched, Handshake,
+        LossReason, Method, Outcome, Phase, SessionState, Trigger,
     };
 
     fn metrics() -> Metrics {
@@ -405,8 +411,10 @@ mod tests {
         let directions = Direction::ALL.len() * (5 + LossReason::ALL.len());
         // A histogram has a line for each bucket, one for +Inf, a sum and a count.
         let histograms = (Phase::ALL.len() + 1 + Direction::ALL.len()) * (SECONDS.len() + 3);
+        let dials = DialPurpose::ALL.len() * Dialled::ALL.len();
         let single = 4 + 3 + 6 + CodeClass::ALL.len() + Handshake::ALL.len();
-        let want = ways + refreshes + states + directions + histograms + single + CloseReason::ALL.len();
+        let want =
+            ways + dials + refreshes + states + directions + histograms + single + CloseReason::ALL.len();
         assert_eq!(of_a.len(), want, "{text}");
         for line in [
             "perennial_sessions_closed_total{reason=\"token_expired\",route=\"a\"} 0",

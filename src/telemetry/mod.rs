@@ -22,8 +22,8 @@ pub mod spans;
 
 pub use handshakes::HandshakeMetrics;
 pub use labels::{
-    CloseReason, CodeClass, CredentialState, Direction, Fetched, Handshake, LossReason, Method, Outcome,
-    Phase, SessionState, Trigger,
+    CloseReason, CodeClass, CredentialState, DialPurpose, Dialled, Direction, Fetched, Handshake, LossReason,
+    Method, Outcome, Phase, SessionState, Trigger,
 };
 pub use logs::{Log, LogFormat, LogsError};
 pub use metrics::Metrics;

@@ -7,8 +7,8 @@ use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge};
 use super::{
     HandshakeMetrics,
     labels::{
-        CloseReason, CodeClass, CredentialState, Direction, Fetched, LossReason, Method, Outcome, Phase,
-        SessionState, Trigger,
+        CloseReason, CodeClass, CredentialState, DialPurpose, Dialled, Direction, Fetched, LossReason,
+        Method, Outcome, Phase, SessionState, Trigger,
     },
     metrics::Families,
     recent::Recent,
@@ -45,6 +45,7 @@ pub struct RouteMetrics {
     returns_ambiguous: IntCounter,
     http_requests: [IntCounter; CodeClass::ALL.len()],
     handshakes: Arc<HandshakeMetrics>,
+    upstream_connections: [[IntCounter; Dialled::ALL.len()]; DialPurpose::ALL.len()],
     longest_hold: Gauge,
     reconnect_limit: Gauge,
     fullest_queue: Gauge,
@@ -100,6 +101,12 @@ impl RouteMetrics {
             http_requests: CodeClass::ALL
                 .map(|class| of.door.http_requests.with_label_values(&[route, class.as_str()])),
             handshakes: Arc::new(HandshakeMetrics::of(route, &of.door.handshakes)),
+            upstream_connections: DialPurpose::ALL.map(|purpose| {
+                Dialled::ALL.map(|outcome| {
+                    let labels = [route, purpose.as_str(), outcome.as_str()];
+                    of.door.upstream_connections.with_label_values(&labels)
+                })
+            }),
             longest_hold: of.waiting.longest_hold.with_label_values(&[route]),
             reconnect_limit: of.waiting.reconnect_limit.with_label_values(&[route]),
             fullest_queue: of.waiting.fullest_queue.with_label_values(&[route]),
@@ -266,6 +273,11 @@ impl RouteMetrics {
     /// What became of the route's handshakes.
     pub fn handshakes(&self) -> &Arc<HandshakeMetrics> {
         &self.handshakes
+    }
+
+    /// The service was dialled.
+    pub fn dialled(&self, purpose: DialPurpose, outcome: Dialled) {
+        self.upstream_connections[purpose as usize][outcome as usize].inc();
     }
 
     /// A request that was no WebSocket was answered with this status.

@@ -17,6 +17,7 @@ const HEADS = {
   calm: ['good', /^All 40 sessions up\. Next refresh in \d+ min\.$/],
   failing: ['watch', /^Route ably: refresh has failed 4 times; the token lasts [1-3] min( \d+ s)? more\.$/, /3 of 40 sessions without a connection/, /37 of 40 sessions up\./],
   expired: ['bad', /^Route ably: its token ended (\d+ min)? ?(\d+ s)? ago; refresh has failed 31 times\.$/, /2 of 38 sessions up\./],
+  unreached: ['bad', /^Route ably: the service cannot be reached for 2 min( \d+ s)?, tried 5\d\d times: connect to main\.realtime\.ably\.net:443: Connection refused/, /No client is connected\./],
   draining: ['watch', /^Draining: no new clients, \d+ sessions left\.$/],
   clients: ['watch', /^Route jobs: refresh fails for 1 of 4,312 credentials; the first token lasts 1 min( \d+ s)? more\.$/],
   twelve: ['watch', /^Route chat: refresh has failed twice; the token lasts \d+ min more\.$/, /The store \(redis\) cannot be used/, /The last reload at .* failed.*line 12/, /sessions up/],

@@ -92,6 +92,15 @@ function failing(now, began) {
   return snapshot(now, began, { routes: [it], events: [...failed, ...everyday(now).slice(4)].sort((a, b) => b.at - a.at) });
 }
 
+/// The service is away: the token is fine, and no client gets through.
+function unreached(now, began) {
+  const away = {
+    since: began - 130, last: now - 2, failures: 517 + Math.floor(now - began),
+    error: 'connect to main.realtime.ably.net:443: Connection refused (os error 111)',
+  };
+  return snapshot(now, began, { routes: [route(now, { sessions: NO_SESSIONS, unreached: away })] });
+}
+
 function draining(now, began) {
   const left = Math.max(0, 31 - Math.floor(now - began));
   const it = route(now, {
@@ -185,4 +194,4 @@ function expired(now, began) {
   return snapshot(now, began, { ready: false, problems: ['route "ably": its credential has no valid token'], routes: [it] });
 }
 
-export const SCENARIOS = { calm, failing, draining, clients, twelve, hostile, nothing, quick, expired };
+export const SCENARIOS = { calm, failing, unreached, draining, clients, twelve, hostile, nothing, quick, expired };

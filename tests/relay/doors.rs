@@ -5,6 +5,7 @@ use tokio::net::TcpSocket;
 use crate::{
     sidecar::Sidecar,
     support::{
+        beside,
         http::{ask, handshake},
         plain,
         service::Service,
@@ -74,6 +75,57 @@ async fn each_handshake_is_counted_by_what_became_of_it() {
     for line in ["\"outcome\":\"unauthorized\"", "\"outcome\":\"origin\"", "\"outcome\":\"not_found\""] {
         assert_eq!(log.matches(line).count(), 1, "{line}: {log}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_dial_is_counted_by_why_it_was_made_and_what_it_came_to() {
+    let (service, plain_http) = (Service::start().await, Service::start().await);
+    let text = [
+        "[limits]\nhandshake = \"2s\"\n".to_owned(),
+        route("dead", 9),
+        route("plain", plain_http.port).replace("ws://", "wss://"),
+        route("played", service.port).replace("\"none\"", "\"handshake\"")
+            + "token = { source = \"static\", token = \"T\" }\nhandshake = { query = \"t\" }\n",
+    ];
+    beside(async move {
+        while let Some(mut wire) = plain_http.connection().await {
+            let _ = wire.try_send(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        }
+    });
+    let sidecar = Sidecar::start(&text.concat()).await;
+    let port = sidecar.port;
+    let status = async |target: &str| ask(port, handshake(target, "")).await.0.status();
+    assert_eq!(status("/dead").await, 502);
+    assert_eq!(status("/plain").await, 502, "nobody speaks TLS there");
+    let (refused, ()) = tokio::join!(status("/played"), async {
+        service.asked().await.answer("HTTP/1.1 418 No\r\nContent-Length: 0\r\n\r\n").await;
+    });
+    assert_eq!(refused, 418);
+    let (late, _asked) = tokio::join!(status("/played"), service.asked());
+    assert_eq!(late, 504);
+    let (_client, theirs) =
+        tokio::join!(ask(port, handshake("/played", "")), async { service.asked().await.accept("").await });
+    drop(theirs);
+    let _again = service.asked().await.accept("").await;
+    for (route, purpose, outcome) in [
+        ("dead", "first", "unreachable"),
+        ("plain", "first", "tls"),
+        ("played", "first", "rejected"),
+        ("played", "first", "timeout"),
+        ("played", "first", "ok"),
+        ("played", "resume", "ok"),
+    ] {
+        let labels = format!("outcome=\"{outcome}\",purpose=\"{purpose}\",route=\"{route}\"");
+        let series = format!("perennial_upstream_connections_total{{{labels}}}");
+        until(&series, || sidecar.metric(&series), |count| *count >= 1.0).await;
+    }
+    let (_, status) = sidecar.ask("/status.json").await;
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let routes = status["routes"].as_array().unwrap();
+    let of = |name: &str| &routes.iter().find(|route| route["name"] == name).unwrap()["unreached"];
+    assert!(of("dead")["error"].as_str().unwrap().starts_with("connect to 127.0.0.1:9: "), "{status}");
+    assert!(of("plain")["failures"].as_u64().unwrap() >= 1, "{status}");
+    assert!(of("played").is_null(), "it answers now: {status}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

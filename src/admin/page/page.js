@@ -199,8 +199,18 @@ function sessionConditions({ sessions, longest_hold: hold, fullest_queue: queue,
   return found;
 }
 
+/** A service that no dial reaches. Nobody tries while no client is there: then it is what was last known. */
+const FRESH = 300;
+function reachCondition({ unreached }, now) {
+  if (!unreached) return [];
+  const fresh = now - unreached.last < FRESH;
+  const since = fresh ? ` for ${counted(now - unreached.since)}` : `, when it was last tried, ${counted(now - unreached.last)} ago`;
+  const text = `the service cannot be reached${since}, tried ${times(unreached.failures)}: ${short(unreached.error, 200)}`;
+  return [{ level: fresh ? 'bad' : 'watch', key: 'unreached', text }];
+}
+
 function routeConditions(route, now) {
-  const found = route.share === 'client' ? clientConditions(route, now) : [];
+  const found = reachCondition(route, now).concat(route.share === 'client' ? clientConditions(route, now) : []);
   if (route.share === 'route' && route.credentials.length) found.push(credentialCondition(route.credentials[0], now));
   return found.concat(sessionConditions(route)).filter((it) => it !== null);
 }

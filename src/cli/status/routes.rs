@@ -7,7 +7,7 @@ use super::{
     page::said,
 };
 use crate::{
-    admin::status::{CredentialStatus, Outcomes, RouteStatus, Status},
+    admin::status::{CredentialStatus, Outcomes, RouteStatus, Status, UnreachedStatus},
     terminal::{Line, Tone},
 };
 
@@ -33,8 +33,24 @@ pub(super) fn next_refresh(status: &Status) -> Option<f64> {
     all.filter_map(|credential| credential.next_refresh).min_by(f64::total_cmp)
 }
 
-/// What is wrong with the credential that is worst off.
+/// What is wrong with a route: its service is away, or its credential that is worst off.
 pub(super) fn trouble(route: &RouteStatus, now: f64) -> Option<(Tone, String)> {
+    route.unreached.as_ref().map(|known| away(route, known, now)).or_else(|| credentials(route, now))
+}
+
+fn away(route: &RouteStatus, known: &UnreachedStatus, now: f64) -> (Tone, String) {
+    let tries = if known.failures == 1 { "once".to_owned() } else { format!("{} times", known.failures) };
+    let text = format!(
+        "Route {}: the service cannot be reached, tried {tries} in {}, last {} ago: {}.",
+        said(&route.name),
+        span(now - known.since),
+        span(now - known.last),
+        said(&known.error)
+    );
+    (Tone::Bad, text)
+}
+
+fn credentials(route: &RouteStatus, now: f64) -> Option<(Tone, String)> {
     let worst = route.credentials.iter().filter(|one| one.failures > 0 || one.state == "expired");
     let worst = worst.min_by(|one, other| left(one, now).total_cmp(&left(other, now)))?;
     let failed = match worst.failures {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    admin::status::{CredentialStatus, EventLine, Outcomes, RouteStatus},
+    admin::status::{CredentialStatus, EventLine, Outcomes, RouteStatus, UnreachedStatus},
     terminal::is_harmful,
 };
 
@@ -99,10 +99,21 @@ LAST EVENTS (UTC, the newest first)
 #[test]
 fn what_is_wrong_comes_first() {
     type Case = (&'static str, fn(&mut Status));
-    let cases: [Case; 11] = [
+    let cases: [Case; 12] = [
         ("✗ Not ready: route \"x\" has no token.\n", |s| {
             (s.ready, s.problems) = (false, vec!["route \"x\" has no token".into()]);
         }),
+        (
+            "✗ Route ably: the service cannot be reached, tried 517 times in 2 min 10 s, last 2.0 s ago: connect to h:9: refused.\n",
+            |s| {
+                s.routes[0].unreached = Some(UnreachedStatus {
+                    since: NOW - 130.0,
+                    last: NOW - 2.0,
+                    failures: 517,
+                    error: "connect to h:9: refused".into(),
+                });
+            },
+        ),
         ("▲ Going away: no new clients are let in; 40 sessions left.\n", |s| s.draining = true),
         ("▲ Route ably: refresh has failed 4 times; the token lasts 3 min 10 s more.\n", |s| {
             let one = &mut s.routes[0].credentials[0];

@@ -1,0 +1,72 @@
+//! Can the service of a route be reached? What its dials came to lately, for the status page.
+//!
+//! A dial that gets any answer says yes. One that gets none says no, and that stands until another one says yes: without
+//! clients nobody tries.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use super::upstream::Refused;
+use crate::{clock::Now, telemetry::Dialled};
+
+/// What is known of it.
+#[derive(Debug, Default)]
+pub struct Reach(Mutex<Option<Unreached>>);
+
+/// No dial has got an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreached {
+    /// Since this time of the wall clock.
+    pub since: Duration,
+    /// When it was tried last.
+    pub last: Duration,
+    /// So many in a row.
+    pub failures: u64,
+    /// Why, of the last one: without secrets.
+    pub error: String,
+}
+
+impl Reach {
+    /// What a dial came to.
+    pub(super) fn note<T>(&self, opened: &Result<T, Refused>) {
+        let failed = opened.as_ref().err().filter(|refused| {
+            matches!(refused.outcome(), Dialled::Unreachable | Dialled::Tls | Dialled::Timeout)
+        });
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = failed.map(|refused| {
+            let now = Now::read().wall;
+            let (since, failures) = known.as_ref().map_or((now, 0), |known| (known.since, known.failures));
+            Unreached { since, last: now, failures: failures.saturating_add(1), error: refused.to_string() }
+        });
+    }
+
+    /// `None`: it can, or nobody has tried.
+    pub fn unreached(&self) -> Option<Unreached> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_of_any_kind_ends_it() {
+        let reach = Reach::default();
+        let note = |refused| reach.note::<()>(&Err(refused));
+        assert_eq!(reach.unreached(), None);
+        note(Refused::TimedOut);
+        let first = reach.unreached().unwrap();
+        note(Refused::Elsewhere("no name".to_owned()));
+        let second = reach.unreached().unwrap();
+        assert_eq!((first.failures, second.failures, second.since), (1, 2, first.since));
+        assert!(second.error.contains("no name"), "{second:?}");
+        note(Refused::Not101("it is another protocol"));
+        assert_eq!(reach.unreached(), None, "somebody is there");
+        note(Refused::TimedOut);
+        reach.note(&Ok(()));
+        assert_eq!(reach.unreached(), None);
+    }
+}
