@@ -59,7 +59,7 @@ pub fn retry_after(headers: &HeaderMap, now: Now) -> Option<Duration> {
 }
 
 /// For how long a server that was asked too often does not want to be asked, if it says so: by `Retry-After`, or by the
-/// time at which it counts anew, as Okta, Auth0 and GitHub do (`X-Rate-Limit-Reset`, in seconds since the Unix epoch, or
+/// time at which its count starts again, as Okta, Auth0 and GitHub do (`X-Rate-Limit-Reset`, in seconds since the Unix epoch, or
 /// from now).
 pub fn rate_limited_for(headers: &HeaderMap, now: Now) -> Option<Duration> {
     let reset = || {
@@ -263,14 +263,14 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_says_when_it_counts_anew() {
+    fn a_limit_says_when_its_count_starts_again() {
         let now = Now { wall: Duration::from_secs(1_800_000_000), ..Now::read() };
         let wait = |lines: &[(&'static str, &str)]| {
             let lines = lines.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
             rate_limited_for(&HeaderMap::from_iter(lines), now).map(|wait| wait.as_secs())
         };
         assert_eq!(wait(&[("x-rate-limit-reset", "1800000030")]), Some(30));
-        assert_eq!(wait(&[("x-ratelimit-reset", "1799999999")]), None, "it counts anew already");
+        assert_eq!(wait(&[("x-ratelimit-reset", "1799999999")]), None, "its count has started again");
         assert_eq!(wait(&[("ratelimit-reset", "7")]), Some(7));
         assert_eq!(wait(&[("retry-after", "5"), ("x-rate-limit-reset", "1800000030")]), Some(5));
         assert_eq!(wait(&[("x-rate-limit-reset", "soon")]), None);

@@ -101,6 +101,10 @@ impl<'r> Reader<'r> {
         let next = if self.rotates { rotated::read(self.form, opened)? } else { Next::default() };
         match self.token(opened) {
             Ok(Answer::Token(issued)) => Ok(Answer::Token(issued.with(next))),
+            // It is posted elsewhere as it came: what is beside it must not be a secret.
+            Ok(Answer::TokenRequest { .. }) if next.refresh_token.is_some() => {
+                Err(Useless { bad: BadAnswer::NoToken, rotated: next.rotated() })
+            }
             Ok(request @ Answer::TokenRequest { .. }) => Ok(request),
             Err(bad) => Err(Useless { bad, rotated: next.rotated() }),
         }

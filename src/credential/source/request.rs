@@ -6,7 +6,6 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
-
 use zeroize::Zeroizing;
 
 use super::SourceError;

@@ -26,6 +26,7 @@ impl Next {
     }
 }
 
+/// Looks where the configuration says, else beside the token, else at the top.
 pub(super) fn read(form: &AnswerForm, opened: &Opened<'_>) -> Result<Next, BadAnswer> {
     let places = if let AnswerForm::Fields(places) = form { Some(places) } else { None };
     let beside = places.and_then(|places| opened.beside(&places.token));

@@ -380,6 +380,10 @@ fn the_refresh_token_of_a_useless_answer_is_not_lost() {
         let kept = rotated(&AnswerForm::Auto, &body).unwrap_err().rotated.unwrap();
         assert_eq!((kept.refresh_token.as_str(), kept.life), ("r2", Some(Duration::from_secs(60))));
     }
+    // Nor is it sent to whom a TokenRequest is posted.
+    let request = json!({"keyName": "a.b", "mac": "m", "nonce": "n", "refresh_token": "r2"});
+    let kept = rotated(&AnswerForm::Auto, &request).unwrap_err().rotated.unwrap();
+    assert_eq!(kept.refresh_token.as_str(), "r2");
     let without = |body: Value| rotated(&AnswerForm::Auto, &body).unwrap_err();
     assert_eq!(without(json!({"access_token": 5})).rotated, None);
     // What cannot be sent again is none.
