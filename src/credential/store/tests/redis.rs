@@ -33,7 +33,7 @@ fn keys(server: &RedisServer, pattern: &str) -> Vec<String> {
 }
 
 /// Asks until it is as it should be.
-async fn until(what: &str, good: impl AsyncFn() -> bool) {
+pub(super) async fn until(what: &str, good: impl AsyncFn() -> bool) {
     let asked = async {
         while !good().await {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -12,6 +12,7 @@ use tokio::{
 
 use super::{
     nonsense::{config, open, said},
+    redis::until,
     server::{Doing, Front},
     *,
 };
@@ -131,14 +132,7 @@ async fn the_first_that_names_one_counts_and_is_asked_first_the_next_time() {
     let store = open(config(&url(&ports).replace("?sentinel_pass=CANARY", "")));
     let error = said(&store).await;
     assert!(error.contains(&format!("is away: connect to 127.0.0.1:{primary}")), "{error}");
-    let often = async {
-        while well.load(Ordering::Relaxed) < 4 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(30 * SECOND, often)
-        .await
-        .expect("it is dialled again, and the sentinel asked again");
+    until("the sentinel is asked again", async || well.load(Ordering::Relaxed) >= 4).await;
     assert_eq!((silently.load(Ordering::Relaxed), never.load(Ordering::Relaxed)), (1, 0));
 }
 
@@ -172,13 +166,7 @@ async fn a_replica_is_not_taken_for_the_primary_even_if_it_would_write() {
     assert!(error.ends_with("is away: the one that the sentinels name is not the primary"), "{error}");
     assert!(dialled.load(Ordering::Relaxed) >= 1 && !store.is_up());
     is_primary.store(true, Ordering::Relaxed);
-    tokio::time::timeout(30 * SECOND, async {
-        while !store.is_up() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await
-    .expect("it is dialled again");
+    until("it is dialled again", async || store.is_up()).await;
     // Who names a Redis without sentinels means that one.
     is_primary.store(false, Ordering::Relaxed);
     let store = open(config(&format!("redis://127.0.0.1:{port}")));
@@ -206,13 +194,7 @@ async fn each_hears_its_own_password_and_no_other() {
     let url =
         format!("redis+sentinel://me:mine@127.0.0.1:{sentinel}/m/3?sentinel_user=you&sentinel_pass=yours");
     let store = open(config(&url));
-    tokio::time::timeout(30 * SECOND, async {
-        while !store.is_up() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await
-    .expect("a store that is up");
+    until("a store that is up", async || store.is_up()).await;
     let (at_primary, at_sentinel) = (at_primary.lock().unwrap().clone(), at_sentinel.lock().unwrap().clone());
     let is_said =
         |to: &str, words: [&str; 2]| words.iter().all(|word| to.contains(&format!("\r\n{word}\r\n")));
