@@ -8,9 +8,8 @@
 
 use std::path::Path;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
-use super::{App, notify, watch::Watch};
+pub use super::signals::Signals;
+use super::{App, notify, patience, watch::Watch};
 use crate::{config::Config, telemetry::Log};
 
 /// How a life ended.
@@ -24,45 +23,13 @@ pub enum Ended {
     Failed(anyhow::Error),
 }
 
-/// The signals that a process is told things by. From the moment it exists they do not end the process by themselves.
-pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-}
-
-impl Signals {
-    pub fn listen() -> std::io::Result<Self> {
-        let [terminate, interrupt, hang_up] =
-            [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
-        Ok(Self { terminate: terminate?, interrupt: interrupt?, hang_up: hang_up? })
-    }
-
-    /// Waits for the next that says: stop.
-    pub async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-
-    /// Waits for the next of all; is it a stop?
-    async fn next(&mut self) -> bool {
-        tokio::select! {
-            biased;
-            _ = self.terminate.recv() => true,
-            _ = self.interrupt.recv() => true,
-            _ = self.hang_up.recv() => false,
-        }
-    }
-}
-
 /// Runs the sidecar that the file at `path` describes, from `config` that was read of it, until a signal ends it.
 /// `watched`: a change of the file is as good as SIGHUP.
-pub async fn live(path: &Path, config: Config, log: Log, signals: &mut Signals, watched: bool) -> Ended {
+pub async fn live(path: &Path, config: Config, log: Log, signals: &Signals, watched: bool) -> Ended {
     let mut watch = if watched { Some(Watch::begin(path).await) } else { None };
     // What changed before it was watched.
     let config = if watched { Config::load(path).unwrap_or(config) } else { config };
+    signals.allow(patience(&config.limits));
     let mut app = match App::start_with(&config, log).await {
         Ok(app) => app,
         Err(error) => return Ended::Failed(error),
@@ -73,19 +40,34 @@ pub async fn live(path: &Path, config: Config, log: Log, signals: &mut Signals, 
     loop {
         tokio::select! {
             biased;
-            stop = signals.next() => if stop { break },
+            () = signals.stop() => break,
+            () = signals.hang_up() => {}
             () = changed(&mut watch) => tracing::info!("the configuration file has changed"),
         }
         notify::reloading();
-        let config = Config::load(path);
+        let read = tokio::task::spawn_blocking({
+            let path = path.to_owned();
+            move || Config::load(&path)
+        });
+        // A file that hangs does not hold up the end.
+        let config = tokio::select! {
+            biased;
+            () = signals.stop() => break,
+            config = read => config,
+        };
+        let Ok(config) = config else {
+            notify::ready();
+            continue;
+        };
         // Why it was not done has been logged, and is shown.
         let _ = app.reload(config.as_ref()).await;
         notify::ready();
+        signals.allow(patience(&app.config.limits));
     }
     notify::stopping();
     tokio::select! {
         () = app.stop() => Ended::Gracefully,
-        () = signals.stop() => Ended::AtOnce,
+        () = signals.at_once() => Ended::AtOnce,
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) fn run(config: &Config, arguments: Arguments) -> ExitCode {
     let route = arguments.route.clone();
     let options = options(arguments);
     in_one_thread(async {
-        let mut stop = match Signals::listen() {
+        let stop = match Signals::listen() {
             Ok(stop) => stop,
             Err(error) => return fail(&format!("signals cannot be listened for: {error}"), 1),
         };

@@ -28,11 +28,11 @@ pub(super) fn run(path: &Path, config: Config, log: Log, watch: bool) -> ExitCod
     write_no_core();
     in_runtime(async move {
         // Listened for before anybody is let in: until then a signal ends the process as it stands.
-        let mut signals = match Signals::listen() {
+        let signals = match Signals::listen() {
             Ok(signals) => signals,
             Err(error) => return fail(&format!("signals cannot be listened for: {error}"), 1),
         };
-        match lifetime::live(path, config, log, &mut signals, watch).await {
+        match lifetime::live(path, config, log, &signals, watch).await {
             Ended::Gracefully => ExitCode::SUCCESS,
             Ended::AtOnce => {
                 // To the log, which stops nobody: stderr itself may be a pipe that nobody reads.
@@ -66,7 +66,12 @@ pub(super) fn in_one_thread(future: impl Future<Output = ExitCode>) -> ExitCode 
 
 fn block_on(mut builder: Builder, future: impl Future<Output = ExitCode>) -> ExitCode {
     match builder.enable_all().build() {
-        Ok(runtime) => runtime.block_on(future),
+        Ok(runtime) => {
+            let status = runtime.block_on(future);
+            // A file or a disk may hold a thread for as long as it likes: the process does not wait for it.
+            runtime.shutdown_background();
+            status
+        }
         Err(error) => fail(&format!("the runtime cannot be started: {error}"), 1),
     }
 }

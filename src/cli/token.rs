@@ -64,7 +64,7 @@ pub(super) fn show(config: &Config, arguments: &Arguments) -> ExitCode {
         client_token: arguments.client_token_file.as_deref(),
     };
     in_runtime(async {
-        let mut stop = match Signals::listen() {
+        let stop = match Signals::listen() {
             Ok(stop) => stop,
             Err(error) => return fail(&format!("signals cannot be listened for: {error}"), 1),
         };

@@ -31,7 +31,7 @@ pub use clients::{Clients, Common, Lease, NotServed, Terms, Visitor};
 pub use history::{Standing, TokenKey};
 pub use keeper::{Outcome, Trigger};
 pub use service::{Begin, Credential, Fetch, Glance, News, Observer, Showing, Spec, Status, Subscription};
-pub use source::{ClientValues, Source};
+pub use source::{ClientValues, Source, reap_orphans};
 pub use store::{Store, StoreError, Supersede};
 pub use supply::Supply;
 pub use token::{Generation, Token};

@@ -2,8 +2,10 @@
 
 mod leaving;
 mod manager;
+mod mute;
 mod refused;
 mod rehearsal;
 mod reload;
+mod starved;
 mod status;
 mod watched;

@@ -29,20 +29,29 @@ impl Sidecar {
 
     /// The same, with arguments and variables of one's own.
     pub async fn launch(configuration: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let ports = "[listen]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n";
-        std::fs::write(file(&directory), format!("{ports}{configuration}")).unwrap();
-        Self::run(directory, arguments, variables).await
+        Self::run(written(configuration), &[], arguments, variables).await
     }
 
-    async fn run(directory: tempfile::TempDir, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+    /// The same, by a command that runs what is behind it: `["nice"]`.
+    pub async fn launch_by(command: &[&str], configuration: &str) -> Self {
+        Self::run(written(configuration), command, &[], &[]).await
+    }
+
+    async fn run(
+        directory: tempfile::TempDir,
+        command: &[&str],
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
         // `tests/all` names the release binary; a bare `cargo test` uses the one it built. The first is static: nothing
         // can be preloaded into it.
         let named = std::env::var("PERENNIAL_BINARY").ok();
         let is_preloaded = variables.iter().any(|(name, _)| *name == "LD_PRELOAD");
         let binary =
             named.filter(|_| !is_preloaded).unwrap_or_else(|| env!("CARGO_BIN_EXE_perennial").into());
-        let mut child = Command::new(binary)
+        let words: Vec<&str> = command.iter().copied().chain([binary.as_str()]).collect();
+        let mut child = Command::new(words[0])
+            .args(&words[1..])
             .args(["run", "--log-format", "json"])
             .args(arguments)
             .arg("--config")
@@ -105,6 +114,11 @@ impl Sidecar {
         link("..data/perennial.toml", "perennial.toml");
     }
 
+    /// The file of its configuration.
+    pub fn file(&self) -> PathBuf {
+        file(&self.directory)
+    }
+
     /// The process.
     pub fn id(&self) -> u32 {
         self.child.id().unwrap()
@@ -160,8 +174,16 @@ impl Gone {
             .iter()
             .fold(text, |text, port| text.replacen("\"127.0.0.1:0\"", &format!("\"127.0.0.1:{port}\""), 1));
         std::fs::write(file(&directory), text).unwrap();
-        Sidecar::run(directory, &["--log-level", "info"], &[]).await
+        Sidecar::run(directory, &[], &["--log-level", "info"], &[]).await
     }
+}
+
+/// A directory with the configuration, on free ports.
+fn written(configuration: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let ports = "[listen]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n";
+    std::fs::write(file(&directory), format!("{ports}{configuration}")).unwrap();
+    directory
 }
 
 fn file(directory: &tempfile::TempDir) -> PathBuf {

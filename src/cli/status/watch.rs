@@ -25,7 +25,7 @@ const LONGEST: usize = 300;
 
 /// Shows it each second until a signal; that is a good end, whatever was seen.
 pub(super) async fn run(client: &AdminClient, json: bool) -> Result<bool, Failure> {
-    let mut stop = Signals::listen()?;
+    let stop = Signals::listen()?;
     let mut resized = signal(SignalKind::window_change())?;
     let mut screen = if !json && Screen::is_possible() { Some(Screen::open()?) } else { None };
     let mut known = Known { status: None, heard: clock::now(), silence: None };

@@ -18,8 +18,11 @@ use std::{io::ErrorKind, os::unix::process::ExitStatusExt, path::Path, process::
 use http::HeaderMap;
 use tokio::{process::Command, time};
 
+mod children;
 mod lines;
 mod process;
+
+pub use children::reap_orphans;
 
 use process::{Heard, Running, Unheard};
 

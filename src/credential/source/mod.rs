@@ -36,7 +36,7 @@ use std::{path::Path, time::Duration};
 pub use ably_key::{AblyKey, KeyError, token_request_mac};
 pub use answer::{BadAnswer, Issued, Useless};
 pub use asking::{Asking, ClientValues};
-pub use exec::ExecTokens;
+pub use exec::{ExecTokens, reap_orphans};
 pub use file::FileToken;
 pub use http::HttpTokens;
 pub use oauth2::{OAuth2Tokens, login};

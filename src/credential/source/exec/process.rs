@@ -24,7 +24,10 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-use super::lines::Lines;
+use super::{
+    children::{self, Entry},
+    lines::Lines,
+};
 
 /// A token and what surrounds it in JSON is not larger.
 pub(super) const MAX_OUTPUT: usize = 192 * 1024;
@@ -55,15 +58,17 @@ pub(super) struct Running {
     child: Child,
     /// `None` once the leader was reaped, or is about to be.
     group: Option<Pid>,
+    #[expect(dead_code, reason = "held for its Drop")]
+    entry: Entry,
 }
 
 impl Running {
     /// Starts it with both pipes, without stdin.
     pub(super) fn start(mut command: Command) -> io::Result<Self> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.process_group(0).kill_on_drop(true).spawn()?;
+        let (child, entry) = children::start(command.process_group(0).kill_on_drop(true))?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        Ok(Self { child, group })
+        Ok(Self { child, group, entry })
     }
 
     /// Reads both pipes, and waits for the end. What was read until this is dropped is in `heard`.
