@@ -18,6 +18,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{
     Stream, TlsError,
+    resolve::resolve,
     stream::Io,
     tls::{self, ClientTls},
 };
@@ -107,16 +108,22 @@ impl Dialer {
         self.tls.as_ref().map(|tls| tls.name.to_str())
     }
 
+    /// When the certificate that is shown to the peer ends, since the Unix epoch; `None`: none is shown.
+    pub fn certificate_ends(&self) -> Option<Duration> {
+        self.tls.as_ref()?.files.ends(clock::now())
+    }
+
     /// A new connection, TLS included, or why there is none by `deadline`.
     pub async fn connect(&self, deadline: Instant) -> Result<Stream, DialError> {
         if let Some(network) = &self.network {
             let made = within(deadline, network.dial(Arc::clone(&self.host), self.port)).await;
             return made.map(Stream::Other).map_err(|cause| self.failed(Stage::Connect, cause));
         }
-        let addresses = within(deadline, tokio::net::lookup_host((&*self.host, self.port)))
+        let addresses = within(deadline, resolve(&self.host))
             .await
             .map_err(|cause| self.failed(Stage::Resolve, cause))?;
-        let addresses: Vec<_> = addresses.take(MAX_ADDRESSES).collect();
+        let mut addresses: Vec<_> = addresses.iter().copied().take(MAX_ADDRESSES).collect();
+        addresses.iter_mut().for_each(|address| address.set_port(self.port));
         let tcp =
             within(deadline, first(addresses)).await.map_err(|cause| self.failed(Stage::Connect, cause))?;
         tune(&tcp).map_err(|cause| self.failed(Stage::Connect, cause))?;

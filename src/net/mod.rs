@@ -1,7 +1,7 @@
 //! The network below the sessions: bytes on sockets, TLS, and HTTP.
 //!
 //! ```text
-//!   http, pool ──► dial ──► tls    link: frames on a stream
+//!   http, pool ──► dial ──► resolve, tls    link: frames on a stream
 //!              │        │
 //!              └──► stream ◄── accepted sockets (tls::ServerTls)
 //!                      └──► delivery: what the kernel knows of the way to the peer
@@ -20,6 +20,8 @@ pub mod http;
 pub mod link;
 pub mod liveness;
 pub mod pool;
+mod resolve;
+pub mod room;
 pub mod stream;
 pub mod tls;
 
