@@ -49,7 +49,7 @@ async fn main() {
     let mut files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     files.current = files.maximum;
     let room =
-        files.maximum.map_or(usize::MAX, |files| usize::try_from(files).unwrap().saturating_sub(200) / 2);
+        files.maximum.map_or(usize::MAX, |files| usize::try_from(files).unwrap().saturating_sub(256) / 2);
     if rustix::process::setrlimit(rustix::process::Resource::Nofile, files).is_err() || room < sessions {
         println!("as many as the limit on open files has room for: {room}\n");
     }

@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
+    files::Allowed,
     listening::{Bound, bind},
     routes::{Ground, Life, Prepared},
     state::{State, Telling},
@@ -25,7 +26,7 @@ use self::{
 use crate::{
     admin::{self, AdminState},
     clock::{self, Now},
-    config::{Config, Listen, StateConfig},
+    config::{Config, Limits, Listen, StateConfig},
     credential::{Credential, Store},
     net::{Dialer, ServerTls},
     proxy::{self, Proxy, RouteContext},
@@ -36,6 +37,8 @@ use crate::{
 };
 
 mod counted;
+mod files;
+mod lately;
 pub mod lifetime;
 mod listening;
 pub mod login;
@@ -43,6 +46,7 @@ mod notify;
 mod rehearsal;
 mod reload;
 mod routes;
+mod signals;
 mod state;
 mod status;
 pub mod token;
@@ -53,6 +57,8 @@ const SWEEP: Duration = Duration::from_secs(60);
 /// How often routes are looked at that a reload replaced: with the last session on them they end.
 const RETIRE: Duration = Duration::from_secs(5);
 
+/// After the drain, so long is waited for clients that do not answer their Close.
+const LAST_CLIENTS: Duration = Duration::from_secs(6);
 /// At the end a request for a token that cannot be asked for twice is waited for, so long at the most.
 const LAST_ANSWERS: Duration = Duration::from_secs(15);
 /// And then what the store and the export of spans still have to do.
@@ -99,8 +105,12 @@ impl App {
         let ground = Ground { metrics: &metrics, spans: &spans, store: &store, tasks: &tasks, stop: &stop };
         let lives: Vec<Life> =
             prepared.into_iter().map(|route| route.serve(None, &config.limits, &ground)).collect();
+        let allowed = Allowed::now(&config.limits);
+        allowed.tell(&config.limits);
+        metrics.set_limits(allowed.sessions, allowed.files);
         let proxy = Proxy {
-            limits: config.limits.clone(),
+            limits: Limits { sessions: allowed.sessions, ..config.limits.clone() },
+            connections: allowed.connections,
             routes: lives.iter().map(|life| Arc::clone(&life.context)).collect(),
             open: is_open(&config.listen),
             loopback: config.listen.address.ip().to_canonical().is_loopback(),
@@ -135,6 +145,7 @@ impl App {
         app.listen(listener, addresses.0);
         app.listen_admin(admin_listener, addresses.1);
         app.tasks.spawn(sweep(Arc::clone(&app.state), app.stop.clone()));
+        app.tasks.spawn(sample(Arc::clone(&app.state), app.stop.clone()));
         app.tasks.spawn(retire(Arc::clone(&app.state), app.stop.clone()));
         app.tasks.spawn(summarise(app.state.log.rate.clone(), app.stop.clone()));
         let (address, admin, routes) = (addresses.0, addresses.1, names(config).join(","));
@@ -155,7 +166,8 @@ impl App {
         let stop = self.stop.child_token();
         let state = Arc::clone(&self.state) as Arc<dyn AdminState>;
         self.admin = Bound::new(address, &listener, stop.clone().drop_guard());
-        self.tasks.spawn(admin::serve(listener, state, stop));
+        let most = Allowed::now(&self.config.limits).admin;
+        self.tasks.spawn(admin::serve(listener, most, state, stop));
     }
 
     /// Where clients connect.
@@ -202,8 +214,8 @@ impl App {
         let drain_for = self.config.limits.drain;
         let window = clock::now() + drain_for;
         drain(&self.state.all_routes(), drain_for).await;
-        // Requests under way have the whole window; a client that does not answer its Close five seconds more.
-        let last = clock::now().max(window) + Duration::from_secs(6);
+        // Requests under way have the whole window.
+        let last = clock::now().max(window) + LAST_CLIENTS;
         let ended = tokio::time::timeout_at(last, self.proxy_tasks.wait()).await;
         if ended.is_err() {
             tracing::warn!("clients were left that would not end");
@@ -219,6 +231,11 @@ impl App {
         let _ = tokio::time::timeout(LAST_WORDS, self.last.0.wait()).await;
         tracing::info!("stopped");
     }
+}
+
+/// How long [`App::stop`] takes at the most.
+fn patience(limits: &Limits) -> Duration {
+    limits.shutdown_delay + limits.drain + LAST_CLIENTS + LAST_ANSWERS + LAST_WORDS
 }
 
 fn names(config: &Config) -> Vec<String> {
@@ -256,6 +273,13 @@ async fn sweep(state: Arc<State>, stop: CancellationToken) {
         if let Err(error) = state.store.sweep(Now::read()).await {
             tracing::warn!(%error, "the store could not be swept");
         }
+    }
+}
+
+/// Remembers what was counted, until `stop`.
+async fn sample(state: Arc<State>, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(lately::EVERY)).await.is_some() {
+        state.sample(clock::now());
     }
 }
 

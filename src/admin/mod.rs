@@ -13,7 +13,7 @@
 //! Rules:
 //! 1. It holds no secret, and but for rehearsals it only reads.
 //! 2. A connection carries one request, has a deadline, and is one of a bounded number. Anyone who connects and asks
-//!    nothing leaves for a probe that comes (`room`).
+//!    nothing leaves for a probe that comes (`net::room`).
 //! 3. What shows something of the inside is asked for by an address, `localhost` or a name of `admin.hosts`: a name
 //!    that was made to point here (DNS rebinding) gets metrics and probes only.
 //! 4. What changes something is asked for as no page can ask (`operator`).
@@ -31,20 +31,21 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 mod answer;
 pub mod client;
+pub mod health;
 mod operator;
 mod page;
-mod room;
 pub mod status;
 mod stream;
+pub(crate) mod words;
 
-use room::{Place, Room};
 use status::{Rehearsed, Status};
 use stream::Streams;
 
-use crate::config::Secret;
+use crate::{
+    config::Secret,
+    net::room::{Doing, Guest, Place, Room},
+};
 
-/// Connections at once: a few scrapers and probes, many times over.
-const CONNECTIONS: usize = 64;
 /// From the accepted socket to the whole head of the request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// From the accepted socket to the last byte of the answer.
@@ -91,24 +92,47 @@ pub enum Denied {
     Bad(String),
 }
 
+/// A connection.
+#[derive(Debug, Default)]
+struct Visit {
+    /// Its request is here.
+    asked: CancellationToken,
+    /// Its answer is a stream of events: those are few.
+    lasting: CancellationToken,
+}
+
+impl Guest for Visit {
+    fn doing(&self) -> Doing {
+        match (self.asked.is_cancelled(), self.lasting.is_cancelled()) {
+            (_, true) => Doing::Lasting,
+            (true, false) => Doing::Busy,
+            (false, false) => Doing::Quiet,
+        }
+    }
+}
+
 /// What all connections share.
 struct Server {
     state: Arc<dyn AdminState>,
     streams: Streams,
 }
 
-/// Answers on `listener` until `shutdown`, then finishes what is under way (within a second).
+/// Answers on `listener` until `shutdown`, then finishes what is under way (within a second); `most` connections at
+/// once.
 pub async fn serve(
     listener: impl Into<Arc<TcpListener>>,
+    most: usize,
     state: Arc<dyn AdminState>,
     shutdown: CancellationToken,
 ) {
     let listener = listener.into();
-    let room = Arc::new(Room::new(CONNECTIONS));
+    let room = Arc::new(Room::default());
     let connections = TaskTracker::new();
     let server = Arc::new(Server { streams: Streams::new(Arc::clone(&state), shutdown.clone()), state });
     while let Some(accepted) = next(&listener, &shutdown).await {
-        connections.spawn(connection(accepted, room.enter(), Arc::clone(&server), shutdown.clone()));
+        let visit = Arc::new(Visit::default());
+        let Some(place) = room.enter_anyway(Arc::clone(&visit), most) else { continue };
+        connections.spawn(connection(accepted, (visit, place), Arc::clone(&server), shutdown.clone()));
     }
     connections.close();
     // A connection that outlives this has a deadline of its own.
@@ -133,14 +157,14 @@ async fn next(listener: &TcpListener, shutdown: &CancellationToken) -> Option<(T
 
 async fn connection(
     (stream, peer): (TcpStream, SocketAddr),
-    place: Place,
+    (visit, place): (Arc<Visit>, Place<Visit>),
     server: Arc<Server>,
     shutdown: CancellationToken,
 ) {
     // A stream of events says so when it begins; everything else is short.
-    let lasting = place.lasting();
+    let lasting = visit.lasting.clone();
     let answer = service_fn({
-        let (asked, lasting) = (place.asked(), lasting.clone());
+        let (asked, lasting) = (visit.asked.clone(), lasting.clone());
         move |request: Request<Incoming>| {
             asked.cancel();
             let response = answer::respond(&request, peer, &server, &lasting);

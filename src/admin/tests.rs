@@ -12,6 +12,9 @@ use tokio::{
 
 use super::*;
 
+/// Connections at once.
+const MOST: usize = 16;
+
 #[derive(Default)]
 struct Sidecar {
     ready: AtomicBool,
@@ -73,7 +76,7 @@ async fn serving(sidecar: Sidecar) -> Rig {
     let address = listener.local_addr().unwrap();
     let state = Arc::new(sidecar);
     let stop = CancellationToken::new();
-    let task = TaskTracker::new().spawn(serve(listener, state.clone(), stop.clone()));
+    let task = TaskTracker::new().spawn(serve(listener, MOST, state.clone(), stop.clone()));
     Rig { address, state, stop, task }
 }
 
@@ -125,6 +128,36 @@ async fn metrics_are_served_as_prometheus_wants_them() {
 }
 
 #[tokio::test]
+async fn metrics_are_compressed_for_who_takes_that() {
+    let server = server().await;
+    for (accepts, is_encoded) in [
+        ("gzip", true),
+        ("deflate, gzip;q=0.5", true),
+        ("GZIP; q=1", true),
+        ("gzip;q=0", false),
+        ("br", false),
+    ] {
+        let mut socket = TcpStream::connect(server.address).await.unwrap();
+        let request =
+            format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: {accepts}\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).await.unwrap();
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+        let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+        assert!(head.contains("vary: accept-encoding"), "{head}");
+        assert_eq!(head.contains("content-encoding: gzip"), is_encoded, "{accepts}: {head}");
+        let mut page = String::new();
+        let read = if is_encoded {
+            std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&answer[end..]), &mut page)
+        } else {
+            std::io::Read::read_to_string(&mut &answer[end..], &mut page)
+        };
+        assert_eq!((read.is_ok(), page.as_str()), (true, "perennial_build_info 1\n"));
+    }
+}
+
+#[tokio::test]
 async fn only_what_reads_is_answered() {
     let server = server().await;
     let head = server.ask("HEAD /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").await;
@@ -156,11 +189,11 @@ async fn strangers_that_connect_and_wait_keep_no_probe_out() {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").await.unwrap();
     let mut held = Vec::new();
-    for nth in 0..3 * CONNECTIONS {
+    for nth in 0..3 * MOST {
         let mut stranger = TcpStream::connect(server.address).await.unwrap();
         stranger.write_all(b"GET /livez HTTP/1.1\r\n").await.unwrap();
         held.push(stranger);
-        if nth % 16 == 0 {
+        if nth % 4 == 0 {
             let probe = timeout(HEADER_TIMEOUT / 5, server.get("/livez")).await;
             assert_eq!(probe.expect("it waits for nobody").0, 200);
         }

@@ -11,14 +11,16 @@ use anyhow::bail;
 use tokio::net::TcpListener;
 
 use super::{
-    App, is_open,
+    App,
+    files::Allowed,
+    is_open,
     routes::{Ground, Life, Prepared},
     server_tls,
 };
 use crate::{
     admin::status::Reload,
     clock::Now,
-    config::{Config, ConfigErrors},
+    config::{Config, ConfigErrors, Limits},
     net::ServerTls,
     proxy::Proxy,
 };
@@ -108,9 +110,15 @@ impl App {
         let (address, admin_address) = (address?, admin_address?);
         let changes = self.take_routes(config, routes);
         let before = self.state.proxy.load_full();
+        let allowed = Allowed::now(&config.limits);
+        if config.limits.sessions != self.config.limits.sessions {
+            allowed.tell(&config.limits);
+        }
+        self.state.metrics.set_limits(allowed.sessions, allowed.files);
         let current = self.state.routes();
         self.state.proxy.store(Arc::new(Proxy {
-            limits: config.limits.clone(),
+            limits: Limits { sessions: allowed.sessions, ..config.limits.clone() },
+            connections: allowed.connections,
             routes: current,
             open: is_open(&config.listen),
             loopback: config.listen.address.ip().to_canonical().is_loopback(),

@@ -145,7 +145,7 @@ pub enum Meaning {
     /// The service continues nothing: the client has to start over.
     Discontinued,
     /// A refusal that no token and no repeating will change: the client has to see it.
-    Fatal,
+    Fatal(String),
     /// Nobody can say what the message is; `ends`: it may bring the service what it must not have.
     Unreadable {
         ends: bool,

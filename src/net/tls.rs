@@ -11,7 +11,7 @@
 //!    certificates for as long as the connection lives, and offers no way to give them up. What can be kept
 //!    small is: sessions remembered for resumption are few, and a server hands out one ticket.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
@@ -31,7 +31,7 @@ use crate::{
 mod files;
 mod watched;
 
-use files::{authority, certificates, private_key, system_roots, unusable};
+use files::{authority, certificates, end_of, private_key, system_roots, unusable};
 use watched::Watched;
 
 /// Endpoints whose TLS sessions one client configuration remembers: it dials one.
@@ -60,7 +60,15 @@ pub enum TlsError {
 /// TLS of connections to one service, renewed when its files change. It proposes no protocol (ALPN): who
 /// dials does.
 #[derive(Debug)]
-pub struct ClientTls(Watched<ClientConfig>);
+pub struct ClientTls(Watched<Made<ClientConfig>>);
+
+/// What was made of files.
+#[derive(Debug)]
+struct Made<T> {
+    config: Arc<T>,
+    /// When the certificate that is shown ends, since the Unix epoch.
+    ends: Option<Duration>,
+}
 
 /// Whom a client trusts.
 enum Roots {
@@ -84,14 +92,19 @@ impl ClientTls {
 
     /// The configuration to dial with now; looks at the files now and then.
     pub fn current(&self, now: Instant) -> Arc<ClientConfig> {
-        self.0.current(now)
+        Arc::clone(&self.0.current(now).config)
+    }
+
+    /// When the certificate that is shown ends, since the Unix epoch; `None`: none is shown.
+    pub fn ends(&self, now: Instant) -> Option<Duration> {
+        self.0.current(now).ends
     }
 }
 
 fn client_config(
     roots: &Roots,
     identity: Option<&(PathBuf, PathBuf)>,
-) -> Result<Arc<ClientConfig>, TlsError> {
+) -> Result<Arc<Made<ClientConfig>>, TlsError> {
     let roots = match roots {
         Roots::System(roots) => Arc::clone(roots),
         Roots::Named(path) => Arc::new(authority(path)?),
@@ -99,19 +112,24 @@ fn client_config(
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots);
+    let mut ends = None;
     let mut config = match identity {
-        Some((certificate, key)) => builder
-            .with_client_auth_cert(certificates(certificate)?, private_key(key)?)
-            .map_err(|cause| unusable(certificate, &cause))?,
+        Some((certificate, key)) => {
+            let chain = certificates(certificate)?;
+            ends = end_of(&chain);
+            builder
+                .with_client_auth_cert(chain, private_key(key)?)
+                .map_err(|cause| unusable(certificate, &cause))?
+        }
         None => builder.with_no_client_auth(),
     };
     config.resumption = Resumption::in_memory_sessions(CLIENT_SESSIONS);
-    Ok(Arc::new(config))
+    Ok(Arc::new(Made { config: Arc::new(config), ends }))
 }
 
 /// TLS of the listener, renewed when its files change.
 #[derive(Debug)]
-pub struct ServerTls(Watched<ServerConfig>);
+pub struct ServerTls(Watched<Made<ServerConfig>>);
 
 impl ServerTls {
     /// Reads the files; at start a bad one is an error.
@@ -123,7 +141,12 @@ impl ServerTls {
 
     /// The configuration to accept the next client with; looks at the files now and then.
     pub fn current(&self, now: Instant) -> Arc<ServerConfig> {
-        self.0.current(now)
+        Arc::clone(&self.0.current(now).config)
+    }
+
+    /// When its certificate ends, since the Unix epoch; `None`: it does not say.
+    pub fn ends(&self, now: Instant) -> Option<Duration> {
+        self.0.current(now).ends
     }
 
     /// Does the handshake with a client that connected.
@@ -137,7 +160,7 @@ impl ServerTls {
     }
 }
 
-fn server_config(files: &ListenTls) -> Result<Arc<ServerConfig>, TlsError> {
+fn server_config(files: &ListenTls) -> Result<Arc<Made<ServerConfig>>, TlsError> {
     let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let builder = match &files.client_ca {
         Some(path) => {
@@ -149,13 +172,15 @@ fn server_config(files: &ListenTls) -> Result<Arc<ServerConfig>, TlsError> {
         }
         None => builder.with_no_client_auth(),
     };
+    let chain = certificates(&files.certificate)?;
+    let ends = end_of(&chain);
     let mut config = builder
-        .with_single_cert(certificates(&files.certificate)?, private_key(&files.key)?)
+        .with_single_cert(chain, private_key(&files.key)?)
         .map_err(|cause| unusable(&files.certificate, &cause))?;
     config.session_storage = ServerSessionMemoryCache::new(SERVER_SESSIONS);
     config.send_tls13_tickets = 1;
     config.alpn_protocols = vec![HTTP.to_vec()];
-    Ok(Arc::new(config))
+    Ok(Arc::new(Made { config: Arc::new(config), ends }))
 }
 
 fn provider() -> Arc<CryptoProvider> {

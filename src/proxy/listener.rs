@@ -18,21 +18,19 @@ use super::{
     pace::{Pace, Paced},
     places::Places,
     route::RouteContext,
-    tally::Turned,
+    tally::{Turned, draining},
     upgrade,
 };
 use crate::{
     clock,
     config::{self, Limits},
-    net::{ServerTls, Stream},
+    net::{ServerTls, Stream, room::Room},
     telemetry::{Handshake, HandshakeMetrics},
 };
 
 /// Bytes that the head of a request may have (RFC 9110 leaves it to us), and its headers.
 const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 100;
-/// Connections that are no session's yet, beside as many as there may be sessions.
-const BESIDE: usize = 64;
 /// Characters of a path that a log line shows.
 const SHOWN: usize = 100;
 /// How long what was written to a client may stay unacknowledged by its host.
@@ -40,6 +38,8 @@ const SHOWN: usize = 100;
 const VANISHED: Duration = Duration::from_secs(30);
 /// How long a client without the secret waits for its answer: so many guesses a second has a connection.
 const GUESS_PAUSE: Duration = Duration::from_millis(500);
+/// How long a client that has not been answered at the stop has to ask, and to be told that nobody is served any more.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A pause after an accept that failed: out of file descriptors, it would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -47,6 +47,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Proxy {
     pub limits: Limits,
+    /// Clients' connections at once that are no session's.
+    pub connections: usize,
     /// Longest path first.
     pub routes: Vec<Arc<RouteContext>>,
     /// Anyone who reaches the listener may come in: the configuration says so, or TLS sees to it.
@@ -94,7 +96,7 @@ impl fmt::Display for Shown<'_> {
 pub async fn serve(listener: Arc<TcpListener>, current: Arc<ArcSwap<Proxy>>, stop: CancellationToken) {
     // Connections before their session, and those of plain requests, are bounded beside sessions: who never
     // finishes a handshake must not keep the others out.
-    let connections = Arc::new(Places::default());
+    let room = Arc::new(Room::default());
     if let Err(error) = tune(&SockRef::from(&*listener)) {
         tracing::warn!(%error, "the listener's sockets keep the system's settings");
     }
@@ -107,17 +109,21 @@ pub async fn serve(listener: Arc<TcpListener>, current: Arc<ArcSwap<Proxy>>, sto
         match accepted {
             Ok((tcp, peer)) => {
                 let proxy = current.load_full();
-                let Some(permit) = connections.take(proxy.limits.sessions.saturating_add(BESIDE)) else {
+                let pace = Arc::new(Pace::new(proxy.limits.handshake, clock::now()));
+                let Some(place) = room.enter(Arc::clone(&pace), proxy.connections) else {
                     proxy.nowhere.count(Handshake::Limit);
                     tracing::warn!(client = %peer, "too many connections at once; a client was turned away");
                     continue;
                 };
                 let (current, stop) = (Arc::clone(&current), stop.clone());
                 proxy.tasks.spawn(async move {
-                    if let Err(error) = connection(tcp, peer, current, stop).await {
+                    let ended = tokio::select! {
+                        ended = connection(tcp, (peer, pace), current, stop) => ended,
+                        () = place.left() => Err("it made room for another".into()),
+                    };
+                    if let Err(error) = ended {
                         tracing::debug!(client = %peer, %error, "a client's connection ended");
                     }
-                    drop(permit);
                 });
             }
             Err(error) => {
@@ -131,7 +137,7 @@ pub async fn serve(listener: Arc<TcpListener>, current: Arc<ArcSwap<Proxy>>, sto
 /// One socket: its TLS handshake, and what follows.
 async fn connection(
     tcp: TcpStream,
-    peer: SocketAddr,
+    (peer, pace): (SocketAddr, Arc<Pace>),
     current: Arc<ArcSwap<Proxy>>,
     stop: CancellationToken,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
@@ -145,7 +151,8 @@ async fn connection(
         None => Stream::Plain(tcp),
     };
     drop(proxy);
-    converse(stream, peer, current, stop).await
+    pace.secured(clock::now());
+    talk(stream, (peer, pace), current, stop).await
 }
 
 /// Serves one client on a stream whose TLS handshake is over, until it is a session's or has ended.
@@ -155,9 +162,18 @@ pub async fn converse(
     current: Arc<ArcSwap<Proxy>>,
     stop: CancellationToken,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let pace = Arc::new(Pace::new(current.load().limits.handshake, clock::now()));
+    talk(stream, (peer, pace), current, stop).await
+}
+
+async fn talk(
+    stream: Stream,
+    (peer, pace): (SocketAddr, Arc<Pace>),
+    current: Arc<ArcSwap<Proxy>>,
+    stop: CancellationToken,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let proxy = current.load_full();
     let limit = proxy.limits.handshake;
-    let pace = Arc::new(Pace::new(limit, clock::now()));
     let stream = Paced { stream, pace: Arc::clone(&pace) };
     let drain = proxy.limits.drain;
     // What it was accepted under may be replaced while it lasts.
@@ -190,11 +206,9 @@ pub async fn converse(
             biased;
             done = connection.as_mut() => return Ok(done?),
             () = stopped.as_mut(), if last.is_none() => {
-                if pace.may_be_cut() {
-                    return Ok(());
-                }
                 connection.as_mut().graceful_shutdown();
-                last = Some(clock::now() + drain);
+                // Who asks now, or is about to, is told to go elsewhere.
+                last = Some(clock::now() + if pace.takes_time() { drain } else { LAST_WORDS });
             }
             () = pace.changed() => {}
             () = timer.as_mut(), if !timer.is_elapsed() => {
@@ -216,7 +230,9 @@ async fn answer(
 ) -> Answer {
     let plain = !request.headers().contains_key(header::UPGRADE);
     pace.asked(plain, clock::now());
-    let answer = if plain {
+    let answer = if stop.is_cancelled() && plain {
+        draining()
+    } else if plain {
         Box::pin(http::serve(&proxy, request, peer, pace)).await
     } else {
         Box::pin(upgrade::serve(proxy, request, peer, stop)).await

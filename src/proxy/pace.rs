@@ -27,11 +27,16 @@ use tokio::{
 
 use crate::{
     clock::{self, Instant},
-    net::Stream,
+    net::{
+        Stream,
+        room::{Doing, Guest},
+    },
 };
 
 /// How long a body may stand still, and a connection wait for its next request.
 pub(super) const STILL: Duration = Duration::from_secs(60);
+/// A connection that waits for its next request, and has not moved for so long, may leave for another.
+const RESTS: Duration = Duration::from_secs(1);
 
 /// The pace of one connection.
 #[derive(Debug)]
@@ -90,14 +95,18 @@ impl Pace {
         self.enter(Stage::Ending, now);
     }
 
-    /// Is there nothing on the connection that has to be finished: no request that the service answers, and
-    /// no answer?
-    pub(super) fn may_be_cut(&self) -> bool {
-        let state = self.lock();
-        match state.stage {
-            Stage::Head => true,
-            Stage::Asked { exchange } => !exchange,
-            Stage::Answering | Stage::Idle | Stage::Ending => false,
+    /// The TLS handshake is over, and the head is waited for.
+    pub(super) fn secured(&self, now: Instant) {
+        self.enter(Stage::Head, now);
+    }
+
+    /// Is there something on the connection that takes its time to be finished: a request that the service
+    /// answers, or an answer?
+    pub(super) fn takes_time(&self) -> bool {
+        match self.lock().stage {
+            Stage::Head => false,
+            Stage::Asked { exchange } => exchange,
+            Stage::Answering | Stage::Idle | Stage::Ending => true,
         }
     }
 
@@ -141,6 +150,19 @@ impl Pace {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Guest for Pace {
+    fn doing(&self) -> Doing {
+        let state = self.lock();
+        // The last of a body may still be on its way out.
+        let rests = clock::now() >= state.moved + RESTS;
+        match state.stage {
+            Stage::Head => Doing::Quiet,
+            Stage::Idle if rests => Doing::Quiet,
+            Stage::Idle | Stage::Asked { .. } | Stage::Answering | Stage::Ending => Doing::Busy,
+        }
     }
 }
 
@@ -232,7 +254,7 @@ mod tests {
         assert_eq!(pace.deadline(), Some(start + SECOND * 50 + STILL));
         pace.read(start + SECOND * 90);
         assert_eq!(pace.deadline(), Some(start + SECOND * 90 + STILL), "an upload moves it too");
-        assert!(!pace.may_be_cut());
+        assert!(pace.takes_time());
     }
 
     #[tokio::test(start_paused = true)]
@@ -241,14 +263,14 @@ mod tests {
         pace.asked(true, start);
         pace.answering(start);
         pace.answered(start + SECOND);
-        assert!(!pace.may_be_cut(), "the last of the body may still be on its way out");
+        assert!(pace.takes_time(), "the last of the body may still be on its way out");
         assert_eq!(pace.deadline(), Some(start + SECOND + STILL), "it may idle");
         pace.written(start + SECOND * 2);
         assert_eq!(pace.deadline(), Some(start + SECOND * 2 + STILL), "the last of the body goes out");
         pace.read(start + SECOND * 30);
         pace.read(start + SECOND * 35);
         assert_eq!(pace.deadline(), Some(start + SECOND * 30 + LIMIT));
-        assert!(pace.may_be_cut());
+        assert!(!pace.takes_time());
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,10 +1,10 @@
-//! Can the service of a route be reached? What its dials came to lately, for the status page.
+//! Can the service of a route be reached, and what did it say? What its dials came to lately, for the status page.
 //!
 //! A dial that gets any answer says yes. One that gets none says no, and that stands until another one says yes: without
 //! clients nobody tries.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -13,7 +13,22 @@ use crate::{clock::Now, telemetry::Dialled};
 
 /// What is known of it.
 #[derive(Debug, Default)]
-pub struct Reach(Mutex<Option<Unreached>>);
+pub struct Reach(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    unreached: Option<Unreached>,
+    refused: Option<Said>,
+}
+
+/// What the service said when it refused last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// On the wall clock.
+    pub at: Duration,
+    /// Without secrets.
+    pub text: String,
+}
 
 /// No dial has got an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,17 +49,36 @@ impl Reach {
         let failed = opened.as_ref().err().filter(|refused| {
             matches!(refused.outcome(), Dialled::Unreachable | Dialled::Tls | Dialled::Timeout)
         });
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *known = failed.map(|refused| {
+        let mut known = self.known();
+        known.unreached = failed.map(|refused| {
             let now = Now::read().wall;
-            let (since, failures) = known.as_ref().map_or((now, 0), |known| (known.since, known.failures));
+            let before = known.unreached.as_ref();
+            let (since, failures) = before.map_or((now, 0), |known| (known.since, known.failures));
             Unreached { since, last: now, failures: failures.saturating_add(1), error: refused.to_string() }
         });
+        if let Some(refused) = opened.as_ref().err().filter(|refused| refused.outcome() == Dialled::Rejected)
+        {
+            known.refused = Some(Said { at: Now::read().wall, text: refused.to_string() });
+        }
+    }
+
+    /// It refused on a connection that it had accepted: in these words, without secrets.
+    pub(super) fn refused(&self, text: String) {
+        self.known().refused = Some(Said { at: Now::read().wall, text });
+    }
+
+    /// What it said when it refused last.
+    pub fn said(&self) -> Option<Said> {
+        self.known().refused.clone()
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// `None`: it can, or nobody has tried.
     pub fn unreached(&self) -> Option<Unreached> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.known().unreached.clone()
     }
 }
 

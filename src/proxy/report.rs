@@ -133,6 +133,11 @@ impl Report {
                     "the client shows a key and no clientId: it is not told the clientId of the token";
                 tracing::info!(%session, route, "{remark}");
             }
+            Note::Refused(why) => {
+                let reason = words(why);
+                tracing::warn!(%session, route, reason, "the service ended the session");
+                self.route.reach.refused(reason);
+            }
             Note::Parked => tracing::info!(%session, route, "client away: its upstream is kept"),
             Note::Returned { after } => {
                 tracing::info!(%session, route, duration_ms = milliseconds(*after), "client back");
@@ -157,6 +162,7 @@ impl Report {
             | Note::Unreadable(_)
             | Note::Unasked
             | Note::Remark(_)
+            | Note::Refused(_)
             | Note::Parked
             | Note::Returned { .. } => return,
         };

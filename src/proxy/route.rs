@@ -1,6 +1,6 @@
 //! What the sessions of one route share.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -174,6 +174,11 @@ impl RouteContext {
     /// What stands out among its sessions.
     pub fn extremes(&self) -> Extremes {
         self.sessions.extremes(clock::now())
+    }
+
+    /// When the certificate that is shown to the service ends, since the Unix epoch; `None`: none is shown.
+    pub fn certificate_ends(&self) -> Option<Duration> {
+        self.dialer.certificate_ends()
     }
 
     /// Is there a token that may be used, or none needed?

@@ -72,6 +72,13 @@ pub(super) fn no_route() -> Answer {
     Turned { outcome: Handshake::NotFound, route: String::new(), why }.answer(StatusCode::NOT_FOUND)
 }
 
+/// For who asks while the sidecar stops.
+pub(super) fn draining() -> Answer {
+    let why = "the sidecar is stopping; connect again".into();
+    let turned = Turned { outcome: Handshake::Draining, route: String::new(), why };
+    turned.answer(StatusCode::SERVICE_UNAVAILABLE)
+}
+
 /// One handshake that is to be counted.
 pub(super) struct Tally {
     counts: Arc<HandshakeMetrics>,

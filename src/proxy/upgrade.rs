@@ -37,7 +37,7 @@ use super::{
     places::Permit,
     route::RouteContext,
     sessions::{HOPELESS, Place, TOKEN},
-    tally::{Tally, Turned, no_path, no_route},
+    tally::{Tally, Turned, draining, no_path, no_route},
     upstream::Opened,
 };
 use crate::{
@@ -59,9 +59,10 @@ pub(super) async fn serve(
     stop: CancellationToken,
 ) -> Answer {
     let caller = Caller::new(peer);
-    let mut tally = Tally::new(&proxy.nowhere, stop);
+    let mut tally = Tally::new(&proxy.nowhere, stop.clone());
     let deadline = clock::now() + proxy.limits.handshake;
-    match prepare(&proxy, &request, caller, deadline, &mut tally).await {
+    let prepared = stop.run_until_cancelled(prepare(&proxy, &request, caller, deadline, &mut tally)).await;
+    match prepared.unwrap_or_else(|| Err(Box::new(draining()))) {
         Ok((ready, answer)) => {
             let answer = accept(&request, &answer);
             let client = upgrade::on(&mut request);

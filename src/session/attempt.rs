@@ -221,6 +221,7 @@ impl Session {
         if let Some(status) = verdict
             && self.is_verdict()
         {
+            self.note(Note::Refused(why));
             let close = Close::new(Close::POLICY, &format!("the service answered {status}"));
             return self.end(Cause::Refused, Some(close));
         }

@@ -98,7 +98,10 @@ impl Session {
             (State::Swapping { .. } | State::Closing { .. }, close) => {
                 self.connection_lost(epoch, (why, close));
             }
-            (State::Connecting, Some(close)) if first => self.end(Cause::Refused, Some(close)),
+            (State::Connecting, Some(close)) if first => {
+                self.refused_by(&close);
+                self.end(Cause::Refused, Some(close));
+            }
             (_, close) => self.judge(epoch, close, why),
         }
     }
@@ -126,7 +129,10 @@ impl Session {
                     attempt.again = true;
                 }
             }
-            (Ending::Final, close) => self.last_word(cause, close),
+            (Ending::Final, close) => {
+                close.iter().filter(|close| !is_ordinary(close)).for_each(|close| self.refused_by(close));
+                self.last_word(cause, close);
+            }
             (Ending::Lost, close) => self.connection_lost(epoch, (why, close)),
         }
     }
@@ -154,6 +160,11 @@ impl Session {
             .push(Action::CloseUpstream(epoch, Close::new(violation.close_code(), &violation.to_string())));
         let close = Close::new(violation.close_code(), "the service broke the protocol");
         self.connection_lost(epoch, (&violation.to_string(), Some(close)));
+    }
+
+    /// For the log: what the service said.
+    fn refused_by(&mut self, close: &Close) {
+        self.note(Note::Refused(said(close)));
     }
 
     /// The service is done: the client is told, now or when it comes back.
@@ -240,5 +251,14 @@ fn doing(cause: Cause) -> Doing {
 
 /// A Close, for the log: its reason may quote the token.
 fn said(close: &Close) -> String {
-    format!("the service closed it with {}", close.code.unwrap_or(1005))
+    let code = close.code.unwrap_or(1005);
+    match close.reason.as_str() {
+        "" => format!("the service closed it with {code}"),
+        reason => format!("the service closed it with {code}: {reason}"),
+    }
+}
+
+/// An end as services have it when all is well (RFC 6455 §7.4.1).
+fn is_ordinary(close: &Close) -> bool {
+    matches!(close.code, None | Some(1000 | 1001))
 }

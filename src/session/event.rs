@@ -194,6 +194,8 @@ pub enum Note {
     Unasked,
     /// What an operator should know of the session.
     Remark(Remark),
+    /// The service ended the session, in these words.
+    Refused(String),
     /// The client went away; its upstream is kept.
     Parked,
     /// It came back.

@@ -96,7 +96,7 @@ impl Session {
             | Meaning::Discontinued
             | Meaning::Unasked
             | Meaning::Parted
-            | Meaning::Fatal => {}
+            | Meaning::Fatal(_) => {}
         }
     }
 
@@ -173,7 +173,10 @@ impl Session {
                 let close = Close::new(1000, "the service could not continue the connection");
                 self.end(Cause::Discontinued, Some(close));
             }
-            Meaning::Fatal => self.expect_close(Cause::Refused),
+            Meaning::Fatal(why) => {
+                self.note(Note::Refused(why));
+                self.expect_close(Cause::Refused);
+            }
             Meaning::Parted => self.expect_close(Cause::Client),
         }
     }

@@ -38,6 +38,8 @@ pub struct Metrics {
     store: IntGauge,
     clock: Gauge,
     log_lines_dropped: IntCounter,
+    limits: [IntGauge; 2],
+    certificates: GaugeVec,
     nowhere: Arc<HandshakeMetrics>,
     routes: Mutex<BTreeMap<String, Arc<RouteMetrics>>>,
 }
@@ -68,11 +70,27 @@ impl Metrics {
             "Lines of the log that were not written: nobody reads it, or the disk is full.",
         ));
         let log_lines_dropped = add(&registry, log_lines_dropped);
+        let certificates = GaugeVec::new(
+            opts(
+                "tls_certificate_expiration_timestamp_seconds",
+                "When a certificate ends that is shown to clients (listener) or to a service (route), in seconds since the Unix epoch.",
+            ),
+            &["listener", "route"],
+        );
+        let certificates = add(&registry, certificates);
+        let limits = [
+            (
+                "sessions_limit",
+                "How many sessions there may be: limits.sessions, or fewer if open files are too few.",
+            ),
+            ("open_files_limit", "How many files the process may have open: a session has two."),
+        ];
+        let limits = limits.map(|(name, help)| add(&registry, IntGauge::with_opts(opts(name, help))));
         let store = add(
             &registry,
             IntGauge::with_opts(opts(
                 "store_up",
-                "1: the store of [state] answers and writes; memory and disk always do.",
+                "1: the store of [state] answers and writes; memory always does.",
             )),
         );
         store.set(1);
@@ -83,8 +101,19 @@ impl Metrics {
         process(&registry);
         let nowhere = Arc::new(HandshakeMetrics::of("", &families.door.handshakes));
         let routes = Mutex::default();
-        let metrics =
-            Self { registry, families, reload, reloaded, store, clock, log_lines_dropped, nowhere, routes };
+        let metrics = Self {
+            registry,
+            families,
+            reload,
+            reloaded,
+            store,
+            clock,
+            log_lines_dropped,
+            limits,
+            certificates,
+            nowhere,
+            routes,
+        };
         for name in route_names {
             metrics.route(name);
         }
@@ -116,6 +145,23 @@ impl Metrics {
     /// A configuration did not take effect: the one before stays.
     pub fn not_configured(&self) {
         self.reload.set(0);
+    }
+
+    /// When certificates end, since the Unix epoch: the listener's (`None`) and those of routes.
+    pub fn set_certificates(&self, ends: &[(Option<String>, Duration)]) {
+        let _one_at_a_time = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        self.certificates.reset();
+        for (route, ends) in ends {
+            let labels = route.as_deref().map_or(["clients", ""], |route| ["", route]);
+            self.certificates.with_label_values(&labels).set(ends.as_secs_f64());
+        }
+    }
+
+    /// How many sessions there may be, and how many open files.
+    pub fn set_limits(&self, sessions: usize, files: usize) {
+        for (gauge, limit) in self.limits.iter().zip([sessions, files]) {
+            gauge.set(i64::try_from(limit).unwrap_or(i64::MAX));
+        }
     }
 
     /// What the sidecar takes for the time, since the Unix epoch.

@@ -23,6 +23,7 @@ mod core;
 mod fabric;
 mod flow;
 mod keepalive;
+mod leaving;
 mod ledger;
 mod loss;
 mod peer;

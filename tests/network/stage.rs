@@ -104,6 +104,7 @@ impl Stage {
         let context =
             Arc::new(if dialect == RESTORING { context.speaking(Restoring::open) } else { context });
         let proxy = Proxy {
+            connections: config.limits.sessions,
             limits: config.limits,
             routes: vec![Arc::clone(&context)],
             open: true,
@@ -130,6 +131,13 @@ impl Stage {
 
     /// A client that has asked to be let in.
     pub async fn knock(&self, terms: Terms) -> (Wire, Cable) {
+        let (mut wire, cable) = self.connect(terms);
+        wire.send(handshake(self.target, "")).await;
+        (wire, cable)
+    }
+
+    /// A client that has said nothing yet.
+    pub fn connect(&self, terms: Terms) -> (Wire, Cable) {
         let (near, far, cable) = connection(terms);
         let stream = Stream::Other(Box::new(near));
         let number = self.clients.fetch_add(1, Ordering::Relaxed) as u16;
@@ -138,9 +146,12 @@ impl Stage {
         beside(self.tasks.track_future(async move {
             let _ = converse(stream, peer, current, stop).await;
         }));
-        let mut wire = Wire::new(far);
-        wire.send(handshake(self.target, "")).await;
-        (wire, cable)
+        (Wire::new(far), cable)
+    }
+
+    /// From now on nobody is let in.
+    pub fn leave(&self) {
+        self.stop.cancel();
     }
 
     /// The service's end of the next connection, after the proxy was let in.

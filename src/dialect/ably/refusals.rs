@@ -46,13 +46,13 @@ impl Ably {
             self.refused += 1;
             return Verdict::swallow(Meaning::Lapsed(error.describe()));
         }
-        self.fatal()
+        self.fatal(error.describe())
     }
 
     /// The service's last word is the client's as well.
-    fn fatal(&mut self) -> Verdict {
+    fn fatal(&mut self, why: String) -> Verdict {
         self.told = true;
-        Verdict::forward(Meaning::Fatal)
+        Verdict::forward(Meaning::Fatal(why))
     }
 
     pub(super) fn disconnected_by_service(&mut self, head: &Head<'_>, now: Instant) -> Verdict {
@@ -63,7 +63,7 @@ impl Ably {
                 Verdict::swallow(Meaning::Lost(error.describe()))
             }
             // The client itself has a newer transport: this one must not fight for the connection.
-            80016 => self.fatal(),
+            80016 => self.fatal(error.describe()),
             // Also while an AUTH is under way: it is the old token that ended before the new one was read.
             _ if error.is_of_token() => Verdict::swallow(Meaning::Lapsed(error.describe())),
             _ => Verdict::swallow(Meaning::Lost(error.describe())),

@@ -1,11 +1,12 @@
 //! Certificates and keys, read from their files. An error names the file, and never quotes a key.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
 };
+use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use super::TlsError;
 use crate::config::file;
@@ -39,6 +40,12 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
         Ok(found) => Ok(found),
         Err(cause) => Err(wrong(path, &format!("not PEM: {cause}"))),
     }
+}
+
+/// When the first of these ends, which is the one that is shown; since the Unix epoch.
+pub(super) fn end_of(chain: &[CertificateDer<'_>]) -> Option<Duration> {
+    let (_, first) = X509Certificate::from_der(chain.first()?).ok()?;
+    u64::try_from(first.validity().not_after.timestamp()).ok().map(Duration::from_secs)
 }
 
 pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {

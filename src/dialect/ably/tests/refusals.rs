@@ -18,7 +18,7 @@ fn meaning(moment: Moment, code: u64, status: u64) -> &'static str {
         Moment::Opening | Moment::Live | Moment::Away | Moment::Overlapping => {}
     }
     match middle.service(moment, &error(code, status)) {
-        Verdict { fate: Fate::Forward, meaning: Meaning::Fatal } => "shown",
+        Verdict { fate: Fate::Forward, meaning: Meaning::Fatal(_) } => "shown",
         Verdict { fate: Fate::Swallow, meaning: Meaning::Lost(_) } => "lost",
         Verdict { fate: Fate::Swallow, meaning: Meaning::Rejected(_) } => "rejected",
         Verdict { fate: Fate::Swallow, meaning: Meaning::Lapsed(_) } => "lapsed",
