@@ -147,3 +147,80 @@ fn the_reader_of_use_lines_reads_them() {
     let expected: BTreeSet<String> = ["clock", "net", "proxy"].map(str::to_owned).into();
     assert_eq!(named(text), expected);
 }
+
+/// A message as the list has it: up to its first colon or semicolon.
+fn listed(message: &str) -> String {
+    let one_line = message.replace("\\\n", " ");
+    let words: Vec<&str> = one_line.split_whitespace().collect();
+    words.join(" ").split([':', ';']).next().unwrap_or_default().to_owned()
+}
+
+/// The messages of events, each with its level; `None`: the level is decided when it is said.
+fn events(text: &str) -> Vec<(Option<&str>, String)> {
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices("tracing::") {
+        let rest = &text[at + "tracing::".len()..];
+        let Some((level, body)) = rest.split_once("!(") else { continue };
+        let level = match level {
+            "debug" => continue,
+            "info" | "warn" | "error" => Some(level),
+            "$level" => None,
+            _ => continue,
+        };
+        let mut depth = 1;
+        let (mut quoted, mut escaped, mut last, mut begin) = (false, false, "", 0);
+        for (at, c) in body.char_indices() {
+            match c {
+                _ if escaped => escaped = false,
+                '\\' => escaped = true,
+                '"' if quoted => (quoted, last) = (false, &body[begin..at]),
+                '"' => (quoted, begin) = (true, at + 1),
+                '(' if !quoted => depth += 1,
+                ')' if !quoted => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+        if !last.starts_with('{') {
+            found.push((level, listed(last)));
+        }
+    }
+    found
+}
+
+#[test]
+fn each_event_of_the_log_is_in_its_list() {
+    let page = include_str!("../docs/logs.md");
+    let list = page.split_once("## All events").unwrap().1;
+    let rows: BTreeSet<(String, String)> = list
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split_once(" | `"))
+        .filter_map(|(levels, rest)| Some((levels, rest.split_once('`')?.0)))
+        .flat_map(|(levels, message)| {
+            levels.split(", ").map(move |level| (message.to_owned(), level.to_lowercase()))
+        })
+        .collect();
+    let files: Vec<_> = sources().into_iter().filter(|(file, _)| !is_test(file) && !file.starts_with("demo")).collect();
+    let mut said = BTreeSet::new();
+    for (file, text) in &files {
+        for (level, message) in events(&code(text)) {
+            let levels: Vec<&str> = match level {
+                Some(level) => vec![level],
+                // Said with the levels that the list has for it.
+                None => ["info", "warn", "error"]
+                    .into_iter()
+                    .filter(|level| rows.contains(&(message.clone(), (*level).to_owned())))
+                    .collect(),
+            };
+            assert!(!levels.is_empty(), "{file}: \"{message}\" is not in docs/logs.md");
+            said.extend(levels.into_iter().map(|level| (message.clone(), level.to_owned())));
+        }
+    }
+    assert!(said.len() > 80, "events are found: {}", said.len());
+    let missing: Vec<_> = said.difference(&rows).collect();
+    assert!(missing.is_empty(), "not in docs/logs.md: {missing:#?}");
+    let gone: Vec<_> = rows.difference(&said).collect();
+    assert!(gone.is_empty(), "in docs/logs.md, and never said: {gone:#?}");
+}

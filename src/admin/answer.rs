@@ -1,16 +1,20 @@
 //! What each path answers.
 
-use std::net::SocketAddr;
+use std::{io::Write, net::SocketAddr};
 
 use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode,
-    header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS},
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{
+        ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, VARY,
+        WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    },
 };
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use tokio_util::sync::CancellationToken;
 
-use super::{AdminState, Denied, Server, operator, page};
+use super::{AdminState, Denied, Server, health::Health, operator, page};
 
 /// An answer's body: whole, or a stream of events.
 pub(super) type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
@@ -71,14 +75,8 @@ pub(super) fn respond<B>(
                 "as many look on as may; close a page, or read /status.json\n",
             ),
         },
-        "/metrics" => typed(METRICS, state.render_metrics()),
-        "/readyz" | "/ready" => match state.ready() {
-            Ok(()) => text(StatusCode::OK, format!("ready: {READY}\n")),
-            Err(missing) => {
-                let body = format!("not ready\n{}\nchecked: {READY}\n", missing.trim_end());
-                text(StatusCode::SERVICE_UNAVAILABLE, body)
-            }
-        },
+        "/metrics" => metrics(request, state.render_metrics()),
+        "/readyz" | "/ready" => ready(state),
         "/startupz" | "/startup" if state.started() => text(StatusCode::OK, "started: was ready once\n"),
         "/startupz" | "/startup" => {
             let missing = state.ready().err().unwrap_or_default();
@@ -88,6 +86,50 @@ pub(super) fn respond<B>(
         "/livez" | "/live" | "/healthz" => text(StatusCode::OK, "live: the loop turns\n"),
         _ => text(StatusCode::NOT_FOUND, format!("not here\n\n{INDEX}")),
     }
+}
+
+/// Ready or not; and what is wrong all the same, which changes nothing: a sidecar whose service is away would only lose
+/// its clients' connections.
+fn ready(state: &dyn AdminState) -> Response<Body> {
+    let Health { level, conditions } = state.status().health;
+    let wrong: String =
+        conditions.iter().map(|one| format!("{}: {}\n", one.level.word(), one.sentence())).collect();
+    match state.ready() {
+        Ok(()) => text(StatusCode::OK, format!("ready: {READY}\n{}\n{wrong}", level.word())),
+        Err(missing) => {
+            let body = format!("not ready\n{}\nchecked: {READY}\n{wrong}", missing.trim_end());
+            text(StatusCode::SERVICE_UNAVAILABLE, body)
+        }
+    }
+}
+
+/// Compressed, if the scraper takes that.
+fn metrics<B>(request: &Request<B>, page: String) -> Response<Body> {
+    let squeezed = takes_gzip(request.headers()).then(|| squeeze(page.as_bytes())).and_then(Result::ok);
+    let encoded = squeezed.is_some();
+    let mut response = typed(METRICS, squeezed.map_or_else(|| Bytes::from(page), Bytes::from));
+    response.headers_mut().insert(VARY, HeaderValue::from_static("accept-encoding"));
+    if encoded {
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
+}
+
+fn squeeze(page: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut into = GzEncoder::new(Vec::new(), Compression::fast());
+    into.write_all(page)?;
+    into.finish()
+}
+
+/// RFC 9110 §12.5.3; with `q=0` it is refused.
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let named = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    named.flat_map(|value| value.split(',')).any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+        let weight = parts.find_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok());
+        is_gzip && weight.is_none_or(|weight| weight > 0.0)
+    })
 }
 
 fn takes_html<B>(request: &Request<B>) -> bool {

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::health::Health;
+
 /// Everything that an operator asks at three in the morning.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -24,6 +26,15 @@ pub struct Status {
     pub draining: bool,
     /// Why it is not ready, one line for each.
     pub problems: Vec<String>,
+    /// Are clients served?
+    #[serde(default)]
+    pub health: Health,
+    /// How many sessions there may be.
+    #[serde(default)]
+    pub sessions_limit: u64,
+    /// Certificates that are shown to others.
+    #[serde(default)]
+    pub certificates: Vec<CertificateStatus>,
     pub reload: Reload,
     pub store: StoreStatus,
     /// Are an operator's actions taken? `[admin] rehearsal`.
@@ -77,6 +88,9 @@ pub struct RouteStatus {
     /// The service cannot be reached.
     #[serde(default)]
     pub unreached: Option<UnreachedStatus>,
+    /// What clients met in the last minutes.
+    #[serde(default)]
+    pub lately: LatelyStatus,
     /// By state, every state.
     pub sessions: BTreeMap<String, u64>,
     /// The earliest end of a token that a live upstream was last authenticated with.
@@ -114,6 +128,34 @@ pub struct UnreachedStatus {
     pub failures: u64,
     /// Why, of the last one.
     pub error: String,
+}
+
+/// What clients met in the last minutes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LatelyStatus {
+    /// So long are they: five, or since the start.
+    pub within: f64,
+    pub accepted: u64,
+    /// By the service, also those that were accepted and heard it then.
+    pub rejected: u64,
+    /// Of those: were accepted, and heard it then.
+    pub rejected_later: u64,
+    pub without_token: u64,
+    pub over_limit: u64,
+    /// Closed because a token had expired.
+    pub expired: u64,
+    /// Closed because the service was away for longer than `reconnect`.
+    pub outlasted: u64,
+    /// What the service said when it refused last, if that was within this time: without secrets.
+    pub said: Option<String>,
+}
+
+/// A certificate of this side.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// `the listener`, or `route NAME` for one that is shown to the service.
+    pub whose: String,
+    pub expires: f64,
 }
 
 /// One credential.

@@ -12,13 +12,13 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
-use super::{counted::Tally, routes::Life};
+use super::{counted::Tally, lately::Lately, routes::Life};
 use crate::{
     admin::{
         AdminState, Denied,
         status::{Rehearsed, Reload, Status},
     },
-    clock::Now,
+    clock::{self, Instant, Now},
     config::{Admin, Config, Secret},
     credential::{Credential, Store},
     proxy::{Extremes, Proxy, RouteContext, Tokens},
@@ -43,6 +43,7 @@ pub(super) struct State {
     started: AtomicBool,
     address: Mutex<SocketAddr>,
     lives: Mutex<Lives>,
+    pub(super) lately: Lately,
 }
 
 /// What is said of it.
@@ -81,6 +82,7 @@ impl State {
             started: AtomicBool::new(false),
             address: Mutex::new(address),
             lives: Mutex::new(Lives { current, retired: Vec::new() }),
+            lately: Lately::new(clock::now()),
         }
     }
 
@@ -137,6 +139,7 @@ impl State {
     pub(super) fn look(&self) {
         self.metrics.set_store_up(self.store.is_up());
         self.metrics.set_clock(Now::read().wall);
+        self.metrics.set_certificates(&self.certificates());
         self.metrics.set_log_lines_dropped(self.log.dropped.lines());
         let lives = self.lives();
         for life in &lives.current {
@@ -147,6 +150,24 @@ impl State {
         for life in lives.retired.iter().filter(gone) {
             self.look_at(&life.context.route.name, &lives);
         }
+    }
+
+    /// Remembers what was counted.
+    pub(super) fn sample(&self, now: Instant) {
+        let routes: Vec<_> = self
+            .routes()
+            .iter()
+            .map(|one| (one.route.name.clone(), self.metrics.route(&one.route.name)))
+            .collect();
+        self.lately.sample(now, routes.iter().map(|(name, metrics)| (name.as_str(), &**metrics)));
+    }
+
+    /// Certificates that are shown to others, and when they end: of the listener (`None`), and of routes.
+    pub(super) fn certificates(&self) -> Vec<(Option<String>, Duration)> {
+        let listener = self.proxy.load().tls.as_ref().and_then(|tls| tls.ends(clock::now()));
+        let routes = self.routes().into_iter();
+        let routes = routes.filter_map(|one| Some((Some(one.route.name.clone()), one.certificate_ends()?)));
+        listener.map(|ends| (None, ends)).into_iter().chain(routes).collect()
     }
 
     /// One route, with what a reload replaced of it.

@@ -7,15 +7,18 @@ use super::{
     state::{Lives, State},
 };
 use crate::{
-    admin::status::{
-        CredentialStatus, Directions, EventLine, Outcomes, RouteLimits, RouteStatus, Status, StoreStatus,
-        UnreachedStatus,
+    admin::{
+        health::Health,
+        status::{
+            CertificateStatus, CredentialStatus, Directions, EventLine, LatelyStatus, Outcomes, RouteLimits,
+            RouteStatus, Status, StoreStatus, UnreachedStatus,
+        },
     },
     clock::{self, Instant, Now},
     config::{Endpoint, Route},
     credential::{Credential, Token},
     proxy::{Extremes, RouteContext, Unreached},
-    telemetry::{CloseReason, Direction, Fetched, Method, Outcome, SessionState, events::Line},
+    telemetry::{CloseReason, Direction, Fetched, Method, Outcome, RouteMetrics, SessionState, events::Line},
 };
 
 /// Credentials of one route that are shown.
@@ -28,7 +31,7 @@ impl State {
         let lives = self.lives();
         let routes = lives.current.iter().map(|life| self.route(&life.context, &lives)).collect();
         drop(lives);
-        Status {
+        let mut status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             now: Now::read().wall.as_secs_f64(),
             started: self.began.as_secs_f64(),
@@ -45,7 +48,20 @@ impl State {
             rehearsal: self.admin.load().rehearsal,
             routes,
             events: self.log.events.newest_first().into_iter().map(event).collect(),
-        }
+            health: Health::default(),
+            sessions_limit: u64::try_from(self.proxy.load().limits.sessions).unwrap_or(u64::MAX),
+            certificates: self.certificates().into_iter().map(certificate).collect(),
+        };
+        status.health = Health::of(&status);
+        status
+    }
+
+    fn lately(&self, context: &RouteContext, metrics: &RouteMetrics) -> LatelyStatus {
+        let lately = self.lately.of(&context.route.name, metrics, clock::now());
+        let now = Now::read().wall;
+        let said =
+            context.reach.said().filter(|said| (now.saturating_sub(said.at)).as_secs_f64() <= lately.within);
+        LatelyStatus { said: said.map(|said| said.text), ..lately }
     }
 
     fn route(&self, context: &RouteContext, lives: &Lives) -> RouteStatus {
@@ -67,6 +83,7 @@ impl State {
             credentials_total,
             credentials,
             unreached: context.reach.unreached().map(unreached),
+            lately: self.lately(context, &metrics),
             sessions: SessionState::ALL.map(|state| (state.to_string(), counts.sessions(state))).into(),
             oldest_live_expires: extremes.oldest_expiry.map(|at| at.as_secs_f64()),
             uptime: counts.uptime(),
@@ -96,6 +113,12 @@ impl State {
             holds: seconds(&recent.holds(now)),
         }
     }
+}
+
+/// What a certificate is called, and when it ends.
+fn certificate((route, ends): (Option<String>, Duration)) -> CertificateStatus {
+    let whose = route.map_or_else(|| "the listener".to_owned(), |route| format!("route {route}"));
+    CertificateStatus { whose, expires: ends.as_secs_f64() }
 }
 
 /// Those closest to their end, and how many there are.

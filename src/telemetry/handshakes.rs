@@ -18,4 +18,9 @@ impl HandshakeMetrics {
     pub fn count(&self, outcome: Handshake) {
         self.0[outcome as usize].inc();
     }
+
+    /// How many there were.
+    pub fn counted(&self, outcome: Handshake) -> u64 {
+        self.0[outcome as usize].get()
+    }
 }

@@ -15,14 +15,17 @@ import { SCENARIOS } from './scenarios.mjs';
 /// What the head says of each scenario.
 const HEADS = {
   calm: ['good', /^All 40 sessions up\. Next refresh in \d+ min\.$/],
-  failing: ['watch', /^Route ably: refresh has failed 4 times; the token lasts [1-3] min( \d+ s)? more\.$/, /3 of 40 sessions without a connection/, /37 of 40 sessions up\./],
-  expired: ['bad', /^Route ably: its token ended (\d+ min)? ?(\d+ s)? ago; refresh has failed 31 times\.$/, /2 of 38 sessions up\./],
-  unreached: ['bad', /^Route ably: the service cannot be reached for 2 min( \d+ s)?, tried 5\d\d times: connect to main\.realtime\.ably\.net:443: Connection refused/, /No client is connected\./],
+  failing: ['watch', /^Route ably: refresh has failed 4 times; the token lasts \d min more\.$/, /3 of 40 sessions without a connection/, /37 of 40 sessions up\./],
+  expired: ['bad', /^Route ably: the token ended 1 min ago; refresh has failed 31 times\.$/, /2 clients were closed/, /2 of 38 sessions up\./],
+  unreached: ['bad', /^Route ably: the service has not been reached for 2 min 10 s, tried 5\d\d times: connect to main\.realtime\.ably\.net:443: Connection refused/, /No client is connected\./],
+  refused: ['bad', /^Route ably: 214 of 214 clients were turned away in 5 min: 40101 invalid credentials\.$/, /No client is connected\./],
+  full: ['bad', /^The limit of 448 sessions is reached: new clients are turned away\.$/, /Route ably: 31 of 479/, /no space left on device\./, /The certificate of the listener ends in 2 d\./, /All 448 sessions up\./],
+  outlasted: ['bad', /^Route ably: the service has not been reached for 3 min/, /longer than reconnect/, /0 of 3 sessions up\./],
   draining: ['watch', /^Draining: no new clients, \d+ sessions left\.$/],
-  clients: ['watch', /^Route jobs: refresh fails for 1 of 4,312 credentials; the first token lasts 1 min( \d+ s)? more\.$/],
-  twelve: ['watch', /^Route chat: refresh has failed twice; the token lasts \d+ min more\.$/, /The store \(redis\) cannot be used/, /The last reload at .* failed.*line 12/, /sessions up/],
-  nothing: ['watch', /^Route ably: its first token is being fetched\.$/, /No client is connected\./],
-  hostile: ['bad', /^Not ready: route "<img/, /The last reload/],
+  clients: ['watch', /^Route jobs: refresh fails for 1 of 4312 credentials/],
+  twelve: ['watch', /^Route chat: refresh has failed twice/, /The store \(redis\) cannot be used/, /The reload 6 min ago was refused.*line 12/, /sessions up/],
+  nothing: ['watch', /^Route ably: the first token is being fetched\.$/, /No client is connected\./],
+  hostile: ['bad', /^Not ready: route "<img/, /The reload was refused/],
   quick: ['good', /^All 2 sessions up\. Next refresh in (\d s|under 1 s)\.$|^All 2 sessions up\.$/],
 };
 

@@ -59,8 +59,15 @@ function everyday(now, routes = ['ably']) {
   });
 }
 
+/// What the sidecar finds wrong; each is level, route, text.
+function health(...conditions) {
+  const found = conditions.map(([level, route, text]) => ({ level, key: text.slice(0, 12), route, text }));
+  return { level: found[0]?.level ?? 'healthy', conditions: found };
+}
+
 function snapshot(now, began, { routes = [route(now)], ...over } = {}) {
   return {
+    health: health(), sessions_limit: 10000, certificates: [],
     version: '0.1.0', now, started: began - 4930, address: '127.0.0.1:7370', ready: true, draining: false, problems: [],
     reload: { successful: true, at: null, error: null }, store: { kind: 'memory', up: true }, rehearsal: true, routes,
     events: everyday(now, routes.map((it) => it.name)), ...over,
@@ -89,7 +96,11 @@ function failing(now, began) {
     closed: { ...NO_CLOSES, client: 4, outage: 1, token_expired: 2 },
     holds: series(60, (at) => (at > 51 ? (at - 50) * 2.1 : 0)),
   });
-  return snapshot(now, began, { routes: [it], events: [...failed, ...everyday(now).slice(4)].sort((a, b) => b.at - a.at) });
+  const found = health(
+    ['degraded', 'ably', `refresh has failed 4 times; the token lasts ${Math.ceil(left / 60)} min more`],
+    ['degraded', 'ably', '3 of 40 sessions without a connection to the service, the longest for 22 s of 1 min'],
+  );
+  return snapshot(now, began, { health: found, routes: [it], events: [...failed, ...everyday(now).slice(4)].sort((a, b) => b.at - a.at) });
 }
 
 /// The service is away: the token is fine, and no client gets through.
@@ -98,7 +109,39 @@ function unreached(now, began) {
     since: began - 130, last: now - 2, failures: 517 + Math.floor(now - began),
     error: 'connect to main.realtime.ably.net:443: Connection refused (os error 111)',
   };
-  return snapshot(now, began, { routes: [route(now, { sessions: NO_SESSIONS, unreached: away })] });
+  const found = health(['unhealthy', 'ably', `the service has not been reached for 2 min 10 s, tried ${away.failures} times: ${away.error}`]);
+  return snapshot(now, began, { health: found, routes: [route(now, { sessions: NO_SESSIONS, unreached: away })] });
+}
+
+/// A wrong key: the service lets nobody in.
+function refused(now, began) {
+  const found = health(['unhealthy', 'ably', '214 of 214 clients were turned away in 5 min: 40101 invalid credentials']);
+  const it = route(now, { sessions: NO_SESSIONS, closed: { ...NO_CLOSES, refused: 214 } });
+  const said = series(3, (at) => event(960 - at, now - 2 - at, 'warn', 'the service ended the session', 'ably', [['reason', '40101 invalid credentials']], 70));
+  return snapshot(now, began, { health: found, routes: [it], events: [...said, ...everyday(now).slice(3)] });
+}
+
+/// Every place is taken, the disk is full, and the certificate of the listener ends.
+function full(now, began) {
+  const found = health(
+    ['unhealthy', null, 'the limit of 448 sessions is reached: new clients are turned away'],
+    ['degraded', 'ably', '31 of 479 clients were turned away in 5 min: a limit was reached'],
+    ['degraded', null, 'the store (disk) cannot be used; sessions go on with the tokens in hand: no space left on device'],
+    ['degraded', null, 'the certificate of the listener ends in 2 d'],
+  );
+  const store = { kind: 'disk', up: false, error: 'no space left on device' };
+  return snapshot(now, began, { health: found, store, sessions_limit: 448, routes: [route(now, { sessions: { ...NO_SESSIONS, live: 448 } })] });
+}
+
+/// An outage that lasts for longer than `reconnect`: clients were closed.
+function outlasted(now, began) {
+  const found = health(
+    ['unhealthy', 'ably', 'the service has not been reached for 3 min, tried 92 times: the service did not answer the handshake in time'],
+    ['unhealthy', 'ably', '37 clients were closed in 5 min: the service was away for longer than reconnect (1 min)'],
+    ['unhealthy', 'ably', '3 of 3 sessions without a connection to the service, the longest for 44 s of 1 min'],
+  );
+  const it = route(now, { sessions: { ...NO_SESSIONS, resuming: 3 }, longest_hold: 44, closed: { ...NO_CLOSES, outage: 37 }, uptime: 0.991 });
+  return snapshot(now, began, { health: found, routes: [it] });
 }
 
 function draining(now, began) {
@@ -108,7 +151,7 @@ function draining(now, began) {
   });
   const problems = ['going away: no new clients are accepted'];
   const said = event(951, now - 9, 'info', 'draining', null, [['sessions', '40'], ['within', '10s']]);
-  return snapshot(now, began, { ready: false, draining: true, problems, routes: [it], events: [said, ...everyday(now).slice(1)] });
+  return snapshot(now, began, { health: health(['degraded', null, `draining: no new clients, ${left} sessions left`]), ready: false, draining: true, problems, routes: [it], events: [said, ...everyday(now).slice(1)] });
 }
 
 /// share = "client", with many.
@@ -126,7 +169,7 @@ function clients(now, began) {
     refreshes: outcomes(9140, 11, 1), exchange_latencies: [], lost: { up: 2, down: 0 },
     closed: { ...NO_CLOSES, client: 811, upstream: 12, refused: 2 },
   });
-  return snapshot(now, began, { routes: [jobs], store: { kind: 'redis', up: true } });
+  return snapshot(now, began, { health: health(['degraded', 'jobs', 'refresh fails for 1 of 4312 credentials; the first token lasts 1 min 11 s more']), routes: [jobs], store: { kind: 'redis', up: true } });
 }
 
 /// Twelve routes: one fails, one is a plain proxy, one has not been used.
@@ -141,7 +184,13 @@ function twelve(now, began) {
   Object.assign(routes[10], { dialect: 'none', share: 'none', credentials: [], credentials_total: 0, refresh_latencies: [],
     exchange_latencies: [], reauthentications: { exchange: outcomes(), swap: outcomes(), resume: outcomes() }, refreshes: outcomes() });
   Object.assign(routes[11], { sessions: NO_SESSIONS, uptime: null, exchange_latencies: [], holds: series(60, () => 0) });
-  return snapshot(now, began, { routes, reload: { successful: false, at: now - 340, error: 'perennial.toml, line 12: unknown key `upstraem`; did you mean `upstream`?' },
+  const why = 'perennial.toml, line 12: unknown key `upstraem`; did you mean `upstream`?';
+  const found = health(
+    ['degraded', 'chat', 'refresh has failed twice; the token lasts 20 min more'],
+    ['degraded', null, 'the store (redis) cannot be used; sessions go on with the tokens in hand'],
+    ['degraded', null, `the reload 6 min ago was refused, the configuration before it stays: ${why}`],
+  );
+  return snapshot(now, began, { health: found, routes, reload: { successful: false, at: now - 340, error: 'perennial.toml, line 12: unknown key `upstraem`; did you mean `upstream`?' },
     store: { kind: 'redis', up: false } });
 }
 
@@ -159,7 +208,12 @@ function hostile(now, began) {
     event(2, now - 2, 'warn', script, '__proto__', [['href', 'javascript:alert(1)']], 99999),
     event(1, now - 3, 'info', 'x'.repeat(4000), null),
   ];
-  return snapshot(now, began, { routes, events, version: '<b>0.1.0</b>', address: image, ready: false, problems: [`route "${image}": ${script}`],
+  const found = health(
+    ['unhealthy', null, `not ready: route "${image}": ${script}`],
+    ['degraded', image, `refresh has failed once: ${script}`],
+    ['degraded', null, `the reload was refused: ${script}`],
+  );
+  return snapshot(now, began, { health: found, routes, events, version: '<b>0.1.0</b>', address: image, ready: false, problems: [`route "${image}": ${script}`],
     reload: { successful: false, at: now - 1, error: script }, store: { kind: script, up: false } });
 }
 
@@ -174,7 +228,7 @@ function nothing(now, began) {
     route(now, { ...fresh, credentials: [none] }),
     route(now, { ...fresh, name: 'jobs', path: '/jobs', dialect: 'handshake', share: 'client', credentials: [], credentials_total: 0 }),
   ];
-  return snapshot(now, began, { started: began, ready: false, problems: ['route "ably": its credential has no valid token'], routes, events: [] });
+  return snapshot(now, began, { health: health(['degraded', 'ably', 'the first token is being fetched']), started: began, ready: false, problems: ['route "ably": its credential has no valid token'], routes, events: [] });
 }
 
 /// A token that lives for ten seconds, as in the demo, and was refreshed in time: the bar can be watched.
@@ -191,7 +245,11 @@ function expired(now, began) {
   const it = route(now, { credentials: [one], refreshes: outcomes(6, 30, 1), sessions: { ...NO_SESSIONS, live: 2, resuming: 36 },
     longest_hold: 41 + Math.floor(now - began) % 15, fullest_queue: 640000, held_bytes: { up: 4048211, down: 31000 }, uptime: 0.82,
     closed: { ...NO_CLOSES, client: 4, token_expired: 2 } });
-  return snapshot(now, began, { ready: false, problems: ['route "ably": its credential has no valid token'], routes: [it] });
+  const found = health(
+    ['unhealthy', 'ably', 'the token ended 1 min ago; refresh has failed 31 times'],
+    ['unhealthy', 'ably', '2 clients were closed in 5 min because a token had expired'],
+  );
+  return snapshot(now, began, { health: found, ready: false, problems: ['route "ably": its credential has no valid token'], routes: [it] });
 }
 
-export const SCENARIOS = { calm, failing, unreached, draining, clients, twelve, hostile, nothing, quick, expired };
+export const SCENARIOS = { calm, failing, unreached, refused, full, outlasted, draining, clients, twelve, hostile, nothing, quick, expired };

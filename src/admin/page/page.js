@@ -1,6 +1,6 @@
 // The status page: takes snapshots from /events and shows them.
 //
-//   /events ──► hear ──► take(snapshot) ──► judge: what is wrong, and how badly ──► draw: only what differs
+//   /events ──► hear ──► take(snapshot) ──► draw: only what differs; what is wrong, and how badly, the sidecar says
 //      └─ silent or refused: /status.json is asked meanwhile; no answer: "no word from the sidecar"
 //
 // 1. Text reaches the document as text (textContent, setAttribute), never as markup: names and errors come from outside.
@@ -136,113 +136,20 @@ function lines(parent, said) {
 
 // ---- what is wrong, and how badly --------------------------------------------------------------------------------
 
-const WORDS = { good: 'well', watch: 'attention', bad: 'trouble', lost: 'no word' };
-const RANK = { good: 0, watch: 1, bad: 2 };
-/** A token that cannot be refreshed and ends sooner than this is trouble. */
-const SOON = 60;
+const WORDS = { good: 'healthy', watch: 'degraded', bad: 'unhealthy', lost: 'no word' };
+/** What the sidecar calls it: its own words are only shown. */
+const LEVELS = { healthy: 'good', degraded: 'watch', unhealthy: 'bad' };
+const levelOf = (it) => LEVELS[it.level] ?? 'watch';
 
-const worst = (conditions) => conditions.reduce((level, it) => (RANK[it.level] > RANK[level] ? it.level : level), 'good');
 const times = (n) => (n === 1 ? 'once' : n === 2 ? 'twice' : `${number(n)} times`);
 const leftOf = (credential, now) => (credential.expires === null ? null : Math.max(0, credential.expires - now));
-
-/** What one credential for all clients is like. */
-function credentialCondition(credential, now) {
-  const failed = credential.failures > 0 ? `refresh has failed ${times(credential.failures)}` : '';
-  const left = leftOf(credential, now);
-  switch (credential.state) {
-    case 'missing':
-      if (failed) return { level: 'bad', key: 'missing', text: `it has no token: fetching one has failed ${times(credential.failures)}` };
-      return { level: 'watch', key: 'first', text: credential.fetching ? 'its first token is being fetched' : 'it has no token yet' };
-    case 'expired': {
-      const ended = left === null ? 'its token has ended' : `its token ended ${counted(now - credential.expires)} ago`;
-      return { level: 'bad', key: 'expired', text: failed ? `${ended}; ${failed}` : ended };
-    }
-    case 'failing': {
-      const rest = left === null ? 'the token in hand goes on' : `the token lasts ${counted(left)} more`;
-      return { level: left !== null && left < SOON ? 'bad' : 'watch', key: 'failing', text: `${failed || 'refresh fails'}; ${rest}` };
-    }
-    default:
-      return null;
-  }
-}
-
-/** Where each client has its own: how many of those shown are in which trouble. */
-function clientConditions(route, now) {
-  const of = `of ${plural(route.credentials_total, 'credential')}`;
-  const found = [];
-  const count = (state) => route.credentials.filter((it) => it.state === state);
-  const failing = count('failing');
-  const ends = failing.map((it) => leftOf(it, now)).filter((left) => left !== null);
-  const soonest = ends.length ? `; the first token lasts ${counted(Math.min(...ends))} more` : '';
-  if (failing.length) found.push({ level: 'watch', key: 'failing', text: `refresh fails for ${number(failing.length)} ${of}${soonest}` });
-  const expired = count('expired').length;
-  if (expired) found.push({ level: 'watch', key: 'expired', text: `the token has ended for ${number(expired)} ${of}` });
-  return found;
-}
-
 const upOf = ({ live, exchanging, swapping }) => live + exchanging + swapping;
 const allOf = (sessions) => upOf(sessions) + sessions.opening + sessions.resuming;
 
-function sessionConditions({ sessions, longest_hold: hold, fullest_queue: queue, limits }) {
-  const found = [];
-  const late = hold !== null && hold > limits.reconnect / 2;
-  const wait = hold ? `, the longest for ${counted(hold)} of ${duration(limits.reconnect)}` : '';
-  if (sessions.resuming > 0) {
-    const text = `${number(sessions.resuming)} of ${plural(allOf(sessions), 'session')} without a connection to the service${wait}`;
-    found.push({ level: late ? 'bad' : 'watch', key: 'resuming', text });
-  } else if (late) {
-    found.push({ level: 'bad', key: 'held', text: `a session has held its messages for ${counted(hold)} of ${duration(limits.reconnect)}` });
-  }
-  if (queue > limits.queue * 0.8) {
-    found.push({ level: 'watch', key: 'queue', text: `a session’s queue is ${unit(Math.floor((queue / limits.queue) * 100), '%')} full` });
-  }
-  return found;
-}
+const worst = (conditions) => (conditions.length ? levelOf(conditions[0]) : 'good');
 
-/** A service that no dial reaches. Nobody tries while no client is there: then it is what was last known. */
-const FRESH = 300;
-function reachCondition({ unreached }, now) {
-  if (!unreached) return [];
-  const fresh = now - unreached.last < FRESH;
-  const since = fresh ? ` for ${counted(now - unreached.since)}` : `, when it was last tried, ${counted(now - unreached.last)} ago`;
-  const text = `the service cannot be reached${since}, tried ${times(unreached.failures)}: ${short(unreached.error, 200)}`;
-  return [{ level: fresh ? 'bad' : 'watch', key: 'unreached', text }];
-}
-
-function routeConditions(route, now) {
-  const found = reachCondition(route, now).concat(route.share === 'client' ? clientConditions(route, now) : []);
-  if (route.share === 'route' && route.credentials.length) found.push(credentialCondition(route.credentials[0], now));
-  return found.concat(sessionConditions(route)).filter((it) => it !== null);
-}
-
-/** Everything that is wrong, the worst first, as sentences. */
-function conditions(snapshot) {
-  const found = [];
-  for (const route of snapshot.routes) {
-    for (const it of routeConditions(route, snapshot.now)) {
-      found.push({ ...it, key: `${route.name} ${it.key}`, text: `Route ${short(route.name)}: ${it.text}.`, of: route.name });
-    }
-  }
-  const bad = new Set(found.filter((it) => it.level === 'bad' || it.key.endsWith(' first')).map((it) => `route "${it.of}":`));
-  for (const problem of snapshot.problems) {
-    // A route whose trouble is told above, and the draining told below, need no second line.
-    const told = [...bad].some((start) => problem.startsWith(start)) || (snapshot.draining && problem.startsWith('going away'));
-    if (!told) found.push({ level: 'bad', key: problem, text: `Not ready: ${short(problem, 300)}.` });
-  }
-  if (snapshot.draining) {
-    const left = snapshot.routes.reduce((sum, it) => sum + allOf(it.sessions) + it.sessions.closing, 0);
-    found.push({ level: 'watch', key: 'draining', text: `Draining: no new clients, ${plural(left, 'session')} left.` });
-  }
-  if (!snapshot.store.up) {
-    found.push({ level: 'watch', key: 'store', text: `The store (${short(snapshot.store.kind)}) cannot be used; sessions go on with the tokens in hand.${snapshot.store.error ? ` ${short(snapshot.store.error, 300)}` : ''}` });
-  }
-  if (!snapshot.reload.successful) {
-    const when = snapshot.reload.at === null ? '' : ` at ${time(snapshot.reload.at, snapshot.now)}`;
-    const why = snapshot.reload.error === null ? '' : `: ${short(snapshot.reload.error, 300)}`;
-    found.push({ level: 'watch', key: 'reload', text: `The last reload${when} failed, the configuration before it is in force${why}` });
-  }
-  return found.sort((a, b) => RANK[b.level] - RANK[a.level]);
-}
+/** A sentence of its own. */
+const sentenceOf = (it) => `${it.route === null ? capital(short(it.text, 400)) : `Route ${short(it.route)}: ${short(it.text, 400)}`}.`;
 
 /** "All 40 sessions up." */
 function sessionsSentence({ routes }) {
@@ -392,15 +299,15 @@ function makeRoute() {
   return view;
 }
 
-function drawRoute(view, route, now, few) {
-  const { part } = view, found = routeConditions(route, now), level = worst(found);
+function drawRoute(view, route, now, few, found) {
+  const { part } = view, level = worst(found);
   attribute(view.root, 'data-level', level);
   mark(part.mark, level);
   text(part.name, route.name);
   text(part.word, WORDS[level]);
   text(part.where, `${route.path} → ${route.upstream} · ${route.dialect === 'none' ? 'no dialect: a plain proxy' : route.dialect}`);
   shown(part.conditions, found.length > 0);
-  lines(part.conditions, found.map((it) => `${capital(it.text)}.`));
+  lines(part.conditions, found.map((it) => `${capital(short(it.text, 400))}.`));
   drawToken(view, route, now);
   // Many routes are a line or two each, until one is in trouble or looked into.
   if (view.fresh) part.details.open = level !== 'good' || few;
@@ -546,8 +453,8 @@ function makeGlance(route) {
   return view;
 }
 
-function drawGlance(view, route, now) {
-  const { part } = view, level = worst(routeConditions(route, now));
+function drawGlance(view, route, now, found) {
+  const { part } = view, level = worst(found);
   const [first] = route.credentials, left = first ? leftOf(first, now) : null;
   text(part.name, route.name);
   attribute(part.name, 'href', `#${routeViews.get(route.name).part.name.id}`);
@@ -590,10 +497,11 @@ function drawHead(level, sentence, more, key) {
 }
 
 function drawSummary(snapshot) {
-  const found = conditions(snapshot), sessions = sessionsSentence(snapshot);
-  const key = found.map((it) => `${it.level} ${it.key}`).join('\n');
+  const found = snapshot.health.conditions, sessions = sessionsSentence(snapshot);
+  const key = found.map((it) => `${it.level} ${it.route} ${it.key}`).join('\n');
+  const [first, ...more] = found.map(sentenceOf);
   if (found.length === 0) drawHead('good', sessions + nextSentence(snapshot), [], 'good');
-  else drawHead(worst(found), found[0].text, [...found.slice(1).map((it) => it.text), sessions], key);
+  else drawHead(worst(found), first, [...more, sessions], key);
   const [last] = snapshot.events;
   shown($('last'), last !== undefined);
   if (last) {
@@ -660,12 +568,13 @@ function drawFoot({ version, now, started, store, rehearsal }) {
 }
 
 function draw(snapshot) {
-  const { routes, now } = snapshot;
+  const { routes, now, health } = snapshot;
   const few = routes.length <= FEW;
+  const wrong = (route) => health.conditions.filter((it) => it.route === route.name);
   drawSummary(snapshot);
-  list($('routes'), routeViews, routes, (it) => it.name, makeRoute, (view, it) => drawRoute(view, it, now, few));
+  list($('routes'), routeViews, routes, (it) => it.name, makeRoute, (view, it) => drawRoute(view, it, now, few, wrong(it)));
   shown($('glance'), !few);
-  list($('glance-rows'), glanceViews, few ? [] : routes, (it) => it.name, makeGlance, (view, it) => drawGlance(view, it, now));
+  list($('glance-rows'), glanceViews, few ? [] : routes, (it) => it.name, makeGlance, (view, it) => drawGlance(view, it, now, wrong(it)));
   drawEvents(snapshot);
   drawFoot(snapshot);
 }

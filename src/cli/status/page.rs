@@ -4,12 +4,13 @@
 //! `routes`.
 
 use super::{
-    super::words::{count, span, time_of_day},
+    super::words::{span, time_of_day},
     routes,
 };
 use crate::{
     admin::{
         client::AdminAddress,
+        health::{Health, Level},
         status::{EventLine, Status},
     },
     terminal::{Line, Tone, visible},
@@ -19,8 +20,8 @@ use crate::{
 const EVENTS: usize = 10;
 /// No more of a name, of an error, is shown.
 const LONGEST: usize = 200;
-/// No more problems than these are named in the head.
-const PROBLEMS: usize = 5;
+/// No more of what is wrong is named in the head.
+const CONDITIONS: usize = 8;
 
 /// What others wrote.
 pub(super) fn said(text: &str) -> String {
@@ -40,57 +41,48 @@ pub(super) fn page(status: &Status, asked: &AdminAddress) -> Vec<Line> {
     lines
 }
 
-/// Are clients kept alive? What is wrong comes first.
+/// Are clients served? Then what is wrong, the worst first, and what goes on.
 fn head(status: &Status) -> Vec<Line> {
-    let mut lines = Vec::new();
-    let mut say = |tone, text: String| lines.push(sentence(tone, &text));
-    let (up, all) = status
-        .routes
-        .iter()
-        .map(|route| routes::up(&route.sessions))
-        .fold((0, 0), |sum, one| (u64::saturating_add(sum.0, one.0), u64::saturating_add(sum.1, one.1)));
-    if status.draining {
-        say(Tone::Warning, format!("Going away: no new clients are let in; {} left.", count(all, "session")));
-    } else if !status.ready {
-        let first = status.problems.first().map_or_else(|| "it does not say why".to_owned(), |one| said(one));
-        say(Tone::Bad, format!("Not ready: {first}."));
+    let Health { level, conditions } = &status.health;
+    let mut lines = vec![sentence(tone(*level), level.word())];
+    for one in conditions.iter().take(CONDITIONS) {
+        lines.push(sentence(tone(one.level), &visible(&one.sentence(), LONGEST * 2)));
     }
-    for problem in status.problems.iter().skip(usize::from(!status.draining)).take(PROBLEMS) {
-        say(Tone::Bad, format!("{}.", said(problem)));
+    if let Some(more @ 1..) = conditions.len().checked_sub(CONDITIONS) {
+        lines.push(sentence(Tone::Plain, &format!("{more} more; all: --json")));
     }
-    for credential in
-        status.routes.iter().filter_map(|route| routes::trouble(route, status.now)).take(PROBLEMS)
-    {
-        say(credential.0, credential.1);
+    if !status.draining {
+        lines.push(sentence(Tone::Plain, &format!("{}{}", sessions(status), next(status))));
     }
-    if !status.reload.successful {
-        let when = status.reload.at.map_or_else(String::new, |at| format!(" {} ago", span(status.now - at)));
-        let why = status.reload.error.as_deref().map_or_else(String::new, |why| format!(": {}", said(why)));
-        say(Tone::Warning, format!("The reload{when} was refused, the configuration before it stays{why}"));
-    }
-    if !status.store.up {
-        let why =
-            status.store.error.as_deref().map_or_else(|| ".".to_owned(), |why| format!(": {}", said(why)));
-        say(Tone::Warning, format!("The store ({}) cannot be used{why}", said(&status.store.kind)));
-    }
-    let calm = lines.is_empty();
-    let next = match routes::next_refresh(status) {
-        Some(at) if at > status.now => format!(" Next refresh in {}.", span(at - status.now)),
-        Some(_) => " A refresh is due.".to_owned(),
-        None => String::new(),
-    };
-    let tone = if up < all { Tone::Warning } else { Tone::Good };
-    let sessions = match (up, all) {
+    lines
+}
+
+fn sessions(status: &Status) -> String {
+    let counts = status.routes.iter().map(|route| routes::up(&route.sessions));
+    let (up, all) = counts
+        .fold((0, 0), |sum: (u64, u64), one| (sum.0.saturating_add(one.0), sum.1.saturating_add(one.1)));
+    match (up, all) {
         (_, 0) => "No sessions.".to_owned(),
         (1, 1) => "The one session is up.".to_owned(),
         (up, all) if up == all => format!("All {all} sessions up."),
         (up, all) => format!("{up} of {all} sessions up."),
-    };
-    if !status.draining {
-        let tone = if calm || tone == Tone::Warning { tone } else { Tone::Plain };
-        lines.push(sentence(tone, &format!("{sessions}{next}")));
     }
-    lines
+}
+
+fn next(status: &Status) -> String {
+    match routes::next_refresh(status) {
+        Some(at) if at > status.now => format!(" Next refresh in {}.", span(at - status.now)),
+        Some(_) => " A refresh is due.".to_owned(),
+        None => String::new(),
+    }
+}
+
+fn tone(level: Level) -> Tone {
+    match level {
+        Level::Healthy => Tone::Good,
+        Level::Degraded => Tone::Warning,
+        Level::Unhealthy => Tone::Bad,
+    }
 }
 
 /// A colour only repeats what the sign says.

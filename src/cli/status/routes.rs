@@ -7,7 +7,7 @@ use super::{
     page::said,
 };
 use crate::{
-    admin::status::{CredentialStatus, Outcomes, RouteStatus, Status, UnreachedStatus},
+    admin::status::{CredentialStatus, Outcomes, RouteStatus, Status},
     terminal::{Line, Tone},
 };
 
@@ -31,44 +31,6 @@ pub(super) fn up(sessions: &BTreeMap<String, u64>) -> (u64, u64) {
 pub(super) fn next_refresh(status: &Status) -> Option<f64> {
     let all = status.routes.iter().flat_map(|route| &route.credentials);
     all.filter_map(|credential| credential.next_refresh).min_by(f64::total_cmp)
-}
-
-/// What is wrong with a route: its service is away, or its credential that is worst off.
-pub(super) fn trouble(route: &RouteStatus, now: f64) -> Option<(Tone, String)> {
-    route.unreached.as_ref().map(|known| away(route, known, now)).or_else(|| credentials(route, now))
-}
-
-fn away(route: &RouteStatus, known: &UnreachedStatus, now: f64) -> (Tone, String) {
-    let tries = if known.failures == 1 { "once".to_owned() } else { format!("{} times", known.failures) };
-    let text = format!(
-        "Route {}: the service cannot be reached, tried {tries} in {}, last {} ago: {}.",
-        said(&route.name),
-        span(now - known.since),
-        span(now - known.last),
-        said(&known.error)
-    );
-    (Tone::Bad, text)
-}
-
-fn credentials(route: &RouteStatus, now: f64) -> Option<(Tone, String)> {
-    let worst = route.credentials.iter().filter(|one| one.failures > 0 || one.state == "expired");
-    let worst = worst.min_by(|one, other| left(one, now).total_cmp(&left(other, now)))?;
-    let failed = match worst.failures {
-        0 => "has not come".to_owned(),
-        1 => "has failed once".to_owned(),
-        more => format!("has failed {more} times"),
-    };
-    let (tone, rest) = match worst.expires {
-        Some(end) if end > now => (Tone::Warning, format!("the token lasts {} more", span(end - now))),
-        Some(end) => (Tone::Bad, format!("the token ended {} ago", span(now - end))),
-        None if worst.state == "missing" => (Tone::Bad, "there is no token".to_owned()),
-        None => (Tone::Warning, "nobody told how long the token lasts".to_owned()),
-    };
-    Some((tone, format!("Route {}: refresh {failed}; {rest}.", said(&route.name))))
-}
-
-fn left(credential: &CredentialStatus, now: f64) -> f64 {
-    credential.expires.map_or(f64::INFINITY, |end| end - now)
 }
 
 /// One route.

@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::{
-    admin::status::{CredentialStatus, EventLine, Outcomes, RouteStatus, UnreachedStatus},
+    admin::{
+        health::{Condition, Health, Level},
+        status::{CredentialStatus, EventLine, Outcomes, RouteStatus},
+    },
     terminal::is_harmful,
 };
 
@@ -78,7 +81,8 @@ fn changed(change: impl FnOnce(&mut Status)) -> String {
 #[test]
 fn a_calm_sidecar_is_one_green_sentence_and_its_facts() {
     let expected = "\
-● All 40 sessions up. Next refresh in 12 min.
+● healthy
+· All 40 sessions up. Next refresh in 12 min.
   perennial 0.1.0 on 127.0.0.1:7370, up for 1 h 12 min; store: memory; status page: http://127.0.0.1:7371/
 
 ROUTE ably  / ─► wss://main.realtime.ably.net  ably, one credential for all clients
@@ -98,50 +102,44 @@ LAST EVENTS (UTC, the newest first)
 
 #[test]
 fn what_is_wrong_comes_first() {
+    let said = changed(|status| {
+        let of = |level, route: Option<&str>, text: &str| Condition {
+            level,
+            key: String::new(),
+            route: route.map(str::to_owned),
+            text: text.to_owned(),
+        };
+        let conditions = vec![
+            of(Level::Unhealthy, Some("ably"), "the service cannot be reached"),
+            of(Level::Degraded, None, "the store (disk) cannot be used"),
+        ];
+        status.health = Health { level: Level::Unhealthy, conditions };
+        status.routes[0].sessions.insert("resuming".into(), 2);
+    });
+    let expected = "\
+✗ unhealthy
+✗ Route ably: the service cannot be reached.
+▲ The store (disk) cannot be used.
+· 40 of 42 sessions up. Next refresh in 12 min.
+";
+    assert!(said.starts_with(expected), "{said}");
+    let many = changed(|status| {
+        status.health.conditions = vec![Condition { text: "x".into(), ..Condition::default() }; 11];
+    });
+    assert!(many.contains("\n· 3 more; all: --json\n"), "{many}");
+}
+
+#[test]
+fn what_goes_on_is_one_sentence() {
     type Case = (&'static str, fn(&mut Status));
-    let cases: [Case; 12] = [
-        ("✗ Not ready: route \"x\" has no token.\n", |s| {
-            (s.ready, s.problems) = (false, vec!["route \"x\" has no token".into()]);
-        }),
-        (
-            "✗ Route ably: the service cannot be reached, tried 517 times in 2 min 10 s, last 2.0 s ago: connect to h:9: refused.\n",
-            |s| {
-                s.routes[0].unreached = Some(UnreachedStatus {
-                    since: NOW - 130.0,
-                    last: NOW - 2.0,
-                    failures: 517,
-                    error: "connect to h:9: refused".into(),
-                });
-            },
-        ),
-        ("▲ Going away: no new clients are let in; 40 sessions left.\n", |s| s.draining = true),
-        ("▲ Route ably: refresh has failed 4 times; the token lasts 3 min 10 s more.\n", |s| {
-            let one = &mut s.routes[0].credentials[0];
-            (one.failures, one.expires, one.state) = (4, Some(NOW + 190.0), "failing".into());
-        }),
-        ("✗ Route ably: refresh has failed once; the token ended 5.0 s ago.\n", |s| {
-            let one = &mut s.routes[0].credentials[0];
-            (one.failures, one.expires, one.state) = (1, Some(NOW - 5.0), "expired".into());
-        }),
-        ("✗ Route ably: refresh has failed once; there is no token.\n", |s| {
-            let one = &mut s.routes[0].credentials[0];
-            (one.failures, one.expires, one.state) = (1, None, "missing".into());
-        }),
-        ("▲ The reload 3 min ago was refused, the configuration before it stays: line 3\n", |s| {
-            (s.reload.successful, s.reload.at) = (false, Some(NOW - 180.0));
-            s.reload.error = Some("line 3".into());
-        }),
-        ("▲ The store (memory) cannot be used.\n", |s| s.store.up = false),
-        ("▲ 40 of 42 sessions up.", |s| {
-            s.routes[0].sessions.insert("resuming".into(), 2);
-        }),
-        ("● No sessions. Next", |s| {
+    let cases: [Case; 3] = [
+        ("● healthy\n· No sessions. Next", |s| {
             s.routes[0].sessions.insert("live".into(), 0);
         }),
-        ("● The one session is up.", |s| {
+        ("● healthy\n· The one session is up.", |s| {
             s.routes[0].sessions.insert("live".into(), 1);
         }),
-        ("● All 40 sessions up. A refresh is due.", |s| {
+        ("● healthy\n· All 40 sessions up. A refresh is due.", |s| {
             s.routes[0].credentials[0].next_refresh = Some(NOW - 1.0);
         }),
     ];
@@ -154,7 +152,7 @@ fn what_is_wrong_comes_first() {
 #[test]
 fn colours_repeat_what_signs_and_words_say() {
     let painted = text_of(&page::page(&calm(), &Default::default()), true);
-    assert!(painted.starts_with("\x1b[32m● All 40"), "{painted}");
+    assert!(painted.starts_with("\x1b[32m● healthy"), "{painted}");
     let mut status = calm();
     status.routes[0].closed.insert("token_expired".into(), 2);
     let painted = text_of(&page::page(&status, &Default::default()), true);
@@ -200,6 +198,8 @@ fn hostile_words_and_numbers_neither_drive_a_terminal_nor_panic() {
         (status.reload.successful, status.reload.error, status.reload.at) =
             (false, Some(evil()), Some(number));
         (status.store.kind, status.store.up) = (evil(), false);
+        let evil_one = Condition { text: evil(), key: evil(), route: Some(evil()), ..Condition::default() };
+        status.health.conditions = vec![evil_one];
         let route = &mut status.routes[0];
         for text in
             [&mut route.name, &mut route.path, &mut route.dialect, &mut route.upstream, &mut route.share]

@@ -18,6 +18,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -29,7 +30,7 @@ use super::{
     table::{self, Mount, Table},
 };
 use crate::{
-    clock::Now,
+    clock::{self, Instant, Now},
     config::Secret,
     credential::history::{Change, Changes, TokenKey},
 };
@@ -39,6 +40,9 @@ const WAITING: usize = 4096;
 
 /// So many changes share one transaction at most.
 const TOGETHER: usize = 1024;
+
+/// Work on the file that takes longer: the disk hangs.
+const HANGS: Duration = Duration::from_secs(5);
 
 /// So much is swept in one transaction.
 const SWEPT: usize = 4096;
@@ -56,6 +60,17 @@ struct Shared {
     table: Mutex<Held>,
     /// Transactions that changed something.
     commits: AtomicU64,
+    /// How the last work on the file went.
+    went: Mutex<Went>,
+}
+
+/// How it goes with the file.
+#[derive(Default)]
+struct Went {
+    /// Since when somebody is at it.
+    since: Option<Instant>,
+    /// Why the last write came to nothing.
+    error: Option<StoreError>,
 }
 
 /// A change, and who waits for it.
@@ -99,9 +114,17 @@ impl Disk {
             turn: Arc::new(Semaphore::new(1)),
             table: Mutex::new(Held { file, mount, key, table: Some(table), doubtful: Vec::new() }),
             commits: AtomicU64::new(0),
+            went: Mutex::default(),
         });
         shared.sweep(now)?;
         Ok(Self(shared))
+    }
+
+    /// Why it takes nothing, if that is so: the last write failed, or somebody waits for the disk.
+    pub(super) fn error(&self) -> Option<StoreError> {
+        let went = self.0.went();
+        let hangs = went.since.is_some_and(|since| clock::now() >= since + HANGS);
+        if hangs { Some(StoreError::Slow) } else { went.error.clone() }
     }
 
     pub(super) fn index(&self) -> &Index {
@@ -138,7 +161,9 @@ impl Disk {
     ) -> Result<(), StoreError> {
         let turn = self.turn().await?;
         self.in_turn(turn, move |shared| {
-            shared.with_table(|table| table.keep_grant(&key, number, &sealed, now))
+            let kept = shared.with_table(|table| table.keep_grant(&key, number, &sealed, now));
+            shared.wrote(kept.as_ref().err());
+            kept
         })
         .await?
     }
@@ -161,7 +186,9 @@ impl Disk {
     ) -> Result<T, StoreError> {
         let shared = self.0.clone();
         let work = move || {
+            shared.went().since = Some(clock::now());
             let answer = work(&shared);
+            shared.went().since = None;
             drop(turn);
             answer
         };
@@ -213,11 +240,21 @@ impl Shared {
 
     /// Draws up changes, writes them down, and makes them.
     fn write(&self, draw_up: impl FnOnce() -> Changes, now: Now) -> Result<(), StoreError> {
+        let changed = self.written(draw_up, now);
+        // If there was nothing to write, nobody knows whether it could have been.
+        if !matches!(changed, Ok(false)) {
+            self.wrote(changed.as_ref().err());
+        }
+        changed.map(drop)
+    }
+
+    /// The same; was there something to write?
+    fn written(&self, draw_up: impl FnOnce() -> Changes, now: Now) -> Result<bool, StoreError> {
         let mut held = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let table = held.ready(&self.index)?;
         let changes = draw_up();
         if changes.writes.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let rows = changes.writes.iter().map(|(key, record)| (key, record.as_ref()));
         if let Err(error) = table.write(rows) {
@@ -227,7 +264,16 @@ impl Shared {
         }
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.index.apply(changes, now);
-        Ok(())
+        Ok(true)
+    }
+
+    /// Something was to be written down.
+    fn wrote(&self, error: Option<&StoreError>) {
+        self.went().error = error.cloned();
+    }
+
+    fn went(&self) -> MutexGuard<'_, Went> {
+        self.went.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Does something with the database that the index knows nothing of.

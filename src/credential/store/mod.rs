@@ -125,10 +125,11 @@ impl Store {
         }
     }
 
-    /// Can it be asked? Always so, where nobody else has to be.
+    /// Does it answer, and take changes?
     pub fn is_up(&self) -> bool {
         match &self.kept {
-            Kept::Memory(_) | Kept::Disk(_) => true,
+            Kept::Memory(_) => true,
+            Kept::Disk(disk) => disk.error().is_none(),
             Kept::Redis(redis) => redis.is_up(),
         }
     }
@@ -136,7 +137,8 @@ impl Store {
     /// Why it is not up, if that is known.
     pub fn error(&self) -> Option<StoreError> {
         match &self.kept {
-            Kept::Memory(_) | Kept::Disk(_) => None,
+            Kept::Memory(_) => None,
+            Kept::Disk(disk) => disk.error(),
             Kept::Redis(redis) => redis.error(),
         }
     }

@@ -106,9 +106,11 @@ async fn a_change_that_was_not_written_was_not_made() {
         let error = rig.supersede("a", 2).await.unwrap_err().to_string();
         assert!(error.contains("perennial.redb") && error.contains("storage"), "{error}");
         assert_eq!(rig.standings("a", 0..=2).await, "grace a-CANARY-1, current 1, unknown");
+        assert!(!rig.store.is_up());
     }
     hand.writes_left.store(u64::MAX, Ordering::Relaxed);
     rig.supersede("a", 2).await.unwrap();
+    assert!(rig.store.is_up() && rig.store.error().is_none());
     assert_eq!(rig.standings("a", 0..=2).await, "revoked, grace a-CANARY-2, current 2");
     let now = rig.now;
     drop(rig);
