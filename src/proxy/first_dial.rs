@@ -24,7 +24,7 @@ use crate::{
     clock::{self, Instant},
     credential::{Lease, Token, Trigger},
     dialect::Dialect,
-    telemetry::{DialPurpose, Handshake},
+    telemetry::{DialPurpose, Dialled, Handshake},
 };
 
 /// Time between two dials of one handshake.
@@ -105,12 +105,16 @@ pub(super) fn copy_headers(from: &HeaderMap, to: &mut HeaderMap) {
 /// So may a header, the target of a redirect above all: one that does stays behind too.
 fn pass_on(route: &str, refused: Refused, token: Option<&Token>) -> Answer {
     let turned = |outcome, why: &'static str| Turned { outcome, route: route.to_owned(), why: why.into() };
+    let answered = match refused.outcome() {
+        Dialled::Unreachable => Handshake::UpstreamUnreachable,
+        Dialled::Ok | Dialled::Tls | Dialled::Rejected | Dialled::Timeout => Handshake::UpstreamRejected,
+    };
     match refused {
         Refused::Status { status, headers, .. } => {
             let mut response = refuse(status, "");
             copy_headers(&without(headers, token), response.headers_mut());
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            turned(Handshake::UpstreamRejected, "").with(response)
+            turned(answered, "").with(response)
         }
         Refused::TimedOut => turned(Handshake::Timeout, "the service did not answer in time")
             .answer(StatusCode::GATEWAY_TIMEOUT),

@@ -1,7 +1,7 @@
 //! Can the service of a route be reached, and what did it say? What its dials came to lately, for the status page.
 //!
-//! A dial that gets any answer says yes. One that gets none says no, and that stands until another one says yes: without
-//! clients nobody tries.
+//! A dial that gets an answer says yes, but not the answer of a gateway that cannot reach the service itself. One that
+//! gets none says no, and that stands until another one says yes: without clients nobody tries.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -84,10 +84,12 @@ impl Reach {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderMap, StatusCode};
+
     use super::*;
 
     #[test]
-    fn an_answer_of_any_kind_ends_it() {
+    fn an_answer_of_the_service_ends_it() {
         let reach = Reach::default();
         let note = |refused| reach.note::<()>(&Err(refused));
         assert_eq!(reach.unreached(), None);
@@ -97,6 +99,12 @@ mod tests {
         let second = reach.unreached().unwrap();
         assert_eq!((first.failures, second.failures, second.since), (1, 2, first.since));
         assert!(second.error.contains("no name"), "{second:?}");
+        let answered = |status| Refused::Status { status, headers: HeaderMap::new(), retry_after: None };
+        note(answered(StatusCode::SERVICE_UNAVAILABLE));
+        assert_eq!(reach.unreached().unwrap().failures, 3, "a gateway says so");
+        note(answered(StatusCode::UNAUTHORIZED));
+        assert_eq!(reach.unreached(), None, "it can be reached");
+        note(Refused::TimedOut);
         note(Refused::Not101("it is another protocol"));
         assert_eq!(reach.unreached(), None, "somebody is there");
         note(Refused::TimedOut);

@@ -33,6 +33,10 @@ pub(super) struct Opened {
     pub(super) headers: HeaderMap,
 }
 
+/// With these a load balancer says that it cannot reach the service, or a service that it cannot serve.
+const GATEWAY: [StatusCode; 3] =
+    [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
+
 /// Why there is no upstream connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refused {
@@ -65,6 +69,8 @@ impl Refused {
             Self::Dial(error) if error.is_late() => Dialled::Timeout,
             Self::Dial(error) if error.stage == Stage::Tls => Dialled::Tls,
             Self::Dial(_) | Self::Elsewhere(_) => Dialled::Unreachable,
+            // A gateway says of the service what a closed port says.
+            Self::Status { status, .. } if GATEWAY.contains(status) => Dialled::Unreachable,
             Self::TimedOut => Dialled::Timeout,
             Self::Http(_) | Self::Request(_) | Self::Status { .. } | Self::Not101(_) => Dialled::Rejected,
         }

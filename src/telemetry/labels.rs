@@ -60,7 +60,7 @@ label! {
     Dialled {
         /// A WebSocket.
         Ok = "ok",
-        /// Nobody is there, or the name leads nowhere.
+        /// Nobody is there, the name leads nowhere, or a gateway says so (502, 503, 504).
         Unreachable = "unreachable",
         /// TLS did not come about.
         Tls = "tls",

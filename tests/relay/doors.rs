@@ -50,6 +50,10 @@ async fn each_handshake_is_counted_by_what_became_of_it() {
         service.asked().await.answer("HTTP/1.1 418 No\r\nContent-Length: 0\r\n\r\n").await;
     });
     assert_eq!(refused.0.status(), 418);
+    let (away, ()) = tokio::join!(ask(port, handshake("/played", "")), async {
+        service.asked().await.answer("HTTP/1.1 503 Away\r\nContent-Length: 0\r\n\r\n").await;
+    });
+    assert_eq!(away.0.status(), 503, "as its load balancer said");
     let (late, asked) = tokio::join!(ask(port, handshake("/played", "")), service.asked());
     assert_eq!((late.0.status(), asked.head.target()), (504, "/played"));
     let mut gone = Wire::dial(port).await;
@@ -65,6 +69,7 @@ async fn each_handshake_is_counted_by_what_became_of_it() {
         ("dead", "upstream_unreachable"),
         ("own", "token"),
         ("played", "upstream_rejected"),
+        ("played", "upstream_unreachable"),
         ("played", "timeout"),
         ("played", "client_gone"),
     ] {
