@@ -6,11 +6,15 @@
 //!   clients ──► sidecar ──► services, which fail on order (stage)
 //!                  ▲                │
 //!              Prometheus (server) ◄┘ every query of every panel, every rule (queries)
+//!                  │
+//!             Alertmanager ──► pager: who is told of an outage, when, and of what (delivery)
 //! ```
 //!
 //! No Grafana can be had as a package, so none renders the dashboards here; `draw.mjs` draws their panels from the
 //! same queries into a page that a person can look at: `target/tmp/perennial-*.html`.
 
+mod delivery;
+mod pager;
 mod queries;
 mod server;
 mod stage;

@@ -1,4 +1,4 @@
-//! A real Prometheus, which scrapes one sidecar each second, with the rules loaded.
+//! A real Prometheus with the rules, and what a server that says where it listens has in common with another.
 
 use std::{process::Stdio, time::Duration};
 
@@ -21,7 +21,7 @@ pub(super) struct Prometheus {
 }
 
 impl Prometheus {
-    /// One that scrapes the admin server at this port as the job `perennial`.
+    /// One that scrapes the admin server at this port each second, as the job `perennial`.
     pub(super) async fn start(admin: u16) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("prometheus.yml");
@@ -35,25 +35,17 @@ impl Prometheus {
         });
         // JSON is YAML.
         std::fs::write(&file, configuration.to_string()).unwrap();
-        let mut child = Command::new("prometheus")
-            .arg(format!("--config.file={}", file.display()))
-            .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()))
-            .args(["--web.listen-address=127.0.0.1:0", "--log.format=json"])
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("prometheus is installed by tests/all");
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let port = loop {
-            let line = lines.next_line().await.unwrap().expect("it says where it listens");
-            let line: Json = serde_json::from_str(&line).unwrap_or_default();
-            if line["msg"] == "Listening on" {
-                let address: std::net::SocketAddr = line["address"].as_str().unwrap().parse().unwrap();
-                break address.port();
-            }
-        };
-        // What it says later is not read, and must not stop it.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Self::run(directory).await
+    }
+
+    /// One with the `prometheus.yml` of this directory, in which it also keeps its data.
+    pub(super) async fn run(directory: tempfile::TempDir) -> Self {
+        let (port, child) = listening(
+            Command::new("prometheus")
+                .arg(format!("--config.file={}", directory.path().join("prometheus.yml").display()))
+                .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display())),
+        )
+        .await;
         let server = Self { port, _child: child, _directory: directory };
         let mut pause = tokio::time::interval(Duration::from_millis(20));
         let ready = async {
@@ -100,4 +92,26 @@ impl Prometheus {
         socket.read_to_string(&mut answer).await.unwrap();
         answer
     }
+}
+
+/// Runs a server of Prometheus' family on a free port, and waits until it says which.
+pub(super) async fn listening(command: &mut Command) -> (u16, Child) {
+    let mut child = command
+        .args(["--web.listen-address=127.0.0.1:0", "--log.format=json"])
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("tests/all installs it");
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let port = loop {
+        let line = lines.next_line().await.unwrap().expect("it says where it listens");
+        let line: Json = serde_json::from_str(&line).unwrap_or_default();
+        if line["msg"] == "Listening on" {
+            let address: std::net::SocketAddr = line["address"].as_str().unwrap().parse().unwrap();
+            break address.port();
+        }
+    };
+    // What it says later is not read, and must not stop it.
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    (port, child)
 }

@@ -42,12 +42,13 @@ fn made(arguments: &[&str]) -> Vec<(&'static str, String)> {
 }
 
 #[test]
-#[ignore = "needs promtool: run by tests/all"]
+#[ignore = "needs promtool and amtool: run by tests/all"]
 fn the_tools_have_nothing_to_object_to() {
     for (tool, arguments) in [
         ("promtool", &["check", "config", "dashboards/prometheus.yml"][..]),
         ("promtool", &["check", "rules", "dashboards/rules.yml"]),
         ("promtool", &["test", "rules", "dashboards/rules_test.yml", "dashboards/rules_day_test.yml"]),
+        ("amtool", &["check-config", "dashboards/alertmanager.yml"]),
     ] {
         let (good, said) = run(tool, arguments);
         assert!(good, "{arguments:?}\n{said}");
