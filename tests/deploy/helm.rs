@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::deploy::{
     pod::{self, Kind},
-    tools::{documents, kubernetes_takes, of_kind, path, read, run, tool},
+    tools::{self, documents, kubernetes_takes, of_kind, path, read, run, tool},
 };
 
 const CHART: &str = "deploy/helm/perennial";
@@ -118,6 +118,32 @@ fn every_switch_does_what_it_says() {
     }
 }
 
+#[test]
+#[ignore = "needs helm-python-sdk: tests/deploy/install"]
+fn alerts_and_dashboards_are_those_of_this_tree_and_lead_to_the_runbook() {
+    let own = "https://wiki.example.com/perennial";
+    let documents = rendered(&json!({ "metrics": {
+        "prometheusRule": { "enabled": true, "labels": { "release": "prometheus" } },
+        "dashboards": { "enabled": true },
+        "runbookUrl": own,
+    } }));
+    let led = |name: &str| {
+        let text = read(&format!("dashboards/{name}")).replace("deploy/RUNBOOK.md", own);
+        assert!(text.contains(own), "{name}");
+        text
+    };
+    let rule = of_kind(&documents, "PrometheusRule");
+    assert_eq!(rule["metadata"]["labels"]["release"], "prometheus");
+    assert_eq!(rule["spec"], tools::documents(&led("rules.yml"))[0]);
+    for name in ["perennial-fleet.json", "perennial-sidecar.json"] {
+        let mut maps = documents.iter().filter(|document| document["data"][name].is_string());
+        let map = maps.next().unwrap();
+        assert_eq!(map["data"][name], led(name));
+        assert_eq!(map["metadata"]["labels"]["grafana_dashboard"], "1");
+        assert!(maps.next().is_none(), "{name}");
+    }
+}
+
 /// In a policy an empty list is everybody.
 #[test]
 #[ignore = "needs helm-python-sdk: tests/deploy/install"]
@@ -150,7 +176,7 @@ fn another_chart_takes_the_sidecar_from_it() {
     let parent = directory.path();
     fs::create_dir_all(parent.join("templates")).unwrap();
     fs::create_dir_all(parent.join("charts")).unwrap();
-    run(Command::new("cp").arg("-r").arg(path(CHART)).arg(parent.join("charts")), "").expected("cp");
+    run(Command::new("cp").arg("-rL").arg(path(CHART)).arg(parent.join("charts")), "").expected("cp");
     let chart = "apiVersion: v2\nname: parent\nversion: 1.0.0\ndependencies:\n  - name: perennial\n    version: 0.1.0\n";
     fs::write(parent.join("Chart.yaml"), chart).unwrap();
     fs::write(parent.join("values.yaml"), "perennial:\n  existingSecret: keys\n").unwrap();
@@ -188,6 +214,7 @@ fn what_cannot_work_is_refused_with_the_way_out() {
         json!({ "config": { "listen": {} } }),
         json!({ "application": { "repository": "app" } }),
         json!({ "metrics": { "podMonitor": { "interval": "often" } } }),
+        json!({ "metrics": { "runbookUrl": "" } }),
         json!({ "networkPolicy": { "adminFrom": [{}] } }),
     ] {
         assert!(render(&values).is_err(), "{values}");

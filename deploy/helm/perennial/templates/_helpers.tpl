@@ -47,3 +47,12 @@ it, and the pod would never be ready: refused here, with the line to write.
 {{- end -}}
 {{- regexFind "[0-9]+$" $address -}}
 {{- end -}}
+
+{{/*
+A file of dashboards/, with the address of the runbook: (list . "files/rules.yml"). In files/ are links to them, which
+Helm follows.
+*/}}
+{{- define "perennial.monitoringFile" -}}
+{{- $root := index . 0 -}}
+{{- $root.Files.Get (index . 1) | replace "deploy/RUNBOOK.md" $root.Values.metrics.runbookUrl -}}
+{{- end -}}
