@@ -110,7 +110,7 @@ pub struct Spec {
 /// The handle of a credential.
 pub struct Credential {
     route: String,
-    name: String,
+    name: Arc<str>,
     current: ArcSwapOption<Token>,
     status: ArcSwap<Status>,
     seen: Seen,
@@ -166,7 +166,7 @@ impl Credential {
     /// Starts the credential's task on `tasks`; it runs until `stop`.
     pub fn spawn(spec: Spec, tasks: &TaskTracker, stop: CancellationToken) -> Arc<Self> {
         let credential = Arc::new(Self {
-            name: short_name(&spec.route, &spec.identity),
+            name: short_name(&spec.route, &spec.identity).into(),
             route: spec.route.clone(),
             current: ArcSwapOption::empty(),
             status: ArcSwap::from_pointee(Status::default()),
@@ -188,6 +188,11 @@ impl Credential {
     /// A short keyed hash, for logs: it tells credentials apart, and nothing about them.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The same, to be kept.
+    pub fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
     }
 
     /// The route it belongs to.

@@ -6,6 +6,8 @@ use std::{
     fmt,
     hash::{BuildHasher, RandomState},
     net::SocketAddr,
+    num::ParseIntError,
+    str::FromStr,
     sync::{
         LazyLock,
         atomic::{AtomicU32, Ordering},
@@ -28,6 +30,15 @@ impl SessionId {
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:08x}", self.0)
+    }
+}
+
+/// As it is shown.
+impl FromStr for SessionId {
+    type Err = ParseIntError;
+
+    fn from_str(name: &str) -> Result<Self, ParseIntError> {
+        u32::from_str_radix(name, 16).map(Self)
     }
 }
 

@@ -63,7 +63,8 @@ impl Census {
     }
 }
 
-fn state(phase: Phase) -> SessionState {
+/// As it is counted and shown.
+pub(super) fn state(phase: Phase) -> SessionState {
     match phase {
         Phase::Opening => SessionState::Opening,
         Phase::Live => SessionState::Live,

@@ -36,7 +36,7 @@ use super::{
     parting::Parting,
     report::Report,
     route::RouteContext,
-    sessions::{BACK, DRAIN, DROP, EXPIRE, HOPELESS, Place, REAUTHENTICATE, THERE, TOKEN},
+    sessions::{BACK, CLOSE, DRAIN, DROP, EXPIRE, HOPELESS, Place, REAUTHENTICATE, THERE, TOKEN},
 };
 use crate::{
     clock::{self, Instant},
@@ -155,11 +155,14 @@ impl Driver {
         if said & DRAIN != 0 {
             self.event(Event::Shutdown, now, actions);
         }
+        if said & CLOSE != 0 {
+            self.event(Event::Closed, now, actions);
+        }
         said != 0
     }
 
     /// An operator practises; a session that is not live has its own troubles.
-    fn practise(&mut self, said: u8, actions: &mut Vec<Action>, now: Instant) {
+    fn practise(&mut self, said: u16, actions: &mut Vec<Action>, now: Instant) {
         for (flag, what) in [(REAUTHENTICATE, Rehearsal::Reauthenticate), (EXPIRE, Rehearsal::Expire)] {
             if said & flag != 0 {
                 self.event(Event::Rehearsal(what), now, actions);

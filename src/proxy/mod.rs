@@ -21,7 +21,7 @@
 //!                  │  │     └─► ending   legs end, with what they are owed
 //!                  │  └─► watch          deadlines of the core and of the legs
 //!                  ▼
-//!               sessions, census        what is known of all of them
+//!               sessions, census, roll  what is known of all of them, and of each
 //!               caller, report, tally   what one says to the log and the metrics
 //!               places, crowd           how many there may be, of all and of one address
 //! ```
@@ -56,6 +56,7 @@ mod reach;
 mod reading;
 mod refusals;
 mod report;
+mod roll;
 mod route;
 mod sessions;
 mod tally;
@@ -68,5 +69,6 @@ pub use crowd::Crowd;
 pub use listener::{Proxy, converse, serve};
 pub use places::Places;
 pub use reach::Unreached;
+pub use roll::{Meant, Present};
 pub use route::{RouteContext, Tokens};
 pub use sessions::{Extremes, Practice, Sessions};

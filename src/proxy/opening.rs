@@ -8,7 +8,6 @@
 use std::sync::Arc;
 
 use super::{
-    caller::Caller,
     dialling::Turns,
     driver::Driver,
     leg::{Leg, Upstream},
@@ -33,7 +32,6 @@ pub(super) struct Access {
 
 /// What a session begins with.
 pub(super) struct Beginning {
-    pub(super) caller: Caller,
     pub(super) client: Link,
     pub(super) upstream: Link,
     pub(super) shown: Option<Shown>,
@@ -45,9 +43,9 @@ pub(super) struct Beginning {
 
 impl Driver {
     pub(super) fn new(begin: Beginning, route: Arc<RouteContext>, place: Place, now: Instant) -> Self {
-        let Beginning { caller, client, upstream, shown, session, access, spot } = begin;
+        let Beginning { client, upstream, shown, session, access, spot } = begin;
         let random = fastrand::Rng::new();
-        let report = Report::new(caller, Arc::clone(&route), Arc::clone(&place.handle), now);
+        let report = Report::new(Arc::clone(&route), Arc::clone(&place.handle), now);
         let epoch = Epoch::FIRST;
         let mut driver = Self {
             client,

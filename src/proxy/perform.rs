@@ -107,12 +107,13 @@ impl Driver {
         }
     }
 
-    /// Notes when the token ends that the upstream knows.
+    /// Notes which token the upstream knows, and when it ends.
     pub(super) fn note_expiry(&self) {
         let known = self.session.authenticated_with();
         let now = Now::read();
         let wall = known.expires.map(|at| now.wall + at.saturating_duration_since(now.mono));
         let millis = wall.map_or(0, |wall| u64::try_from(wall.as_millis()).unwrap_or(u64::MAX));
         self.place.handle.expires.store(millis, Ordering::Relaxed);
+        self.place.handle.generation.store(known.generation.0, Ordering::Relaxed);
     }
 }

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     caller::{Caller, SessionId},
+    census::state,
     route::RouteContext,
     sessions::Handle,
 };
@@ -21,10 +22,8 @@ use crate::{
 
 /// One session's counts and lines.
 pub(super) struct Report {
-    session: SessionId,
     route: Arc<RouteContext>,
     handle: Arc<Handle>,
-    opened: Instant,
     phase: Option<Phase>,
     /// Since when it is in that state.
     since: Instant,
@@ -36,23 +35,24 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(
-        Caller { session, client }: Caller,
-        route: Arc<RouteContext>,
-        handle: Arc<Handle>,
-        now: Instant,
-    ) -> Self {
+    pub(super) fn new(route: Arc<RouteContext>, handle: Arc<Handle>, now: Instant) -> Self {
+        let Caller { session, client } = handle.caller;
         route.census.moved(None, Some(Phase::Opening), now);
         tracing::info!(%session, route = route.route.name, %client, "session opened");
         let phase = Some(Phase::Opening);
         let (messages, waiting, unreadable) = ([0; 2], 0, false);
-        Self { session, route, handle, opened: now, phase, since: now, messages, waiting, unreadable }
+        Self { route, handle, phase, since: now, messages, waiting, unreadable }
+    }
+
+    fn session(&self) -> SessionId {
+        self.handle.caller.session
     }
 
     /// The session is in this state now.
     pub(super) fn phase(&mut self, phase: Phase, now: Instant) {
         if self.phase != Some(phase) {
             self.route.census.moved(self.phase, Some(phase), now);
+            self.handle.set_state(state(phase));
             self.phase = Some(phase);
             self.since = now;
         }
@@ -80,7 +80,7 @@ impl Report {
             words(said, token.as_ref().map(|token| token.expose()))
         };
         let credential = credential.map(Credential::name);
-        let (session, route, metrics) = (self.session, &*self.route.route.name, &self.route.metrics);
+        let (session, route, metrics) = (self.session(), &*self.route.route.name, &self.route.metrics);
         match note {
             Note::Reauthenticated { method, generation, took } => {
                 self.reauthenticated(method_of(*method), credential, *generation, *took);
@@ -186,7 +186,7 @@ impl Report {
         generation: Generation,
         took: Duration,
     ) {
-        let (session, metrics) = (self.session, &self.route.metrics);
+        let (session, metrics) = (self.session(), &self.route.metrics);
         metrics.reauthenticated(method, Outcome::Ok);
         if method == Method::Exchange {
             metrics.refresh_took(telemetry::Phase::Exchange, took);
@@ -210,7 +210,7 @@ impl Report {
             method,
             Told { error: Some(why), ..self.told(credential, generation, outcome, took) },
         );
-        let (session, route, method) = (self.session, &*self.route.route.name, method.as_str());
+        let (session, route, method) = (self.session(), &*self.route.route.name, method.as_str());
         let (generation, reason) = (generation.0, why);
         if outcome == Outcome::Rejected {
             tracing::warn!(%session, route, method, generation, reason, "re-authentication rejected");
@@ -236,7 +236,7 @@ impl Report {
         self.route.metrics.lost(direction, LossReason::Unacknowledged, messages);
         if messages > 0 {
             tracing::warn!(
-                session = %self.session,
+                session = %self.session(),
                 route = self.route.route.name,
                 direction = direction.as_str(),
                 messages,
@@ -253,7 +253,7 @@ impl Report {
     /// The client's Close carried a code that is none.
     pub(super) fn wrong_close_code(&self, code: u16) {
         self.route.metrics.wrong_close_code();
-        tracing::debug!(session = %self.session, route = self.route.route.name, code, "the client's Close has no valid code");
+        tracing::debug!(session = %self.session(), route = self.route.route.name, code, "the client's Close has no valid code");
     }
 
     /// The session is over.
@@ -263,8 +263,8 @@ impl Report {
         let reason = cause.map_or(CloseReason::Internal, close_reason);
         self.route.metrics.session_closed(reason);
         let [up, down] = self.messages;
-        let (session, route) = (self.session, &*self.route.route.name);
-        let duration_ms = milliseconds(now - self.opened);
+        let (session, route) = (self.session(), &*self.route.route.name);
+        let duration_ms = milliseconds(now - self.handle.opened);
         // A macro: the level of an event is a constant.
         macro_rules! say {
             ($level:ident) => {
@@ -309,7 +309,7 @@ fn loss_reason(cause: Cause) -> LossReason {
     match cause {
         Cause::Outage | Cause::TokenExpired => LossReason::Outage,
         Cause::Discontinued => LossReason::Discontinued,
-        Cause::Shutdown => LossReason::Drain,
+        Cause::Shutdown | Cause::Operator => LossReason::Drain,
         Cause::TooBig => LossReason::Overflow,
         Cause::Client | Cause::Upstream | Cause::Refused | Cause::Violation | Cause::Slow => {
             LossReason::PeerGone
@@ -329,5 +329,6 @@ fn close_reason(cause: Cause) -> CloseReason {
         Cause::TooBig => CloseReason::TooBig,
         Cause::Slow => CloseReason::Slow,
         Cause::Shutdown => CloseReason::Drain,
+        Cause::Operator => CloseReason::Operator,
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -11,26 +11,29 @@ use std::{
 use futures_util::task::AtomicWaker;
 use slab::Slab;
 
-use super::{parking::Whereabouts, places::Permit};
+use super::{caller::Caller, parking::Whereabouts, places::Permit};
 use crate::{
     clock::{self, Instant},
     net::link::Link,
+    telemetry::SessionState,
 };
 
 /// A newer token is current.
-pub(super) const TOKEN: u8 = 1;
+pub(super) const TOKEN: u16 = 1;
 /// The sidecar is going away.
-pub(super) const DRAIN: u8 = 2;
+pub(super) const DRAIN: u16 = 2;
 /// The client that went away is back.
-pub(super) const BACK: u8 = 4;
+pub(super) const BACK: u16 = 4;
 /// The source has refused for good, and no token is left.
-pub(super) const HOPELESS: u8 = 8;
+pub(super) const HOPELESS: u16 = 8;
 /// An operator practises: each is one of [`Practice`].
-pub(super) const REAUTHENTICATE: u8 = 16;
-pub(super) const DROP: u8 = 32;
-pub(super) const EXPIRE: u8 = 64;
+pub(super) const REAUTHENTICATE: u16 = 16;
+pub(super) const DROP: u16 = 32;
+pub(super) const EXPIRE: u16 = 64;
 /// Somebody came who may be the client, without its connection: is it still there?
-pub(super) const THERE: u8 = 128;
+pub(super) const THERE: u16 = 128;
+/// An operator closes it.
+pub(super) const CLOSE: u16 = 256;
 
 /// What an operator practises on sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,10 +47,19 @@ pub enum Practice {
 }
 
 /// One session's door: others may knock, nobody may enter.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Handle {
+    /// Its name in the log, and where its client first connected from.
+    pub(super) caller: Caller,
+    /// The name of its credential, if it has one.
+    pub(super) credential: Option<Arc<str>>,
+    pub(super) opened: Instant,
     pub(super) waker: AtomicWaker,
-    flags: AtomicU8,
+    flags: AtomicU16,
+    /// A [`SessionState`], as a number.
+    state: AtomicU8,
+    /// Of the token that the upstream was last authenticated with.
+    pub(super) generation: AtomicU64,
     /// Where the client is, as far as `parking` knows.
     pub(super) whereabouts: Whereabouts,
     /// When the token ends that the upstream was last authenticated with: ms on the wall clock, 0 unknown.
@@ -71,8 +83,36 @@ enum Returned {
 }
 
 impl Handle {
+    /// Of a session that begins.
+    pub(super) fn new(caller: Caller, credential: Option<Arc<str>>, now: Instant) -> Self {
+        Self {
+            caller,
+            credential,
+            opened: now,
+            waker: AtomicWaker::new(),
+            flags: AtomicU16::default(),
+            state: AtomicU8::new(SessionState::Opening as u8),
+            generation: AtomicU64::default(),
+            whereabouts: Whereabouts::default(),
+            expires: AtomicU64::default(),
+            holds_since: AtomicU64::default(),
+            held: AtomicU64::default(),
+            returned: Mutex::default(),
+        }
+    }
+
+    /// Where the session is.
+    pub(super) fn state(&self) -> SessionState {
+        let known = usize::from(self.state.load(Ordering::Relaxed));
+        SessionState::ALL.get(known).copied().unwrap_or(SessionState::Closing)
+    }
+
+    pub(super) fn set_state(&self, state: SessionState) {
+        self.state.store(state as u8, Ordering::Relaxed);
+    }
+
     /// Says something to the session, and wakes it.
-    pub(super) fn say(&self, flag: u8) {
+    pub(super) fn say(&self, flag: u16) {
         self.flags.fetch_or(flag, Ordering::AcqRel);
         self.waker.wake();
     }
@@ -113,7 +153,7 @@ impl Handle {
     }
 
     /// What was said since the last time.
-    pub(super) fn heard(&self) -> u8 {
+    pub(super) fn heard(&self) -> u16 {
         if self.flags.load(Ordering::Acquire) == 0 { 0 } else { self.flags.swap(0, Ordering::AcqRel) }
     }
 }
@@ -167,8 +207,8 @@ pub(super) struct Place {
 
 impl Sessions {
     /// A place for one more.
-    pub(super) fn enter(self: &Arc<Self>, permit: Permit) -> Place {
-        let handle = Arc::new(Handle::default());
+    pub(super) fn enter(self: &Arc<Self>, handle: Handle, permit: Permit) -> Place {
+        let handle = Arc::new(handle);
         let key = self.lock().insert(Arc::clone(&handle));
         Place { sessions: Arc::clone(self), key, handle, permit }
     }
@@ -202,8 +242,7 @@ impl Sessions {
             Practice::Drop => DROP,
             Practice::Expire => EXPIRE,
         };
-        let mut handles: Vec<Arc<Handle>> =
-            self.lock().iter().map(|(_, handle)| Arc::clone(handle)).collect();
+        let mut handles = self.all();
         let all = handles.len();
         fastrand::shuffle(&mut handles);
         let chosen = how_many(all).min(all);
@@ -229,6 +268,17 @@ impl Sessions {
         }
     }
 
+    /// All of them, at this moment. The lock is held for no longer than it takes to copy their pointers.
+    pub(super) fn all(&self) -> Vec<Arc<Handle>> {
+        self.lock().iter().map(|(_, handle)| Arc::clone(handle)).collect()
+    }
+
+    /// How long its client's messages have been held by a session, if they are.
+    pub(super) fn holds_for(&self, handle: &Handle, now: Instant) -> Option<Duration> {
+        let since = handle.holds_since.load(Ordering::Relaxed);
+        (since > 0).then(|| Duration::from_millis(self.stamp(now).saturating_sub(since)))
+    }
+
     /// A moment as a number: milliseconds since the route was made, never 0.
     pub(super) fn stamp(&self, now: Instant) -> u64 {
         let since = now.saturating_duration_since(self.began).as_millis();
@@ -251,5 +301,13 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.handle.over();
         self.sessions.lock().try_remove(self.key);
+    }
+}
+
+/// A test's session, which nobody asked for.
+#[cfg(test)]
+impl Default for Handle {
+    fn default() -> Self {
+        Self::new(Caller::new(([127, 0, 0, 1], 1).into()), None, clock::now())
     }
 }

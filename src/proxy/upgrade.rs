@@ -36,7 +36,7 @@ use super::{
     parking::{Found, Kept, Key, Spot},
     places::Permit,
     route::RouteContext,
-    sessions::{HOPELESS, Place, TOKEN},
+    sessions::{HOPELESS, Handle, Place, TOKEN},
     tally::{Tally, Turned, draining, no_path, no_route},
     upstream::Opened,
 };
@@ -335,7 +335,8 @@ fn begin(upgraded: upgrade::Upgraded, ready: Ready, tasks: &TaskTracker) {
 
 fn start(client: Link, new: New, now: Instant) -> Driver {
     let New { caller, route, opened, dialect, shown, lease, spot, opening, permit } = new;
-    let place = route.sessions.enter(permit);
+    let credential = lease.as_ref().map(|lease| lease.credential().shared_name());
+    let place = route.sessions.enter(Handle::new(caller, credential, now), permit);
     if let (Some(lease), Some(shown)) = (&lease, shown) {
         lease.credential().accepted(shown.generation, place.number(), now);
     }
@@ -346,7 +347,7 @@ fn start(client: Link, new: New, now: Instant) -> Driver {
     let newest = access.as_ref().and_then(|access| access.lease.credential().current());
     let newest = newest.as_deref().map(Shown::from).or(shown);
     let session = Session::new(dialect, policy, newest, fastrand::u64(..), now);
-    let begin = Beginning { caller, client, upstream: opened.link, shown, session, access, spot };
+    let begin = Beginning { client, upstream: opened.link, shown, session, access, spot };
     Driver::new(begin, route, place, now)
 }
 

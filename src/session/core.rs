@@ -184,6 +184,10 @@ impl Session {
                 let close = Close::new(Close::GOING_AWAY, "the proxy is going away");
                 self.end(Cause::Shutdown, Some(close));
             }
+            Event::Closed => {
+                let close = Close::new(Close::GOING_AWAY, "an operator closed the session");
+                self.end(Cause::Operator, Some(close));
+            }
         }
     }
 

@@ -245,7 +245,8 @@ fn doing(cause: Cause) -> Doing {
         | Cause::Refused
         | Cause::Discontinued
         | Cause::Slow
-        | Cause::Shutdown => Doing::NotTheClients,
+        | Cause::Shutdown
+        | Cause::Operator => Doing::NotTheClients,
     }
 }
 

@@ -71,6 +71,8 @@ pub enum Event<'a> {
     Timer,
     /// The sidecar is going away.
     Shutdown,
+    /// An operator closes the session.
+    Closed,
     /// An operator practises.
     Rehearsal(Rehearsal),
 }
@@ -233,6 +235,8 @@ pub enum Cause {
     /// The client did not take what was written to it.
     Slow,
     Shutdown,
+    /// An operator closed it.
+    Operator,
 }
 
 /// Where a session is: for metrics and the status page.

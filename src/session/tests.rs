@@ -270,6 +270,24 @@ fn rule_4_the_end_is_the_end() {
 }
 
 #[test]
+fn an_operator_ends_a_session_in_any_state_and_the_client_is_told_why() {
+    let away = |bench: &mut Bench| {
+        bench.tell(Event::UpstreamClosed(Epoch(1), None, "reset"));
+    };
+    let exchanging = |bench: &mut Bench| {
+        bench.exchange(2);
+    };
+    for before in [&|_: &mut Bench| {}, &away, &exchanging] as [&dyn Fn(&mut Bench); 3] {
+        let mut bench = Bench::live();
+        before(&mut bench);
+        let out = bench.tell(Event::Closed);
+        let close = Close::new(1001, "an operator closed the session");
+        assert!(out.contains(&Action::CloseClient(close)), "{out:?}");
+        assert_eq!(out.last(), Some(&Action::Finished(Cause::Operator)));
+    }
+}
+
+#[test]
 fn rule_5_one_exchange_at_a_time_and_the_newest_token_in_the_end() {
     let mut bench = Bench::live();
     bench.exchange(2);

@@ -188,6 +188,8 @@ label! {
         Slow = "slow",
         /// The process is going away.
         Drain = "drain",
+        /// An operator closed it.
+        Operator = "operator",
         /// A fault of Perennial's own.
         Internal = "internal",
     }
