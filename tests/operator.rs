@@ -10,8 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use perennial::admin::status::{
-    Asked, CredentialStatus, EventLine, Outcomes, Rehearsed, RouteStatus, Status, StoreStatus,
+use perennial::admin::{
+    done::{Asked, Rehearsed},
+    status::{CredentialStatus, EventLine, Outcomes, RouteStatus, Status, StoreStatus},
 };
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -237,7 +238,7 @@ fn an_answer_that_is_no_snapshot_is_refused_in_time_and_not_shown() {
         (|_| http(200, "{\"version\":\"\x1b[2Jevil\""), "not understood at line 1"),
         (|_| http(200, "{\"version\":{\"evil\":5}}"), "not understood at line 1"),
         (|_| http(404, "evil"), "404 for /status.json"),
-        (|_| http(200, vec![b' '; (4 << 20) + 1]), "larger than 4 MiB"),
+        (|_| http(200, vec![b' '; (8 << 20) + 1]), "larger than 8 MiB"),
         (|_| http(200, "[".repeat(100_000)), "not understood at line 1"),
     ];
     for (answer, words) in answers {

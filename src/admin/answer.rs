@@ -1,15 +1,16 @@
-//! What each path answers.
+//! What each path answers to who only looks; what an operator asks for besides is in `actions`.
 
-use std::{io::Write, net::SocketAddr};
+use std::io::Write;
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    HeaderMap, HeaderValue, Method, Response, StatusCode,
     header::{
         ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, VARY,
         WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
     },
+    request::Parts,
 };
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use tokio_util::sync::CancellationToken;
@@ -35,26 +36,15 @@ Perennial
 /livez        200 while the loop turns
 ";
 
-/// Answers one request; `lasting` is told where the answer is a stream.
-pub(super) fn respond<B>(
-    request: &Request<B>,
-    peer: SocketAddr,
-    server: &Server,
-    lasting: &CancellationToken,
-) -> Response<Body> {
-    let (method, path) = (request.method(), request.uri().path());
-    if let Some(action) = path.strip_prefix("/rehearse/") {
-        return match *method {
-            Method::POST => rehearse(request, peer, action, &*server.state),
-            _ => only("POST"),
-        };
-    }
+/// Answers one request; `lasting` is told if the answer is a stream.
+pub(super) fn respond(request: &Parts, server: &Server, lasting: &CancellationToken) -> Response<Body> {
+    let (method, path) = (&request.method, request.uri.path());
     if !matches!(*method, Method::GET | Method::HEAD) {
         return only("GET, HEAD");
     }
     let state = &*server.state;
     if matches!(path, "/" | "/status.json" | "/events")
-        && let Err(denied) = operator::check_host(request.headers(), |name| state.is_host(name))
+        && let Err(denied) = operator::check_host(&request.headers, |name| state.is_host(name))
     {
         return refused(&denied);
     }
@@ -104,8 +94,8 @@ fn ready(state: &dyn AdminState) -> Response<Body> {
 }
 
 /// Compressed, if the scraper takes that.
-fn metrics<B>(request: &Request<B>, page: String) -> Response<Body> {
-    let squeezed = takes_gzip(request.headers()).then(|| squeeze(page.as_bytes())).and_then(Result::ok);
+fn metrics(request: &Parts, page: String) -> Response<Body> {
+    let squeezed = takes_gzip(&request.headers).then(|| squeeze(page.as_bytes())).and_then(Result::ok);
     let encoded = squeezed.is_some();
     let mut response = typed(METRICS, squeezed.map_or_else(|| Bytes::from(page), Bytes::from));
     response.headers_mut().insert(VARY, HeaderValue::from_static("accept-encoding"));
@@ -132,32 +122,12 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-fn takes_html<B>(request: &Request<B>) -> bool {
-    let accepts = request.headers().get_all(ACCEPT);
+fn takes_html(request: &Parts) -> bool {
+    let accepts = request.headers.get_all(ACCEPT);
     accepts.iter().any(|accept| accept.to_str().is_ok_and(|accept| accept.contains("text/html")))
 }
 
-fn rehearse<B>(
-    request: &Request<B>,
-    peer: SocketAddr,
-    action: &str,
-    state: &dyn AdminState,
-) -> Response<Body> {
-    let query = request.uri().query().unwrap_or_default();
-    let value = |name: &str| {
-        let mut pairs = url::form_urlencoded::parse(query.as_bytes());
-        pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
-    };
-    let sessions = value("sessions").unwrap_or_else(|| "1".to_owned());
-    let done = operator::check(request.headers(), peer, state.rehearsal_secret().as_ref())
-        .and_then(|()| state.rehearse(action, value("route").as_deref(), &sessions));
-    match done {
-        Ok(done) => typed("application/json", serde_json::to_vec(&done).unwrap_or_default()),
-        Err(denied) => refused(&denied),
-    }
-}
-
-fn refused(denied: &Denied) -> Response<Body> {
+pub(super) fn refused(denied: &Denied) -> Response<Body> {
     let status = match denied {
         Denied::Unauthorized(_) => StatusCode::UNAUTHORIZED,
         Denied::Forbidden(_) => StatusCode::FORBIDDEN,
@@ -172,7 +142,7 @@ fn refused(denied: &Denied) -> Response<Body> {
     response
 }
 
-fn only(methods: &'static str) -> Response<Body> {
+pub(super) fn only(methods: &'static str) -> Response<Body> {
     let mut response = text(StatusCode::METHOD_NOT_ALLOWED, format!("only {methods}\n"));
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
     response

@@ -1,4 +1,4 @@
-//! Asks a running sidecar: what `perennial probe`, `status` and `rehearse` know comes from here.
+//! Asks a running sidecar: what `perennial probe`, `status`, `sessions`, `close` and `rehearse` know comes from here.
 //!
 //! 1. One request, one deadline over all of it, a limit for the answer.
 //! 2. Who answers may be anybody: an answer is bytes until it was read, and an error quotes nothing of it.
@@ -20,8 +20,8 @@ use crate::{
     net::{DialError, Dialer, http as net},
 };
 
-/// The largest answer: a snapshot of a hundred routes is a tenth of it.
-const LARGEST: usize = 4 << 20;
+/// The largest answer: a snapshot of a hundred routes is a twentieth of it, a list of 10,000 sessions a quarter.
+const LARGEST: usize = 8 << 20;
 /// From the name lookup to the last byte of the answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Where a sidecar is that says nothing else.
@@ -87,7 +87,7 @@ impl fmt::Display for AdminAddress {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
-    /// At most 4 MiB, from anyone who listens there.
+    /// At most 8 MiB, from anyone who listens there.
     pub body: Bytes,
 }
 
@@ -119,7 +119,7 @@ pub enum ClientError {
         "{address} answers, but not as perennial does ({cause}); --admin HOST:PORT names another address"
     )]
     NotOurs { address: AdminAddress, cause: String },
-    #[error("the secret of rehearsals: {0}; --secret-file FILE names another")]
+    #[error("the operator's secret: {0}; --secret-file FILE names another")]
     NoSecret(#[from] SecretError),
 }
 
@@ -137,7 +137,7 @@ impl AdminClient {
         Self { address, secret: None, timeout: TIMEOUT }
     }
 
-    /// Shows this where it has something done; `None`: what it showed before.
+    /// Shows this if it asks as an operator; `None`: what it showed before.
     pub fn with_secret(self, secret: Option<Secret>) -> Self {
         Self { secret: secret.or(self.secret), ..self }
     }
@@ -149,12 +149,17 @@ impl AdminClient {
 
     /// GETs a path.
     pub async fn get(&self, target: &str) -> Result<Answer, ClientError> {
-        self.ask(Method::GET, target).await
+        self.ask(Method::GET, target, false).await
+    }
+
+    /// GETs a path, as an operator.
+    pub async fn list(&self, target: &str) -> Result<Answer, ClientError> {
+        self.ask(Method::GET, target, true).await
     }
 
     /// POSTs to a path, as an operator.
     pub async fn post(&self, target: &str) -> Result<Answer, ClientError> {
-        self.ask(Method::POST, target).await
+        self.ask(Method::POST, target, true).await
     }
 
     /// That it answers, but not as perennial does.
@@ -162,7 +167,7 @@ impl AdminClient {
         ClientError::NotOurs { address: self.address.clone(), cause: cause.into() }
     }
 
-    async fn ask(&self, method: Method, target: &str) -> Result<Answer, ClientError> {
+    async fn ask(&self, method: Method, target: &str, operator: bool) -> Result<Answer, ClientError> {
         let AdminAddress { host, port } = self.address.clone();
         if port == 0 {
             return Err(ClientError::NoPort);
@@ -176,12 +181,12 @@ impl AdminClient {
             .header(header::ACCEPT, "application/json, text/plain;q=0.5");
         let request = match method {
             // RFC 9110 §8.6: a POST says that it has no body.
-            Method::POST => request
-                .header(OPERATOR, HeaderValue::from_static("yes"))
-                .header(header::CONTENT_LENGTH, HeaderValue::from_static("0")),
+            Method::POST => request.header(header::CONTENT_LENGTH, HeaderValue::from_static("0")),
             _ => request,
         };
-        let secret = if method == Method::POST { self.shown()? } else { None };
+        let request =
+            if operator { request.header(OPERATOR, HeaderValue::from_static("yes")) } else { request };
+        let secret = if operator { self.shown()? } else { None };
         let request = match secret {
             Some(secret) => request.header(header::AUTHORIZATION, secret),
             None => request,
@@ -192,7 +197,7 @@ impl AdminClient {
         Ok(Answer { status: answer.status().as_u16(), body: answer.into_body() })
     }
 
-    /// What proves the operator. It does not leave the machine: no other takes a rehearsal from here.
+    /// What proves the operator. It does not leave the machine: no other takes an action from here.
     fn shown(&self) -> Result<Option<Vec<u8>>, SecretError> {
         let secret = self.secret.as_ref().filter(|_| super::operator::is_loopback(&self.address.to_string()));
         secret.map(|secret| Ok(format!("Bearer {}", &*secret.reveal()?).into_bytes())).transpose()

@@ -1,4 +1,4 @@
-//! The operator's HTTP server: metrics, health, the status page, and rehearsals.
+//! The operator's HTTP server: metrics, health, the status page, and what an operator has done.
 //!
 //! | path | answer |
 //! |---|---|
@@ -8,15 +8,15 @@
 //! | `/startupz`, `/startup` | 200 when the sidecar was ready once, else 503 |
 //! | `/readyz`, `/ready` | 200 while it can serve, else 503 and what is missing |
 //! | `/livez`, `/live`, `/healthz` | 200 while this loop turns |
-//! | POST `/rehearse/ACTION` | an operator practises: from this machine only, and never from a web page |
+//! | `/sessions.json`, POST `/close`, POST `/rehearse/ACTION` | for an operator on this machine, and never for a web page |
 //!
 //! Rules:
-//! 1. It holds no secret, and but for rehearsals it only reads.
+//! 1. It holds no secret, and but for what an operator asks for it only reads.
 //! 2. A connection carries one request, has a deadline, and is one of a bounded number. Anyone who connects and asks
 //!    nothing leaves for a probe that comes (`net::room`).
 //! 3. What shows something of the inside is asked for by an address, `localhost` or a name of `admin.hosts`: a name
 //!    that was made to point here (DNS rebinding) gets metrics and probes only.
-//! 4. What changes something is asked for as no page can ask (`operator`).
+//! 4. What changes something, or shows who the clients are, is asked for as no page can ask (`actions`, `operator`).
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -29,8 +29,10 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+mod actions;
 mod answer;
 pub mod client;
+pub mod done;
 pub mod health;
 mod operator;
 mod page;
@@ -38,7 +40,9 @@ pub mod status;
 mod stream;
 pub(crate) mod words;
 
-use status::{Rehearsed, Status};
+use actions::Action;
+use done::{Closed, Rehearsed, SessionStatus};
+use status::Status;
 use stream::Streams;
 
 use crate::{
@@ -66,13 +70,35 @@ pub trait AdminState: Send + Sync + 'static {
     fn started(&self) -> bool;
     /// May it be asked by this name of a host? Addresses and `localhost` need no asking.
     fn is_host(&self, name: &str) -> bool;
-    /// What a rehearsal must show, if anything.
-    fn rehearsal_secret(&self) -> Option<Secret>;
+    /// What an operator must show, if anything.
+    fn operator_secret(&self) -> Option<Secret>;
     /// Everything that the page shows.
     fn status(&self) -> Status;
-    /// Has sessions, or credentials, of a route (of all, where none is named) practise; `sessions` is a count or
+    /// The sessions of a route, or of all.
+    fn sessions(&self, route: Option<&str>) -> Result<Listing, Denied>;
+    /// Closes sessions; there was one at the least.
+    fn close(&self, whom: Whom<'_>) -> Result<Closed, Denied>;
+    /// Has sessions, or credentials, of a route (of all, if none is named) practise; `sessions` is a count or
     /// a percentage.
     fn rehearse(&self, action: &str, route: Option<&str>, sessions: &str) -> Result<Rehearsed, Denied>;
+}
+
+/// Sessions: each is looked at when it is asked for.
+pub struct Listing {
+    /// How many there are.
+    pub total: usize,
+    pub sessions: Box<dyn Iterator<Item = SessionStatus> + Send>,
+}
+
+/// Whose sessions are closed. Names are those of the log.
+#[derive(Debug, Clone, Copy)]
+pub enum Whom<'a> {
+    Session(&'a str),
+    Credential {
+        name: &'a str,
+        /// On this route alone.
+        route: Option<&'a str>,
+    },
 }
 
 /// Why an operator's action was not done; it is shown as it is.
@@ -84,7 +110,7 @@ pub enum Denied {
     /// It may not be asked for, or not so.
     #[error("{0}")]
     Forbidden(String),
-    /// There is no such action, or no such route.
+    /// There is no such action, route or session.
     #[error("{0}")]
     Unknown(String),
     /// It is malformed, or makes no sense here.
@@ -167,8 +193,14 @@ async fn connection(
         let (asked, lasting) = (visit.asked.clone(), lasting.clone());
         move |request: Request<Incoming>| {
             asked.cancel();
-            let response = answer::respond(&request, peer, &server, &lasting);
-            async move { Ok::<_, Infallible>(response) }
+            let (request, _) = request.into_parts();
+            let (server, lasting) = (Arc::clone(&server), lasting.clone());
+            async move {
+                Ok::<_, Infallible>(match Action::of(request.uri.path()) {
+                    Some(action) => actions::answer(action, &request, peer, &*server.state).await,
+                    None => answer::respond(&request, &server, &lasting),
+                })
+            }
         }
     });
     let connection = http1::Builder::new()

@@ -1,4 +1,5 @@
-//! Who may have something done: somebody on this machine, by a program and not by a web page.
+//! Who may have something done, and see who the clients are: somebody on this machine, by a program and not by a web
+//! page.
 //!
 //! A browser on the operator's machine reaches loopback too, and runs what any site sends. What tells its
 //! requests from a program's:
@@ -10,7 +11,7 @@
 //! 3. A name that was made to point at loopback (DNS rebinding) stands in `Host`.
 //!
 //! A proxy on this machine that passes requests on is not this machine's operator either: it says so. Of several users
-//! of the machine, or containers of the pod, the operator is who shows the secret, if the configuration has one.
+//! of the machine, or containers of the pod, the operator is who shows `rehearsal_secret`, if the configuration has it.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -37,14 +38,14 @@ pub(super) fn check(headers: &HeaderMap, peer: SocketAddr, secret: Option<&Secre
     }
     let fetched = headers.keys().any(|name| name.as_str().starts_with("sec-fetch-"));
     if fetched || headers.contains_key(ORIGIN) {
-        return refuse("a browser asks; use `perennial rehearse`");
+        return refuse("a browser asks; use the command `perennial`");
     }
     if headers.contains_key(FORWARDED) || headers.contains_key(VIA) || headers.contains_key("x-forwarded-for")
     {
         return refuse("it was passed on by a proxy");
     }
     if headers.get(OPERATOR).is_none_or(|value| value != "yes") {
-        return refuse("the header `Perennial-Operator: yes` is missing; `perennial rehearse` sends it");
+        return refuse("the header `Perennial-Operator: yes` is missing; the command `perennial` sends it");
     }
     secret.map_or(Ok(()), |secret| check_secret(headers, peer, secret))
 }
@@ -55,10 +56,9 @@ fn check_secret(headers: &HeaderMap, peer: SocketAddr, secret: &Secret) -> Resul
     if headers.get_all(AUTHORIZATION).iter().filter_map(bearer).any(is_it) {
         return Ok(());
     }
-    tracing::warn!(%peer, "a rehearsal was asked for without its secret");
+    tracing::warn!(%peer, "an operator's action was refused: the secret is missing or wrong");
     Err(Denied::Unauthorized(
-        "refused: the secret of rehearsals is missing or wrong; `perennial rehearse --secret-file FILE` shows it"
-            .to_owned(),
+        "refused: the operator's secret is missing or wrong; --secret-file FILE shows it".to_owned(),
     ))
 }
 

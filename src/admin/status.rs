@@ -223,18 +223,3 @@ pub struct EventLine {
     /// How many were alike within seconds; the fields are the last one's.
     pub count: u32,
 }
-
-/// What an operator's action came to.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Rehearsed {
-    pub action: String,
-    pub routes: Vec<Asked>,
-}
-
-/// Whom it reached on one route: sessions, or credentials for `refresh`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Asked {
-    pub route: String,
-    pub asked: usize,
-    pub of: usize,
-}

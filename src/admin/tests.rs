@@ -40,7 +40,7 @@ impl AdminState for Sidecar {
         name == "perennial.internal"
     }
 
-    fn rehearsal_secret(&self) -> Option<Secret> {
+    fn operator_secret(&self) -> Option<Secret> {
         self.secret.clone()
     }
 
@@ -49,10 +49,31 @@ impl AdminState for Sidecar {
         Status { version: format!("look {looked}"), ..Status::default() }
     }
 
+    fn sessions(&self, route: Option<&str>) -> Result<Listing, Denied> {
+        let route = route.unwrap_or("all").to_owned();
+        let session = move |nth| SessionStatus {
+            session: format!("{nth:08x}"),
+            client: "[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:47110".into(),
+            route: route.clone(),
+            credential: Some("1a2b3c4d".into()),
+            state: "exchanging".into(),
+            ..SessionStatus::default()
+        };
+        Ok(Listing { total: 100_000, sessions: Box::new((0..100_000).map(session)) })
+    }
+
+    fn close(&self, whom: Whom<'_>) -> Result<Closed, Denied> {
+        match whom {
+            Whom::Session("0a0a0a0a") => Ok(Closed { sessions: 1 }),
+            Whom::Credential { name: "1a2b3c4d", route: Some("r") } => Ok(Closed { sessions: 7 }),
+            Whom::Session(_) | Whom::Credential { .. } => Err(Denied::Unknown("no such session".into())),
+        }
+    }
+
     fn rehearse(&self, action: &str, route: Option<&str>, sessions: &str) -> Result<Rehearsed, Denied> {
         match action {
             "drop" => {
-                let asked = status::Asked { route: route.unwrap_or("all").to_owned(), asked: 1, of: 2 };
+                let asked = done::Asked { route: route.unwrap_or("all").to_owned(), asked: 1, of: 2 };
                 Ok(Rehearsed { action: format!("drop {sessions}"), routes: vec![asked] })
             }
             _ => Err(Denied::Unknown("no such action".to_owned())),
@@ -284,6 +305,54 @@ async fn an_operator_practises_and_a_page_does_not() {
     assert!(server.ask(&unknown).await.starts_with("HTTP/1.1 404 "));
     let (get, _) = server.get("/rehearse/drop").await;
     assert_eq!(get, 405);
+}
+
+/// One guard for all of them.
+#[tokio::test]
+async fn whatever_an_operator_asks_for_no_page_and_no_stranger_gets() {
+    let server = serving(Sidecar { secret: Some(Secret::literal("s3cret")), ..Sidecar::default() }).await;
+    const OPERATOR: &str = "Perennial-Operator: yes\r\nAuthorization: Bearer s3cret\r\n";
+    for (method, wrong_method, path) in [
+        ("GET", "POST", "/sessions.json"),
+        ("POST", "GET", "/close?session=0a0a0a0a"),
+        ("POST", "GET", "/close?credential=1a2b3c4d&route=r"),
+        ("POST", "GET", "/rehearse/drop"),
+    ] {
+        let ask = async |method: &str, host: &str, more: &str| {
+            let usual = format!("Host: {host}\r\nContent-Length: 0");
+            let answer = server.ask(&format!("{method} {path} HTTP/1.1\r\n{usual}\r\n{more}\r\n")).await;
+            answer[9..12].parse::<u16>().unwrap()
+        };
+        assert_eq!(ask(method, "localhost", OPERATOR).await, 200, "{path}");
+        assert_eq!(ask(wrong_method, "localhost", OPERATOR).await, 405, "{path}");
+        assert_eq!(ask(method, "localhost", "Perennial-Operator: yes\r\n").await, 401, "{path}");
+        assert_eq!(ask(method, "localhost", "Authorization: Bearer s3cret\r\n").await, 403, "{path}");
+        assert_eq!(ask(method, "perennial.internal", OPERATOR).await, 403, "{path}");
+        let page = format!("{OPERATOR}Origin: http://localhost\r\n");
+        assert_eq!(ask(method, "localhost", &page).await, 403, "{path}");
+    }
+    for (path, status) in [
+        ("/close", 400),
+        ("/close?session=0a0a0a0a&credential=1a2b3c4d", 400),
+        ("/close?session=ffffffff", 404),
+        ("/close?credential=1a2b3c4d", 404),
+    ] {
+        let ask = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n{OPERATOR}\r\n");
+        let answer = server.ask(&ask).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");
+    }
+}
+
+/// As many as are listed, with the longest names, are an answer that the client takes.
+#[tokio::test]
+async fn the_longest_list_is_read() {
+    let server = server().await;
+    let client = client::AdminClient::new(client::AdminAddress::of_listener(server.address));
+    let route = "r".repeat(200);
+    let answer = client.list(&format!("/sessions.json?route={route}")).await.unwrap();
+    let listed: done::Listed = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!((listed.total, listed.sessions.len()), (100_000, 10_000));
+    assert_eq!(listed.sessions[9_999].route, route);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use super::state::State;
 use crate::{
     admin::{
         Denied,
-        status::{Asked, Rehearsed},
+        done::{Asked, Rehearsed},
     },
     credential::Trigger,
     proxy::{Practice, RouteContext, Tokens},
@@ -33,9 +33,7 @@ impl State {
         sessions: &str,
     ) -> Result<Rehearsed, Denied> {
         if !self.admin.load().rehearsal {
-            return Err(Denied::Forbidden(
-                "rehearsal = false in [admin]; change that, and reload with SIGHUP".into(),
-            ));
+            return Err(Denied::Forbidden("rehearsal = false in [admin]; change that, and reload".into()));
         }
         let what = match action {
             "refresh" => Action::Refresh,
@@ -45,15 +43,7 @@ impl State {
             _ => return Err(Denied::Unknown("an action is refresh, reauthenticate, drop or expire".into())),
         };
         let amount = amount(sessions)?;
-        let routes: Vec<_> = self
-            .all_routes()
-            .into_iter()
-            .filter(|context| route.is_none_or(|name| name == context.route.name))
-            .collect();
-        if routes.is_empty() {
-            let names: Vec<_> = self.routes().iter().map(|context| context.route.name.clone()).collect();
-            return Err(Denied::Unknown(format!("no such route; there are: {}", names.join(", "))));
-        }
+        let routes = self.named(route)?;
         let asked: Vec<Asked> = routes.iter().filter_map(|context| ask(&what, amount, context)).collect();
         if asked.is_empty() {
             return Err(Denied::Bad("no route of these has a token".into()));

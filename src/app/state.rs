@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::{counted::Tally, lately::Lately, routes::Life};
 use crate::{
     admin::{
-        AdminState, Denied,
-        status::{Rehearsed, Reload, Status},
+        AdminState, Denied, Listing, Whom,
+        done::{Closed, Rehearsed},
+        status::{Reload, Status},
     },
     clock::{self, Instant, Now},
     config::{Admin, Config, Secret},
@@ -99,6 +100,17 @@ impl State {
     pub(super) fn all_routes(&self) -> Vec<Arc<RouteContext>> {
         let lives = self.lives();
         lives.current.iter().chain(&lives.retired).map(|life| Arc::clone(&life.context)).collect()
+    }
+
+    /// The same, of the route that an operator names, or of all.
+    pub(super) fn named(&self, route: Option<&str>) -> Result<Vec<Arc<RouteContext>>, Denied> {
+        let mut routes = self.all_routes();
+        routes.retain(|context| route.is_none_or(|name| name == context.route.name));
+        if routes.is_empty() {
+            let names: Vec<_> = self.routes().iter().map(|context| context.route.name.clone()).collect();
+            return Err(Denied::Unknown(format!("no such route; there are: {}", names.join(", "))));
+        }
+        Ok(routes)
     }
 
     /// Lets go of what was replaced and is used by nobody any more.
@@ -232,12 +244,20 @@ impl AdminState for State {
         self.admin.load().hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
     }
 
-    fn rehearsal_secret(&self) -> Option<Secret> {
+    fn operator_secret(&self) -> Option<Secret> {
         self.admin.load().rehearsal_secret.clone()
     }
 
     fn status(&self) -> Status {
         self.snapshot()
+    }
+
+    fn sessions(&self, route: Option<&str>) -> Result<Listing, Denied> {
+        self.list(route)
+    }
+
+    fn close(&self, whom: Whom<'_>) -> Result<Closed, Denied> {
+        self.close_sessions(whom)
     }
 
     fn rehearse(&self, action: &str, route: Option<&str>, sessions: &str) -> Result<Rehearsed, Denied> {

@@ -3,14 +3,17 @@
 //! | status | meaning |
 //! |---|---|
 //! | 0 | it ended as it should, graceful SIGTERM and SIGINT included |
-//! | 1 | something failed at run time; `probe`, `status`: not ready, or not reached; `rehearse`: something was lost |
+//! | 1 | something failed at run time; `probe`, `status`: not ready, or not reached; `rehearse`: something was lost; |
+//! |   | `close`: there is no such session |
 //! | 64 | the command line or the configuration is wrong; nothing has listened |
 
 mod configuration;
 mod login;
+mod operator;
 mod probe;
 mod rehearse;
 mod running;
+mod sessions;
 mod status;
 mod token;
 mod words;
@@ -68,6 +71,10 @@ enum Command {
     Probe(probe::Arguments),
     /// Show how a running sidecar fares: its credentials, its sessions, what happened last.
     Status(status::Arguments),
+    /// List the sessions of a running sidecar: whose they are, how they are, and what waits.
+    Sessions(sessions::ListArguments),
+    /// Close one session of a running sidecar, or all of a credential.
+    Close(sessions::CloseArguments),
     /// Practise on a running sidecar what would otherwise happen at night, and say what it came to.
     Rehearse(rehearse::Arguments),
     /// See it work: an embedded service whose tokens live for seconds, and a legacy client, with and without the sidecar.
@@ -119,6 +126,8 @@ pub fn main() -> ExitCode {
         }
         Command::Probe(arguments) => probe::run(arguments),
         Command::Status(arguments) => status::run(arguments),
+        Command::Sessions(arguments) => sessions::list(arguments),
+        Command::Close(arguments) => sessions::close(arguments),
         Command::Rehearse(arguments) => rehearse::run(arguments),
         Command::Demo(arguments) => in_runtime(demo::run(arguments, log)),
     }

@@ -6,6 +6,7 @@ mod mute;
 mod refused;
 mod rehearsal;
 mod reload;
+mod sessions;
 mod starved;
 mod status;
 mod watched;

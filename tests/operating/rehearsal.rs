@@ -110,7 +110,7 @@ async fn who_does_not_show_the_secret_is_refused_and_named() {
     let (head, said) = rehearse(admin, "drop", "Authorization: Bearer open-sesame\r\n").await;
     assert_eq!(head.status(), 200, "{said}");
     let log = sidecar.stop().await;
-    let line = log.lines().find(|line| line.contains("a rehearsal was asked for without its secret"));
+    let line = log.lines().find(|line| line.contains("an operator's action was refused"));
     assert!(line.is_some_and(|line| line.contains("WARN") && line.contains("127.0.0.1:")), "{log}");
     assert!(!log.contains("open-s"), "{log}");
 }

@@ -152,6 +152,18 @@ impl Sidecar {
         assert_eq!(head.status(), 200, "{head:?}");
     }
 
+    /// Runs a command against it: status, stdout, stderr.
+    pub async fn command(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_perennial"));
+        for name in ["PERENNIAL_CONFIG", "PERENNIAL_LOG", "PERENNIAL_REHEARSAL_SECRET"] {
+            command.env_remove(name);
+        }
+        command.args(arguments).args(["--admin", &format!("127.0.0.1:{}", self.admin)]);
+        let output = command.kill_on_drop(true).output().await.unwrap();
+        let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        (output.status.code(), out, err)
+    }
+
     /// What the admin server answers: status and body.
     pub async fn ask(&self, path: &str) -> (u16, String) {
         ask(self.admin, path).await

@@ -93,7 +93,7 @@ async fn each_failure_names_the_address_and_the_way_out() {
     static FILL: [u8; 65536] = [b'x'; 65536];
     let cases: [(&[u8], &[u8], &str); 4] = [
         (b"SSH-2.0-OpenSSH_9.6 \x1b[2J\r\n\r\n", b"", "not as perennial does"),
-        (b"HTTP/1.1 200 OK\r\n\r\n", &FILL, "larger than 4 MiB"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", &FILL, "larger than 8 MiB"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n", b".", "no whole answer"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nx", b"", "not as perennial does"),
     ];

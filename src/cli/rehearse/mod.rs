@@ -10,20 +10,26 @@
 
 mod verdict;
 
-use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Duration};
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
 use clap::{Args, ValueEnum};
 use tokio::time::{MissedTickBehavior, interval};
 
 use self::verdict::{Followed, Sight, Sought, Verdict};
-use super::{USAGE, configuration::Sidecar, fail, running::in_one_thread, say, status::look, words::count};
+use super::{
+    USAGE, fail,
+    operator::{Operator, done, target},
+    running::in_one_thread,
+    say,
+    status::look,
+    words::count,
+};
 use crate::{
     admin::{
         client::{AdminClient, Answer, ClientError},
-        status::Rehearsed,
+        done::Rehearsed,
     },
     clock,
-    config::Secret,
     terminal::visible,
 };
 
@@ -31,8 +37,6 @@ use crate::{
 const LOOK: Duration = Duration::from_millis(250);
 /// A little longer than `session.reconnect` is by default: after that, a session that is not live is closed.
 const LIMIT: Duration = Duration::from_secs(70);
-/// The variable with the secret of rehearsals.
-const SECRET: &str = "PERENNIAL_REHEARSAL_SECRET";
 /// No more of an answer is shown.
 const LONGEST: usize = 300;
 
@@ -54,12 +58,8 @@ pub(super) struct Arguments {
     /// Only ask; do not look what becomes of it.
     #[arg(long)]
     no_wait: bool,
-    /// A file with the secret that the sidecar takes rehearsals with [default: the environment variable
-    /// PERENNIAL_REHEARSAL_SECRET, then rehearsal_secret of the configuration].
-    #[arg(long, value_name = "FILE")]
-    secret_file: Option<PathBuf>,
     #[command(flatten)]
-    sidecar: Sidecar,
+    operator: Operator,
 }
 
 /// What is practised.
@@ -155,10 +155,9 @@ fn sessions(text: &str) -> Result<String, String> {
 
 /// Asks for it, and says what it came to.
 pub(super) fn run(arguments: Arguments) -> ExitCode {
-    let Arguments { action, route, sessions, no_wait, secret_file, sidecar } = arguments;
-    let in_variable = std::env::var_os(SECRET).map(|_| Secret::env(SECRET));
-    let client = match sidecar.client() {
-        Ok(client) => client.with_secret(secret_file.map(Secret::file).or(in_variable)),
+    let Arguments { action, route, sessions, no_wait, operator } = arguments;
+    let client = match operator.client() {
+        Ok(client) => client,
         Err(message) => return fail(&message, USAGE),
     };
     in_one_thread(async move {
@@ -209,19 +208,10 @@ async fn ask(
     route: Option<&str>,
     sessions: &str,
 ) -> Result<Rehearsed, String> {
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    if let Some(route) = route {
-        query.append_pair("route", route);
-    }
-    query.append_pair("sessions", sessions);
-    let target = format!("/rehearse/{}?{}", action.word(), query.finish());
+    let parameters = [("route", route), ("sessions", Some(sessions))];
+    let target = target(&format!("/rehearse/{}", action.word()), &parameters);
     let answer = client.post(&target).await.map_err(|error| error.to_string())?;
-    if answer.status != 200 {
-        let why = visible(&answer.first_line(), LONGEST);
-        return Err(format!("{} refuses ({}): {why}", client.address(), answer.status));
-    }
-    let wrong = |_| client.not_ours("what it says of the rehearsal is not understood").to_string();
-    serde_json::from_slice(&answer.body).map_err(wrong)
+    done(client, &answer)
 }
 
 /// Looks until all is live again, or for as long as makes sense.

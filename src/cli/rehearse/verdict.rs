@@ -11,7 +11,10 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use super::super::words::{count, span};
 use crate::{
-    admin::status::{Outcomes, Rehearsed, RouteStatus, Status},
+    admin::{
+        done::Rehearsed,
+        status::{Outcomes, RouteStatus, Status},
+    },
     terminal::visible,
 };
 

@@ -95,7 +95,7 @@ pub(super) async fn look(client: &AdminClient) -> Result<(Status, String), Clien
 }
 
 /// JSON stays the same JSON: outside its strings there is only ASCII, and inside them each sign may be escaped.
-fn harmless(json: &str) -> String {
+pub(super) fn harmless(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.trim().chars() {
         match c {

@@ -1,7 +1,7 @@
 //! Verdicts over snapshots that are made up.
 
 use super::*;
-use crate::admin::status::{Asked, CredentialStatus};
+use crate::admin::{done::Asked, status::CredentialStatus};
 
 const WAYS: Sought = Sought::Reauthentications;
 
