@@ -10,13 +10,13 @@
 //!    arguments.
 //! 3. The token is not shown, nor any part of it but claims that are no secret.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     clock::{self, Instant, Now},
-    config::{Config, Name, Route, Secret, Share, Template, TokenConfig},
+    config::{Config, Name, Route, Secret, Share, SourceConfig, Template, TokenConfig},
     credential::{
         Chain, ClientValues, Links, Source, Store, Supply,
         keeper::FailureKind,
@@ -52,10 +52,30 @@ pub enum TokenError {
     Failed(String),
 }
 
-/// Fetches one token.
+/// Fetches one token, and describes it.
 pub async fn fetch(config: &Config, wanted: Wanted<'_>) -> Result<Page, TokenError> {
     let (route, token) = route(config, wanted.route)?;
-    let values = values(route, token, wanted)?;
+    let slips = slips(token, wanted);
+    let Fetched { issued, sent, took } = issue(config, route, token, (wanted, slips)).await?;
+    Ok(Page::new(route, token, &issued, sent, took))
+}
+
+/// A token that came.
+pub(super) struct Fetched {
+    pub(super) issued: Issued,
+    /// When it was asked for.
+    pub(super) sent: Now,
+    pub(super) took: Duration,
+}
+
+/// Fetches one token. `slips`: what is wrong already with what is wanted.
+pub(super) async fn issue(
+    config: &Config,
+    route: &Route,
+    token: &TokenConfig,
+    (wanted, slips): (Wanted<'_>, Vec<String>),
+) -> Result<Fetched, TokenError> {
+    let values = values(route, token, wanted, slips)?;
     let source = Source::new(&token.source)
         .map_err(|error| TokenError::Failed(format!("route \"{}\": [route.token]: {error}", route.name)))?;
     let asking = Asking { client: values.into(), ..Asking::default() };
@@ -68,9 +88,10 @@ pub async fn fetch(config: &Config, wanted: Wanted<'_>) -> Result<Page, TokenErr
     };
     let took = clock::now() - sent.mono;
     match answer {
-        Ok(issued) => Ok(Page::new(route, token, &issued, sent, took)),
+        Ok(issued) => Ok(Fetched { issued, sent, took }),
         Err(error) => {
-            Err(TokenError::Failed(format!("route \"{}\": {error}{}", route.name, way_out(&error))))
+            let way_out = way_out(&token.source, &error);
+            Err(TokenError::Failed(format!("route \"{}\": {error}{way_out}", route.name)))
         }
     }
 }
@@ -104,8 +125,8 @@ pub(super) fn route<'c>(
     }
 }
 
-/// What a client would have, from the command line.
-fn values(route: &Route, token: &TokenConfig, wanted: Wanted<'_>) -> Result<ClientValues, TokenError> {
+/// What is given, and nothing asks for.
+fn slips(token: &TokenConfig, wanted: Wanted<'_>) -> Vec<String> {
     let Wanted { query, headers, client_token, .. } = wanted;
     let identity = match &token.share {
         Share::Client { identity: Some(template) } => Some(template),
@@ -124,6 +145,18 @@ fn values(route: &Route, token: &TokenConfig, wanted: Wanted<'_>) -> Result<Clie
     for (option, name) in given.filter(|(_, name)| !known(name)) {
         wrong.push(format!("{option}: nothing in [route.token] names {name}; leave it out"));
     }
+    wrong
+}
+
+/// What a client would have, from the command line.
+fn values(
+    route: &Route,
+    token: &TokenConfig,
+    wanted: Wanted<'_>,
+    mut wrong: Vec<String>,
+) -> Result<ClientValues, TokenError> {
+    let Wanted { query, headers, client_token, .. } = wanted;
+    let needed: Vec<&Name> = token.source.names().collect();
     let client_token = match client_token.map(|path| Secret::file(path).reveal()).transpose() {
         Ok(text) => text,
         Err(error) => return Err(TokenError::Usage(format!("--client-token-file: {error}"))),
@@ -193,20 +226,41 @@ async fn rotated(
 }
 
 /// What to do about a failure.
-fn way_out(error: &SourceError) -> String {
-    let kind = match error.kind {
+fn way_out(source: &SourceConfig, error: &SourceError) -> String {
+    let advice = match error.kind {
         FailureKind::Terminal => {
-            "asking again does not mend it: look at [route.token] and at the secrets it names"
+            "asking again does not fix it: look at [route.token] and at the secrets it names".to_owned()
+        }
+        FailureKind::Passing | FailureKind::Unreached | FailureKind::Lost | FailureKind::Elsewhere
+            if error.misplaced =>
+        {
+            format!("asking again does not fix it: {}", look_at(source))
         }
         FailureKind::Passing | FailureKind::Unreached | FailureKind::Lost | FailureKind::Elsewhere => {
-            "it may mend itself: `perennial run` would ask again, and keep a token that is still valid"
+            "it may pass by itself: `perennial run` asks again, and keeps a token that is still valid"
+                .to_owned()
         }
     };
     match error.retry_after {
         Some(wait) => {
-            format!("\n           {kind}; the source wants to be left alone for {} s", wait.as_secs())
+            format!("\n           {advice}; the source wants to be left alone for {} s", wait.as_secs())
         }
-        None => format!("\n           {kind}"),
+        None => format!("\n           {advice}"),
+    }
+}
+
+/// Where the fault is if what answers gives no tokens.
+fn look_at(source: &SourceConfig) -> &'static str {
+    match source {
+        SourceConfig::Http(_) => {
+            "is `url` in [route.token] right? If the token has another name in the answer, say it in `answer`"
+        }
+        SourceConfig::OAuth2(_) => "is `token_url`, or `issuer`, in [route.token] right?",
+        SourceConfig::Exec(_) => "look at what the command prints",
+        SourceConfig::File { .. } => "look at what is in the file",
+        SourceConfig::AblyKey(_) | SourceConfig::Static { .. } | SourceConfig::Jwt(_) => {
+            "look at [route.token] and at the secrets it names"
+        }
     }
 }
 

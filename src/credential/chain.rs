@@ -328,12 +328,7 @@ fn digested(asked_with: &[u8]) -> [u8; 32] {
 }
 
 pub(super) fn elsewhere() -> SourceError {
-    SourceError {
-        kind: FailureKind::Elsewhere,
-        retry_after: None,
-        reason: "another sidecar has been asking for too long".to_owned(),
-        rotated: None,
-    }
+    SourceError::of(FailureKind::Elsewhere, "another sidecar has been asking for too long")
 }
 
 fn away(error: &StoreError) -> SourceError {

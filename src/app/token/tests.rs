@@ -68,7 +68,7 @@ async fn a_route_that_is_not_meant_is_told_of() {
     assert!(
         matches!(&failed, TokenError::Failed(said) if said.starts_with("route \"two\": false ended with status 1"))
     );
-    assert!(failed.to_string().contains("it may mend itself"));
+    assert!(failed.to_string().contains("it may pass by itself"));
 }
 
 #[tokio::test]
@@ -161,4 +161,54 @@ async fn a_refresh_token_is_not_asked_with_where_nothing_keeps_what_comes_of_it(
     let rotating = config(&format!("[[route]]\nname = \"one\"\n{LOW}[route.token]\n{rotating}"));
     let said = usage(&rotating, asking(None)).await;
     assert!(said.contains("would use up its refresh token") && said.contains("store = \"disk\""), "{said}");
+}
+
+/// What is said of a source that answers so: by HTTP, in full.
+async fn said_of(answer: &'static str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/token", listener.local_addr().unwrap());
+    let config = config(&format!("[[route]]\n{LOW}[route.token]\nsource = \"http\"\nurl = \"{url}\"\n"));
+    let serve = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 4096]).await.unwrap();
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    };
+    let (failed, ()) = tokio::join!(fetch(&config, asking(None)), serve);
+    failed.unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn a_wrong_address_is_told_from_a_fault_that_passes() {
+    const WRONG: &str = "asking again does not fix it: is `url` in [route.token] right?";
+    const PASSES: &str = "it may pass by itself: `perennial run` asks again";
+    for (answer, way_out) in [
+        ("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", WRONG),
+        ("HTTP/1.1 404 Not Found\r\ncontent-length: 22\r\n\r\n{\"error\":\"no such path\"}", WRONG),
+        ("HTTP/1.1 405 No\r\ncontent-length: 0\r\n\r\n", WRONG),
+        ("HTTP/1.1 302 Found\r\nlocation: /login\r\ncontent-length: 0\r\n\r\n", WRONG),
+        ("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 13\r\n\r\n<html></html>", WRONG),
+        ("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{\"foo\":1}", WRONG),
+        ("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n[]", WRONG),
+        ("HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n", PASSES),
+        ("HTTP/1.1 404 X\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n", PASSES),
+        ("HTTP/1.1 500 X\r\ncontent-length: 0\r\n\r\n", PASSES),
+        ("", PASSES),
+        ("HTTP/1.1 401 X\r\ncontent-length: 2\r\n\r\nno", "at the secrets it names"),
+    ] {
+        let said = Box::pin(said_of(answer)).await;
+        assert!(said.contains(way_out) && !said.contains("mend"), "{answer}\n{said}");
+        assert_eq!(said.matches("asking again").count() + said.matches("it may pass").count(), 1, "{said}");
+    }
+    let command = |output: &str| {
+        config(&format!(
+            "[[route]]\n{LOW}[route.token]\nsource = \"exec\"\ncommand = [\"echo\", '{output}']\n"
+        ))
+    };
+    let said = fetch(&command(r#"{"foo":1}"#), asking(None)).await.unwrap_err().to_string();
+    assert!(said.contains("does not fix it: look at what the command prints"), "{said}");
+    let nobody =
+        config(&format!("[[route]]\n{LOW}token = {{ source = \"http\", url = \"http://127.0.0.1:9/\" }}\n"));
+    let said = fetch(&nobody, asking(None)).await.unwrap_err().to_string();
+    assert!(said.contains(PASSES), "{said}");
 }

@@ -81,6 +81,8 @@ pub struct SourceError {
     pub reason: String,
     /// The answer was of no use, but for the refresh token in it: the one before it may be dead.
     pub rotated: Option<Rotated>,
+    /// What answered does not seem to give tokens at all: another page, a redirect, JSON without one.
+    pub misplaced: bool,
 }
 
 /// A refresh token that came, and how long it lives if the server said it.
@@ -228,7 +230,7 @@ impl SourceError {
     }
 
     pub(super) fn of(kind: FailureKind, reason: impl Into<String>) -> Self {
-        Self { kind, retry_after: None, reason: reason.into(), rotated: None }
+        Self { kind, retry_after: None, reason: reason.into(), rotated: None, misplaced: false }
     }
 }
 
@@ -241,7 +243,7 @@ impl From<SourceError> for FetchFailure {
 impl From<BadAnswer> for SourceError {
     fn from(bad: BadAnswer) -> Self {
         let kind = if bad.stays() { FailureKind::Terminal } else { FailureKind::Passing };
-        Self::of(kind, bad.to_string())
+        Self { misplaced: bad.is_misplaced(), ..Self::of(kind, bad.to_string()) }
     }
 }
 

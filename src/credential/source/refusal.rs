@@ -72,6 +72,11 @@ const BROKEN: [&str; 2] = ["internal_error", "fatal_error"];
 /// Clocks that differ by less are not worth a word.
 const CLOCKS_AGREE: Duration = Duration::from_secs(20);
 
+/// Is this the answer of something that gives no tokens at all: a redirect, a page that is not there?
+pub(super) fn is_misplaced(status: StatusCode) -> bool {
+    status.is_redirection() || matches!(status.as_u16(), 404 | 405 | 406 | 410 | 415 | 501)
+}
+
 /// Is this the code of an error that somebody has to do something about?
 pub(super) fn stays(code: &str) -> bool {
     TERMINAL.contains(&code)
@@ -137,7 +142,7 @@ impl Sent {
         } else {
             self.useless(&bad)
         };
-        SourceError { rotated, ..error }
+        SourceError { rotated, misplaced: bad.is_misplaced(), ..error }
     }
 
     /// The server said no. `advice`: what to do about it, if that is known.
@@ -163,7 +168,8 @@ impl Sent {
         if let Some(clocks) = clocks.and_then(differ) {
             reason = format!("{reason}; {clocks}");
         }
-        SourceError { retry_after: *retry_after, ..SourceError::of(kind, reason) }
+        let misplaced = retry_after.is_none() && said.code.is_none() && is_misplaced(*status);
+        SourceError { retry_after: *retry_after, misplaced, ..SourceError::of(kind, reason) }
     }
 
     fn kind(self, Refused { status, said, retry_after, .. }: &Refused) -> FailureKind {

@@ -75,6 +75,20 @@ impl BadAnswer {
         }
         matches!(self, Self::Bound(_) | Self::NotAccess)
     }
+
+    /// Does the answer look like one of something else than a source of tokens?
+    pub fn is_misplaced(&self) -> bool {
+        matches!(
+            self,
+            Self::Html
+                | Self::NotJson
+                | Self::NotObject
+                | Self::NoToken
+                | Self::NotThere(_)
+                | Self::NoCredential
+                | Self::WrongType(_)
+        )
+    }
 }
 
 /// An answer that is of no use, and what it says of the refresh token.

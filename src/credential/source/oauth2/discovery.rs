@@ -24,6 +24,7 @@ use serde_json::{Map, Value};
 use super::{
     super::{
         SourceError, answer,
+        refusal::is_misplaced,
         request::{MAX_ANSWER, content_type, request, retry_after, usual_headers},
     },
     TokenEndpoint,
@@ -109,14 +110,19 @@ impl Discovery {
         if status != StatusCode::OK {
             let redirect = if status.is_redirection() { ", and a redirect is not followed" } else { "" };
             let failure = self.failed(&format!("it answered {status}{redirect}"));
-            return Err(SourceError { retry_after: retry_after(response.headers(), now), ..failure });
+            let misplaced = is_misplaced(status);
+            return Err(SourceError {
+                retry_after: retry_after(response.headers(), now),
+                misplaced,
+                ..failure
+            });
         }
         let kind = content_type(&response).map_err(|what| self.failed(what))?;
         let text = answer::text(kind, response.body()).map_err(|bad| self.failed(&bad.to_string()))?;
         match serde_json::from_str(text) {
             Ok(Value::Object(document)) => Ok(document),
             Ok(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_))
-            | Err(_) => Err(self.failed("the answer is no JSON object")),
+            | Err(_) => Err(SourceError { misplaced: true, ..self.failed("the answer is no JSON object") }),
         }
     }
 
