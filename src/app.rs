@@ -46,6 +46,7 @@ mod notify;
 mod rehearsal;
 mod reload;
 mod routes;
+mod reloads;
 mod sessions;
 mod signals;
 mod state;

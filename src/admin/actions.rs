@@ -4,6 +4,7 @@
 //! |---|---|
 //! | GET `/sessions.json?route=R` | every session is listed |
 //! | POST `/close?session=ID`, `/close?credential=NAME&route=R` | one session is closed, or all of a credential |
+//! | POST `/reload` | the configuration is read again, and how that came out is told |
 //! | POST `/rehearse/ACTION?route=R&sessions=N` | sessions practise |
 //!
 //! Rules:
@@ -32,6 +33,7 @@ const LISTED: usize = 10_000;
 pub(super) enum Action<'p> {
     Sessions,
     Close,
+    Reload,
     Rehearse(&'p str),
 }
 
@@ -41,6 +43,7 @@ impl<'p> Action<'p> {
         match path {
             "/sessions.json" => Some(Self::Sessions),
             "/close" => Some(Self::Close),
+            "/reload" => Some(Self::Reload),
             _ => path.strip_prefix("/rehearse/").map(Self::Rehearse),
         }
     }
@@ -48,7 +51,7 @@ impl<'p> Action<'p> {
     fn method(self) -> Method {
         match self {
             Self::Sessions => Method::GET,
-            Self::Close | Self::Rehearse(_) => Method::POST,
+            Self::Close | Self::Reload | Self::Rehearse(_) => Method::POST,
         }
     }
 }
@@ -89,6 +92,11 @@ async fn perform(action: Action<'_>, request: &Parts, state: &dyn AdminState) ->
                 Err(Denied::Bad("name a session, or a credential: ?session=ID or ?credential=NAME".into()))
             }
         },
+        Action::Reload => {
+            let done = state.reload()?.await;
+            let done = done.map_err(|_| Denied::Forbidden("not reloaded: the sidecar ends".to_owned()))?;
+            Ok(json(&done))
+        }
         Action::Rehearse(what) => {
             let sessions = value("sessions").unwrap_or_else(|| "1".to_owned());
             state.rehearse(what, route.as_deref(), &sessions).map(|done| json(&done))

@@ -1,4 +1,4 @@
-//! Asks a running sidecar: what `perennial probe`, `status`, `sessions`, `close` and `rehearse` know comes from here.
+//! Asks a running sidecar: what `perennial probe`, `status`, `sessions`, `close`, `reload` and `rehearse` know comes from here.
 //!
 //! 1. One request, one deadline over all of it, a limit for the answer.
 //! 2. Who answers may be anybody: an answer is bytes until it was read, and an error quotes nothing of it.
@@ -24,6 +24,8 @@ use crate::{
 const LARGEST: usize = 8 << 20;
 /// From the name lookup to the last byte of the answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// The same if something is to be done first: a reload reads files, and binds addresses.
+const PATIENCE: Duration = Duration::from_secs(18);
 /// Where a sidecar is that says nothing else.
 const PORT: u16 = 7371;
 /// Says that an operator asks, and no web page: a page cannot send it without being allowed to.
@@ -112,9 +114,9 @@ pub enum ClientError {
     #[error(
         "{address} gives no whole answer within {} s; is it perennial that listens there? --admin HOST:PORT names \
          another address",
-        TIMEOUT.as_secs()
+        within.as_secs()
     )]
-    Late { address: AdminAddress },
+    Late { address: AdminAddress, within: Duration },
     #[error(
         "{address} answers, but not as perennial does ({cause}); --admin HOST:PORT names another address"
     )]
@@ -140,6 +142,11 @@ impl AdminClient {
     /// Shows this if it asks as an operator; `None`: what it showed before.
     pub fn with_secret(self, secret: Option<Secret>) -> Self {
         Self { secret: secret.or(self.secret), ..self }
+    }
+
+    /// Waits for longer.
+    pub fn patient(self) -> Self {
+        Self { timeout: PATIENCE, ..self }
     }
 
     /// Whom it asks.
@@ -210,12 +217,12 @@ impl AdminClient {
                 if cause.kind() == io::ErrorKind::ConnectionRefused {
                     ClientError::Nobody(address)
                 } else if cause.kind() == io::ErrorKind::TimedOut {
-                    ClientError::Late { address }
+                    ClientError::Late { address, within: self.timeout }
                 } else {
                     ClientError::Unreachable { address, cause }
                 }
             }
-            net::HttpError::Late => ClientError::Late { address },
+            net::HttpError::Late => ClientError::Late { address, within: self.timeout },
             net::HttpError::Exchange { cause, .. } => self.not_ours(cause),
             net::HttpError::TooLarge { limit } => {
                 self.not_ours(format!("what it says is larger than {} MiB", limit >> 20))

@@ -52,3 +52,18 @@ pub struct SessionStatus {
 pub struct Closed {
     pub sessions: usize,
 }
+
+/// How a reload came out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Why the configuration before it stays, one line for each thing that is wrong.
+    pub error: Option<String>,
+    /// Names of routes.
+    pub added: Vec<String>,
+    pub changed: Vec<String>,
+    pub removed: Vec<String>,
+    /// Other tables that have changed.
+    pub tables: Vec<String>,
+    /// What there was no warning of before.
+    pub warnings: Vec<String>,
+}

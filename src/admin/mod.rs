@@ -8,7 +8,7 @@
 //! | `/startupz`, `/startup` | 200 when the sidecar was ready once, else 503 |
 //! | `/readyz`, `/ready` | 200 while it can serve, else 503 and what is missing |
 //! | `/livez`, `/live`, `/healthz` | 200 while this loop turns |
-//! | `/sessions.json`, POST `/close`, POST `/rehearse/ACTION` | for an operator on this machine, and never for a web page |
+//! | `/sessions.json`, POST `/close`, `/reload`, `/rehearse/ACTION` | for an operator on this machine, and never for a web page |
 //!
 //! Rules:
 //! 1. It holds no secret, and but for what an operator asks for it only reads.
@@ -25,6 +25,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::oneshot,
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -41,7 +42,7 @@ mod stream;
 pub(crate) mod words;
 
 use actions::Action;
-use done::{Closed, Rehearsed, SessionStatus};
+use done::{Closed, Rehearsed, Reloaded, SessionStatus};
 use status::Status;
 use stream::Streams;
 
@@ -78,6 +79,8 @@ pub trait AdminState: Send + Sync + 'static {
     fn sessions(&self, route: Option<&str>) -> Result<Listing, Denied>;
     /// Closes sessions; there was one at the least.
     fn close(&self, whom: Whom<'_>) -> Result<Closed, Denied>;
+    /// Has the configuration read again; what comes is how that came out.
+    fn reload(&self) -> Result<oneshot::Receiver<Reloaded>, Denied>;
     /// Has sessions, or credentials, of a route (of all, if none is named) practise; `sessions` is a count or
     /// a percentage.
     fn rehearse(&self, action: &str, route: Option<&str>, sessions: &str) -> Result<Rehearsed, Denied>;

@@ -70,6 +70,12 @@ impl AdminState for Sidecar {
         }
     }
 
+    fn reload(&self) -> Result<oneshot::Receiver<Reloaded>, Denied> {
+        let (tell, told) = oneshot::channel();
+        tell.send(Reloaded::default()).unwrap();
+        Ok(told)
+    }
+
     fn rehearse(&self, action: &str, route: Option<&str>, sessions: &str) -> Result<Rehearsed, Denied> {
         match action {
             "drop" => {
@@ -317,6 +323,7 @@ async fn whatever_an_operator_asks_for_no_page_and_no_stranger_gets() {
         ("POST", "GET", "/close?session=0a0a0a0a"),
         ("POST", "GET", "/close?credential=1a2b3c4d&route=r"),
         ("POST", "GET", "/rehearse/drop"),
+        ("POST", "GET", "/reload"),
     ] {
         let ask = async |method: &str, host: &str, more: &str| {
             let usual = format!("Host: {host}\r\nContent-Length: 0");

@@ -2,7 +2,7 @@
 //!
 //! | signal | what follows |
 //! |---|---|
-//! | SIGHUP, or with `--watch` a changed file | the configuration is read again: all of it takes effect, or nothing of it |
+//! | SIGHUP, `perennial reload`, or with `--watch` a changed file | the configuration is read again: all of it takes effect, or nothing of it |
 //! | SIGTERM, SIGINT | not ready; after `limits.shutdown_delay` no new clients; sessions end, spread over `limits.drain` |
 //! | a second one | the end, at once |
 
@@ -37,14 +37,17 @@ pub async fn live(path: &Path, config: Config, log: Log, signals: &Signals, watc
     drop(config);
     notify::ready();
     app.tasks.spawn(notify::keep_telling(app.state.clone(), app.stop.clone()));
+    app.state.reloads.open();
     loop {
         tokio::select! {
             biased;
             () = signals.stop() => break,
             () = signals.hang_up() => {}
             () = changed(&mut watch) => tracing::info!("the configuration file has changed"),
+            () = app.state.reloads.asked() => tracing::info!("an operator asks for a reload"),
         }
         notify::reloading();
+        let waiting = app.state.reloads.begin();
         let read = tokio::task::spawn_blocking({
             let path = path.to_owned();
             move || Config::load(&path)
@@ -55,15 +58,13 @@ pub async fn live(path: &Path, config: Config, log: Log, signals: &Signals, watc
             () = signals.stop() => break,
             config = read => config,
         };
-        let Ok(config) = config else {
-            notify::ready();
-            continue;
-        };
-        // Why it was not done has been logged, and is shown.
-        let _ = app.reload(config.as_ref()).await;
+        if let Ok(config) = config {
+            waiting.tell(&app.reload(config.as_ref()).await);
+        }
         notify::ready();
         signals.allow(patience(&app.config.limits));
     }
+    app.state.reloads.close();
     notify::stopping();
     tokio::select! {
         () = app.stop() => Ended::Gracefully,

@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use tokio::net::TcpListener;
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
     server_tls,
 };
 use crate::{
-    admin::status::Reload,
+    admin::{done::Reloaded, status::Reload},
     clock::Now,
     config::{Config, ConfigErrors, Limits},
     net::ServerTls,
@@ -37,13 +37,15 @@ struct Understood {
 impl App {
     /// Takes a configuration that was read again, or says why the one before stays: all or nothing. Live sessions
     /// are not touched.
-    pub async fn reload(&mut self, config: Result<&Config, &ConfigErrors>) -> anyhow::Result<()> {
+    pub async fn reload(&mut self, config: Result<&Config, &ConfigErrors>) -> Reloaded {
         let done = match config {
             Ok(config) => self.replace(config).await,
             Err(errors) => Err(anyhow::Error::msg(errors.to_string())),
         };
         let at = Some(Now::read().wall.as_secs_f64());
-        let error = done.as_ref().err().map(|error| format!("{error:#}"));
+        let done = done
+            .unwrap_or_else(|error| Reloaded { error: Some(format!("{error:#}")), ..Reloaded::default() });
+        let error = done.error.clone();
         match &error {
             None => self.state.metrics.configured(Now::read().wall),
             Some(error) => {
@@ -56,54 +58,65 @@ impl App {
         done
     }
 
-    async fn replace(&mut self, config: &Config) -> anyhow::Result<()> {
+    async fn replace(&mut self, config: &Config) -> anyhow::Result<Reloaded> {
         let understood = self.understand(config).await?;
-        let known = self.config.warnings();
-        let changes = self.take(config, understood)?;
-        for line in config.warnings().iter().filter(|line| !known.contains(line)) {
+        let (known, tables) = (self.config.warnings(), changed_tables(&self.config, config));
+        let done = Reloaded { tables, ..self.take(config, understood)? };
+        let warnings: Vec<_> = config.warnings().into_iter().filter(|line| !known.contains(line)).collect();
+        for line in &warnings {
             tracing::warn!("{line}");
         }
         tracing::info!(
-            added = changes.added.join(","),
-            changed = changes.changed.join(","),
-            removed = changes.removed.join(","),
+            added = done.added.join(","),
+            changed = done.changed.join(","),
+            removed = done.removed.join(","),
+            tables = done.tables.join(","),
             "reloaded"
         );
-        Ok(())
+        Ok(Reloaded { warnings, ..done })
     }
 
-    /// Rule 1.
+    /// Rule 1. Everything that is wrong is named at once.
     async fn understand(&self, config: &Config) -> anyhow::Result<Understood> {
         let old = &self.config;
+        let mut wrong = Vec::new();
         if config.state != old.state {
-            bail!("[state] cannot change while the sidecar runs: put it back, or restart");
+            wrong.push(anyhow!("[state] cannot change while the sidecar runs: put it back, or restart"));
         }
         if config.limits.history != old.limits.history {
-            bail!("limits.history cannot change while the sidecar runs: put it back, or restart");
+            wrong.push(anyhow!(
+                "limits.history cannot change while the sidecar runs: put it back, or restart"
+            ));
         }
         let tls = if config.listen.tls == old.listen.tls {
             self.state.proxy.load().tls.clone()
         } else {
-            server_tls(&config.listen)?
+            understood(server_tls(&config.listen), &mut wrong).flatten()
         };
         let routes = config.routes.iter().map(|route| {
             let unchanged = old.limits.message == config.limits.message && old.routes.contains(route);
-            if unchanged { Ok(None) } else { Prepared::new(route).map(Some) }
+            if unchanged { None } else { understood(Prepared::new(route), &mut wrong) }
         });
-        let routes = routes.collect::<anyhow::Result<Vec<_>>>()?;
+        let routes = routes.collect();
         let listener = match config.listen.address == old.listen.address {
             true => None,
-            false => Some(self.listener.next(config.listen.address, "listen.address").await?),
+            false => {
+                understood(self.listener.next(config.listen.address, "listen.address").await, &mut wrong)
+            }
         };
         let admin = match config.admin.address == old.admin.address {
             true => None,
-            false => Some(self.admin.next(config.admin.address, "admin.address").await?),
+            false => understood(self.admin.next(config.admin.address, "admin.address").await, &mut wrong),
         };
+        if !wrong.is_empty() {
+            let lines: Vec<String> = wrong.iter().map(|why| format!("{why:#}")).collect();
+            bail!("{}", lines.join("\n"));
+        }
         Ok(Understood { tls, listener, admin, routes })
     }
 
     /// Puts it in the place of what was there.
-    fn take(&mut self, config: &Config, understood: Understood) -> anyhow::Result<Changes> {
+    fn take(&mut self, config: &Config, understood: Understood) -> anyhow::Result<Reloaded> {
         let Understood { tls, listener, admin, routes } = understood;
         let addresses = [&listener, &admin].map(|one| one.as_ref().map(TcpListener::local_addr).transpose());
         let [address, admin_address] = addresses;
@@ -145,7 +158,7 @@ impl App {
     }
 
     /// Rule 2.
-    fn take_routes(&self, config: &Config, routes: Vec<Option<Prepared>>) -> Changes {
+    fn take_routes(&self, config: &Config, routes: Vec<Option<Prepared>>) -> Reloaded {
         let state = &self.state;
         let ground = Ground {
             metrics: &state.metrics,
@@ -156,7 +169,7 @@ impl App {
         };
         let mut lives = state.lives();
         let mut before: Vec<Life> = std::mem::take(&mut lives.current);
-        let mut changes = Changes::default();
+        let mut changes = Reloaded::default();
         for (route, prepared) in config.routes.iter().zip(routes) {
             let old = before.iter().position(|life| life.context.route.name == route.name);
             let old = old.map(|at| before.swap_remove(at));
@@ -180,10 +193,17 @@ impl App {
     }
 }
 
-/// Names of routes.
-#[derive(Default)]
-struct Changes {
-    added: Vec<String>,
-    changed: Vec<String>,
-    removed: Vec<String>,
+/// What was understood; why not is put down.
+fn understood<T>(result: anyhow::Result<T>, wrong: &mut Vec<anyhow::Error>) -> Option<T> {
+    result.map_err(|why| wrong.push(why)).ok()
+}
+
+/// The tables beside the routes that are not as they were.
+fn changed_tables(old: &Config, new: &Config) -> Vec<String> {
+    let tables = [
+        ("listen", old.listen != new.listen),
+        ("admin", old.admin != new.admin),
+        ("limits", old.limits != new.limits),
+    ];
+    tables.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name.to_owned()).collect()
 }

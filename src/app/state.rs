@@ -10,13 +10,14 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{counted::Tally, lately::Lately, routes::Life};
+use super::{counted::Tally, lately::Lately, reloads::Reloads, routes::Life};
 use crate::{
     admin::{
         AdminState, Denied, Listing, Whom,
-        done::{Closed, Rehearsed},
+        done::{Closed, Rehearsed, Reloaded},
         status::{Reload, Status},
     },
     clock::{self, Instant, Now},
@@ -41,6 +42,7 @@ pub(super) struct State {
     /// Are an operator's actions taken?
     pub(super) admin: ArcSwap<Admin>,
     pub(super) reload: Mutex<Reload>,
+    pub(super) reloads: Reloads,
     started: AtomicBool,
     address: Mutex<SocketAddr>,
     lives: Mutex<Lives>,
@@ -80,6 +82,7 @@ impl State {
             leaving,
             admin: ArcSwap::from_pointee(config.admin.clone()),
             reload: Mutex::default(),
+            reloads: Reloads::default(),
             started: AtomicBool::new(false),
             address: Mutex::new(address),
             lives: Mutex::new(Lives { current, retired: Vec::new() }),
@@ -258,6 +261,10 @@ impl AdminState for State {
 
     fn close(&self, whom: Whom<'_>) -> Result<Closed, Denied> {
         self.close_sessions(whom)
+    }
+
+    fn reload(&self) -> Result<oneshot::Receiver<Reloaded>, Denied> {
+        self.reloads.ask()
     }
 
     fn rehearse(&self, action: &str, route: Option<&str>, sessions: &str) -> Result<Rehearsed, Denied> {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 0 | it ended as it should, graceful SIGTERM and SIGINT included |
 //! | 1 | something failed at run time; `probe`, `status`: not ready, or not reached; `rehearse`: something was lost; |
-//! |   | `close`: there is no such session |
+//! |   | `close`: there is no such session; `reload`: it was refused |
 //! | 64 | the command line or the configuration is wrong; nothing has listened |
 
 mod configuration;
@@ -13,6 +13,7 @@ mod operator;
 mod probe;
 mod rehearse;
 mod running;
+mod reload;
 mod sessions;
 mod status;
 mod token;
@@ -73,6 +74,8 @@ enum Command {
     Status(status::Arguments),
     /// List the sessions of a running sidecar: whose they are, how they are, and what waits.
     Sessions(sessions::ListArguments),
+    /// Have a running sidecar read its configuration again, and say how that came out.
+    Reload(reload::Arguments),
     /// Close one session of a running sidecar, or all of a credential.
     Close(sessions::CloseArguments),
     /// Practise on a running sidecar what would otherwise happen at night, and say what it came to.
@@ -120,6 +123,7 @@ pub fn main() -> ExitCode {
         Command::Schema { .. } => say(&format!("{:#}", reference::schema())),
         Command::Token(arguments) => {
             with_config(&arguments.config, |_, config| token::show(&config, &arguments))
+        Command::Reload(arguments) => reload::run(arguments),
         }
         Command::Login(arguments) => {
             with_config(&arguments.config.clone(), |_, config| login::run(&config, arguments))

@@ -39,8 +39,8 @@ table! {
         hosts: or HostNames = "[]";
         /// Allows `perennial rehearse`, from this machine only.
         rehearsal: or Flag = "true";
-        /// What an operator's commands (`perennial sessions`, `close`, `rehearse`) must show, as `Authorization: Bearer`: on
-        /// a machine with other users, or in a pod with other containers, it keeps them from these. The commands find it
+        /// What an operator's commands (`perennial sessions`, `close`, `reload`, `rehearse`) must show, as
+        /// `Authorization: Bearer`: on a machine with other users, or in a pod with other containers, it keeps them from these. The commands find it
         /// here, if they may read it.
         rehearsal_secret: maybe Unread;
     }

@@ -82,6 +82,11 @@ async fn what_makes_no_sense_is_said_to_make_none() {
     }
     let (head, _) = rehearse(admin, "drop", "Origin: http://localhost\r\n").await;
     assert_eq!(head.status(), 403);
+    let reload =
+        "POST /reload HTTP/1.1\r\nHost: localhost\r\nPerennial-Operator: yes\r\nContent-Length: 0\r\n\r\n";
+    let (head, mut wire) = ask(admin.port(), reload).await;
+    let said = String::from_utf8(wire.rest().await).unwrap();
+    assert!(head.status() == 403 && said.contains("without a configuration file"), "{said}");
     assert_eq!(world.counts().resumes, 0);
     world.end().await;
 

@@ -1,4 +1,4 @@
-//! SIGHUP: what is changed serves those who come; those who are there notice nothing.
+//! SIGHUP and `perennial reload`: what is changed serves those who come; those who are there notice nothing.
 
 use crate::{
     sidecar::Sidecar,
@@ -212,4 +212,51 @@ async fn a_warning_that_is_new_is_logged_once() {
     }
     let log = sidecar.stop().await;
     assert_eq!(log.matches("the token goes to feed.test without TLS").count(), 1, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_that_is_asked_for_says_what_came_of_it() {
+    let service = Service::start().await;
+    let sidecar = Sidecar::start(&plain(service.port)).await;
+    let (mut client, mut theirs) = session(sidecar.port, &service).await;
+    let ports = "[listen]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n";
+    let said = |status, out: &str| (Some(status), out.to_owned(), String::new());
+    assert_eq!(sidecar.command(&["reload"]).await, said(0, "Reloaded; nothing has changed.\n"));
+
+    sidecar.configure(&format!("{ports}[limits]\nsessions = 9\n{}", route("b", "/b", service.port)));
+    // All of them at once: each is told of a reload that has read the file as it is now.
+    let command = || sidecar.command(&["reload"]);
+    let (one, two, three, four) = tokio::join!(command(), command(), command(), command());
+    let all = [one, two, three, four];
+    let changed = "Reloaded: route \"b\" added, route \"plain\" removed, [limits] changed.\n";
+    assert!(all.iter().any(|one| *one == said(0, changed)), "{all:?}");
+    assert!(all.iter().all(|one| one.0 == Some(0)), "{all:?}");
+    relays(&mut client, &mut theirs).await;
+
+    let tls = "tls = { ca = \"/nonexistent/ca.pem\" }\n";
+    let secure = |name: &str| route(name, &format!("/{name}"), service.port).replace("ws://", "wss://") + tls;
+    let refused = [
+        (
+            format!("{ports}[limits]\nsessionz = 9\n[[route]]\nupstream = \"no\"\n"),
+            ["limits.sessionz", "route.upstream"],
+        ),
+        (
+            format!("{ports}{}{}", secure("c"), secure("d")),
+            ["route \"c\": [route.tls]", "route \"d\": [route.tls]"],
+        ),
+        (
+            format!("{ports}[limits]\nhistory = \"128KiB\"\n{}", secure("e")),
+            ["limits.history cannot", "route \"e\""],
+        ),
+    ];
+    for (configuration, words) in refused {
+        sidecar.configure(&configuration);
+        let (status, out, err) = sidecar.command(&["reload"]).await;
+        assert_eq!((status, &*out), (Some(1), ""), "{err}");
+        assert!(err.starts_with("perennial: not reloaded, the configuration before it stays:\n"), "{err}");
+        assert!(words.iter().all(|word| err.contains(word)), "{words:?}: {err}");
+    }
+    assert_eq!(sidecar.metric("perennial_config_last_reload_successful").await, 0.0);
+    let (_, mut client, mut theirs) = session_at(sidecar.port, &service, "/b", "").await;
+    relays(&mut client, &mut theirs).await;
 }
