@@ -316,7 +316,7 @@ fn practised(
             return http(status, why);
         }
         *done = true;
-        let routes = vec![Asked { route: "ably".into(), asked: 4, of: 40 }];
+        let routes = vec![Asked { route: "ably".into(), asked: 4, of: 40, follow: 0 }];
         http(200, serde_json::to_vec(&Rehearsed { action: "drop".into(), routes }).unwrap())
     })
 }
@@ -420,7 +420,7 @@ fn rehearse_says_why_it_is_refused() {
         assert!(err.trim_end().ends_with(shown), "{err}");
     }
     let nobody = Played::new(|head| {
-        let routes = vec![Asked { route: "ably".into(), asked: 0, of: 0 }];
+        let routes = vec![Asked { route: "ably".into(), asked: 0, of: 0, follow: 0 }];
         let answer = Rehearsed { action: "drop".into(), routes };
         if head.starts_with("GET ") {
             json(&sidecar())

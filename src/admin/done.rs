@@ -17,6 +17,9 @@ pub struct Asked {
     pub route: String,
     pub asked: usize,
     pub of: usize,
+    /// Sessions that re-authenticate because of a `refresh`.
+    #[serde(default)]
+    pub follow: usize,
 }
 
 /// The sessions that there are.

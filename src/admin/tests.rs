@@ -79,7 +79,8 @@ impl AdminState for Sidecar {
     fn rehearse(&self, action: &str, route: Option<&str>, sessions: &str) -> Result<Rehearsed, Denied> {
         match action {
             "drop" => {
-                let asked = done::Asked { route: route.unwrap_or("all").to_owned(), asked: 1, of: 2 };
+                let asked =
+                    done::Asked { route: route.unwrap_or("all").to_owned(), asked: 1, of: 2, follow: 0 };
                 Ok(Rehearsed { action: format!("drop {sessions}"), routes: vec![asked] })
             }
             _ => Err(Denied::Unknown("no such action".to_owned())),

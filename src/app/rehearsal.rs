@@ -57,6 +57,7 @@ impl State {
 /// Tells one route; `None` where it has no token, which the action is about.
 fn ask(what: &Action, amount: Amount, context: &RouteContext) -> Option<Asked> {
     let has_token = !matches!(context.tokens, Tokens::None);
+    let mut follow = 0;
     let (asked, of) = match what {
         Action::Sessions(Practice::Drop) => context.sessions.practise(Practice::Drop, |all| amount.of(all)),
         Action::Sessions(practice) if has_token => context.sessions.practise(*practice, |all| amount.of(all)),
@@ -68,12 +69,18 @@ fn ask(what: &Action, amount: Amount, context: &RouteContext) -> Option<Asked> {
             };
             let chosen =
                 if context.clients().is_some() { amount.of(credentials.len()) } else { credentials.len() };
-            credentials.iter().take(chosen).for_each(|one| one.demand(None, Trigger::Operator));
+            let asked = &credentials[..chosen];
+            follow = if context.follows_tokens() {
+                context.sessions.on(&asked.iter().map(|one| one.name()).collect())
+            } else {
+                0
+            };
+            asked.iter().for_each(|one| one.demand(None, Trigger::Operator));
             (chosen, credentials.len())
         }
         Action::Sessions(_) | Action::Refresh => return None,
     };
-    Some(Asked { route: context.route.name.clone(), asked, of })
+    Some(Asked { route: context.route.name.clone(), asked, of, follow })
 }
 
 /// A route is one, also where a reload has just replaced it.
@@ -83,6 +90,7 @@ fn merged(asked: Vec<Asked>) -> Vec<Asked> {
             Some(known) => {
                 known.asked += one.asked;
                 known.of += one.of;
+                known.follow += one.follow;
             }
             None => all.push(one),
         }

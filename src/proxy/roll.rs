@@ -3,7 +3,7 @@
 //! A roll is called without holding anybody up: the lock is held to copy pointers, and each session is looked at when its
 //! line is asked for. So two lines may be of moments that differ by a little.
 
-use std::{net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
+use std::{collections::HashSet, net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
 
 use super::{
     caller::SessionId,
@@ -44,6 +44,14 @@ impl Sessions {
     pub fn roll(self: &Arc<Self>, now: Instant) -> impl ExactSizeIterator<Item = Present> + Send + use<> {
         let sessions = Arc::clone(self);
         self.all().into_iter().map(move |handle| sessions.present(&handle, now))
+    }
+
+    /// How many sessions are on these credentials.
+    pub fn on(&self, credentials: &HashSet<&str>) -> usize {
+        let is_on = |handle: &&Arc<Handle>| {
+            handle.credential.as_deref().is_some_and(|name| credentials.contains(name))
+        };
+        self.all().iter().filter(is_on).count()
     }
 
     /// Closes the sessions that are meant; how many.

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     clock::{self, Instant, Now},
-    config::{Route, Upstream},
+    config::{DialectKind, Route, Swap, Upstream},
     credential::{Clients, Credential},
     dialect::{self, Dialects, Outgoing},
     net::{Dialer, Pool},
@@ -163,6 +163,16 @@ impl RouteContext {
         match &self.tokens {
             Tokens::Clients(clients) => Some(clients),
             Tokens::None | Tokens::Route(_) => None,
+        }
+    }
+
+    /// Are its sessions re-authenticated if there is a newer token?
+    pub fn follows_tokens(&self) -> bool {
+        let once = self.route.token.as_ref().is_none_or(|token| token.refresh.once);
+        match self.route.dialect {
+            DialectKind::None => false,
+            DialectKind::Handshake => !once && self.route.session.swap != Swap::Never,
+            DialectKind::Ably => !once,
         }
     }
 

@@ -119,3 +119,22 @@ async fn who_does_not_show_the_secret_is_refused_and_named() {
     assert!(line.is_some_and(|line| line.contains("WARN") && line.contains("127.0.0.1:")), "{log}");
     assert!(!log.contains("open-s"), "{log}");
 }
+
+/// Exchanges are spread over ten seconds: they are waited for, however few there are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_is_over_when_each_session_has_re_authenticated() {
+    let world = World::start(long_lived(), "").await;
+    let mut clients = Vec::new();
+    for nth in 0..8 {
+        clients.push(world.client(Format::Json, &format!("c{nth}")).await);
+    }
+    let admin = world.app.admin().to_string();
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_perennial"));
+    let output = command.args(["rehearse", "refresh", "--admin", &admin]).output().await.unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.starts_with("1 of 1 credential of route \"ably\" fetches a new token now.\n"), "{said}");
+    assert!(said.contains("re-authenticated  8 by exchange\n") && said.contains("All live again"), "{said}");
+    assert_eq!(world.counts().auths_accepted, 8);
+    world.end().await;
+}

@@ -5,6 +5,9 @@
 //!              two seconds of calm ──► Verdict
 //! ```
 //!
+//! After a `refresh`, those that were asked are the credentials, and then their sessions: these spread their exchanges
+//! over ten seconds.
+//!
 //! It is pure: it is handed snapshots, and how long it has been.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
@@ -12,7 +15,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use super::super::words::{count, span};
 use crate::{
     admin::{
-        done::Rehearsed,
+        done::{Asked, Rehearsed},
         status::{Outcomes, RouteStatus, Status},
     },
     terminal::visible,
@@ -21,8 +24,9 @@ use crate::{
 /// So long nothing must be on the way, for all to be over: an exchange begins a little after its token came, and a
 /// snapshot may be a second old.
 const CALM: Duration = Duration::from_secs(2);
-/// After so much calm the rest of those that were asked will not do anything any more: they were not live.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// After so much calm the rest of those that were asked will not do anything any more: they were not live. It is longer
+/// than the time over which sessions spread their exchanges.
+const PATIENCE: Duration = Duration::from_secs(12);
 /// No more of a word of the sidecar's is shown.
 const LONGEST: usize = 60;
 
@@ -51,13 +55,22 @@ impl From<Status> for Sight {
     }
 }
 
+/// What is waited for on one route.
+#[derive(Debug)]
+struct Goal {
+    route: String,
+    /// How many were asked.
+    asked: u64,
+    /// Sessions that re-authenticate because of it.
+    follow: u64,
+}
+
 /// What was seen.
 #[derive(Debug)]
 pub(super) struct Followed {
     before: Sight,
     after: Sight,
-    /// The routes, and how many were asked of each.
-    asked: Vec<(String, u64)>,
+    asked: Vec<Goal>,
     sought: Sought,
     /// What was counted of those that were asked, at the last look.
     seen: u64,
@@ -73,7 +86,12 @@ impl Followed {
     pub(super) fn new(before: impl Into<Sight>, asked: &Rehearsed, sought: Sought) -> Self {
         let before = before.into();
         let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        let asked = asked.routes.iter().map(|one| (one.route.clone(), number(one.asked))).collect();
+        let goal = |one: &Asked| Goal {
+            route: one.route.clone(),
+            asked: number(one.asked),
+            follow: number(one.follow),
+        };
+        let asked = asked.routes.iter().map(goal).collect();
         Self {
             after: before.clone(),
             before,
@@ -90,8 +108,10 @@ impl Followed {
     /// Looks at one more snapshot, so long after the question; is it over?
     pub(super) fn look(&mut self, sight: impl Into<Sight>, after: Duration) -> bool {
         let sight = sight.into();
-        let pairs =
-            self.asked.iter().filter_map(|(name, _)| Some((find(&self.after, name)?, find(&sight, name)?)));
+        let pairs = self
+            .asked
+            .iter()
+            .filter_map(|Goal { route, .. }| Some((find(&self.after, route)?, find(&sight, route)?)));
         let holds = pairs.map(|(last, now)| longest_hold(last, now));
         self.longest_hold = holds.fold(self.longest_hold, f64::max);
         self.after = sight;
@@ -100,9 +120,8 @@ impl Followed {
         if !self.is_one_process() {
             return true;
         }
-        let (seen, all) =
-            (self.counted(), self.asked.iter().fold(0, |all: u64, one| all.saturating_add(one.1)));
-        let news = seen != self.seen && self.seen < all;
+        let (seen, left) = (self.counted(), self.left());
+        let news = seen != self.seen;
         self.seen = seen;
         if self.on_the_way(&self.after) > self.on_the_way(&self.before) {
             self.calm_since = None;
@@ -112,7 +131,7 @@ impl Followed {
             self.calm_since = None;
         }
         let calm = after.saturating_sub(*self.calm_since.get_or_insert(after));
-        self.settled = calm >= if seen >= all { CALM } else { PATIENCE };
+        self.settled = calm >= if left == 0 { CALM } else { PATIENCE };
         self.settled
     }
 
@@ -124,7 +143,7 @@ impl Followed {
     /// Sessions that are neither live nor over, and fetches where these are what was asked for. A busy sidecar
     /// has some at any time.
     fn on_the_way(&self, sight: &Sight) -> u64 {
-        let routes = self.asked.iter().filter_map(|(name, _)| find(sight, name));
+        let routes = self.asked.iter().filter_map(|goal| find(sight, &goal.route));
         routes.fold(0, |all: u64, route| {
             let fetching = self.sought == Sought::Fetches
                 && route.credentials.iter().any(|credential| credential.fetching);
@@ -136,19 +155,56 @@ impl Followed {
 
     /// How much was counted, of each route no more than was asked for.
     fn counted(&self) -> u64 {
-        let of = |(name, asked): &(String, u64)| {
-            let change = Change::of(name, &self.before, &self.after);
-            let over = |done| change.closed.values().fold(done, |all: u64, count| all.saturating_add(*count));
-            let seen = match self.sought {
-                Sought::Fetches => sum(change.refreshes),
-                Sought::Reauthentications => {
-                    over(change.ways.values().fold(0, |all: u64, one| all.saturating_add(sum(*one))))
-                }
-                Sought::Gaps => over(change.gaps),
-            };
-            seen.min(*asked)
+        let of = |goal| {
+            let (asked, follow) = self.done(goal);
+            asked.saturating_add(follow)
         };
         self.asked.iter().map(of).fold(0, u64::saturating_add)
+    }
+
+    /// How many of those that were asked have done it, and of those that follow.
+    fn done(&self, goal: &Goal) -> (u64, u64) {
+        let change = Change::of(&goal.route, &self.before, &self.after);
+        let over = |done| change.closed.values().fold(done, |all: u64, count| all.saturating_add(*count));
+        let exchanged = over(change.ways.values().fold(0, |all: u64, one| all.saturating_add(one.ok)));
+        let asked = match self.sought {
+            Sought::Fetches => sum(change.refreshes),
+            Sought::Reauthentications => exchanged,
+            Sought::Gaps => over(change.gaps),
+        };
+        (asked.min(goal.asked), exchanged.min(goal.follow))
+    }
+
+    /// How many are still to come.
+    fn left(&self) -> u64 {
+        let (asked, follow) = self.still();
+        asked.saturating_add(follow)
+    }
+
+    /// Of those that were asked, and of those that follow: nobody follows a fetch that brought no token.
+    fn still(&self) -> (u64, u64) {
+        self.asked.iter().fold((0, 0), |(all, all_following), goal| {
+            let (asked, follow) = self.done(goal);
+            let (asked, follow) = (goal.asked.saturating_sub(asked), goal.follow.saturating_sub(follow));
+            let new = Change::of(&goal.route, &self.before, &self.after).refreshes.ok > 0;
+            let follow = if new || asked > 0 { follow } else { 0 };
+            (all.saturating_add(asked), all_following.saturating_add(follow))
+        })
+    }
+
+    /// What is still to come, in words.
+    fn lacking(&self) -> Option<String> {
+        let (asked, follow) = self.still();
+        let all = self.asked.iter().fold(0, |all: u64, goal| {
+            all.saturating_add(if self.sought == Sought::Fetches { goal.follow } else { goal.asked })
+        });
+        let (left, what) = match self.sought {
+            Sought::Fetches => (follow, "re-authenticated"),
+            Sought::Reauthentications => (asked, "re-authenticated"),
+            Sought::Gaps => (asked, "got a new upstream"),
+        };
+        let have = if left == 1 { "has" } else { "have" };
+        (left > 0).then(|| format!("{left} of {} {have} not {what} yet", count(all, "session")))
     }
 }
 
@@ -259,7 +315,7 @@ impl Verdict {
     /// Draws the sum.
     pub(super) fn of(followed: &Followed) -> Self {
         let Followed { before, after, asked, .. } = followed;
-        let changes = asked.iter().map(|(name, _)| Change::of(name, before, after));
+        let changes = asked.iter().map(|goal| Change::of(&goal.route, before, after));
         let change = changes.fold(Change::default(), Change::and);
         let mut broken = Vec::new();
         if !followed.is_one_process() {
@@ -272,9 +328,13 @@ impl Verdict {
                 span_of(followed.looked)
             ));
         }
-        let lacking = asked.iter().any(|(name, asked)| Change::of(name, before, after).refreshes.ok < *asked);
-        if followed.sought == Sought::Fetches && lacking {
+        let without =
+            asked.iter().any(|goal| Change::of(&goal.route, before, after).refreshes.ok < goal.asked);
+        if followed.sought == Sought::Fetches && without {
             broken.push("not every credential has a new token".to_owned());
+        }
+        if followed.is_one_process() {
+            broken.extend(followed.lacking());
         }
         if change.lost > 0 {
             broken.push(format!("{} lost", count(change.lost, "message")));

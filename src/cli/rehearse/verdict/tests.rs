@@ -16,7 +16,7 @@ fn status(change: impl FnOnce(&mut RouteStatus)) -> Status {
 }
 
 fn of(asked: usize) -> Rehearsed {
-    Rehearsed { action: "drop".into(), routes: vec![Asked { route: "r".into(), asked, of: 40 }] }
+    Rehearsed { action: "drop".into(), routes: vec![Asked { route: "r".into(), asked, of: 40, follow: 0 }] }
 }
 
 fn resumed(route: &mut RouteStatus, ok: u64) {
@@ -57,10 +57,59 @@ fn it_is_over_when_as_much_was_counted_and_it_was_calm() {
 }
 
 #[test]
-fn those_that_were_not_live_are_not_waited_for_long() {
+fn those_that_were_not_live_are_not_waited_for_for_ever_and_are_named() {
     let (verdict, over) = after(2, WAYS, &status(|route| resumed(route, 1)));
-    assert_eq!(over, at(5000));
-    assert!(verdict.holds(), "{verdict}");
+    assert_eq!(over, at(12_000));
+    let said = verdict.to_string();
+    assert!(!verdict.holds() && !said.contains("All live"), "{said}");
+    assert!(
+        said.ends_with("It did not go as it should: 1 of 2 sessions has not re-authenticated yet."),
+        "{said}"
+    );
+    let mut followed = Followed::new(status(|_| {}), &of(3), Sought::Gaps);
+    assert!((0..60).any(|look| followed.look(status(|_| {}), at(look * 250))));
+    let said = Verdict::of(&followed).to_string();
+    assert!(said.contains("3 of 3 sessions have not got a new upstream yet"), "{said}");
+}
+
+/// The sessions of one credential, so many of which have exchanged, and how long it took until it was over.
+fn spread(looks: &[(u64, u64)]) -> (String, bool, Option<Duration>) {
+    let asked = Asked { route: "r".into(), asked: 1, of: 1, follow: 5_000 };
+    let asked = Rehearsed { action: "refresh".into(), routes: vec![asked] };
+    let mut followed = Followed::new(status(|_| {}), &asked, Sought::Fetches);
+    let mut over = None;
+    for (millis, exchanged) in looks {
+        let sight = status(|route| {
+            route.refreshes.ok = 1;
+            route
+                .reauthentications
+                .insert("exchange".into(), Outcomes { ok: *exchanged, ..Outcomes::default() });
+        });
+        if over.is_none() && followed.look(sight, at(*millis)) {
+            over = Some(at(*millis));
+        }
+    }
+    let verdict = Verdict::of(&followed);
+    (verdict.to_string(), verdict.holds(), over)
+}
+
+#[test]
+fn a_refresh_waits_for_the_spread_of_its_exchanges() {
+    let all = [(250, 0), (5_000, 3_518), (7_250, 4_200), (10_050, 5_000), (11_000, 5_000), (12_050, 5_000)];
+    let (said, holds, over) = spread(&all);
+    assert_eq!((holds, over), (true, Some(at(12_050))), "{said}");
+    assert!(said.contains("re-authenticated  5000 by exchange\n"), "{said}");
+    assert!(said.ends_with("All live again after 10 s; nothing lost, nobody closed."), "{said}");
+}
+
+#[test]
+fn what_is_still_to_come_is_said_and_not_all_is_live() {
+    let (said, holds, over) = spread(&[(5_000, 3_518), (16_000, 3_518), (17_000, 3_518)]);
+    assert_eq!((holds, over), (false, Some(at(17_000))), "{said}");
+    assert!(
+        !said.contains("All live") && said.contains("1482 of 5000 sessions have not re-authenticated yet"),
+        "{said}"
+    );
 }
 
 #[test]
