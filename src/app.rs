@@ -36,6 +36,7 @@ use crate::{
     },
 };
 
+pub mod connect;
 mod counted;
 mod files;
 mod lately;
@@ -45,8 +46,8 @@ pub mod login;
 mod notify;
 mod rehearsal;
 mod reload;
-mod routes;
 mod reloads;
+mod routes;
 mod sessions;
 mod signals;
 mod state;

@@ -297,7 +297,7 @@ fn token_fails_with_one_and_a_wrong_route_is_64() {
     let (status, stdout, stderr) = said(perennial(failing.path(), &["token"]));
     assert_eq!((status, &*stdout), (Some(1), ""), "{stderr}");
     assert!(
-        stderr.contains("route \"r\": sh ended with status 9") && stderr.contains("ask again"),
+        stderr.contains("route \"r\": sh ended with status 9") && stderr.contains("asks again"),
         "{stderr}"
     );
     assert!(!stderr.contains("s3cret"), "{stderr}");

@@ -323,8 +323,8 @@ async fn whatever_an_operator_asks_for_no_page_and_no_stranger_gets() {
         ("GET", "POST", "/sessions.json"),
         ("POST", "GET", "/close?session=0a0a0a0a"),
         ("POST", "GET", "/close?credential=1a2b3c4d&route=r"),
-        ("POST", "GET", "/rehearse/drop"),
         ("POST", "GET", "/reload"),
+        ("POST", "GET", "/rehearse/drop"),
     ] {
         let ask = async |method: &str, host: &str, more: &str| {
             let usual = format!("Host: {host}\r\nContent-Length: 0");

@@ -46,8 +46,8 @@ pub(super) struct Ground<'a> {
 
 /// A route that has been understood, and does nothing yet.
 pub(super) struct Prepared {
-    route: Arc<Route>,
-    dialer: Dialer,
+    pub(super) route: Arc<Route>,
+    pub(super) dialer: Dialer,
     http: Option<Dialer>,
     source: Option<Arc<Source>>,
 }

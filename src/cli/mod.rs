@@ -7,13 +7,14 @@
 //! |   | `close`: there is no such session; `reload`: it was refused |
 //! | 64 | the command line or the configuration is wrong; nothing has listened |
 
+mod check;
 mod configuration;
 mod login;
 mod operator;
 mod probe;
 mod rehearse;
-mod running;
 mod reload;
+mod running;
 mod sessions;
 mod status;
 mod token;
@@ -23,12 +24,9 @@ use std::{io::Write, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use self::{
-    configuration::{ConfigFile, with_config},
-    running::in_runtime,
-};
+use self::{configuration::with_config, running::in_runtime};
 use crate::{
-    config::{Config, reference},
+    config::reference,
     demo,
     telemetry::{LogFormat, LogsError, logs},
 };
@@ -53,8 +51,8 @@ struct Cli {
 enum Command {
     /// Run the proxy.
     Run(running::Arguments),
-    /// Validate the configuration and print what it means, secrets masked.
-    Check(ConfigFile),
+    /// Validate the configuration and print what it means, secrets masked; with --connect, try each route.
+    Check(check::Arguments),
     /// Print a JSON Schema of the configuration, for editors.
     Schema {
         /// The page docs/configuration.md instead.
@@ -74,10 +72,10 @@ enum Command {
     Status(status::Arguments),
     /// List the sessions of a running sidecar: whose they are, how they are, and what waits.
     Sessions(sessions::ListArguments),
-    /// Have a running sidecar read its configuration again, and say how that came out.
-    Reload(reload::Arguments),
     /// Close one session of a running sidecar, or all of a credential.
     Close(sessions::CloseArguments),
+    /// Have a running sidecar read its configuration again, and say how that came out.
+    Reload(reload::Arguments),
     /// Practise on a running sidecar what would otherwise happen at night, and say what it came to.
     Rehearse(rehearse::Arguments),
     /// See it work: an embedded service whose tokens live for seconds, and a legacy client, with and without the sidecar.
@@ -109,21 +107,14 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => {
             with_config(&arguments.config, |path, config| running::run(path, config, log, arguments.watch))
         }
-        Command::Check(file) => with_config(&file, |path, config| match Config::effective(path) {
-            Ok(page) => {
-                for line in config.warnings() {
-                    let _ = writeln!(std::io::stderr(), "perennial: warning: {line}");
-                }
-                say(&page)
-            }
-            Err(errors) => fail(&errors.to_string(), USAGE),
-        }),
+        Command::Check(arguments) => {
+            with_config(&arguments.config, |path, config| check::run(path, &config, &arguments))
+        }
         Command::Schema { page: true, .. } => say(&reference::page()),
         Command::Schema { file: true, .. } => say(&reference::file()),
         Command::Schema { .. } => say(&format!("{:#}", reference::schema())),
         Command::Token(arguments) => {
             with_config(&arguments.config, |_, config| token::show(&config, &arguments))
-        Command::Reload(arguments) => reload::run(arguments),
         }
         Command::Login(arguments) => {
             with_config(&arguments.config.clone(), |_, config| login::run(&config, arguments))
@@ -132,6 +123,7 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => status::run(arguments),
         Command::Sessions(arguments) => sessions::list(arguments),
         Command::Close(arguments) => sessions::close(arguments),
+        Command::Reload(arguments) => reload::run(arguments),
         Command::Rehearse(arguments) => rehearse::run(arguments),
         Command::Demo(arguments) => in_runtime(demo::run(arguments, log)),
     }

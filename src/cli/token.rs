@@ -15,30 +15,47 @@ use crate::{
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// The route whose source is asked; it may be left out where only one route has a token.
+    /// The route whose source is asked; it may be left out if only one route has a token.
     route: Option<String>,
     #[command(flatten)]
     pub(super) config: ConfigFile,
-    /// A parameter of the query that a client would have, where the source is asked with it. Other users of the machine
-    /// can see it here: for a secret there is --query-file.
+    #[command(flatten)]
+    client: Client,
+    /// How it is said.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// What a client would have.
+#[derive(Args)]
+pub(super) struct Client {
+    /// A parameter of the query that a client would have, if the source or the service is asked with it. Other users of
+    /// the machine can see it here: for a secret there is --query-file.
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     query: Vec<(String, String)>,
     /// The same, its value in a file.
     #[arg(long, value_name = "NAME=FILE", value_parser = pair)]
     query_file: Vec<(String, String)>,
-    /// A header that a client would send, where the source is asked with it. Other users of the machine can see it here:
-    /// for a secret there is --header-file.
+    /// A header that a client would send, if the source or the service is asked with it. Other users of the machine can
+    /// see it here: for a secret there is --header-file.
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     header: Vec<(String, String)>,
     /// The same, its value in a file.
     #[arg(long, value_name = "NAME=FILE", value_parser = pair)]
     header_file: Vec<(String, String)>,
-    /// A file with a client's own token, where the source is asked with it.
+    /// A file with a client's own token, if the source or the service is asked with it.
     #[arg(long, value_name = "FILE")]
-    client_token_file: Option<PathBuf>,
-    /// How it is said.
-    #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+    pub(super) client_token_file: Option<PathBuf>,
+}
+
+impl Client {
+    /// Parameters of the query, and headers.
+    pub(super) fn read(&self) -> Result<[Vec<(String, String)>; 2], String> {
+        Ok([
+            with_files(&self.query, "--query-file", &self.query_file)?,
+            with_files(&self.header, "--header-file", &self.header_file)?,
+        ])
+    }
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -51,17 +68,15 @@ enum Format {
 
 /// Asks for a token, and says what came.
 pub(super) fn show(config: &Config, arguments: &Arguments) -> ExitCode {
-    let query = with_files(&arguments.query, "--query-file", &arguments.query_file);
-    let headers = with_files(&arguments.header, "--header-file", &arguments.header_file);
-    let (query, headers) = match (query, headers) {
-        (Ok(query), Ok(headers)) => (query, headers),
-        (Err(message), _) | (_, Err(message)) => return fail(&message, USAGE),
+    let [query, headers] = match arguments.client.read() {
+        Ok(read) => read,
+        Err(message) => return fail(&message, USAGE),
     };
     let wanted = Wanted {
         route: arguments.route.as_deref(),
         query: &query,
         headers: &headers,
-        client_token: arguments.client_token_file.as_deref(),
+        client_token: arguments.client.client_token_file.as_deref(),
     };
     in_runtime(async {
         let stop = match Signals::listen() {

@@ -26,7 +26,7 @@ use std::{any::Any, sync::Arc, time::Duration};
 
 use http::HeaderMap;
 pub use placement::beside;
-pub use presented::{Presented, Unclear};
+pub use presented::{Presented, Unclear, present};
 pub use request::{Outgoing, Request};
 
 use crate::{
@@ -242,6 +242,12 @@ pub trait Dialect: DialectValue + Send {
     /// How long the old connection serves on beside a new one that is ready.
     fn settle(&self) -> Duration {
         Duration::ZERO
+    }
+
+    /// A message of the service's about the connection, in words for an operator; `None`: it is another, or this dialect
+    /// reads none.
+    fn describe(&self, _message: Message<'_>) -> Option<String> {
+        None
     }
 
     /// What this end of a connection means: the service's Close, or `None` if it ended without one. `at_the_end`:

@@ -129,6 +129,27 @@ fn behind<'v>(value: &'v str, before: &str) -> Option<&'v str> {
     head.eq_ignore_ascii_case(before).then(|| rest.trim())
 }
 
+/// Shows a token as a client of the route does: in the first place that is named.
+pub fn present(request: &mut Request, places: &TokenPlaces, token: &str) -> Result<(), String> {
+    // What stands for it, and is then replaced.
+    const ANY: &str = "x";
+    let offer = |headers: &mut HeaderMap, text: &str| put(headers, &header::SEC_WEBSOCKET_PROTOCOL, text);
+    if let Some(name) = &places.query {
+        let others = request.parameters().filter(|p| p.name != *name).map(|p| p.raw.to_owned());
+        let pairs: Vec<String> = others.chain([encode_parameter(name, ANY)]).collect();
+        request.target = join_target(request.path(), &pairs);
+    } else if let Some((name, Carried { before, .. })) = &places.header {
+        put(&mut request.headers, name, &format!("{before}{ANY}"))?;
+    } else if let Some(Carried { before, .. }) = &places.subprotocol {
+        offer(&mut request.headers, &format!("{before}{ANY}"))?;
+    } else if let Some(after) = &places.after {
+        offer(&mut request.headers, &format!("{after}, {ANY}"))?;
+    } else if let Some(name) = &places.cookie {
+        put(&mut request.headers, &header::COOKIE, &format!("{name}={ANY}"))?;
+    }
+    replace(request, places, Some(token))
+}
+
 /// Puts another token in its places, or takes it out of them.
 pub(super) fn replace(
     request: &mut Request,
@@ -380,5 +401,24 @@ mod tests {
             format!("{:?}", Presented::find(&asked("/?token=CANARY", &[]), &places())),
             "Ok(Presented(***))"
         );
+    }
+
+    #[test]
+    fn a_token_is_presented_where_it_is_found() {
+        for token in [
+            "query = \"t\"",
+            "header = \"Authorization\"",
+            "header = \"X-Token: Key {token|base64}\"",
+            "subprotocol = \"auth.{token|base64url}\"",
+            "after = \"access_token\"",
+            "cookie = \"session\"",
+            "query = \"t\", cookie = \"session\"",
+        ] {
+            let places = configured(token);
+            let mut request = Request::new("/ws?a=1", &HeaderMap::new());
+            present(&mut request, &places, "T0").unwrap();
+            assert_eq!(find(&request, &places).as_deref(), Ok("T0"), "{token}");
+            assert!(request.target.starts_with("/ws?a=1"), "{}", request.target);
+        }
     }
 }

@@ -24,6 +24,7 @@
 //!               sessions, census, roll  what is known of all of them, and of each
 //!               caller, report, tally   what one says to the log and the metrics
 //!               places, crowd           how many there may be, of all and of one address
+//!               trial                   one handshake for an operator, without a client
 //! ```
 //!
 //! Rules: after the handshake hyper knows nothing of a session: it is a small task of its own, tracked
@@ -60,6 +61,7 @@ mod roll;
 mod route;
 mod sessions;
 mod tally;
+mod trial;
 mod upgrade;
 mod upstream;
 mod watch;
@@ -72,3 +74,4 @@ pub use reach::Unreached;
 pub use roll::{Meant, Present};
 pub use route::{RouteContext, Tokens};
 pub use sessions::{Extremes, Practice, Sessions};
+pub use trial::{Tried, Visit};

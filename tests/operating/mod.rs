@@ -1,5 +1,6 @@
 //! What an operator does with a running sidecar, and what its sessions notice of it.
 
+mod connect;
 mod leaving;
 mod manager;
 mod mute;

@@ -233,8 +233,11 @@ async fn a_reload_that_is_asked_for_says_what_came_of_it() {
     assert!(all.iter().all(|one| one.0 == Some(0)), "{all:?}");
     relays(&mut client, &mut theirs).await;
 
-    let tls = "tls = { ca = \"/nonexistent/ca.pem\" }\n";
-    let secure = |name: &str| route(name, &format!("/{name}"), service.port).replace("ws://", "wss://") + tls;
+    let nonsense = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(nonsense.path(), "no certificate\n").unwrap();
+    let tls = format!("tls = {{ ca = \"{}\" }}\n", nonsense.path().display());
+    let secure =
+        |name: &str| route(name, &format!("/{name}"), service.port).replace("ws://", "wss://") + &tls;
     let refused = [
         (
             format!("{ports}[limits]\nsessionz = 9\n[[route]]\nupstream = \"no\"\n"),

@@ -15,7 +15,7 @@ const series = (length, each) => Array.from({ length }, (_, at) => each(at));
 const outcomes = (ok = 0, failed = 0, rejected = 0) => ({ ok, failed, rejected });
 const NO_CLOSES = {
   client: 0, upstream: 0, token_expired: 0, outage: 0, refused: 0, discontinued: 0,
-  violation: 0, too_big: 0, slow: 0, drain: 0, internal: 0,
+  violation: 0, too_big: 0, slow: 0, drain: 0, operator: 0, internal: 0,
 };
 const NO_SESSIONS = { opening: 0, live: 0, exchanging: 0, resuming: 0, swapping: 0, parked: 0, closing: 0 };
 

@@ -276,6 +276,16 @@ impl Dialect for Ably {
         Verdict::FORWARD
     }
 
+    fn describe(&self, message: Message<'_>) -> Option<String> {
+        let head = Head::of_service(message.payload)?;
+        match head.action {
+            Some(action::CONNECTED) => Some("CONNECTED".to_owned()),
+            Some(action::ERROR) => Some(format!("ERROR {}", head.error().describe())),
+            Some(action::DISCONNECTED) => Some(format!("DISCONNECTED {}", head.error().describe())),
+            _ => None,
+        }
+    }
+
     fn opened(&mut self, _purpose: Purpose, _say: &mut Say) -> Awaits {
         Awaits::Ready
     }
