@@ -1,12 +1,17 @@
 //! The credentials of a route, counted: what their observer adds up, and how each of them stands.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use opentelemetry::Context;
 
 use crate::{
     clock::Now,
     config::{Route, Share, TokenConfig},
     credential::{Credential, Fetch, Glance, Observer, Outcome, Token, Trigger},
-    telemetry::{self, CredentialState, Phase, RouteMetrics, Spans, Told},
+    telemetry::{self, CredentialState, Fetched, Open, Phase, Place, RouteMetrics, Spans},
 };
 
 /// The credential's observer: what it counts, and has traced.
@@ -26,32 +31,33 @@ impl Counted {
 }
 
 impl Observer for Counted {
+    fn began(&self, trigger: Trigger) -> Context {
+        let span = self.spans.begin("token refresh", &self.route, SystemTime::now(), Place::Alone);
+        span.set("perennial.trigger", label(trigger).as_str());
+        span.context()
+    }
+
     fn refreshed(&self, fetch: &Fetch<'_>) {
-        let Fetch { credential, generation, trigger, outcome, took, error } = *fetch;
-        let trigger = match trigger {
-            Trigger::Schedule => telemetry::Trigger::Schedule,
-            Trigger::Hint => telemetry::Trigger::Hint,
-            Trigger::Expiry => telemetry::Trigger::Expiry,
-            Trigger::Client => telemetry::Trigger::Client,
-            Trigger::Operator => telemetry::Trigger::Operator,
-            Trigger::Start => telemetry::Trigger::Start,
+        let Fetch { credential, generation, trigger, outcome, took, error, span } = *fetch;
+        let fetched = match outcome {
+            Outcome::Ok => Fetched::Ok,
+            Outcome::Unchanged => Fetched::Unchanged,
+            Outcome::Failed => Fetched::Failed,
+            Outcome::Rejected => Fetched::Rejected,
         };
-        use telemetry::Fetched;
-        let (fetched, outcome) = match outcome {
-            Outcome::Ok => (Fetched::Ok, Some(telemetry::Outcome::Ok)),
-            // Nothing has been done that a trace could show.
-            Outcome::Unchanged => (Fetched::Unchanged, None),
-            Outcome::Failed => (Fetched::Failed, Some(telemetry::Outcome::Failed)),
-            Outcome::Rejected => (Fetched::Rejected, Some(telemetry::Outcome::Rejected)),
-        };
-        self.metrics.refreshed(fetched, trigger);
-        let Some(outcome) = outcome else { return };
-        if outcome == telemetry::Outcome::Ok {
+        self.metrics.refreshed(fetched, label(trigger));
+        if outcome == Outcome::Ok {
             self.metrics.recent().fetched(took);
         }
-        self.metrics.refresh_took(Phase::Fetch, took);
-        let (route, credential, generation) = (&*self.route, Some(credential), generation.map(|g| g.0));
-        self.spans.refreshed(trigger, Told { route, credential, generation, outcome, took, error });
+        if outcome != Outcome::Unchanged {
+            self.metrics.refresh_took(Phase::Fetch, took);
+        }
+        let span = Open::from(span.clone());
+        span.set_token(credential, generation.map(|generation| generation.0));
+        match error {
+            Some(error) => span.fail(fetched.as_str(), error),
+            None => span.end(fetched.as_str()),
+        }
     }
 
     fn current(&self, token: &Token) {
@@ -59,6 +65,17 @@ impl Observer for Counted {
             self.metrics.set_token(Some(token.issued.wall), token.expires_wall);
             self.metrics.set_refresh_token(token.refresh_ends);
         }
+    }
+}
+
+fn label(trigger: Trigger) -> telemetry::Trigger {
+    match trigger {
+        Trigger::Schedule => telemetry::Trigger::Schedule,
+        Trigger::Hint => telemetry::Trigger::Hint,
+        Trigger::Expiry => telemetry::Trigger::Expiry,
+        Trigger::Client => telemetry::Trigger::Client,
+        Trigger::Operator => telemetry::Trigger::Operator,
+        Trigger::Start => telemetry::Trigger::Start,
     }
 }
 

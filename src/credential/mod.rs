@@ -30,7 +30,9 @@ pub use chain::{Chain, Links};
 pub use clients::{Clients, Common, Lease, NotServed, Terms, Visitor};
 pub use history::{Standing, TokenKey};
 pub use keeper::{Outcome, Trigger};
-pub use service::{Begin, Credential, Fetch, Glance, News, Observer, Showing, Spec, Status, Subscription};
+pub use service::{
+    Begin, Credential, Fetch, Glance, News, Observer, Showing, Spec, Status, Subscription, Traced,
+};
 pub use source::{ClientValues, Source, reap_orphans};
 pub use store::{Store, StoreError, Supersede};
 pub use supply::Supply;

@@ -22,6 +22,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use opentelemetry::{Context, trace::SpanContext};
 use slab::Slab;
 use tokio::{sync::watch, time};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -60,10 +61,24 @@ pub struct Fetch<'a> {
     pub took: Duration,
     /// Why it failed, for people; without secrets.
     pub error: Option<&'a str>,
+    /// The span that `began` gave it.
+    pub span: &'a Context,
+}
+
+/// The refresh that brought a token, for those who trace.
+#[derive(Debug)]
+pub struct Traced {
+    pub generation: Generation,
+    pub span: SpanContext,
+    pub ended: Instant,
 }
 
 /// What counts the refreshes of a route.
 pub trait Observer: Send + Sync {
+    /// A fetch begins; the span that it is, if somebody traces.
+    fn began(&self, _trigger: Trigger) -> Context {
+        Context::new()
+    }
     /// A fetch ended.
     fn refreshed(&self, fetch: &Fetch<'_>);
     /// From now on this token is the current one.
@@ -124,6 +139,8 @@ pub struct Credential {
     busy: Mutex<usize>,
     /// Which token the service accepted last.
     accepted: Mutex<Accepted>,
+    /// Where the current token comes from, if somebody traces.
+    traced: ArcSwapOption<Traced>,
 }
 
 /// What a scrape counts of a credential, on the wall clock.
@@ -177,6 +194,7 @@ impl Credential {
             values: ArcSwap::default(),
             busy: Mutex::default(),
             accepted: Mutex::default(),
+            traced: ArcSwapOption::empty(),
         });
         let task = Task::new(credential.clone(), spec);
         tasks.spawn(async move {
@@ -203,6 +221,11 @@ impl Credential {
     /// The current token, which may have expired; `None` before the first.
     pub fn current(&self) -> Option<Arc<Token>> {
         self.current.load_full()
+    }
+
+    /// The refresh that brought the token of this generation; `None` if it was another one's, or nobody traces.
+    pub fn traced(&self, generation: Generation) -> Option<Arc<Traced>> {
+        self.traced.load_full().filter(|traced| traced.generation == generation)
     }
 
     /// What a scrape counts of it. There may be thousands, so that neither the token nor the status is touched.

@@ -8,12 +8,12 @@
 use std::{error::Error as _, pin::pin, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
-use super::{DialError, Dialer, Stream};
+use super::{DialError, Dialer, Stage, Stream, trace::Asked};
 use crate::clock::{Instant, Now};
 
 /// The head of an answer may be this long.
@@ -38,6 +38,21 @@ impl HttpError {
         match self {
             Self::Dial(_) => false,
             Self::Exchange { .. } | Self::TooLarge { .. } | Self::Late => true,
+        }
+    }
+
+    /// One word for it, as a span has it.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Dial(error) if error.is_late() => "timeout",
+            Self::Dial(error) => match error.stage {
+                Stage::Resolve => "resolve",
+                Stage::Connect => "connect",
+                Stage::Tls => "tls",
+            },
+            Self::Exchange { .. } => "broken_off",
+            Self::TooLarge { .. } => "too_large",
+            Self::Late => "timeout",
         }
     }
 }
@@ -107,11 +122,33 @@ pub async fn request(
     limit: usize,
     deadline: Instant,
 ) -> Result<Response<Bytes>, HttpError> {
+    let asked = Asked::begin(method_name(request.method()), dialer);
+    let answer = answer(dialer, request, limit, deadline).await;
+    asked.end(answer.as_ref().map(Response::status).map_err(HttpError::kind));
+    answer
+}
+
+async fn answer(
+    dialer: &Dialer,
+    request: Request<Bytes>,
+    limit: usize,
+    deadline: Instant,
+) -> Result<Response<Bytes>, HttpError> {
     let stream = dialer.connect(deadline).await?;
     let host = dialer.authority();
     match tokio::time::timeout_at(deadline, exchange(stream, &host, request, limit)).await {
         Ok(answer) => answer,
         Err(_) => Err(HttpError::Late),
+    }
+}
+
+/// The name of a request's span.
+fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        _ => "HTTP",
     }
 }
 

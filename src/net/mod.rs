@@ -5,6 +5,7 @@
 //!              │        │
 //!              └──► stream ◄── accepted sockets (tls::ServerTls)
 //!                      └──► delivery: what the kernel knows of the way to the peer
+//!   trace: the span of a request, for those who trace
 //! ```
 //!
 //! 1. There is one dialer, for upstreams and token endpoints alike: what holds for one leg (deadline,
@@ -24,6 +25,7 @@ mod resolve;
 pub mod room;
 pub mod stream;
 pub mod tls;
+pub mod trace;
 
 pub use delivery::Delivery;
 pub use dial::{DialError, Dialer, Network, Stage, connect_unix};

@@ -21,6 +21,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use opentelemetry::trace::FutureExt;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
@@ -131,8 +132,11 @@ impl Driver {
                 let route = Arc::clone(&self.route);
                 let purpose = if self.upstream.is_some() { DialPurpose::Swap } else { DialPurpose::Resume };
                 let asked = (purpose, outgoing);
-                let future =
-                    Box::pin(async move { dial_in_turn(&route, asked, token.as_deref(), now).await });
+                let refresh =
+                    self.credential().zip(shown).and_then(|(it, shown)| it.traced(shown.generation));
+                let context = self.report.traces.dials(&self.route, refresh.as_deref(), now);
+                let dial = async move { dial_in_turn(&route, asked, token.as_deref(), now).await };
+                let future = Box::pin(dial.with_context(context));
                 self.dial = Some(Box::new(Dialling { epoch, shown, future }));
             }
             Err(why) => {

@@ -23,6 +23,7 @@
 //!                  ▼
 //!               sessions, census, roll  what is known of all of them, and of each
 //!               caller, report, tally   what one says to the log and the metrics
+//!               traces                  and to those who trace
 //!               places, crowd           how many there may be, of all and of one address
 //!               trial                   one handshake for an operator, without a client
 //! ```
@@ -61,6 +62,7 @@ mod roll;
 mod route;
 mod sessions;
 mod tally;
+mod traces;
 mod trial;
 mod upgrade;
 mod upstream;

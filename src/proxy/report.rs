@@ -10,13 +10,15 @@ use super::{
     census::state,
     route::RouteContext,
     sessions::Handle,
+    traces::Traces,
 };
 use crate::{
     clock::{Instant, milliseconds},
     credential::{Credential, Generation},
     dialect::Remark,
+    net::trace,
     session::{self, Cause, Note, Phase},
-    telemetry::{self, CloseReason, Direction, LossReason, Method, Outcome, Told, words},
+    telemetry::{self, CloseReason, Direction, LossReason, Method, Open, Outcome, words},
     wire,
 };
 
@@ -32,6 +34,8 @@ pub(super) struct Report {
     waiting: u32,
     /// A message of the client's could not be read, and that has been said.
     unreadable: bool,
+    /// Its spans, if somebody traces.
+    pub(super) traces: Traces,
 }
 
 impl Report {
@@ -40,8 +44,8 @@ impl Report {
         route.census.moved(None, Some(Phase::Opening), now);
         tracing::info!(%session, route = route.route.name, %client, "session opened");
         let phase = Some(Phase::Opening);
-        let (messages, waiting, unreadable) = ([0; 2], 0, false);
-        Self { route, handle, phase, since: now, messages, waiting, unreadable }
+        let (messages, waiting, unreadable, traces) = ([0; 2], 0, false, Traces::new(session));
+        Self { route, handle, phase, since: now, messages, waiting, unreadable, traces }
     }
 
     fn session(&self) -> SessionId {
@@ -79,27 +83,41 @@ impl Report {
             let token = credential.and_then(Credential::current);
             words(said, token.as_ref().map(|token| token.expose()))
         };
-        let credential = credential.map(Credential::name);
+        let refresh = |generation| credential.and_then(|credential| credential.traced(generation));
+        let name = credential.map_or("", Credential::name);
         let (session, route, metrics) = (self.session(), &*self.route.route.name, &self.route.metrics);
         match note {
             Note::Reauthenticated { method, generation, took } => {
-                self.reauthenticated(method_of(*method), credential, *generation, *took);
+                let (method, refresh) = (method_of(*method), refresh(*generation));
+                let span = self.traces.tried(&self.route, (method, refresh.as_deref()), *took, now);
+                span.set_token(name, Some(generation.0));
+                self.reauthenticated(method, *generation, *took, &span);
             }
             Note::ReauthenticationFailed { method, generation, refused, why } => {
                 let outcome = if *refused { Outcome::Rejected } else { Outcome::Failed };
                 let took = now - self.since;
-                let why = &words(why);
-                self.not_reauthenticated((method_of(*method), outcome), credential, *generation, (took, why));
+                let (method, refresh) = (method_of(*method), refresh(*generation));
+                let span = self.traces.tried(&self.route, (method, refresh.as_deref()), took, now);
+                span.set_token(name, Some(generation.0));
+                self.not_reauthenticated(method, outcome, *generation, (&words(why), &span));
             }
             Note::UpstreamLost { why, attempt: 0 } => {
-                tracing::info!(%session, route, reason = words(why), "upstream lost");
+                let reason = words(why);
+                let trace_id = self.traces.lost(&self.route, &reason);
+                tracing::info!(%session, route, trace_id, reason, "upstream lost");
             }
-            Note::UpstreamLost { why, attempt } => not_reached(session, route, &words(why), *attempt),
+            Note::UpstreamLost { why, attempt } => {
+                let error = words(why);
+                self.traces.not_reached(&self.route, &error);
+                let _in_it = self.traces.context().attach();
+                not_reached(session, route, &error, *attempt);
+            }
             Note::UpstreamResumed { gap, replayed } => {
                 metrics.gap(*gap);
                 metrics.replayed(*replayed);
                 let duration_ms = milliseconds(*gap);
-                tracing::info!(%session, route, duration_ms, replayed, "upstream resumed");
+                let trace_id = self.traces.resumed();
+                tracing::info!(%session, route, trace_id, duration_ms, replayed, "upstream resumed");
             }
             Note::Held { direction, bytes } => metrics.hold(towards(*direction), *bytes),
             Note::Released { direction, bytes, waited } => {
@@ -179,56 +197,35 @@ impl Report {
         }
     }
 
-    fn reauthenticated(
-        &self,
-        method: Method,
-        credential: Option<&str>,
-        generation: Generation,
-        took: Duration,
-    ) {
+    fn reauthenticated(&self, method: Method, generation: Generation, took: Duration, span: &Open) {
         let (session, metrics) = (self.session(), &self.route.metrics);
         metrics.reauthenticated(method, Outcome::Ok);
         if method == Method::Exchange {
             metrics.refresh_took(telemetry::Phase::Exchange, took);
             metrics.recent().exchanged(took);
         }
-        self.route.spans.reauthenticated(method, self.told(credential, generation, Outcome::Ok, took));
+        span.end(Outcome::Ok.as_str());
         let (route, generation, duration_ms) = (&*self.route.route.name, generation.0, milliseconds(took));
-        let method = method.as_str();
-        tracing::info!(%session, route, method, generation, duration_ms, "re-authenticated");
+        let (method, trace_id) = (method.as_str(), span.trace_id());
+        tracing::info!(%session, route, trace_id, method, generation, duration_ms, "re-authenticated");
     }
 
     fn not_reauthenticated(
         &self,
-        (method, outcome): (Method, Outcome),
-        credential: Option<&str>,
+        method: Method,
+        outcome: Outcome,
         generation: Generation,
-        (took, why): (Duration, &str),
+        (reason, span): (&str, &Open),
     ) {
         self.route.metrics.reauthenticated(method, outcome);
-        self.route.spans.reauthenticated(
-            method,
-            Told { error: Some(why), ..self.told(credential, generation, outcome, took) },
-        );
+        span.fail(outcome.as_str(), reason);
         let (session, route, method) = (self.session(), &*self.route.route.name, method.as_str());
-        let (generation, reason) = (generation.0, why);
+        let (generation, trace_id) = (generation.0, span.trace_id());
         if outcome == Outcome::Rejected {
-            tracing::warn!(%session, route, method, generation, reason, "re-authentication rejected");
+            tracing::warn!(%session, route, trace_id, method, generation, reason, "re-authentication rejected");
         } else {
-            tracing::warn!(%session, route, method, generation, reason, "re-authentication failed");
+            tracing::warn!(%session, route, trace_id, method, generation, reason, "re-authentication failed");
         }
-    }
-
-    /// What there is to say of a re-authentication that ended just now, for tracing.
-    fn told<'a>(
-        &'a self,
-        credential: Option<&'a str>,
-        generation: Generation,
-        outcome: Outcome,
-        took: Duration,
-    ) -> Told<'a> {
-        let (route, generation) = (&*self.route.route.name, Some(generation.0));
-        Told { route, credential, generation, outcome, took, error: None }
     }
 
     /// Messages were sent, and nothing shows that they were read.
@@ -263,6 +260,7 @@ impl Report {
         let reason = cause.map_or(CloseReason::Internal, close_reason);
         self.route.metrics.session_closed(reason);
         let [up, down] = self.messages;
+        self.traces.closed(reason.as_str());
         let (session, route) = (self.session(), &*self.route.route.name);
         let duration_ms = milliseconds(now - self.handle.opened);
         // A macro: the level of an event is a constant.
@@ -287,7 +285,8 @@ impl Drop for Report {
 
 /// A dial of the service has failed; `attempt` counts from 1 since the upstream was last there.
 pub(super) fn not_reached(session: SessionId, route: &str, error: &str, attempt: u32) {
-    tracing::warn!(%session, route, error, attempt, "upstream not reached");
+    let trace_id = trace::current_id();
+    tracing::warn!(%session, route, trace_id, error, attempt, "upstream not reached");
 }
 
 fn towards(direction: wire::Direction) -> Direction {

@@ -6,16 +6,21 @@
 //!   anything else: the client is gone, or the sidecar is about to end
 //! ```
 
-use std::{borrow::Cow, net::SocketAddr, sync::Arc};
+use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::SystemTime};
 
 use http::StatusCode;
+use opentelemetry::Context;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     answer::{Answer, refuse},
     route::RouteContext,
 };
-use crate::telemetry::{Handshake, HandshakeMetrics};
+use crate::{
+    clock::{self, Instant},
+    credential::Traced,
+    telemetry::{Handshake, HandshakeMetrics, Open},
+};
 
 /// Goes with the answer to a client that was turned away.
 #[derive(Debug, Clone)]
@@ -79,27 +84,49 @@ pub(super) fn draining() -> Answer {
     turned.answer(StatusCode::SERVICE_UNAVAILABLE)
 }
 
-/// One handshake that is to be counted.
+/// One handshake that is to be counted, and traced.
 pub(super) struct Tally {
     counts: Arc<HandshakeMetrics>,
     counted: bool,
+    began: (Instant, SystemTime),
+    span: Open,
     stop: CancellationToken,
 }
 
 impl Tally {
     /// Of no route yet; `stop`: no new clients.
     pub(super) fn new(nowhere: &Arc<HandshakeMetrics>, stop: CancellationToken) -> Self {
-        Self { counts: Arc::clone(nowhere), counted: false, stop }
+        let began = (clock::now(), SystemTime::now());
+        Self { counts: Arc::clone(nowhere), counted: false, began, span: Open::default(), stop }
     }
 
     /// Its route is known.
     pub(super) fn is_of(&mut self, route: &RouteContext) {
         self.counts = Arc::clone(route.metrics.handshakes());
+        self.span = route.spans.handshake(&route.route.name, self.began.1);
     }
 
-    pub(super) fn count(mut self, outcome: Handshake) {
+    /// What is done in this context belongs to the handshake.
+    pub(super) fn context(&self) -> Context {
+        self.span.context()
+    }
+
+    /// The handshake goes on with the token that came of this refresh. Did it wait for it?
+    pub(super) fn goes_with(&self, refresh: &Traced) {
+        if refresh.ended >= self.began.0 {
+            self.span.link(refresh.span.clone());
+        }
+    }
+
+    /// `status`: what the client was answered.
+    pub(super) fn count(mut self, outcome: Handshake, status: StatusCode) {
         self.counted = true;
+        self.tell(outcome, Some(status));
+    }
+
+    fn tell(&self, outcome: Handshake, status: Option<StatusCode>) {
         self.counts.count(outcome);
+        self.span.answer(outcome, status);
     }
 }
 
@@ -107,7 +134,7 @@ impl Drop for Tally {
     fn drop(&mut self) {
         if !self.counted {
             let draining = self.stop.is_cancelled();
-            self.counts.count(if draining { Handshake::Draining } else { Handshake::ClientGone });
+            self.tell(if draining { Handshake::Draining } else { Handshake::ClientGone }, None);
         }
     }
 }

@@ -18,6 +18,7 @@ use std::{
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, upgrade};
 use hyper_util::rt::TokioIo;
+use opentelemetry::trace::FutureExt;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -43,7 +44,7 @@ use super::{
 use crate::{
     clock::{self, Instant, Now},
     config,
-    credential::{Lease, News, Subscription, Token},
+    credential::{Lease, News, Subscription, Token, Traced},
     dialect::{Dialect, Doing, Presented, Request as Asked},
     net::link::{Link, Side},
     session::{Needs, Policy, Session, Shown},
@@ -70,7 +71,10 @@ pub(super) async fn serve(
             proxy.tasks.spawn(async move {
                 match tokio::time::timeout_at(deadline, client).await {
                     Ok(Ok(upgraded)) => {
-                        tally.count(ready.outcome());
+                        if let Some(refresh) = ready.refresh() {
+                            tally.goes_with(&refresh);
+                        }
+                        tally.count(ready.outcome(), StatusCode::SWITCHING_PROTOCOLS);
                         begin(upgraded, ready, &tasks);
                     }
                     Ok(Err(_)) | Err(_) => {
@@ -83,7 +87,7 @@ pub(super) async fn serve(
         }
         Err(answer) => {
             let turned = answer.extensions().get::<Turned>();
-            tally.count(turned.map_or(Handshake::BadRequest, |turned| turned.outcome));
+            tally.count(turned.map_or(Handshake::BadRequest, |turned| turned.outcome), answer.status());
             *answer
         }
     }
@@ -103,6 +107,14 @@ impl Ready {
         match self {
             Self::Session(_) | Self::Parked(..) => Handshake::Accepted,
             Self::Goodbye(..) => Handshake::Token,
+        }
+    }
+
+    /// Where the token comes from that the service was shown.
+    fn refresh(&self) -> Option<Arc<Traced>> {
+        match self {
+            Self::Session(new) => new.lease.as_ref()?.credential().traced(new.shown?.generation),
+            Self::Parked(..) | Self::Goodbye(..) => None,
         }
     }
 }
@@ -139,7 +151,10 @@ async fn prepare(
         Ok(Admitted { lease: Some(lease), .. }) if lease.is_over(proxy.limits.sessions_per_credential) => {
             Err(too_many(&route.route.name, "limits.sessions_per_credential is reached; try again later"))
         }
-        Ok(admitted) => open(route, asked, admitted, (caller, permit), deadline).await,
+        Ok(admitted) => {
+            let opened = open(route, asked, admitted, (caller, permit), deadline);
+            opened.with_context(tally.context()).await
+        }
         Err(refusal) => turn_away(route, &asked, refusal, permit),
     }
 }

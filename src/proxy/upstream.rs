@@ -19,6 +19,7 @@ use crate::{
         DialError, Dialer, Stage, Stream,
         http::retry_after,
         link::{Link, Side},
+        trace::Asked,
     },
     telemetry::Dialled,
 };
@@ -79,6 +80,22 @@ impl Refused {
 
 /// Dials, and opens a WebSocket.
 pub(super) async fn open(
+    dialer: &Dialer,
+    outgoing: Outgoing,
+    limit: usize,
+    deadline: Instant,
+) -> Result<Opened, Refused> {
+    let asked = Asked::begin("dial", dialer);
+    let opened = connect(dialer, outgoing, limit, deadline).await;
+    asked.end(match &opened {
+        Ok(_) => Ok(StatusCode::SWITCHING_PROTOCOLS),
+        Err(Refused::Status { status, .. }) => Ok(*status),
+        Err(refused) => Err(refused.outcome().as_str()),
+    });
+    opened
+}
+
+async fn connect(
     dialer: &Dialer,
     outgoing: Outgoing,
     limit: usize,

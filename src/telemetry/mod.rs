@@ -6,15 +6,13 @@
 //!   atomic.
 //! - [`logs`]: one line for each thing an operator asks about, never a token. Writing it stops nobody.
 //! - [`events`], [`recent`]: the last of both, for a look without Prometheus and without the log.
-//! - [`spans`]: each refresh and each re-authentication; exported if the feature `otlp` is built in and
-//!   the environment names a collector.
+//! - [`spans`]: refreshes, handshakes, swaps and outages; exported if the environment names a collector.
 
 pub mod events;
 mod handshakes;
 pub mod labels;
 pub mod logs;
 pub mod metrics;
-#[cfg(feature = "otlp")]
 mod otlp;
 pub mod recent;
 mod route_metrics;
@@ -29,4 +27,4 @@ pub use logs::{Log, LogFormat, LogsError};
 pub use metrics::Metrics;
 pub use recent::Recent;
 pub use route_metrics::RouteMetrics;
-pub use spans::{Spans, Told, words};
+pub use spans::{Open, Place, Spans, words};

@@ -1,8 +1,17 @@
-//! A collector: it takes requests, and answers as the test wants.
+//! A collector: it takes requests, and answers as the test wants. Spans are read with the types of OpenTelemetry's own.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::VecDeque,
+    io::Read,
+    sync::{Arc, Mutex},
+};
 
-use serde_json::Value as Json;
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::ExportTraceServiceRequest,
+    common::v1::{AnyValue, KeyValue, any_value::Value},
+    trace::v1::Span as Proto,
+};
+use prost::Message;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -11,17 +20,33 @@ use tokio::{
 
 use crate::support::{beside, soon};
 
+const TAKEN: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n";
+
 /// A request, as it came.
 #[derive(Debug, Clone)]
 pub(crate) struct Taken {
     pub(crate) head: String,
-    pub(crate) body: String,
+    /// Not compressed any more.
+    pub(crate) body: Vec<u8>,
+}
+
+impl Taken {
+    pub(crate) fn request(&self) -> ExportTraceServiceRequest {
+        ExportTraceServiceRequest::decode(&*self.body).unwrap()
+    }
+
+    /// Who sent it: an attribute of the resource.
+    pub(crate) fn sender(&self, key: &str) -> String {
+        text(&self.request().resource_spans[0].resource.as_ref().unwrap().attributes, key)
+    }
 }
 
 /// A collector that listens.
 #[derive(Clone)]
 pub(crate) struct Collector {
     pub(crate) port: u16,
+    /// What it answers, in turn; the last one for ever.
+    answers: Arc<Mutex<VecDeque<String>>>,
     taken: Arc<Mutex<Vec<Taken>>>,
     changed: watch::Sender<()>,
 }
@@ -29,26 +54,35 @@ pub(crate) struct Collector {
 impl Collector {
     /// One that takes everything.
     pub(crate) async fn start() -> Self {
-        Self::answering("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
-            .await
+        Self::answering(TAKEN).await
     }
 
     /// One that answers each request with these bytes; with none, it says nothing and keeps the connection.
     pub(crate) async fn answering(answer: &str) -> Self {
+        Self::in_turn(&[answer]).await
+    }
+
+    /// One that is away first: it answers so, and then takes everything.
+    pub(crate) async fn away(answers: &[&str]) -> Self {
+        Self::in_turn(&[answers, &[TAKEN]].concat()).await
+    }
+
+    async fn in_turn(answers: &[&str]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let collector = Self { port, taken: Arc::default(), changed: watch::Sender::default() };
-        let (own, answer) = (collector.clone(), answer.to_owned());
+        let answers = Arc::new(Mutex::new(answers.iter().map(|&answer| answer.to_owned()).collect()));
+        let collector = Self { port, answers, taken: Arc::default(), changed: watch::Sender::default() };
+        let own = collector.clone();
         beside(async move {
             while let Ok((tcp, _)) = listener.accept().await {
-                let (own, answer) = (own.clone(), answer.clone());
-                beside(async move { own.serve(tcp, &answer).await });
+                let own = own.clone();
+                beside(async move { own.serve(tcp).await });
             }
         });
         collector
     }
 
-    async fn serve(&self, mut tcp: TcpStream, answer: &str) {
+    async fn serve(&self, mut tcp: TcpStream) {
         let mut bytes = Vec::new();
         let end = loop {
             if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -58,16 +92,24 @@ impl Collector {
                 return;
             }
         };
-        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-        let length = head.to_lowercase();
-        let length = length.split("content-length: ").nth(1).unwrap().split("\r\n").next().unwrap();
+        let head = String::from_utf8(bytes[..end].to_vec()).unwrap().to_lowercase();
+        let length = head.split("content-length: ").nth(1).unwrap().split("\r\n").next().unwrap();
         let length: usize = length.parse().unwrap();
         while bytes.len() < end + length {
             if !matches!(tcp.read_buf(&mut bytes).await, Ok(1..)) {
                 return;
             }
         }
-        let body = String::from_utf8(bytes[end..].to_vec()).unwrap();
+        let mut body = bytes[end..].to_vec();
+        if head.contains("content-encoding: gzip") {
+            let mut plain = Vec::new();
+            flate2::read::GzDecoder::new(&*body).read_to_end(&mut plain).unwrap();
+            body = plain;
+        }
+        let answer = {
+            let mut answers = self.answers.lock().unwrap();
+            if answers.len() > 1 { answers.pop_front().unwrap() } else { answers[0].clone() }
+        };
         self.taken.lock().unwrap().push(Taken { head, body });
         self.changed.send_replace(());
         if answer.is_empty() {
@@ -84,13 +126,8 @@ impl Collector {
 
     /// The spans that have come so far, in their order.
     pub(crate) fn spans(&self) -> Vec<Span> {
-        let bodies = self.taken().into_iter().map(|taken| serde_json::from_str::<Json>(&taken.body).unwrap());
-        bodies
-            .flat_map(|body| {
-                let spans = &body["resourceSpans"][0]["scopeSpans"][0]["spans"];
-                spans.as_array().unwrap().iter().cloned().map(Span).collect::<Vec<_>>()
-            })
-            .collect()
+        let resources = self.taken().into_iter().flat_map(|taken| taken.request().resource_spans);
+        resources.flat_map(|of| of.scope_spans).flat_map(|of| of.spans).map(Span).collect()
     }
 
     /// Waits for requests of which this is true.
@@ -113,26 +150,48 @@ impl Collector {
 
 /// A span, as it came.
 #[derive(Debug, Clone)]
-pub(crate) struct Span(pub(crate) Json);
+pub(crate) struct Span(pub(crate) Proto);
 
 impl Span {
     pub(crate) fn is(&self, name: &str) -> bool {
-        self.0["name"] == name
+        self.0.name == name
     }
 
-    /// An attribute `perennial.…`; empty where it has none.
+    /// An attribute as text; empty if it has none.
+    pub(crate) fn attribute(&self, key: &str) -> String {
+        text(&self.0.attributes, key)
+    }
+
+    /// An attribute `perennial.…`.
     pub(crate) fn get(&self, name: &str) -> String {
-        let key = format!("perennial.{name}");
-        let all = self.0["attributes"].as_array().unwrap();
-        let value = all.iter().find(|attribute| attribute["key"] == key.as_str());
-        let value = value.map(|attribute| &attribute["value"]);
-        let text =
-            value.and_then(|value| value["stringValue"].as_str().or_else(|| value["intValue"].as_str()));
-        text.unwrap_or_default().to_owned()
+        self.attribute(&format!("perennial.{name}"))
     }
 
-    /// Nanoseconds since the Unix epoch.
-    pub(crate) fn time(&self, name: &str) -> u128 {
-        self.0[name].as_str().unwrap().parse().unwrap()
+    pub(crate) fn is_below(&self, parent: &Self) -> bool {
+        self.0.trace_id == parent.0.trace_id && self.0.parent_span_id == parent.0.span_id
+    }
+
+    pub(crate) fn is_linked_to(&self, other: &Self) -> bool {
+        self.0.links.iter().any(|link| link.span_id == other.0.span_id && link.trace_id == other.0.trace_id)
+    }
+
+    /// 0: not set, 1: well, 2: an error.
+    pub(crate) fn status(&self) -> i32 {
+        self.0.status.as_ref().map_or(0, |status| status.code)
+    }
+
+    /// Its trace, as the log names it.
+    pub(crate) fn trace(&self) -> String {
+        self.0.trace_id.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+fn text(attributes: &[KeyValue], key: &str) -> String {
+    let found = attributes.iter().find(|attribute| attribute.key == key);
+    match found.and_then(|attribute| attribute.value.as_ref()) {
+        Some(AnyValue { value: Some(Value::StringValue(text)) }) => text.clone(),
+        Some(AnyValue { value: Some(Value::IntValue(number)) }) => number.to_string(),
+        Some(other) => panic!("{key}: {other:?}"),
+        None => String::new(),
     }
 }

@@ -1,8 +1,11 @@
 //! What arrives at a collector that works.
 
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
-use crate::otlp::{collector::Collector, stage::Stage};
+use crate::otlp::{
+    collector::{Collector, Span},
+    stage::Stage,
+};
 
 const SOON: (&str, &str) = ("OTEL_BSP_SCHEDULE_DELAY", "30");
 
@@ -31,62 +34,82 @@ async fn a_refresh_and_the_exchange_it_brought_about_are_one_trace() {
     let failed =
         collector.span("the failed refresh", |s| s.is("token refresh") && s.get("outcome") != "ok").await;
     assert_eq!((failed.get("trigger").as_str(), failed.get("generation").as_str()), ("start", ""));
-    assert_eq!(failed.0["status"]["code"], 2);
-    assert!(!failed.0["status"]["message"].as_str().unwrap().is_empty(), "{failed:?}");
+    assert_eq!((failed.status(), failed.attribute("error.type").as_str()), (2, "failed"));
+    assert!(!failed.0.status.as_ref().unwrap().message.is_empty(), "{failed:?}");
+    let post = collector.span("its request", |span| span.is_below(&failed)).await;
+    assert_eq!((post.0.name.as_str(), post.0.kind, post.status()), ("GET", 3, 2));
+    assert_eq!(post.attribute("server.address"), "127.0.0.1");
+    assert!(post.attribute("server.port").parse::<u16>().is_ok(), "{post:?}");
+    assert_eq!(post.attribute("http.response.status_code"), "500");
     stage.exchange().await;
     let exchange = collector.span("the exchange", |span| span.is("exchange")).await;
     let generation = exchange.get("generation");
-    let refresh = collector
-        .span("its refresh", |span| span.is("token refresh") && span.get("generation") == generation)
-        .await;
+    let is_its_refresh = |span: &Span| span.is("token refresh") && span.get("generation") == generation;
+    let refresh = collector.span("its refresh", is_its_refresh).await;
     assert_eq!(generation, "2");
     assert_eq!(refresh.get("trigger"), "hint");
     for span in [&exchange, &refresh] {
         assert_eq!((span.get("route").as_str(), span.get("outcome").as_str()), ("ably", "ok"));
-        assert_eq!(span.0["status"], json!({ "code": 0 }));
-        assert!(span.time("startTimeUnixNano") < span.time("endTimeUnixNano"));
+        assert_eq!(span.status(), 0);
+        assert!(span.0.start_time_unix_nano < span.0.end_time_unix_nano);
     }
     assert_eq!(exchange.get("credential"), refresh.get("credential"));
     assert_eq!(exchange.get("credential").len(), 8);
-    assert_eq!(exchange.0["traceId"], refresh.0["traceId"]);
-    assert_eq!(exchange.0["parentSpanId"], refresh.0["spanId"]);
-    assert!(refresh.0.get("parentSpanId").is_none());
-    assert!(exchange.time("endTimeUnixNano") > refresh.time("endTimeUnixNano"));
+    assert!(exchange.is_below(&refresh) && refresh.0.parent_span_id.is_empty());
+    assert!(exchange.0.end_time_unix_nano > refresh.0.end_time_unix_nano);
 
     let given = stage.given.lock().unwrap().clone();
     let page = stage.sidecar.ask("/metrics").await.1;
     let log = stage.end().await;
     assert_eq!(given.len(), 2);
-    assert!(log.contains("traces are exported") && !log.contains("spans not exported"), "{log}");
+    assert!(log.contains("traces are exported") && !log.contains("spans dropped"), "{log}");
+    for (line, span) in
+        [("token refresh failed", &failed), ("token refreshed", &refresh), ("re-authenticated", &refresh)]
+    {
+        let trace = format!("\"trace_id\":\"{}\"", span.trace());
+        assert!(
+            log.lines().any(|said| said.contains(line) && said.contains(&trace)),
+            "{line} {trace}: {log}"
+        );
+    }
     tells_nothing("the log", &log, &given);
     tells_nothing("/metrics", &page, &given);
     for taken in collector.taken() {
-        assert!(taken.head.starts_with("POST /v1/traces HTTP/1.1\r\n"), "{}", taken.head);
-        assert!(taken.head.contains("content-type: application/json\r\n"), "{}", taken.head);
-        assert!(taken.head.contains("authorization: Bearer can4ry-of-the-header\r\n"), "{}", taken.head);
-        tells_nothing("a request", &taken.body, &given);
-        let body: Json = serde_json::from_str(&taken.body).unwrap();
-        let resource = body["resourceSpans"][0]["resource"]["attributes"].as_array().unwrap();
-        for (key, value) in [("service.name", "gate"), ("deployment.environment", "staging")] {
-            assert!(
-                resource.contains(&json!({ "key": key, "value": { "stringValue": value } })),
-                "{resource:?}"
-            );
-        }
+        assert!(taken.head.starts_with("post /v1/traces http/1.1\r\n"), "{}", taken.head);
+        assert!(taken.head.contains("content-type: application/x-protobuf\r\n"), "{}", taken.head);
+        assert!(taken.head.contains("authorization: bearer can4ry-of-the-header\r\n"), "{}", taken.head);
+        tells_nothing("a request", &String::from_utf8_lossy(&taken.body), &given);
+        let sender =
+            ["service.name", "deployment.environment", "service.version"].map(|key| taken.sender(key));
+        assert_eq!(sender, ["gate", "staging", env!("CARGO_PKG_VERSION")]);
+        assert_eq!(taken.sender("service.instance.id"), collector.taken()[0].sender("service.instance.id"));
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_left_at_the_end_is_sent() {
+async fn what_is_left_at_the_end_is_sent_and_compressed_if_that_is_wanted() {
     let collector = Collector::start().await;
     // A batch gathers for a minute: longer than this test lives.
-    let stage = Stage::start(collector.port, &[("OTEL_BSP_SCHEDULE_DELAY", "60000")]).await;
+    let variables = [("OTEL_BSP_SCHEDULE_DELAY", "60000"), ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")];
+    let stage = Stage::start(collector.port, &variables).await;
     stage.exchange().await;
     assert!(collector.taken().is_empty());
     let log = stage.end().await;
-    let names: Vec<_> = collector.spans().iter().map(|span| span.0["name"].clone()).collect();
-    assert_eq!(collector.taken().len(), 1, "one request");
-    let mut refreshes = names.iter().filter(|name| **name == "token refresh");
-    assert!(refreshes.by_ref().count() == 3 && names.contains(&json!("exchange")), "{names:?}");
-    assert!(!log.contains("spans not exported"), "{log}");
+    let [taken] = &collector.taken()[..] else { panic!("one request") };
+    assert!(taken.head.contains("content-encoding: gzip\r\n"), "{}", taken.head);
+    let names: Vec<_> = collector.spans().iter().map(|span| span.0.name.clone()).collect();
+    let refreshes = names.iter().filter(|name| *name == "token refresh");
+    assert!(refreshes.count() == 3 && names.iter().any(|name| name == "exchange"), "{names:?}");
+    assert!(!log.contains("spans dropped"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trace_that_the_sampler_leaves_out_is_in_no_line() {
+    let collector = Collector::start().await;
+    let stage = Stage::start(collector.port, &[SOON, ("OTEL_TRACES_SAMPLER", "always_off")]).await;
+    stage.exchange().await;
+    let log = stage.end().await;
+    assert!(log.contains("traces are exported") && log.contains("re-authenticated"), "{log}");
+    assert!(!log.contains("trace_id"), "{log}");
+    assert!(collector.taken().is_empty());
 }

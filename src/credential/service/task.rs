@@ -2,17 +2,23 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
+use opentelemetry::{
+    Context,
+    trace::{FutureExt, TraceContextExt},
+};
 use tokio::time;
 
-use super::{Begin, Credential, Fetch, News, Observer, Spec, Status, name, wanted::Resupply};
+use super::{Begin, Credential, Fetch, News, Observer, Spec, Status, Traced, name, wanted::Resupply};
 use crate::{
-    clock::{self, Now, milliseconds},
+    clock::{self, Instant, Now, milliseconds},
     credential::{
+        Generation,
         clients::Journal,
         keeper::{Action, Event, Fetched, Keeper, Outcome, Report, Trigger},
         source::{Asking, Issued, Source, SourceError},
         supply::{Offer, Supply},
     },
+    net::trace,
 };
 
 /// The one that owns the keeper.
@@ -25,12 +31,15 @@ pub(super) struct Task {
     observer: Arc<dyn Observer>,
     journal: Option<Journal>,
     fetch: Option<Fetching>,
+    /// The span of the fetch whose answer the keeper is being told.
+    span: Context,
     /// What the source was asked with when it was last looked at, hashed.
     asked_with: Option<[u8; 32]>,
 }
 
 struct Fetching {
     ticket: u64,
+    span: Context,
     answer: Pin<Box<dyn Future<Output = Result<Issued, SourceError>> + Send>>,
 }
 
@@ -59,6 +68,7 @@ impl Task {
             observer: spec.observer,
             journal: spec.journal,
             fetch: None,
+            span: Context::new(),
             asked_with: None,
         }
     }
@@ -108,7 +118,10 @@ impl Task {
                         Some(_) => None,
                     };
                     match offer {
-                        Some(Offer::Token(issued)) => self.tell(Event::Offered((*issued).into())).await,
+                        Some(Offer::Token(issued)) => {
+                            self.span = self.observer.began(Trigger::Schedule);
+                            self.tell(Event::Offered((*issued).into())).await;
+                        }
                         Some(Offer::Doubt) => {
                             self.tell(Event::Demanded { rejected: None, trigger: Trigger::Schedule }).await;
                         }
@@ -137,7 +150,8 @@ impl Task {
     }
 
     async fn answered(&mut self, answer: Result<Issued, SourceError>) {
-        let Some(Fetching { ticket, .. }) = self.fetch.take() else { return };
+        let Some(Fetching { ticket, span, .. }) = self.fetch.take() else { return };
+        self.span = span;
         let event = match answer {
             Ok(issued) => Event::Fetched { ticket, fetched: issued.into() },
             Err(error) => Event::Failed { ticket, failure: error.into() },
@@ -152,12 +166,14 @@ impl Task {
         self.keeper.on_event(event, now, &mut actions);
         for action in actions {
             match action {
-                Action::Fetch { ticket, .. } => self.start(ticket, now),
+                Action::Fetch { ticket, trigger } => self.start(ticket, trigger, now),
                 Action::Publish(token) => {
                     // What cannot be asked for twice is durable before it is used.
                     if let (Some(journal), Some(old)) = (&self.journal, self.credential.current()) {
                         journal.superseded(&self.credential, &old, &token, now).await;
                     }
+                    // Before anybody is woken: what a session does with the token came of this refresh.
+                    self.credential.traced.store(traced(&self.span, token.generation, now.mono));
                     self.observer.current(&token);
                     self.credential.publish(token);
                 }
@@ -165,6 +181,7 @@ impl Task {
                 Action::Report(report) => self.report(&report),
             }
         }
+        self.span = Context::new();
         let old = self.credential.status();
         self.credential.set_status(Status {
             next_fetch: self.keeper.next_fetch(),
@@ -173,20 +190,23 @@ impl Task {
         });
     }
 
-    fn start(&mut self, ticket: u64, now: Now) {
+    fn start(&mut self, ticket: u64, trigger: Trigger, now: Now) {
+        let span = self.observer.began(trigger);
         let supply = self.supply.clone();
         let client = self.credential.values.load_full();
         let asking = Asking { current: self.credential.current(), client, refresh_token: None };
         let deadline = now.mono + self.timeout;
-        let answer = Box::pin(async move { supply.fetch(asking, now, deadline).await });
-        self.fetch = Some(Fetching { ticket, answer });
+        let answer = async move { supply.fetch(asking, now, deadline).await };
+        let answer = Box::pin(answer.with_context(span.clone()));
+        self.fetch = Some(Fetching { ticket, span, answer });
     }
 
     fn report(&mut self, report: &Report) {
         self.say(report);
         let credential = self.credential.name();
         let told = |trigger, generation, outcome, took, error| {
-            self.observer.refreshed(&Fetch { credential, generation, trigger, outcome, took, error });
+            let span = &self.span;
+            self.observer.refreshed(&Fetch { credential, generation, trigger, outcome, took, error, span });
         };
         let mut status = Status::clone(&self.credential.status());
         match report {
@@ -216,11 +236,13 @@ impl Task {
     /// Writes it to the log.
     fn say(&self, report: &Report) {
         let (route, credential) = (self.credential.route(), self.credential.name());
+        let trace_id = trace::id(&self.span);
         match report {
             Report::Refreshed { generation, trigger, took, expires_in, next_refresh_in } => {
                 tracing::info!(
                     route,
                     credential,
+                    trace_id,
                     generation = generation.0,
                     trigger = trigger.as_str(),
                     duration_ms = milliseconds(*took),
@@ -251,6 +273,7 @@ impl Task {
                     tracing::error!(
                         route,
                         credential,
+                        trace_id,
                         trigger,
                         error,
                         terminal,
@@ -263,6 +286,7 @@ impl Task {
                     tracing::warn!(
                         route,
                         credential,
+                        trace_id,
                         trigger,
                         error,
                         terminal,
@@ -275,6 +299,12 @@ impl Task {
             }
         }
     }
+}
+
+/// What is kept of the span of a refresh.
+fn traced(span: &Context, generation: Generation, ended: Instant) -> Option<Arc<Traced>> {
+    let span = span.span().span_context().clone();
+    span.is_valid().then(|| Arc::new(Traced { generation, span, ended }))
 }
 
 /// What the source would be asked with now.

@@ -1,24 +1,26 @@
-//! The variables that the OpenTelemetry specification names ("OpenTelemetry Protocol Exporter", "Environment
-//! Variable Specification"): what of them is understood here, and nothing else.
+//! The variables that the OpenTelemetry specification names ("OpenTelemetry Protocol Exporter", "Environment Variable
+//! Specification"), as far as they are understood here.
 //!
 //! | variable | |
 //! |---|---|
 //! | `OTEL_EXPORTER_OTLP_ENDPOINT` | `/v1/traces` is appended; nothing is exported without it or the next |
 //! | `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` | taken as it is |
-//! | `OTEL_EXPORTER_OTLP_HEADERS` | `name=value,…`: a secret, never shown |
-//! | `OTEL_EXPORTER_OTLP_TIMEOUT` | milliseconds for one request, 10000 |
+//! | `OTEL_EXPORTER_OTLP_HEADERS` | `name=value,…`: a secret, never shown; the exporter reads it, and it is only checked here |
+//! | `OTEL_EXPORTER_OTLP_COMPRESSION` | `gzip` or `none`; the same |
+//! | `OTEL_EXPORTER_OTLP_TIMEOUT` | milliseconds for one try, 10000 |
 //! | `OTEL_EXPORTER_OTLP_CERTIFICATE`, `_CLIENT_CERTIFICATE`, `_CLIENT_KEY` | files, as in `[route.tls]` |
-//! | `OTEL_EXPORTER_OTLP_PROTOCOL` | `http/json` is what is spoken |
+//! | `OTEL_EXPORTER_OTLP_PROTOCOL` | `http/protobuf` is what is spoken |
 //! | `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` | who it is that traces |
 //! | `OTEL_BSP_SCHEDULE_DELAY` | milliseconds that a batch gathers, 5000 |
+//! | `OTEL_TRACES_SAMPLER`, `_ARG` | which traces are kept; the SDK reads them |
 //! | `OTEL_SDK_DISABLED`, `OTEL_TRACES_EXPORTER` | `true` and `none`: nothing is exported |
 //!
-//! Each `OTEL_EXPORTER_OTLP_…` has a sister `OTEL_EXPORTER_OTLP_TRACES_…` that goes before it. An empty
-//! variable is one that is not set. An error names the variable and quotes nothing of it.
+//! Each `OTEL_EXPORTER_OTLP_…` has a sister `OTEL_EXPORTER_OTLP_TRACES_…` that goes before it. An empty variable counts as not
+//! set. An error names the variable and quotes nothing of it.
 
 use std::{path::PathBuf, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 
 use crate::config::{Endpoint, UpstreamTls};
@@ -37,16 +39,23 @@ const MAX_LIST: usize = 16 * 1024;
 pub(super) struct Settings {
     pub(super) endpoint: Endpoint,
     pub(super) tls: UpstreamTls,
-    /// Their values are marked as secrets.
-    pub(super) headers: HeaderMap,
     /// `service.name` among them.
     pub(super) resource: Vec<(String, String)>,
-    /// For one request.
+    /// For one try.
     pub(super) timeout: Duration,
     /// How long a batch gathers.
     pub(super) delay: Duration,
     /// What could not be used and does no harm.
     pub(super) ignored: Vec<Wrong>,
+}
+
+impl Settings {
+    /// The endpoint, as a URL.
+    pub(super) fn url(&self) -> String {
+        let Endpoint { tls, path_and_query, .. } = &self.endpoint;
+        let scheme = if *tls { "https" } else { "http" };
+        format!("{scheme}://{}{path_and_query}", self.endpoint.authority())
+    }
 }
 
 /// A variable that cannot be used.
@@ -63,7 +72,17 @@ impl Wrong {
     }
 }
 
-/// Reads the variables; `None` where nothing is to be exported.
+/// The samplers that the SDK has.
+const SAMPLERS: [&str; 6] = [
+    "always_on",
+    "always_off",
+    "traceidratio",
+    "parentbased_always_on",
+    "parentbased_always_off",
+    "parentbased_traceidratio",
+];
+
+/// Reads the variables; `None` if nothing is to be exported.
 pub(super) fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Settings>, Wrong> {
     let from = Variables { get: &|name| variable(name).filter(|value| !value.trim().is_empty()) };
     let is = |name: &str, value: &str| (from.get)(name).is_some_and(|v| v.eq_ignore_ascii_case(value));
@@ -72,20 +91,13 @@ pub(super) fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Option<S
     }
     let Some(endpoint) = from.endpoint()? else { return Ok(None) };
     let mut ignored = Vec::new();
-    if let Some((name, protocol)) = from.exporter("PROTOCOL") {
-        match protocol.as_str() {
-            "http/json" => {}
-            "http/protobuf" => ignored.push(Wrong::new(&name, "http/json is what is spoken here")),
-            _ => {
-                let way_out = "http/json is what is spoken here; set it to that, and the endpoint to the port \
-                               for HTTP, which is 4318 where that for gRPC is 4317";
-                return Err(Wrong::new(&name, way_out));
-            }
-        }
-    }
+    from.protocol(&mut ignored)?;
+    from.compression()?;
+    from.check_headers()?;
+    from.unknown("OTEL_TRACES_EXPORTER", &["otlp"], &mut ignored);
+    from.unknown("OTEL_TRACES_SAMPLER", &SAMPLERS, &mut ignored);
     Ok(Some(Settings {
         tls: from.tls()?,
-        headers: from.headers()?,
         resource: from.resource(&mut ignored),
         timeout: from.duration(from.exporter("TIMEOUT"), TIMEOUT, &mut ignored),
         delay: from.duration(from.named("OTEL_BSP_SCHEDULE_DELAY"), DELAY, &mut ignored),
@@ -141,26 +153,52 @@ impl Variables<'_> {
         Ok(UpstreamTls { ca: file("CERTIFICATE").map(|(_, path)| path), identity, server_name: None })
     }
 
-    fn headers(&self) -> Result<HeaderMap, Wrong> {
-        let mut headers = HeaderMap::new();
-        let Some((variable, list)) = self.exporter("HEADERS") else { return Ok(headers) };
-        for (at, (name, value)) in entries(&variable, &list)?.into_iter().enumerate() {
-            let wrong = |what: &str| Wrong::new(&variable, format!("entry {}: {what}", at + 1));
-            let name = HeaderName::from_bytes(name.as_bytes())
-                .map_err(|_| wrong("what stands before its `=` is no name of a header"))?;
-            let mut value = HeaderValue::from_str(&value)
-                .map_err(|_| wrong("what stands behind its `=` can be no value of a header"))?;
-            value.set_sensitive(true);
-            headers.append(name, value);
+    fn protocol(&self, ignored: &mut Vec<Wrong>) -> Result<(), Wrong> {
+        let Some((name, protocol)) = self.exporter("PROTOCOL") else { return Ok(()) };
+        match protocol.as_str() {
+            "http/protobuf" => Ok(()),
+            // Whoever takes the one takes the other, at the same address.
+            "http/json" => {
+                ignored.push(Wrong::new(&name, "http/protobuf is spoken here"));
+                Ok(())
+            }
+            _ => {
+                let way_out = "http/protobuf is spoken here; set it to that, and the endpoint to the port for HTTP \
+                               (4318 if the port for gRPC is 4317)";
+                Err(Wrong::new(&name, way_out))
+            }
         }
-        // How the body is sent is not for a list of secrets to say.
-        for ours in [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
-            headers.remove(ours);
-        }
-        Ok(headers)
     }
 
-    /// A list that is malformed is left out whole, as the specification has it.
+    fn compression(&self) -> Result<(), Wrong> {
+        match self.exporter("COMPRESSION") {
+            Some((name, value)) if !matches!(value.as_str(), "gzip" | "none") => {
+                Err(Wrong::new(&name, "expected gzip or none"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The exporter leaves out what it cannot read, and says nothing.
+    fn check_headers(&self) -> Result<(), Wrong> {
+        let Some((variable, list)) = self.exporter("HEADERS") else { return Ok(()) };
+        for (at, (name, value)) in entries(&variable, &list)?.into_iter().enumerate() {
+            let wrong = |what: &str| Wrong::new(&variable, format!("entry {}: {what}", at + 1));
+            HeaderName::from_bytes(name.as_bytes())
+                .map_err(|_| wrong("this cannot be the name of a header"))?;
+            HeaderValue::from_str(&value).map_err(|_| wrong("this cannot be the value of a header"))?;
+        }
+        Ok(())
+    }
+
+    /// A variable with a value that is not one of these is ignored.
+    fn unknown(&self, name: &str, known: &[&str], ignored: &mut Vec<Wrong>) {
+        if (self.get)(name).is_some_and(|value| !known.contains(&value.trim())) {
+            ignored.push(Wrong::new(name, format!("expected {}", known.join(", "))));
+        }
+    }
+
+    /// A malformed list is left out as a whole, as the specification says.
     fn resource(&self, ignored: &mut Vec<Wrong>) -> Vec<(String, String)> {
         let list = self.named("OTEL_RESOURCE_ATTRIBUTES");
         let list = list.map_or(Ok(Vec::new()), |(variable, list)| entries(&variable, &list));
@@ -178,6 +216,9 @@ impl Variables<'_> {
         };
         set("service.name", (self.get)("OTEL_SERVICE_NAME"), "perennial");
         set("service.version", None, env!("CARGO_PKG_VERSION"));
+        set("service.instance.id", None, &instance());
+        set("telemetry.sdk.name", None, "opentelemetry");
+        set("telemetry.sdk.language", None, "rust");
         resource
     }
 
@@ -192,6 +233,12 @@ impl Variables<'_> {
             }
         }
     }
+}
+
+/// A name that no other process has: a random UUID (RFC 9562).
+fn instance() -> String {
+    let id = format!("{:032x}", fastrand::u128(..) & !(0xf000_c000 << 48) | (0x4000_8000 << 48));
+    format!("{}-{}-{}-{}-{}", &id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..])
 }
 
 /// `name=value,name=value`, the values percent-encoded.

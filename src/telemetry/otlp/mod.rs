@@ -1,78 +1,110 @@
-//! Spans for a collector: OTLP over HTTP, as JSON (the feature `otlp`).
+//! Spans for a collector: OTLP, protobuf over HTTP.
 //!
 //! ```text
-//!   Spans ── take ──► queue ──► batch ──► one trace for each refresh ──► POST /v1/traces
-//!              │ full              ▲                                        │ 429, 502 … 504, no answer
-//!              └──► counted        └──────────── the same, later ◄──────────┘
+//!   a span ends ──► Queue ──► batch ──► opentelemetry-otlp ──► Client ──► POST /v1/traces
+//!              │ full                     (the bytes)            │  ▲
+//!              └──► counted                                      └──┘ 429, 502 … 504, no answer: again
 //! ```
 //!
-//! It is one POST of a documented JSON, sent by our own dialer: what holds for every leg (verification, one
-//! deadline, a limit for the answer, certificates reloaded) holds for this one. The `opentelemetry` crates
-//! would bring 23 more packages for it, a second version of four that are here already, a thread that is not
-//! ours, and an HTTP client that has to be taken out of them again.
+//! The `opentelemetry` crates make the spans and their bytes. Two parts are ours:
 //!
-//! 1. It is configured by the standard's variables (`environment`). Where no endpoint is named, there is
-//!    nothing: no task, no queue.
-//! 2. It is never fatal, and nobody waits for it: what the queue cannot take is dropped and counted, and that
-//!    is said once a minute at most.
-//! 3. A refresh is a trace of its own. An exchange or a swap that it brought about is a child of it, on
-//!    whichever session; what came later for other reasons, and a resumption, is a trace of its own with a
-//!    link to the refresh whose token it used. Where that refresh was not seen here, it has neither.
-//! 4. The collector's answer is read for its status and for how many spans it refused: no word of it is logged.
-//! 5. At the end what is left is sent, within two seconds.
+//! - `Client`: the request goes through our own dialer. Verification, deadlines, limits and the reload of certificates are
+//!   the same as everywhere, and there is no second HTTP client in the binary.
+//! - `Queue`: the batch processor of the SDK drops a batch after ten seconds, does not say how much it dropped, and panics
+//!   if it gets no thread.
+//!
+//! Rules:
+//! 1. The variables of the standard configure it (`environment`). Without an endpoint there is nothing: no task, no queue.
+//! 2. Nobody waits for it. It is bounded: what the queue cannot take is dropped and counted.
+//! 3. A collector that is away is one line in the log, and one more if it is back.
+//! 4. No word of the collector's is logged, only its status.
+//! 5. At the end, what is left is sent within two seconds.
 
+use std::sync::Arc;
+
+use opentelemetry::{InstrumentationScope, KeyValue, trace::TracerProvider};
+use opentelemetry_otlp::{Protocol, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::{
+    Resource,
+    trace::{SdkTracerProvider, SpanData, SpanExporter as _},
+};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::spans::Spans;
 
-mod collector;
+mod client;
 mod environment;
-mod exporter;
-mod json;
-mod traces;
+mod losses;
+mod queue;
 
-use collector::Collector;
-use exporter::{Exporter, Queue};
+use client::Client;
+use environment::Settings;
+use losses::Losses;
+pub(super) use queue::Queue;
+use queue::{QUEUE, Sending};
 
-/// Spans that wait to be sent; more are dropped. A thousand sessions may exchange within seconds.
-const QUEUE: usize = 2048;
-
-/// Sends spans where the environment says.
+/// Sends spans if the environment says so.
 pub(super) fn start(tasks: &TaskTracker, stop: &CancellationToken) -> Spans {
-    // What is no UTF-8 is as good as unset.
-    start_with(|name| std::env::var(name).ok(), tasks, stop)
-}
-
-fn start_with(
-    variable: impl Fn(&str) -> Option<String>,
-    tasks: &TaskTracker,
-    stop: &CancellationToken,
-) -> Spans {
-    let settings = match environment::read(variable) {
+    // What is not UTF-8 counts as not set.
+    let settings = match environment::read(|name| std::env::var(name).ok()) {
         Ok(Some(settings)) => settings,
         Ok(None) => return Spans::default(),
-        Err(error) => {
-            tracing::warn!(%error, "no traces are exported");
-            return Spans::default();
-        }
+        Err(error) => return no_traces(&error),
+    };
+    let losses = Arc::new(Losses::default());
+    let exporter = match exporter(&settings, &losses, stop) {
+        Ok(exporter) => exporter,
+        Err(error) => return no_traces(&*error),
     };
     for ignored in &settings.ignored {
         tracing::warn!(%ignored, "a variable is ignored");
     }
-    let collector = match Collector::new(&settings) {
-        Ok(collector) => collector,
-        Err(error) => {
-            tracing::warn!(%error, "no traces are exported");
-            return Spans::default();
-        }
-    };
     tracing::info!(collector = settings.endpoint.authority(), "traces are exported");
-    let (sender, spans) = mpsc::channel(QUEUE);
-    let queue = Queue::new(sender);
-    let exporter = Exporter::new(spans, queue.dropped(), collector, settings);
-    tasks.spawn(exporter.run(stop.clone()));
-    Spans::to(std::sync::Arc::new(queue))
+    let (spans, ended) = queued(&losses);
+    let sending = Sending::new(ended, settings.delay, losses, stop.clone());
+    tasks.spawn(sending.run(exporter));
+    spans
+}
+
+/// Spans, and where they come out when they have ended.
+fn queued(losses: &Arc<Losses>) -> (Spans, mpsc::Receiver<SpanData>) {
+    let (sender, ended) = mpsc::channel(QUEUE);
+    let queue = Queue::new(sender, Arc::clone(losses));
+    // The sampler and the limits are what the environment says.
+    let provider = SdkTracerProvider::builder().with_span_processor(queue.clone()).build();
+    let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME")).with_version(env!("CARGO_PKG_VERSION"));
+    (Spans::to(provider.tracer_with_scope(scope.build()), queue), ended)
+}
+
+/// The same, for a test.
+#[cfg(test)]
+pub(super) fn kept() -> (Spans, mpsc::Receiver<SpanData>) {
+    queued(&Arc::default())
+}
+
+fn no_traces(error: &dyn std::error::Error) -> Spans {
+    tracing::warn!(%error, "no traces are exported");
+    Spans::default()
+}
+
+/// Headers and compression are read from the environment by the exporter itself.
+fn exporter(
+    settings: &Settings,
+    losses: &Arc<Losses>,
+    stop: &CancellationToken,
+) -> Result<SpanExporter, Box<dyn std::error::Error>> {
+    let client = Client::new(settings, Arc::clone(losses), stop.clone())?;
+    let mut exporter = SpanExporter::builder()
+        .with_http()
+        .with_http_client(client)
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(settings.url())
+        .with_retry_policy(RetryPolicy::disabled())
+        .build()?;
+    let resource = settings.resource.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+    exporter.set_resource(&Resource::builder_empty().with_attributes(resource).build());
+    Ok(exporter)
 }
 
 #[cfg(test)]
