@@ -40,6 +40,8 @@ const VANISHED: Duration = Duration::from_secs(30);
 const GUESS_PAUSE: Duration = Duration::from_millis(500);
 /// How long a client that has not been answered at the stop has to ask, and to be told that nobody is served any more.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// The first byte of a client that speaks TLS (RFC 8446 §5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
 /// A pause after an accept that failed: out of file descriptors, it would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -115,14 +117,21 @@ pub async fn serve(listener: Arc<TcpListener>, current: Arc<ArcSwap<Proxy>>, sto
                     tracing::warn!(client = %peer, "too many connections at once; a client was turned away");
                     continue;
                 };
-                let (current, stop) = (Arc::clone(&current), stop.clone());
+                let (current, stop, nowhere) =
+                    (Arc::clone(&current), stop.clone(), Arc::clone(&proxy.nowhere));
                 proxy.tasks.spawn(async move {
+                    let mut served = pin!(connection(tcp, (peer, Arc::clone(&pace)), current, stop));
                     let ended = tokio::select! {
-                        ended = connection(tcp, (peer, pace), current, stop) => ended,
+                        ended = &mut served => ended,
                         () = place.left() => Err("it made room for another".into()),
+                        () = pace.session() => {
+                            // It has one of `limits.sessions` instead.
+                            drop(place);
+                            served.await
+                        }
                     };
                     if let Err(error) = ended {
-                        tracing::debug!(client = %peer, %error, "a client's connection ended");
+                        not_served(&nowhere, peer, &pace, &*error);
                     }
                 });
             }
@@ -132,6 +141,27 @@ pub async fn serve(listener: Arc<TcpListener>, current: Arc<ArcSwap<Proxy>>, sto
             }
         }
     }
+}
+
+/// A connection that came to nothing. One that does not speak HTTP has no request that could be turned away.
+fn not_served(
+    nowhere: &HandshakeMetrics,
+    client: SocketAddr,
+    pace: &Pace,
+    error: &(dyn std::error::Error + 'static),
+) {
+    if !error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+        tracing::debug!(%client, %error, "a client's connection ended");
+        return;
+    }
+    let why = match pace.first() {
+        Some(TLS_HANDSHAKE) => {
+            "it speaks TLS, and this port does not: is it wss:// that should be ws://?".into()
+        }
+        Some(_) | None => error.to_string().into(),
+    };
+    nowhere.count(Handshake::BadRequest);
+    Turned { outcome: Handshake::BadRequest, route: String::new(), why }.log(client);
 }
 
 /// One socket: its TLS handshake, and what follows.
@@ -206,9 +236,12 @@ async fn talk(
             biased;
             done = connection.as_mut() => return Ok(done?),
             () = stopped.as_mut(), if last.is_none() => {
-                connection.as_mut().graceful_shutdown();
-                // Who asks now, or is about to, is told to go elsewhere.
-                last = Some(clock::now() + if pace.takes_time() { drain } else { LAST_WORDS });
+                let takes_time = pace.takes_time();
+                if takes_time {
+                    connection.as_mut().graceful_shutdown();
+                }
+                // Who asks now, or is about to, is told to come again, and that is the last answer.
+                last = Some(clock::now() + if takes_time { drain } else { LAST_WORDS });
             }
             () = pace.changed() => {}
             () = timer.as_mut(), if !timer.is_elapsed() => {
@@ -235,7 +268,7 @@ async fn answer(
     } else if plain {
         Box::pin(http::serve(&proxy, request, peer, pace)).await
     } else {
-        Box::pin(upgrade::serve(proxy, request, peer, stop)).await
+        Box::pin(upgrade::serve(proxy, request, peer, (pace, stop))).await
     };
     if let Some(turned) = answer.extensions().get::<Turned>() {
         turned.log(peer);

@@ -24,6 +24,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::Notify,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::{self, Instant},
@@ -44,6 +45,8 @@ pub(super) struct Pace {
     state: Mutex<State>,
     /// The deadline may have come nearer.
     changed: Notify,
+    /// It has the place of a session.
+    session: CancellationToken,
     /// Of a head, and of an end.
     limit: Duration,
 }
@@ -55,6 +58,8 @@ struct State {
     since: Instant,
     /// When something last went through the socket.
     moved: Instant,
+    /// The first byte of all.
+    first: Option<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,8 +76,8 @@ enum Stage {
 
 impl Pace {
     pub(super) fn new(limit: Duration, now: Instant) -> Self {
-        let state = State { stage: Stage::Head, since: now, moved: now };
-        Self { state: Mutex::new(state), changed: Notify::new(), limit }
+        let state = State { stage: Stage::Head, since: now, moved: now, first: None };
+        Self { state: Mutex::new(state), changed: Notify::new(), session: CancellationToken::new(), limit }
     }
 
     /// A request is there; `exchange`: it goes to the service and comes back, and the connection goes on.
@@ -131,13 +136,31 @@ impl Pace {
     }
 
     fn enter(&self, stage: Stage, now: Instant) {
-        *self.lock() = State { stage, since: now, moved: now };
+        let mut state = self.lock();
+        *state = State { stage, since: now, moved: now, ..*state };
+        drop(state);
         self.changed.notify_one();
     }
 
-    fn read(&self, now: Instant) {
+    /// Its handshake has the place of a session.
+    pub(super) fn is_a_session(&self) {
+        self.session.cancel();
+    }
+
+    /// Comes back when that is so.
+    pub(super) async fn session(&self) {
+        self.session.cancelled().await;
+    }
+
+    /// The first byte that the client ever sent.
+    pub(super) fn first(&self) -> Option<u8> {
+        self.lock().first
+    }
+
+    fn read(&self, first: u8, now: Instant) {
         let mut state = self.lock();
         state.moved = now;
+        state.first.get_or_insert(first);
         if state.stage == Stage::Idle {
             (state.stage, state.since) = (Stage::Head, now);
             self.changed.notify_one();
@@ -180,8 +203,8 @@ impl AsyncRead for Paced {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        if buf.filled().len() > before {
-            self.pace.read(clock::now());
+        if let Some(first) = buf.filled().get(before) {
+            self.pace.read(*first, clock::now());
         }
         Poll::Ready(Ok(()))
     }
@@ -239,7 +262,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_head_that_drips_gets_no_more_time() {
         let (pace, start) = begun();
-        (1..=9).for_each(|n| pace.read(start + SECOND * n));
+        (1..=9).for_each(|n| pace.read(b'G', start + SECOND * n));
         assert_eq!(pace.deadline(), Some(start + LIMIT));
     }
 
@@ -252,7 +275,7 @@ mod tests {
         assert_eq!(pace.deadline(), Some(start + SECOND * 2 + STILL));
         pace.written(start + SECOND * 50);
         assert_eq!(pace.deadline(), Some(start + SECOND * 50 + STILL));
-        pace.read(start + SECOND * 90);
+        pace.read(b'G', start + SECOND * 90);
         assert_eq!(pace.deadline(), Some(start + SECOND * 90 + STILL), "an upload moves it too");
         assert!(pace.takes_time());
     }
@@ -267,8 +290,8 @@ mod tests {
         assert_eq!(pace.deadline(), Some(start + SECOND + STILL), "it may idle");
         pace.written(start + SECOND * 2);
         assert_eq!(pace.deadline(), Some(start + SECOND * 2 + STILL), "the last of the body goes out");
-        pace.read(start + SECOND * 30);
-        pace.read(start + SECOND * 35);
+        pace.read(b'G', start + SECOND * 30);
+        pace.read(b'G', start + SECOND * 35);
         assert_eq!(pace.deadline(), Some(start + SECOND * 30 + LIMIT));
         assert!(!pace.takes_time());
     }
@@ -279,7 +302,7 @@ mod tests {
         pace.asked(false, start);
         pace.ending(start + SECOND);
         pace.written(start + SECOND * 5);
-        pace.read(start + SECOND * 6);
+        pace.read(b'G', start + SECOND * 6);
         assert_eq!(pace.deadline(), Some(start + SECOND + LIMIT), "whatever moves");
     }
 

@@ -33,7 +33,7 @@ use super::{
     goodbye::{self, Words},
     listener::Proxy,
     opening::{Access, Beginning},
-    pace::Paced,
+    pace::{Pace, Paced},
     parking::{Found, Kept, Key, Spot},
     places::Permit,
     route::RouteContext,
@@ -57,12 +57,13 @@ pub(super) async fn serve(
     proxy: Arc<Proxy>,
     mut request: Request<Incoming>,
     peer: SocketAddr,
-    stop: CancellationToken,
+    (pace, stop): (&Pace, CancellationToken),
 ) -> Answer {
     let caller = Caller::new(peer);
     let mut tally = Tally::new(&proxy.nowhere, stop.clone());
     let deadline = clock::now() + proxy.limits.handshake;
-    let prepared = stop.run_until_cancelled(prepare(&proxy, &request, caller, deadline, &mut tally)).await;
+    let prepared =
+        stop.run_until_cancelled(prepare(&proxy, &request, (caller, pace), deadline, &mut tally)).await;
     match prepared.unwrap_or_else(|| Err(Box::new(draining()))) {
         Ok((ready, answer)) => {
             let answer = accept(&request, &answer);
@@ -137,7 +138,7 @@ struct New {
 async fn prepare(
     proxy: &Proxy,
     request: &Request<Incoming>,
-    caller: Caller,
+    (caller, pace): (Caller, &Pace),
     deadline: Instant,
     tally: &mut Tally,
 ) -> Result<(Ready, HeaderMap), Box<Answer>> {
@@ -147,6 +148,7 @@ async fn prepare(
     }
     let (route, mut asked) = route_of(proxy, request, tally)?;
     let permit = permit(proxy, &route.route.name, address)?;
+    pace.is_a_session();
     match admission::admit(route, &mut asked, caller.client, Now::read()).await {
         Ok(Admitted { lease: Some(lease), .. }) if lease.is_over(proxy.limits.sessions_per_credential) => {
             Err(too_many(&route.route.name, "limits.sessions_per_credential is reached; try again later"))

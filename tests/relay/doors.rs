@@ -50,6 +50,10 @@ async fn each_handshake_is_counted_by_what_became_of_it() {
         service.asked().await.answer("HTTP/1.1 418 No\r\nContent-Length: 0\r\n\r\n").await;
     });
     assert_eq!(refused.0.status(), 418);
+    // A client that speaks TLS to a port that does not.
+    let mut tls = Wire::dial(port).await;
+    tls.send([0x16, 0x03, 0x01, 0x00, 0x05, 0x01, 0x00, 0x00, 0x01, 0x03]).await;
+    tls.rest().await;
     let (away, ()) = tokio::join!(ask(port, handshake("/played", "")), async {
         service.asked().await.answer("HTTP/1.1 503 Away\r\nContent-Length: 0\r\n\r\n").await;
     });
@@ -65,6 +69,7 @@ async fn each_handshake_is_counted_by_what_became_of_it() {
         ("guarded", "unauthorized"),
         ("open", "origin"),
         ("", "not_found"),
+        ("", "bad_request"),
         ("open", "bad_request"),
         ("dead", "upstream_unreachable"),
         ("own", "token"),
@@ -77,7 +82,12 @@ async fn each_handshake_is_counted_by_what_became_of_it() {
         until(&what, async || counted(&sidecar, route, outcome).await, |count| *count == 1.0).await;
     }
     let log = sidecar.stop().await;
-    for line in ["\"outcome\":\"unauthorized\"", "\"outcome\":\"origin\"", "\"outcome\":\"not_found\""] {
+    for line in [
+        "\"outcome\":\"unauthorized\"",
+        "\"outcome\":\"origin\"",
+        "\"outcome\":\"not_found\"",
+        "it speaks TLS",
+    ] {
         assert_eq!(log.matches(line).count(), 1, "{line}: {log}");
     }
 }

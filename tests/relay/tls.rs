@@ -84,9 +84,12 @@ fn listen(pair: &Pair, client_ca: Option<&Path>) -> String {
 #[tokio::test]
 async fn a_client_speaks_tls_with_the_listener() {
     let authority = Authority::new();
-    let pair = authority.sign(&["127.0.0.1"], |_| {});
+    let pair = authority.sign(&["127.0.0.1"], |params| params.not_after = date_time_ymd(2100, 1, 1));
     let service = Service::start().await;
     let app = start(&listen(&pair, None), &plain(service.port)).await;
+    let ends =
+        "perennial_tls_certificate_expiration_timestamp_seconds{listener=\"clients\",route=\"\"} 4102444800";
+    assert!(app.metrics().contains(ends), "{}", app.metrics());
     let mut client = dial(app.address().port(), &authority.ca, None).await.unwrap();
     client.send(handshake("/", "")).await;
     let mut theirs = service.asked().await.accept("").await;
