@@ -202,7 +202,8 @@ fn each_event_of_the_log_is_in_its_list() {
             levels.split(", ").map(move |level| (message.to_owned(), level.to_lowercase()))
         })
         .collect();
-    let files: Vec<_> = sources().into_iter().filter(|(file, _)| !is_test(file) && !file.starts_with("demo")).collect();
+    let files: Vec<_> =
+        sources().into_iter().filter(|(file, _)| !is_test(file) && !file.starts_with("demo")).collect();
     let mut said = BTreeSet::new();
     for (file, text) in &files {
         for (level, message) in events(&code(text)) {

@@ -209,7 +209,8 @@ fn status_is_a_page_for_people_and_json_for_machines() {
     let (status, out, err) = run(&server, &["status"]);
     assert_eq!((status, &*err), (Some(0), ""), "{out}");
     for words in [
-        "● All 40 sessions up. Next refresh in 3 min 20 s.\n",
+        "● healthy\n",
+        "· All 40 sessions up. Next refresh in 3 min 20 s.\n",
         "time left   ██████████████████░░░░░░ 5 min of 6 min 40 s\n",
         "00:15:50  info  listening\n",
     ] {
@@ -227,7 +228,7 @@ fn status_is_a_page_for_people_and_json_for_machines() {
         let (status, out, _) = run(&away, arguments);
         assert!(status == Some(1) && !out.contains('\x1b'), "{status:?} {out}");
     }
-    assert!(run(&away, &["status"]).1.starts_with("✗ Not ready: no \\u{1b}[2Jtoken.\n"));
+    assert!(run(&away, &["status"]).1.starts_with("✗ unhealthy\n✗ Not ready: no \\u{1b}[2Jtoken.\n"));
 }
 
 #[test]
@@ -281,13 +282,13 @@ fn watch_looks_again_says_silence_and_ends_well() {
             return line;
         }
     };
-    until("● All 40 sessions up.");
+    until("· All 40 sessions up.");
     let silence = until("✗ No word from ");
     assert!(silence.contains(&address), "{silence}");
     until("500 for /status.json");
     until("may be so no more");
-    until("● All 40 sessions up.");
-    until("● All 40 sessions up.");
+    until("· All 40 sessions up.");
+    until("· All 40 sessions up.");
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(*looks.lock().unwrap() >= 3);
@@ -488,7 +489,7 @@ fn a_real_sidecar_is_probed_shown_and_practised_on() {
     let (status, out, err) = ask(&["status"]);
     assert_eq!((status, &*err), (Some(0), ""), "{out}");
     for words in [
-        "● The one session is up. Next refresh in ",
+        "· The one session is up. Next refresh in ",
         "ROUTE ably  / ─► ws://",
         "valid, generation ",
         "listening",

@@ -130,7 +130,7 @@ fn unreached(known: &UnreachedStatus, now: f64) -> Condition {
 fn lately(lately: &LatelyStatus, reconnect: f64, found: &mut Vec<Condition>) {
     let LatelyStatus { accepted, rejected, without_token, over_limit, expired, outlasted, .. } = *lately;
     let within = span(lately.within);
-    let turned = rejected + without_token + over_limit;
+    let turned = total([rejected, without_token, over_limit]);
     let all = accepted.saturating_add(turned).saturating_sub(lately.rejected_later);
     if turned > 0 {
         let whys = [
@@ -219,7 +219,7 @@ fn sessions(route: &RouteStatus, found: &mut Vec<Condition>) {
     let resuming = of("resuming");
     if resuming > 0 {
         let open = ["opening", "live", "exchanging", "swapping", "resuming"];
-        let all = count(open.iter().map(|state| of(state)).sum(), "session");
+        let all = count(total(open.map(of)), "session");
         let text = format!("{resuming} of {all} without a connection to the service{wait}");
         found.push(if late { bad("resuming", text) } else { watch("resuming", text) });
     } else if late {
@@ -237,7 +237,7 @@ fn sessions(route: &RouteStatus, found: &mut Vec<Condition>) {
 
 fn of_process(status: &Status) -> Vec<Condition> {
     let mut found = Vec::new();
-    let sessions: u64 = status.routes.iter().flat_map(|route| route.sessions.values()).sum();
+    let sessions = total(status.routes.iter().flat_map(|route| route.sessions.values().copied()));
     if status.draining {
         found.push(watch(
             "draining",
@@ -278,6 +278,11 @@ fn certificate(one: &CertificateStatus, now: f64) -> Option<Condition> {
         ..CERTIFICATE => Some(watch(&key, format!("the certificate of {whose} ends in {}", span(left)))),
         _ => None,
     }
+}
+
+/// A sum; a command may be handed any number.
+fn total(numbers: impl IntoIterator<Item = u64>) -> u64 {
+    numbers.into_iter().fold(0, u64::saturating_add)
 }
 
 fn was(clients: u64) -> String {

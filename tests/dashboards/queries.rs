@@ -16,10 +16,8 @@ use super::{DASHBOARDS, at, read, run, run_with, server::Prometheus, stage::Stag
 const PATIENCE: Duration = Duration::from_secs(180);
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// The sidecar does not have these yet. A line can go when it has; the test holds either way.
-const NOT_YET: [&str; 2] = ["perennial_sessions_limit", "perennial_open_files_limit"];
 /// No part of this stage has TLS.
-const ABSENT: [&str; 1] = ["perennial_tls_certificate_expiration_timestamp_seconds"];
+const ABSENT: &str = "perennial_tls_certificate_expiration_timestamp_seconds";
 
 /// What has to return data.
 struct Query {
@@ -32,7 +30,7 @@ struct Query {
 impl Query {
     /// Is it right if it returns nothing?
     fn may_be_empty(&self) -> bool {
-        NOT_YET.iter().chain(&ABSENT).any(|name| self.expr.contains(name))
+        self.expr.contains(ABSENT)
     }
 }
 
@@ -184,10 +182,9 @@ fn drawn(prometheus: &Prometheus, sidecar: &str) {
         let dashboard: Json = serde_json::from_str(&std::fs::read_to_string(dashboard).unwrap()).unwrap();
         let panels = dashboard["panels"].as_array().unwrap().iter().filter(|panel| panel["type"] != "row");
         assert_eq!(page.matches("<figure").count(), panels.clone().count(), "{name}");
-        let names =
-            |target: &Json| NOT_YET.iter().any(|name| target["expr"].as_str().unwrap().contains(name));
-        let not_yet = panels.filter(|panel| panel["targets"].as_array().unwrap().iter().all(names));
-        assert!(page.matches("No data").count() <= not_yet.count(), "{name}");
+        let names = |target: &Json| target["expr"].as_str().unwrap().contains(ABSENT);
+        let absent = panels.filter(|panel| panel["targets"].as_array().unwrap().iter().all(names));
+        assert!(page.matches("No data").count() <= absent.count(), "{name}");
     }
 }
 

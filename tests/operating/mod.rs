@@ -1,6 +1,7 @@
 //! What an operator does with a running sidecar, and what its sessions notice of it.
 
 mod connect;
+mod first;
 mod leaving;
 mod manager;
 mod mute;

@@ -43,7 +43,9 @@ pub(super) fn page(status: &Status, asked: &AdminAddress) -> Vec<Line> {
 
 /// Are clients served? Then what is wrong, the worst first, and what goes on.
 fn head(status: &Status) -> Vec<Line> {
-    let Health { level, conditions } = &status.health;
+    // A sidecar of another version may not say it.
+    let health = if status.health.conditions.is_empty() { &Health::of(status) } else { &status.health };
+    let Health { level, conditions } = health;
     let mut lines = vec![sentence(tone(*level), level.word())];
     for one in conditions.iter().take(CONDITIONS) {
         lines.push(sentence(tone(one.level), &visible(&one.sentence(), LONGEST * 2)));
