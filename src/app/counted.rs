@@ -1,9 +1,6 @@
 //! The credentials of a route, counted: what their observer adds up, and how each of them stands.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use opentelemetry::Context;
 
@@ -32,7 +29,7 @@ impl Counted {
 
 impl Observer for Counted {
     fn began(&self, trigger: Trigger) -> Context {
-        let span = self.spans.begin("token refresh", &self.route, SystemTime::now(), Place::Alone);
+        let span = self.spans.begin("token refresh", &self.route, Now::read().wall, Place::Alone);
         span.set("perennial.trigger", label(trigger).as_str());
         span.context()
     }

@@ -83,22 +83,18 @@ impl Report {
             let token = credential.and_then(Credential::current);
             words(said, token.as_ref().map(|token| token.expose()))
         };
-        let refresh = |generation| credential.and_then(|credential| credential.traced(generation));
-        let name = credential.map_or("", Credential::name);
         let (session, route, metrics) = (self.session(), &*self.route.route.name, &self.route.metrics);
         match note {
             Note::Reauthenticated { method, generation, took } => {
-                let (method, refresh) = (method_of(*method), refresh(*generation));
-                let span = self.traces.tried(&self.route, (method, refresh.as_deref()), *took, now);
-                span.set_token(name, Some(generation.0));
+                let method = method_of(*method);
+                let span = self.tried(method, credential, *generation, (*took, now));
                 self.reauthenticated(method, *generation, *took, &span);
             }
             Note::ReauthenticationFailed { method, generation, refused, why } => {
                 let outcome = if *refused { Outcome::Rejected } else { Outcome::Failed };
                 let took = now - self.since;
-                let (method, refresh) = (method_of(*method), refresh(*generation));
-                let span = self.traces.tried(&self.route, (method, refresh.as_deref()), took, now);
-                span.set_token(name, Some(generation.0));
+                let method = method_of(*method);
+                let span = self.tried(method, credential, *generation, (took, now));
                 self.not_reauthenticated(method, outcome, *generation, (&words(why), &span));
             }
             Note::UpstreamLost { why, attempt: 0 } => {
@@ -195,6 +191,20 @@ impl Report {
                 self.handle.holds_since.store(since, Ordering::Relaxed);
             }
         }
+    }
+
+    /// The span of a re-authentication that took so long, until now.
+    fn tried(
+        &mut self,
+        method: Method,
+        credential: Option<&Credential>,
+        generation: Generation,
+        (took, now): (Duration, Instant),
+    ) -> Open {
+        let refresh = credential.and_then(|credential| credential.traced(generation));
+        let span = self.traces.tried(&self.route, (method, refresh.as_deref()), took, now);
+        span.set_token(credential.map_or("", Credential::name), Some(generation.0));
+        span
     }
 
     fn reauthenticated(&self, method: Method, generation: Generation, took: Duration, span: &Open) {

@@ -6,7 +6,7 @@
 //!   anything else: the client is gone, or the sidecar is about to end
 //! ```
 
-use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
 use http::StatusCode;
 use opentelemetry::Context;
@@ -17,7 +17,7 @@ use super::{
     route::RouteContext,
 };
 use crate::{
-    clock::{self, Instant},
+    clock::Now,
     credential::Traced,
     telemetry::{Handshake, HandshakeMetrics, Open},
 };
@@ -88,7 +88,7 @@ pub(super) fn draining() -> Answer {
 pub(super) struct Tally {
     counts: Arc<HandshakeMetrics>,
     counted: bool,
-    began: (Instant, SystemTime),
+    began: Now,
     span: Open,
     stop: CancellationToken,
 }
@@ -96,14 +96,14 @@ pub(super) struct Tally {
 impl Tally {
     /// Of no route yet; `stop`: no new clients.
     pub(super) fn new(nowhere: &Arc<HandshakeMetrics>, stop: CancellationToken) -> Self {
-        let began = (clock::now(), SystemTime::now());
+        let began = Now::read();
         Self { counts: Arc::clone(nowhere), counted: false, began, span: Open::default(), stop }
     }
 
     /// Its route is known.
     pub(super) fn is_of(&mut self, route: &RouteContext) {
         self.counts = Arc::clone(route.metrics.handshakes());
-        self.span = route.spans.handshake(&route.route.name, self.began.1);
+        self.span = route.spans.handshake(&route.route.name, self.began.wall);
     }
 
     /// What is done in this context belongs to the handshake.
@@ -113,7 +113,7 @@ impl Tally {
 
     /// The handshake goes on with the token that came of this refresh. Did it wait for it?
     pub(super) fn goes_with(&self, refresh: &Traced) {
-        if refresh.ended >= self.began.0 {
+        if refresh.ended >= self.began.mono {
             self.span.link(refresh.span.clone());
         }
     }

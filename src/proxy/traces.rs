@@ -8,13 +8,13 @@
 //!
 //! What began soon after a refresh, with its token, is a child of it. What began later had other reasons, and is linked to it.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use opentelemetry::Context;
 
 use super::{caller::SessionId, route::RouteContext};
 use crate::{
-    clock::Instant,
+    clock::{Instant, Now},
     credential::Traced,
     telemetry::{Method, Open, Place},
 };
@@ -97,7 +97,7 @@ impl Traces {
         let outage = self.change.as_ref().filter(|change| change.is_outage);
         let outage = outage.filter(|_| method == Method::Resume).and_then(|outage| outage.span.names());
         let place = outage.as_ref().map_or_else(|| place(method, refresh, now - took), Place::Below);
-        let span = self.span(route, method.as_str(), SystemTime::now() - took, place);
+        let span = self.span(route, method.as_str(), Now::read().wall.saturating_sub(took), place);
         if let (Some(_), Some(refresh)) = (&outage, refresh) {
             span.link(refresh.span.clone());
         }
@@ -118,11 +118,11 @@ impl Traces {
         place: Place<'_>,
         is_outage: bool,
     ) -> Option<Box<Change>> {
-        let span = self.span(route, name, SystemTime::now(), place);
+        let span = self.span(route, name, Now::read().wall, place);
         span.is_open().then(|| Box::new(Change { is_outage, span }))
     }
 
-    fn span(&self, route: &RouteContext, name: &'static str, began: SystemTime, place: Place<'_>) -> Open {
+    fn span(&self, route: &RouteContext, name: &'static str, began: Duration, place: Place<'_>) -> Open {
         let span = route.spans.begin(name, &route.route.name, began, place);
         if span.is_open() {
             span.set("perennial.session", self.session.to_string());

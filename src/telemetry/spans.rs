@@ -12,7 +12,11 @@
 //! 3. No span has a token in it. What a peer said goes through [`words`] here, whoever says it.
 //! 4. A client is not told of any of this: no trace context is taken from it, or passed on in our name.
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use http::StatusCode;
 use opentelemetry::{
@@ -60,13 +64,13 @@ impl Spans {
         Self(Some(Arc::new(Tracing { tracer, root, queue })))
     }
 
-    /// Something begins, or began then.
-    pub fn begin(&self, name: &'static str, route: &str, began: SystemTime, place: Place<'_>) -> Open {
+    /// Something begins, or began then, since the Unix epoch.
+    pub fn begin(&self, name: &'static str, route: &str, began: Duration, place: Place<'_>) -> Open {
         self.of_kind(SpanKind::Internal, (name, route), began, place)
     }
 
     /// A client's handshake. There may be any number of them: while the queue is half full, they have no spans.
-    pub fn handshake(&self, route: &str, began: SystemTime) -> Open {
+    pub fn handshake(&self, route: &str, began: Duration) -> Open {
         if self.0.as_ref().is_some_and(|tracing| tracing.queue.has_room()) {
             self.of_kind(SpanKind::Server, ("handshake", route), began, Place::Alone)
         } else {
@@ -78,11 +82,11 @@ impl Spans {
         &self,
         kind: SpanKind,
         (name, route): (&'static str, &str),
-        began: SystemTime,
+        began: Duration,
         place: Place<'_>,
     ) -> Open {
         let Some(Tracing { tracer, root, .. }) = self.0.as_deref() else { return Open::default() };
-        let mut builder = tracer.span_builder(name).with_kind(kind).with_start_time(began);
+        let mut builder = tracer.span_builder(name).with_kind(kind).with_start_time(UNIX_EPOCH + began);
         let parent = match place {
             Place::Alone => root.clone(),
             Place::Below(parent) => root.with_remote_span_context(parent.clone()),
@@ -144,7 +148,9 @@ impl Open {
     pub fn set_token(&self, credential: &str, generation: Option<u64>) {
         if self.is_open() {
             self.set("perennial.credential", credential.to_owned());
-            generation.map(|it| self.set("perennial.generation", i64::try_from(it).unwrap_or(i64::MAX)));
+            if let Some(generation) = generation {
+                self.set("perennial.generation", i64::try_from(generation).unwrap_or(i64::MAX));
+            }
         }
     }
 
@@ -212,6 +218,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        clock::Now,
         config::{Endpoint, UpstreamTls},
         net::{Dialer, trace::Asked},
     };
@@ -224,13 +231,13 @@ mod tests {
     #[test]
     fn a_span_says_what_it_was_and_shows_no_token() {
         let (spans, mut ended) = otlp::kept();
-        let refresh = spans.begin("token refresh", "ably", SystemTime::now(), Place::Alone);
+        let refresh = spans.begin("token refresh", "ably", Now::read().wall, Place::Alone);
         refresh.fail("rejected", "token eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjB9.c2ln expired");
         let names = refresh.names().unwrap();
-        let swap = spans.begin("swap", "ably", SystemTime::now(), Place::Below(&names));
+        let swap = spans.begin("swap", "ably", Now::read().wall, Place::Below(&names));
         swap.end("ok");
         swap.end("twice");
-        drop(spans.begin("resume", "ably", SystemTime::now(), Place::Linked(&names)));
+        drop(spans.begin("resume", "ably", Now::read().wall, Place::Linked(&names)));
         let [refresh, swap, resume] = [(); 3].map(|()| ended.try_recv().unwrap());
         assert!(ended.try_recv().is_err(), "each ends once");
         assert_eq!(refresh.status, Status::error("token […] expired"));
@@ -250,7 +257,7 @@ mod tests {
         let ask = async || Asked::begin("POST", &dialer).end(Err("timeout"));
         ask().await;
         assert!(ended.try_recv().is_err(), "in no span there is no child");
-        let outage = spans.begin("outage", "ably", SystemTime::now(), Place::Alone);
+        let outage = spans.begin("outage", "ably", Now::read().wall, Place::Alone);
         ask().with_context(outage.context()).await;
         let request = ended.try_recv().unwrap();
         assert_eq!(Some(request.parent_span_id), outage.names().map(|names| names.span_id()));
@@ -266,10 +273,10 @@ mod tests {
         let (spans, mut ended) = otlp::kept();
         for _ in 0..5_000 {
             spans
-                .handshake("ably", SystemTime::now())
+                .handshake("ably", Now::read().wall)
                 .answer(Handshake::Limit, Some(StatusCode::TOO_MANY_REQUESTS));
         }
-        spans.begin("token refresh", "ably", SystemTime::now(), Place::Alone).end("ok");
+        spans.begin("token refresh", "ably", Now::read().wall, Place::Alone).end("ok");
         let names: Vec<_> = std::iter::from_fn(|| ended.try_recv().ok()).map(|span| span.name).collect();
         assert_eq!(names.last().map(|name| &**name), Some("token refresh"));
         assert!((500..2000).contains(&names.len()), "{}", names.len());
@@ -277,7 +284,7 @@ mod tests {
 
     #[test]
     fn if_nobody_traces_there_is_nothing() {
-        let open = Spans::default().begin("outage", "ably", SystemTime::now(), Place::Alone);
+        let open = Spans::default().begin("outage", "ably", Now::read().wall, Place::Alone);
         open.fail("failed", "why");
         assert!(open.trace_id().is_none() && open.names().is_none());
     }
