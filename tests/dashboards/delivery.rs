@@ -8,8 +8,8 @@
 //!             rules.yml              perennial.tmpl
 //! ```
 //!
-//! The files are those of `dashboards/`. One test takes the time that they take. In the other every time in them is a
-//! tenth of it: intervals, windows and waits alike, so that the rules decide as ever.
+//! The files are those of `dashboards/`. In `services` they take the time that they take. In the other test every time in
+//! them is a tenth of it: intervals, windows and waits alike, so that the rules decide as ever.
 
 use std::{
     path::Path,
@@ -48,29 +48,6 @@ const DOWN: &str = "PerennialDown";
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs prometheus and prometheus-alertmanager: run by tests/all"]
-async fn realtime_somebody_is_woken_within_two_minutes() {
-    let mut scene = Scene::set(1).await;
-    let client = Client::come(scene.sidecar().port);
-    let instance = format!("127.0.0.1:{}", scene.sidecar().admin);
-    let told = scene.pager.is_told(UNREACHABLE, "firing").await;
-    let took = client.began.elapsed();
-    println!("first failed client -> firing alert delivered: {:.1} s", took.as_secs_f64());
-    assert!(took < PROMISED, "{took:?}");
-
-    assert_eq!(told["labels"]["instance"], instance);
-    assert_eq!(told["labels"]["route"], "plain");
-    let described = format!("{instance}, route plain: about ");
-    let description = told["annotations"]["description"].as_str().unwrap();
-    assert!(description.starts_with(&described), "{description}");
-    assert_eq!(scene.pager.pages[0].authorization, "Bearer a key");
-    // Whoever reads the channel sees the same, and what to do.
-    scene.pager.is_posted(&described).await;
-    scene.pager.is_posted("RUNBOOK.md#perennialserviceunreachable").await;
-    client.task.abort();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs prometheus and prometheus-alertmanager: run by tests/all"]
 async fn an_outage_is_over_if_the_service_is_back_and_not_if_the_sidecar_dies() {
     let mut scene = Scene::set(FASTER).await;
     let client = Client::come(scene.sidecar().port);
@@ -91,6 +68,34 @@ async fn an_outage_is_over_if_the_service_is_back_and_not_if_the_sidecar_dies() 
     scene.pager.is_told(UNREACHABLE, "resolved").await;
     scene.fires(UNREACHABLE, false).await;
     client.task.abort();
+}
+
+/// In the time that it takes.
+mod services {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "needs prometheus and prometheus-alertmanager: run by tests/all --services"]
+    async fn somebody_is_woken_within_two_minutes() {
+        let mut scene = Scene::set(1).await;
+        let client = Client::come(scene.sidecar().port);
+        let instance = format!("127.0.0.1:{}", scene.sidecar().admin);
+        let told = scene.pager.is_told(UNREACHABLE, "firing").await;
+        let took = client.began.elapsed();
+        println!("first failed client -> firing alert delivered: {:.1} s", took.as_secs_f64());
+        assert!(took < PROMISED, "{took:?}");
+
+        assert_eq!(told["labels"]["instance"], instance);
+        assert_eq!(told["labels"]["route"], "plain");
+        let described = format!("{instance}, route plain: about ");
+        let description = told["annotations"]["description"].as_str().unwrap();
+        assert!(description.starts_with(&described), "{description}");
+        assert_eq!(scene.pager.pages[0].authorization, "Bearer a key");
+        // Whoever reads the channel sees the same, and what to do.
+        scene.pager.is_posted(&described).await;
+        scene.pager.is_posted("RUNBOOK.md#perennialserviceunreachable").await;
+        client.task.abort();
+    }
 }
 
 /// Everything that runs, but the client.

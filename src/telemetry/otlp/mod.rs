@@ -77,12 +77,6 @@ fn queued(losses: &Arc<Losses>) -> (Spans, mpsc::Receiver<SpanData>) {
     (Spans::to(provider.tracer_with_scope(scope.build()), queue), ended)
 }
 
-/// The same, for a test.
-#[cfg(test)]
-pub(super) fn kept() -> (Spans, mpsc::Receiver<SpanData>) {
-    queued(&Arc::default())
-}
-
 fn no_traces(error: &dyn std::error::Error) -> Spans {
     tracing::warn!(%error, "no traces are exported");
     Spans::default()
@@ -105,6 +99,12 @@ fn exporter(
     let resource = settings.resource.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
     exporter.set_resource(&Resource::builder_empty().with_attributes(resource).build());
     Ok(exporter)
+}
+
+/// The same, for a test.
+#[cfg(test)]
+pub(super) fn kept() -> (Spans, mpsc::Receiver<SpanData>) {
+    queued(&Arc::default())
 }
 
 #[cfg(test)]
