@@ -160,11 +160,22 @@ fn adding(service: Service, taken: Arc<watch::Sender<Taken>>) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs two minutes of real time: run by tests/all"]
+#[ignore = "needs a minute of real time: run by tests/all"]
 async fn an_upload_arrives_whole_however_slowly_it_is_read() {
-    let uploads = DIALECTS.iter().flat_map(|dialect| {
-        let upload = |bytes, rate| Upload { dialect: *dialect, bytes, rate };
-        [upload(8_000_000, 150_000), upload(1_000_000, 10_000)]
-    });
-    all(uploads.map(Upload::arrives)).await;
+    all(uploads(8_000_000, 150_000)).await;
+}
+
+mod services {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "needs two minutes of real time: run by tests/all --services"]
+    async fn an_upload_arrives_whole_by_a_modem() {
+        all(uploads(1_000_000, 10_000)).await;
+    }
+}
+
+/// One in each dialect.
+fn uploads(bytes: usize, rate: u32) -> impl Iterator<Item = impl Future<Output = ()> + Send + 'static> {
+    DIALECTS.iter().map(move |dialect| Upload { dialect: *dialect, bytes, rate }.arrives())
 }
