@@ -111,6 +111,7 @@ journalctl -u perennial --no-pager -o cat | tail -100 > /out/journal
 const EXPECTED: &str = "\
 started: active, main, 1
 ready: the listener accepts; each route's credential has a valid token
+healthy
 user: dynamic
 capabilities: 0000000000000000
 state: 700, 1
