@@ -16,6 +16,8 @@ use crate::config::Limits;
 const OWN: usize = 64;
 /// Connections that are no session's, at the least, if there are files for more.
 const BESIDE: usize = 64;
+/// Of the files that clients may use, one in so many is for one that has just come.
+const AT_ONCE: usize = 16;
 /// Connections of the admin port: a few scrapers and probes, many times over.
 const ADMIN: usize = 64;
 /// The same, if files are few.
@@ -44,7 +46,8 @@ impl Allowed {
 
     fn of(files: usize, wanted: usize) -> Self {
         let clients = files - OWN.min(files / 2);
-        let beside = BESIDE.min(clients / 4);
+        // Many may come at once: after a restart of the service, say.
+        let beside = (clients / AT_ONCE).max(BESIDE.min(clients / 4));
         let sessions = wanted.min(clients.saturating_sub(with_theirs(beside)) / 2).max(1);
         let left = clients.saturating_sub(sessions.saturating_mul(2)) / 9 * 4;
         Self {
@@ -70,7 +73,10 @@ impl Allowed {
 
     /// Open files that so many sessions need.
     fn needed(sessions: usize) -> usize {
-        sessions.saturating_mul(2).saturating_add(with_theirs(BESIDE)).saturating_add(OWN)
+        let both = sessions.saturating_mul(2);
+        // What is left of sixteen parts for sessions is 16 - 2.25; and both shares are rounded.
+        let large = both / 55 * 64 + 2 * 64;
+        large.max(both.saturating_add(with_theirs(BESIDE))).saturating_add(OWN)
     }
 }
 
@@ -102,7 +108,8 @@ mod tests {
         );
         let needed = Allowed::needed(10_000);
         assert_eq!(Allowed::of(needed, 10_000).sessions, 10_000);
-        assert_eq!(Allowed::of(needed - 2, 10_000).sessions, 9_999);
+        assert!(Allowed::of(needed - 200, 10_000).sessions < 10_000);
+        assert!(Allowed::of(needed, 10_000).connections > 1_000, "many may come at once");
         assert_eq!(
             Allowed::of(128, 10_000),
             Allowed { files: 128, sessions: 14, connections: 16, admin: 24 }
