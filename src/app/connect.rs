@@ -26,8 +26,11 @@ use crate::{
 /// What a client would have, and would ask for.
 #[derive(Debug, Clone, Copy)]
 pub struct Client<'a> {
+    /// The path that it asks for; the route's own if there is none.
     pub path: Option<&'a str>,
+    /// Names and values of its query.
     pub query: &'a [(String, String)],
+    /// Names and values of its headers.
     pub headers: &'a [(String, String)],
     /// Where its own token is kept.
     pub token: Option<&'a Path>,

@@ -34,7 +34,9 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 pub struct Visit<'a> {
     /// The path; the route's own if there is none.
     pub path: Option<&'a str>,
+    /// Names and values of the query.
     pub query: &'a [(String, String)],
+    /// Names and values of the headers.
     pub headers: &'a [(String, String)],
     /// The token that it would show.
     pub client_token: Option<&'a str>,

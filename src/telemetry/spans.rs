@@ -9,7 +9,7 @@
 //!
 //! 1. If nobody traces, a span is an empty handle, and costs a look at it.
 //! 2. A span that has ended goes to a queue at once, or is dropped: nobody waits for a collector.
-//! 3. No span has a token in it. What a peer said goes through [`words`] here, whoever says it.
+//! 3. No span has a token in it. What a peer said goes through [`words`] here.
 //! 4. A client is not told of any of this: no trace context is taken from it, or passed on in our name.
 
 use std::{

@@ -91,7 +91,7 @@ mod services {
         let description = told["annotations"]["description"].as_str().unwrap();
         assert!(description.starts_with(&described), "{description}");
         assert_eq!(scene.pager.pages[0].authorization, "Bearer a key");
-        // Whoever reads the channel sees the same, and what to do.
+        // Those who read the channel see the same, and what to do.
         scene.pager.is_posted(&described).await;
         scene.pager.is_posted("RUNBOOK.md#perennialserviceunreachable").await;
         client.task.abort();

@@ -11,7 +11,7 @@
 //! 3. It succeeds with status 0 and a token on stdout, of at most 192 KiB with all that is around it.
 //! 4. What it says on stderr is logged when it has ended, since only then is it known what must not be in it.
 //! 5. An error names the program, and quotes nothing that it printed.
-//! 6. Whatever goes wrong may mend itself: a program may be installed a moment later.
+//! 6. Every failure may pass by itself: a program may be installed a moment later.
 
 use std::{io::ErrorKind, os::unix::process::ExitStatusExt, path::Path, process::ExitStatus};
 

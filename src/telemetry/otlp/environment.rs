@@ -157,7 +157,7 @@ impl Variables<'_> {
         let Some((name, protocol)) = self.exporter("PROTOCOL") else { return Ok(()) };
         match protocol.as_str() {
             "http/protobuf" => Ok(()),
-            // Whoever takes the one takes the other, at the same address.
+            // A collector takes both, at the same address.
             "http/json" => {
                 ignored.push(Wrong::new(&name, "http/protobuf is spoken here"));
                 Ok(())
