@@ -76,7 +76,8 @@ async fn six_hundred_clients_of_a_name_that_nobody_resolves_cost_one_thread() {
         most = most.max(threads());
     }
     let answers = clients.await.unwrap();
-    assert!(answers.iter().all(|(answer, _)| answer.status() == 504), "the time of the handshake is over");
+    let statuses: std::collections::BTreeSet<_> = answers.iter().map(|(answer, _)| answer.status()).collect();
+    assert_eq!(statuses, [502].into(), "each is told that the service cannot be reached");
     // The one that resolves, and one that reads files for the test's own look.
     assert!(most <= before + 2, "{most} threads, {before} before");
 }

@@ -58,6 +58,10 @@ impl Service {
                 beside(async move {
                     let mut wire = Wire::new(tcp);
                     let head = wire.head().await;
+                    if head.first.is_empty() {
+                        // The one who dialled has changed its mind.
+                        return;
+                    }
                     let mut wire = Asked { head, wire }.accept("").await;
                     while let Some(frame) = wire.frame().await {
                         let _ = wire.try_send(&bare(frame.opcode(), &frame.payload)).await;
