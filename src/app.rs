@@ -14,21 +14,20 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     files::Allowed,
-    listening::{Bound, bind},
+    listening::{Bound, Inherited, bind},
     routes::{Ground, Life, Prepared},
     state::{State, Telling},
 };
 use crate::{
     admin::{self, AdminState},
     clock::{self, Now},
-    config::{Config, Limits, Listen, StateConfig},
+    config::{Config, Limits, Listen, ListenAddress, StateConfig},
     credential::{Credential, Store},
-    net::{Dialer, ServerTls},
+    net::{Dialer, Listener, ServerTls},
     proxy::{self, Proxy, RouteContext},
     telemetry::{
         Log, Metrics, Spans,
@@ -70,8 +69,8 @@ const LAST_WORDS: Duration = Duration::from_millis(2500);
 /// A running sidecar.
 pub struct App {
     config: Config,
-    listener: Bound,
-    admin: Bound,
+    listeners: Vec<Bound>,
+    admin: Option<Bound>,
     state: Arc<State>,
     /// Not ready any more: it is about to end.
     leaving: CancellationToken,
@@ -101,8 +100,13 @@ impl App {
         let prepared = config.routes.iter().map(Prepared::new).collect::<anyhow::Result<Vec<_>>>()?;
         let store =
             Arc::new(Store::open(&config.state, config.limits.history, &last.0, &last.1).context("[state]")?);
-        let listener = Arc::new(bind(config.listen.address, "listen.address").await?);
-        let admin_listener = Arc::new(bind(config.admin.address, "admin.address").await?);
+        let mut inherited = Inherited::of_environment();
+        let mut listeners = Vec::new();
+        for address in &config.listen.addresses {
+            listeners.push(bind(address, "listen.address", &[], &mut inherited).await?);
+        }
+        let admin_listener = bind(&config.admin.address, "admin.address", &[], &mut inherited).await?;
+        inherited.close();
 
         let spans = Spans::from_environment(&last.0, &last.1);
         let ground = Ground { metrics: &metrics, spans: &spans, store: &store, tasks: &tasks, stop: &stop };
@@ -115,8 +119,7 @@ impl App {
             limits: Limits { sessions: allowed.sessions, ..config.limits.clone() },
             connections: allowed.connections,
             routes: lives.iter().map(|life| Arc::clone(&life.context)).collect(),
-            open: is_open(&config.listen),
-            loopback: config.listen.address.ip().to_canonical().is_loopback(),
+            listen: config.listen.clone(),
             sessions: Arc::default(),
             requests: Arc::default(),
             crowd: Arc::default(),
@@ -129,14 +132,12 @@ impl App {
         }
         metrics.configured(Now::read().wall);
         let proxy = Arc::new(ArcSwap::from_pointee(proxy));
-        let addresses = (listener.local_addr()?, admin_listener.local_addr()?);
         let told = Telling { metrics, spans, log };
-        let state = State::new(config, told, store, proxy, (lives, leaving.clone(), addresses.0));
-        let state = Arc::new(state);
+        let state = Arc::new(State::new(config, told, store, proxy, (lives, leaving.clone())));
         let mut app = Self {
             config: config.clone(),
-            listener: Bound::new(addresses.0, &listener, closing.child_token().drop_guard()),
-            admin: Bound::new(addresses.1, &admin_listener, stop.child_token().drop_guard()),
+            listeners: Vec::new(),
+            admin: None,
             state,
             leaving,
             closing,
@@ -145,42 +146,52 @@ impl App {
             tasks,
             last,
         };
-        app.listen(listener, addresses.0);
-        app.listen_admin(admin_listener, addresses.1);
+        for (address, listener) in config.listen.addresses.iter().zip(listeners) {
+            app.listen(address, listener);
+        }
+        app.listen_admin(&config.admin.address, admin_listener);
+        app.state.set_address(app.addresses());
         app.tasks.spawn(sweep(Arc::clone(&app.state), app.stop.clone()));
         app.tasks.spawn(sample(Arc::clone(&app.state), app.stop.clone()));
         app.tasks.spawn(retire(Arc::clone(&app.state), app.stop.clone()));
         app.tasks.spawn(summarise(app.state.log.rate.clone(), app.stop.clone()));
-        let (address, admin, routes) = (addresses.0, addresses.1, names(config).join(","));
-        tracing::info!(%address, %admin, routes, version = env!("CARGO_PKG_VERSION"), "listening");
+        let (address, routes) = (app.addresses(), names(config).join(","));
+        let admin = app.admin.as_ref().map(|admin| admin.address.to_string());
+        tracing::info!(address, admin, routes, version = env!("CARGO_PKG_VERSION"), "listening");
         Ok(app)
     }
 
-    /// Lets clients in by this listener, in place of the one before.
-    fn listen(&mut self, listener: Arc<TcpListener>, address: SocketAddr) {
-        let stop = self.closing.child_token();
-        self.listener = Bound::new(address, &listener, stop.clone().drop_guard());
+    /// Lets clients in by this listener, which the configuration names so.
+    fn listen(&mut self, configured: &ListenAddress, listener: Listener) {
+        let (listener, stop) = (Arc::new(listener), self.closing.child_token());
+        self.listeners.push(Bound::new(configured.clone(), &listener, stop.clone().drop_guard()));
         self.proxy_tasks.spawn(proxy::serve(listener, Arc::clone(&self.state.proxy), stop));
-        self.state.set_address(address);
     }
 
     /// Answers an operator by this listener, in place of the one before.
-    fn listen_admin(&mut self, listener: Arc<TcpListener>, address: SocketAddr) {
-        let stop = self.stop.child_token();
+    fn listen_admin(&mut self, configured: &ListenAddress, listener: Listener) {
+        let (listener, stop) = (Arc::new(listener), self.stop.child_token());
         let state = Arc::clone(&self.state) as Arc<dyn AdminState>;
-        self.admin = Bound::new(address, &listener, stop.clone().drop_guard());
+        self.admin = Some(Bound::new(configured.clone(), &listener, stop.clone().drop_guard()));
         let most = Allowed::now(&self.config.limits).admin;
         self.tasks.spawn(admin::serve(listener, most, state, stop));
     }
 
-    /// Where clients connect.
-    pub fn address(&self) -> SocketAddr {
-        self.listener.address
+    /// Where clients connect, as a line says it.
+    fn addresses(&self) -> String {
+        self.listeners.iter().map(|bound| bound.address.to_string()).collect::<Vec<_>>().join(",")
     }
 
-    /// Where an operator looks.
+    /// Where clients connect by TCP: the first of these addresses. Without one, no address.
+    pub fn address(&self) -> SocketAddr {
+        let first = self.listeners.iter().find_map(|bound| bound.address.tcp());
+        first.unwrap_or_else(|| ([0, 0, 0, 0], 0).into())
+    }
+
+    /// Where an operator looks, by TCP; without it, no address.
     pub fn admin(&self) -> SocketAddr {
-        self.admin.address
+        let admin = self.admin.as_ref().and_then(|bound| bound.address.tcp());
+        admin.unwrap_or_else(|| ([0, 0, 0, 0], 0).into())
     }
 
     /// The credential of a route.
@@ -263,11 +274,6 @@ pub fn refused(config: &Config) -> Vec<anyhow::Error> {
     let listen = server_tls(&config.listen).map(drop);
     let routes = config.routes.iter().map(|route| Prepared::new(route).map(drop));
     [listen, redis()].into_iter().chain(routes).filter_map(Result::err).collect()
-}
-
-/// May anyone who reaches the listener come in?
-fn is_open(listen: &Listen) -> bool {
-    listen.open || listen.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some())
 }
 
 /// Has the store forget what nobody needs to know any more, until `stop`.

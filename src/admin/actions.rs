@@ -12,8 +12,6 @@
 //!    action is.
 //! 2. A long list is written in parts, and others have their turn between two of them.
 
-use std::net::SocketAddr;
-
 use http::{Method, Response, request::Parts};
 use serde::Serialize;
 
@@ -22,6 +20,7 @@ use super::{
     answer::{Body, only, refused, typed},
     operator,
 };
+use crate::net::Peer;
 
 /// Sessions of one part of a list.
 const PART: usize = 256;
@@ -60,13 +59,13 @@ impl<'p> Action<'p> {
 pub(super) async fn answer(
     action: Action<'_>,
     request: &Parts,
-    peer: SocketAddr,
+    peer: Peer,
     state: &dyn AdminState,
 ) -> Response<Body> {
     if request.method != action.method() {
         return only(if action.method() == Method::GET { "GET" } else { "POST" });
     }
-    let done = match operator::check(&request.headers, peer, state.operator_secret().as_ref()) {
+    let done = match operator::check(&request.headers, &peer, state.operator_secret().as_ref()) {
         Ok(()) => perform(action, request, state).await,
         Err(denied) => Err(denied),
     };

@@ -7,6 +7,7 @@
 use std::{
     fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
     str::FromStr,
     time::Duration,
 };
@@ -16,7 +17,7 @@ use http::{HeaderName, HeaderValue, Method, Request, header};
 
 use crate::{
     clock,
-    config::{Endpoint, Secret, SecretError, UpstreamTls},
+    config::{Endpoint, ListenAddress, Secret, SecretError, UpstreamTls},
     net::{DialError, Dialer, http as net},
 };
 
@@ -33,35 +34,53 @@ const OPERATOR: HeaderName = HeaderName::from_static(super::operator::OPERATOR);
 
 /// Where the admin server of a sidecar is. Port 0 is none that can be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AdminAddress {
-    host: String,
-    port: u16,
+pub enum AdminAddress {
+    Host(String, u16),
+    Socket(PathBuf),
 }
 
 impl AdminAddress {
     /// The one that a server which listens here answers on: one that listens everywhere answers on loopback.
-    pub fn of_listener(address: SocketAddr) -> Self {
+    pub fn of_listener(address: &ListenAddress) -> Self {
+        match address {
+            ListenAddress::Tcp(address) => Self::of_tcp(*address),
+            ListenAddress::Unix(path) => Self::Socket(path.clone()),
+        }
+    }
+
+    fn of_tcp(address: SocketAddr) -> Self {
         let ip = match address.ip() {
             IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
             other @ (IpAddr::V4(_) | IpAddr::V6(_)) => other.to_canonical(),
         };
-        Self { host: ip.to_string(), port: address.port() }
+        Self::Host(ip.to_string(), address.port())
+    }
+
+    /// Is it on this machine?
+    fn is_here(&self) -> bool {
+        match self {
+            Self::Host(..) => super::operator::is_loopback(&self.to_string()),
+            Self::Socket(_) => true,
+        }
     }
 }
 
 impl Default for AdminAddress {
     fn default() -> Self {
-        Self { host: Ipv4Addr::LOCALHOST.to_string(), port: PORT }
+        Self::Host(Ipv4Addr::LOCALHOST.to_string(), PORT)
     }
 }
 
-/// `HOST:PORT`, an IPv6 address in brackets; the URL of the status page means the same.
+/// `HOST:PORT`, an IPv6 address in brackets, or `unix:PATH`; the URL of the status page means the same.
 impl FromStr for AdminAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let expected = || "expected HOST:PORT, such as 127.0.0.1:7371".to_owned();
+        if text.starts_with("unix:") {
+            return text.parse().map(|address| Self::of_listener(&address));
+        }
+        let expected = || "expected HOST:PORT, such as 127.0.0.1:7371, or unix:PATH".to_owned();
         let bare = text.strip_prefix("http://").map_or(text, |rest| rest.strip_suffix('/').unwrap_or(rest));
         let (host, port) = bare.rsplit_once(':').ok_or_else(expected)?;
         let port: u16 = port.parse().map_err(|_| expected())?;
@@ -71,17 +90,20 @@ impl FromStr for AdminAddress {
             );
         }
         match url::Host::parse(host).map_err(|_| expected())? {
-            url::Host::Domain(name) => Ok(Self { host: name, port }),
-            url::Host::Ipv4(ip) => Ok(Self::of_listener((ip, port).into())),
-            url::Host::Ipv6(ip) => Ok(Self::of_listener((ip, port).into())),
+            url::Host::Domain(name) => Ok(Self::Host(name, port)),
+            url::Host::Ipv4(ip) => Ok(Self::of_tcp((ip, port).into())),
+            url::Host::Ipv6(ip) => Ok(Self::of_tcp((ip, port).into())),
         }
     }
 }
 
 impl fmt::Display for AdminAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port } = self;
-        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+        match self {
+            Self::Host(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Host(host, port) => write!(f, "{host}:{port}"),
+            Self::Socket(path) => write!(f, "unix:{}", path.display()),
+        }
     }
 }
 
@@ -175,13 +197,18 @@ impl AdminClient {
     }
 
     async fn ask(&self, method: Method, target: &str, operator: bool) -> Result<Answer, ClientError> {
-        let AdminAddress { host, port } = self.address.clone();
-        if port == 0 {
-            return Err(ClientError::NoPort);
-        }
+        let (host, port, socket) = match self.address.clone() {
+            AdminAddress::Host(_, 0) => return Err(ClientError::NoPort),
+            AdminAddress::Host(host, port) => (host, port, None),
+            AdminAddress::Socket(path) => ("localhost".to_owned(), 80, Some(path)),
+        };
         let endpoint = Endpoint { tls: false, host, port, path_and_query: target.to_owned() };
         let dialer =
             Dialer::new(&endpoint, &UpstreamTls::default()).map_err(|e| self.not_ours(e.to_string()))?;
+        let dialer = match &socket {
+            Some(path) => dialer.by_socket(path),
+            None => dialer,
+        };
         let request = Request::builder()
             .method(&method)
             .uri(target)
@@ -206,7 +233,7 @@ impl AdminClient {
 
     /// What proves the operator. It does not leave the machine: no other takes an action from here.
     fn shown(&self) -> Result<Option<Vec<u8>>, SecretError> {
-        let secret = self.secret.as_ref().filter(|_| super::operator::is_loopback(&self.address.to_string()));
+        let secret = self.secret.as_ref().filter(|_| self.address.is_here());
         secret.map(|secret| Ok(format!("Bearer {}", &*secret.reveal()?).into_bytes())).transpose()
     }
 
@@ -214,7 +241,9 @@ impl AdminClient {
         let address = self.address.clone();
         match error {
             net::HttpError::Dial(DialError { cause, .. }) => {
-                if cause.kind() == io::ErrorKind::ConnectionRefused {
+                if matches!(cause.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
+                    && self.address.is_here()
+                {
                     ClientError::Nobody(address)
                 } else if cause.kind() == io::ErrorKind::TimedOut {
                     ClientError::Late { address, within: self.timeout }

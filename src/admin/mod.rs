@@ -18,13 +18,12 @@
 //!    that was made to point here (DNS rebinding) gets metrics and probes only.
 //! 4. What changes something, or shows who the clients are, is asked for as no page can ask (`actions`, `operator`).
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
     sync::oneshot,
     time::{sleep, timeout},
 };
@@ -48,7 +47,10 @@ use stream::Streams;
 
 use crate::{
     config::Secret,
-    net::room::{Doing, Guest, Place, Room},
+    net::{
+        self, Accepted, Listener,
+        room::{Doing, Guest, Place, Room},
+    },
 };
 
 /// From the accepted socket to the whole head of the request.
@@ -149,12 +151,11 @@ struct Server {
 /// Answers on `listener` until `shutdown`, then finishes what is under way (within a second); `most` connections at
 /// once.
 pub async fn serve(
-    listener: impl Into<Arc<TcpListener>>,
+    listener: Arc<Listener>,
     most: usize,
     state: Arc<dyn AdminState>,
     shutdown: CancellationToken,
 ) {
-    let listener = listener.into();
     let room = Arc::new(Room::default());
     let connections = TaskTracker::new();
     let server = Arc::new(Server { streams: Streams::new(Arc::clone(&state), shutdown.clone()), state });
@@ -169,7 +170,7 @@ pub async fn serve(
 }
 
 /// The next connection; `None`: it is over.
-async fn next(listener: &TcpListener, shutdown: &CancellationToken) -> Option<(TcpStream, SocketAddr)> {
+async fn next(listener: &Listener, shutdown: &CancellationToken) -> Option<Accepted> {
     let accepted = async {
         loop {
             match listener.accept().await {
@@ -185,11 +186,16 @@ async fn next(listener: &TcpListener, shutdown: &CancellationToken) -> Option<(T
 }
 
 async fn connection(
-    (stream, peer): (TcpStream, SocketAddr),
+    accepted: Accepted,
     (visit, place): (Arc<Visit>, Place<Visit>),
     server: Arc<Server>,
     shutdown: CancellationToken,
 ) {
+    let peer = accepted.peer();
+    let stream = match accepted {
+        Accepted::Tcp(tcp, _) => net::Stream::Plain(tcp),
+        Accepted::Unix(unix, _) => net::Stream::Other(Box::new(unix)),
+    };
     // A stream of events says so when it begins; everything else is short.
     let lasting = visit.lasting.clone();
     let answer = service_fn({

@@ -13,7 +13,7 @@
 //! A proxy on this machine that passes requests on is not this machine's operator either: it says so. Of several users
 //! of the machine, or containers of the pod, the operator is who shows `rehearsal_secret`, if the configuration has it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use http::{
     HeaderMap,
@@ -22,15 +22,18 @@ use http::{
 use subtle::ConstantTimeEq;
 
 use super::Denied;
-use crate::{config::Secret, net::http::bearer};
+use crate::{
+    config::Secret,
+    net::{Peer, http::bearer},
+};
 
 /// What a program adds, and no page can.
 pub(super) const OPERATOR: &str = "perennial-operator";
 
 /// May this request have something done? `secret`: what it must show.
-pub(super) fn check(headers: &HeaderMap, peer: SocketAddr, secret: Option<&Secret>) -> Result<(), Denied> {
+pub(super) fn check(headers: &HeaderMap, peer: &Peer, secret: Option<&Secret>) -> Result<(), Denied> {
     let refuse = |why: &str| Err(Denied::Forbidden(format!("refused: {why}")));
-    if !peer.ip().to_canonical().is_loopback() {
+    if !peer.ip().is_loopback() {
         return refuse("an operator's actions are taken from this machine only");
     }
     if !headers.get(HOST).and_then(|host| host.to_str().ok()).is_some_and(is_loopback) {
@@ -50,7 +53,7 @@ pub(super) fn check(headers: &HeaderMap, peer: SocketAddr, secret: Option<&Secre
     secret.map_or(Ok(()), |secret| check_secret(headers, peer, secret))
 }
 
-fn check_secret(headers: &HeaderMap, peer: SocketAddr, secret: &Secret) -> Result<(), Denied> {
+fn check_secret(headers: &HeaderMap, peer: &Peer, secret: &Secret) -> Result<(), Denied> {
     let secret = secret.reveal().map_err(|error| Denied::Forbidden(format!("refused: {error}")))?;
     let is_it = |shown: &[u8]| bool::from(shown.ct_eq(secret.as_bytes()));
     if headers.get_all(AUTHORIZATION).iter().filter_map(bearer).any(is_it) {
@@ -103,7 +106,7 @@ mod tests {
     }
 
     fn checked(peer: &str, of: &[(&str, &str)]) -> bool {
-        check(&headers(of), peer.parse().unwrap(), None).is_ok()
+        check(&headers(of), &peer.parse::<std::net::SocketAddr>().unwrap().into(), None).is_ok()
     }
 
     #[test]

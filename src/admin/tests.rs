@@ -7,6 +7,7 @@ use std::{
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
 
@@ -104,6 +105,7 @@ async fn serving(sidecar: Sidecar) -> Rig {
     let address = listener.local_addr().unwrap();
     let state = Arc::new(sidecar);
     let stop = CancellationToken::new();
+    let listener = Arc::new(Listener::tcp(listener).unwrap());
     let task = TaskTracker::new().spawn(serve(listener, MOST, state.clone(), stop.clone()));
     Rig { address, state, stop, task }
 }
@@ -355,7 +357,7 @@ async fn whatever_an_operator_asks_for_no_page_and_no_stranger_gets() {
 #[tokio::test]
 async fn the_longest_list_is_read() {
     let server = server().await;
-    let client = client::AdminClient::new(client::AdminAddress::of_listener(server.address));
+    let client = client::AdminClient::new(client::AdminAddress::of_listener(&server.address.into()));
     let route = "r".repeat(200);
     let answer = client.list(&format!("/sessions.json?route={route}")).await.unwrap();
     let listed: done::Listed = serde_json::from_slice(&answer.body).unwrap();

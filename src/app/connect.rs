@@ -19,7 +19,7 @@ use crate::{
     clock,
     config::{Config, Route, Secret, Share, TokenConfig},
     credential::{Generation, Token},
-    proxy::{RouteContext, Tokens, Tried, Visit},
+    proxy::{Bounds, RouteContext, Tokens, Tried, Visit},
     telemetry::Metrics,
 };
 
@@ -116,6 +116,7 @@ impl Prepared {
     /// A route that no listener leads to.
     fn alone(self, limits: &crate::config::Limits, metrics: &Metrics) -> RouteContext {
         let counted = metrics.route(&self.route.name);
-        RouteContext::new(self.route, self.dialer, Tokens::None, counted, (limits.message, 1))
+        let bounds = Bounds { message: limits.message, head: limits.head, remembered: 1 };
+        RouteContext::new(self.route, self.dialers, Tokens::None, counted, bounds)
     }
 }

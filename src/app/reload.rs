@@ -8,28 +8,28 @@
 use std::sync::{Arc, PoisonError};
 
 use anyhow::{anyhow, bail};
-use tokio::net::TcpListener;
 
 use super::{
     App,
     files::Allowed,
-    is_open,
+    listening::{Bound, Inherited, bind},
     routes::{Ground, Life, Prepared},
     server_tls,
 };
 use crate::{
     admin::{done::Reloaded, status::Reload},
     clock::Now,
-    config::{Config, ConfigErrors, Limits},
-    net::ServerTls,
+    config::{Config, ConfigErrors, Limits, ListenAddress},
+    net::{Listener, ServerTls},
     proxy::Proxy,
 };
 
 /// What a reload has understood, and not yet changed.
 struct Understood {
     tls: Option<Arc<ServerTls>>,
-    listener: Option<TcpListener>,
-    admin: Option<TcpListener>,
+    /// Those that are new, each as the configuration names it.
+    listeners: Vec<(ListenAddress, Listener)>,
+    admin: Option<Listener>,
     /// In the order of the configuration; `None` where the route is as it was.
     routes: Vec<Option<Prepared>>,
 }
@@ -61,7 +61,7 @@ impl App {
     async fn replace(&mut self, config: &Config) -> anyhow::Result<Reloaded> {
         let understood = self.understand(config).await?;
         let (known, tables) = (self.config.warnings(), changed_tables(&self.config, config));
-        let done = Reloaded { tables, ..self.take(config, understood)? };
+        let done = Reloaded { tables, ..self.take(config, understood) };
         let warnings: Vec<_> = config.warnings().into_iter().filter(|line| !known.contains(line)).collect();
         for line in &warnings {
             tracing::warn!("{line}");
@@ -94,33 +94,38 @@ impl App {
             understood(server_tls(&config.listen), &mut wrong).flatten()
         };
         let routes = config.routes.iter().map(|route| {
-            let unchanged = old.limits.message == config.limits.message && old.routes.contains(route);
+            let bounds = |limits: &Limits| (limits.message, limits.head);
+            let unchanged = bounds(&old.limits) == bounds(&config.limits) && old.routes.contains(route);
             if unchanged { None } else { understood(Prepared::new(route), &mut wrong) }
         });
         let routes = routes.collect();
-        let listener = match config.listen.address == old.listen.address {
-            true => None,
-            false => {
-                understood(self.listener.next(config.listen.address, "listen.address").await, &mut wrong)
+        let (mut listeners, mut none) = (Vec::new(), Inherited::default());
+        let olds: Vec<&Bound> = self.listeners.iter().collect();
+        for address in &config.listen.addresses {
+            if olds.iter().any(|bound| bound.configured == *address) {
+                continue;
             }
-        };
+            let bound = bind(address, "listen.address", &olds, &mut none).await;
+            listeners.extend(understood(bound, &mut wrong).map(|socket| (address.clone(), socket)));
+        }
+        let olds: Vec<&Bound> = self.admin.iter().collect();
         let admin = match config.admin.address == old.admin.address {
             true => None,
-            false => understood(self.admin.next(config.admin.address, "admin.address").await, &mut wrong),
+            false => {
+                let bound = bind(&config.admin.address, "admin.address", &olds, &mut none).await;
+                understood(bound, &mut wrong)
+            }
         };
         if !wrong.is_empty() {
             let lines: Vec<String> = wrong.iter().map(|why| format!("{why:#}")).collect();
             bail!("{}", lines.join("\n"));
         }
-        Ok(Understood { tls, listener, admin, routes })
+        Ok(Understood { tls, listeners, admin, routes })
     }
 
     /// Puts it in the place of what was there.
-    fn take(&mut self, config: &Config, understood: Understood) -> anyhow::Result<Reloaded> {
-        let Understood { tls, listener, admin, routes } = understood;
-        let addresses = [&listener, &admin].map(|one| one.as_ref().map(TcpListener::local_addr).transpose());
-        let [address, admin_address] = addresses;
-        let (address, admin_address) = (address?, admin_address?);
+    fn take(&mut self, config: &Config, understood: Understood) -> Reloaded {
+        let Understood { tls, listeners, admin, routes } = understood;
         let changes = self.take_routes(config, routes);
         let before = self.state.proxy.load_full();
         let allowed = Allowed::now(&config.limits);
@@ -133,8 +138,7 @@ impl App {
             limits: Limits { sessions: allowed.sessions, ..config.limits.clone() },
             connections: allowed.connections,
             routes: current,
-            open: is_open(&config.listen),
-            loopback: config.listen.address.ip().to_canonical().is_loopback(),
+            listen: config.listen.clone(),
             sessions: Arc::clone(&before.sessions),
             requests: Arc::clone(&before.requests),
             crowd: Arc::clone(&before.crowd),
@@ -144,17 +148,19 @@ impl App {
         }));
         drop(before);
         self.state.admin.store(Arc::new(config.admin.clone()));
-        if let (Some(listener), Some(address)) = (listener, address) {
-            self.listen(Arc::new(listener), address);
-            tracing::info!(%address, "listening at a new address");
+        self.listeners.retain(|bound| config.listen.addresses.contains(&bound.configured));
+        for (configured, listener) in listeners {
+            tracing::info!(address = %listener.address(), "listening at a new address");
+            self.listen(&configured, listener);
         }
-        if let (Some(admin), Some(address)) = (admin, admin_address) {
-            self.listen_admin(Arc::new(admin), address);
-            tracing::info!(%address, "the admin server is at a new address");
+        self.state.set_address(self.addresses());
+        if let Some(admin) = admin {
+            tracing::info!(address = %admin.address(), "the admin server is at a new address");
+            self.listen_admin(&config.admin.address, admin);
         }
         self.config = config.clone();
         self.state.retire();
-        Ok(changes)
+        changes
     }
 
     /// Rule 2.

@@ -25,13 +25,13 @@ use tokio_util::{
 
 use super::counted::Counted;
 use crate::{
-    config::{Limits, RefreshPolicy, Route, Share, TokenConfig},
+    config::{Limits, RefreshPolicy, Route, Share, TokenConfig, Upstream},
     credential::{
         Begin, Chain, Clients, Common, Credential, Links, News, Source, Spec, Store, Subscription, Supply,
         Terms,
     },
-    net::Dialer,
-    proxy::{RouteContext, Tokens},
+    net::{Dialer, TlsError},
+    proxy::{Bounds, RouteContext, Tokens},
     telemetry::{Metrics, RouteMetrics, Spans},
 };
 
@@ -47,7 +47,7 @@ pub(super) struct Ground<'a> {
 /// A route that has been understood, and does nothing yet.
 pub(super) struct Prepared {
     pub(super) route: Arc<Route>,
-    pub(super) dialer: Dialer,
+    pub(super) dialers: Vec<Dialer>,
     http: Option<Dialer>,
     source: Option<Arc<Source>>,
 }
@@ -75,23 +75,22 @@ impl Prepared {
         let at = |table: &str| format!("route \"{}\": {table}", route.name);
         let source = route.token.as_ref().map(|token| Source::new(&token.source));
         let source = source.transpose().with_context(|| at("[route.token]"))?;
-        let dialer = Dialer::new(&route.upstream.endpoint, &route.upstream.tls);
-        let dialer = dialer.with_context(|| at("[route.tls]"))?;
-        let http = route.http.as_ref().map(|http| &http.upstream);
-        let http = http.map(|http| Dialer::new(&http.endpoint, &http.tls));
-        let http = http.transpose().with_context(|| at("[route.http.tls]"))?;
-        Ok(Self { route: Arc::clone(route), dialer, http, source: source.map(Arc::new) })
+        let dialers = dialers_of(&route.upstream).with_context(|| at("[route.tls]"))?;
+        let http = route.http.as_ref().map(|http| dialers_of(&http.upstream));
+        let http = http.transpose().with_context(|| at("[route.http.tls]"))?.and_then(|mut http| http.pop());
+        Ok(Self { route: Arc::clone(route), dialers, http, source: source.map(Arc::new) })
     }
 
     /// Begins to serve, in the place of `before` where the route was there already.
     pub(super) fn serve(self, before: Option<&Life>, limits: &Limits, ground: &Ground<'_>) -> Life {
-        let Self { route, dialer, http, source } = self;
+        let Self { route, dialers, http, source } = self;
         let counted = ground.metrics.route(&route.name);
         counted.set_limits(route.session.reconnect, route.session.queue);
         let held = held(&route, source, before, &counted, ground);
         let stop = ground.stop.child_token();
-        let bounds = (limits.message, limits.sessions.saturating_mul(2));
-        let context = RouteContext::new(route, dialer, held.tokens.clone(), counted, bounds);
+        let remembered = limits.sessions.saturating_mul(2);
+        let bounds = Bounds { message: limits.message, head: limits.head, remembered };
+        let context = RouteContext::new(route, dialers, held.tokens.clone(), counted, bounds);
         let mut context = context.with_spans(ground.spans.clone());
         if let Some(http) = http {
             context = context.with_http(http, ground.tasks.clone(), stop.clone());
@@ -117,6 +116,18 @@ impl Life {
     }
 }
 
+/// A dialer for each of its addresses.
+fn dialers_of(upstream: &Upstream) -> Result<Vec<Dialer>, TlsError> {
+    let first = Dialer::new(&upstream.endpoint, &upstream.tls)?;
+    let first = match &upstream.socket {
+        Some(path) => first.by_socket(path),
+        None => first,
+    };
+    let others = upstream.fallbacks.iter().map(|other| first.at(&other.host, other.port, &upstream.tls));
+    let others = others.collect::<Result<Vec<_>, _>>()?;
+    Ok(std::iter::once(first).chain(others).collect())
+}
+
 /// The tokens of a route: those that it had, where they will do.
 fn held(
     route: &Route,
@@ -136,7 +147,7 @@ fn held(
         {
             return Arc::clone(&before.held);
         }
-        if old.upstream.endpoint == route.upstream.endpoint
+        if old.upstream.endpoints().eq(route.upstream.endpoints())
             && goes_on(&before.held.tokens, route, token, Arc::clone(&source), ground)
         {
             return Arc::clone(&before.held);

@@ -1,7 +1,6 @@
 //! What is at work now: the routes that serve, those that a reload replaced, and what an operator is shown of both.
 
 use std::{
-    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -44,7 +43,7 @@ pub(super) struct State {
     pub(super) reload: Mutex<Reload>,
     pub(super) reloads: Reloads,
     started: AtomicBool,
-    address: Mutex<SocketAddr>,
+    address: Mutex<String>,
     lives: Mutex<Lives>,
     pub(super) lately: Lately,
 }
@@ -69,7 +68,7 @@ impl State {
         Telling { metrics, spans, log }: Telling,
         store: Arc<Store>,
         proxy: Arc<ArcSwap<Proxy>>,
-        (current, leaving, address): (Vec<Life>, CancellationToken, SocketAddr),
+        (current, leaving): (Vec<Life>, CancellationToken),
     ) -> Self {
         Self {
             metrics,
@@ -84,7 +83,7 @@ impl State {
             reload: Mutex::default(),
             reloads: Reloads::default(),
             started: AtomicBool::new(false),
-            address: Mutex::new(address),
+            address: Mutex::default(),
             lives: Mutex::new(Lives { current, retired: Vec::new() }),
             lately: Lately::new(clock::now()),
         }
@@ -130,12 +129,12 @@ impl State {
         }
     }
 
-    pub(super) fn set_address(&self, address: SocketAddr) {
+    pub(super) fn set_address(&self, address: String) {
         *self.address.lock().unwrap_or_else(PoisonError::into_inner) = address;
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
-        *self.address.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn address(&self) -> String {
+        self.address.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Why it cannot serve, one line for each reason.

@@ -35,7 +35,7 @@ impl State {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             now: Now::read().wall.as_secs_f64(),
             started: self.began.as_secs_f64(),
-            address: self.address().to_string(),
+            address: self.address(),
             ready: problems.is_empty(),
             draining: self.leaving.is_cancelled(),
             problems,

@@ -43,7 +43,7 @@ impl Sidecar {
         }
         let of = |path: &Path| {
             let admin = Config::load_admin(path)?;
-            let client = AdminClient::new(AdminAddress::of_listener(admin.address));
+            let client = AdminClient::new(AdminAddress::of_listener(&admin.address));
             Ok(client.with_secret(admin.rehearsal_secret))
         };
         match &self.config.config {

@@ -25,9 +25,11 @@ pub mod file;
 mod filter;
 mod general;
 mod json;
+mod listen_address;
 pub mod look;
 mod model;
 mod modes;
+mod networks;
 mod oauth2;
 mod path;
 mod random;
@@ -57,19 +59,21 @@ pub use close::{CloseMeans, CloseRule};
 pub use error::{ConfigErrors, Problem};
 pub use filter::Filters;
 pub use general::{Admin, Limits};
+pub use listen_address::ListenAddress;
 pub use model::*;
 pub use modes::SecretFiles;
+pub use networks::Networks;
 pub use oauth2::{
     Address, AuthorizationServer, ClientAuth, Grant, OAuth2Source, SignedAssertion, TokenExchange,
 };
 pub use path::meant;
 pub use random::looks_random;
-pub use route::{DialectKind, Overlap, Placement, SessionPolicy, Swap};
+pub use route::{DialectKind, ForwardedBy, HostSeen, Overlap, Placement, SessionPolicy, Swap};
 pub use secret::{MAX_SECRET, Secret, SecretError};
 pub use secret_text::SecretText;
 pub use signer::Signer;
 pub use signing_key::{Algorithm, KeyError, KeyPair, SigningKey};
-pub use template::{ExpandError, Name, Place, Template, percent_encoded};
+pub use template::{ClientPart, ExpandError, Name, Place, Template, percent_encoded};
 pub use token::{AblyKeySource, AnswerFields, AnswerForm, Composed, ExecSource, Part};
 pub use value::duration;
 

@@ -4,11 +4,12 @@
 //! never checks it again. How they come from the file is the business of their tables. A table that needs
 //! no more than to be read is its own type, and stands where it is declared.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
-    AblyKeySource, Admin, AnswerForm, ClientGate, CloseRule, DialectKind, ExecSource, ExpandError, Limits,
-    Name, OAuth2Source, Place, Placement, Secret, SecretFiles, SecretText, SessionPolicy, Signer, Template,
+    AblyKeySource, Admin, AnswerForm, ClientGate, CloseRule, DialectKind, ExecSource, ExpandError,
+    ForwardedBy, HostSeen, Limits, ListenAddress, Name, Networks, OAuth2Source, Place, Placement, Secret,
+    SecretFiles, SecretText, SessionPolicy, Signer, Template,
 };
 
 /// The whole configuration.
@@ -31,12 +32,28 @@ pub struct Config {
 /// Where clients connect.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Listen {
-    /// Port 0 takes a free one.
-    pub address: SocketAddr,
+    /// One or several, each once. Port 0 takes a free one.
+    pub addresses: Vec<ListenAddress>,
     /// `None`: plain TCP.
     pub tls: Option<ListenTls>,
     /// Said aloud: anyone who reaches the port may use the credentials behind it.
     pub open: bool,
+    /// Whose word about their clients is taken.
+    pub trusted_proxies: Networks,
+    /// Their connections begin with a header of PROXY protocol.
+    pub proxy_protocol: bool,
+}
+
+impl Listen {
+    /// May anyone who reaches the listener come in: is that said, or does TLS see to it?
+    pub fn lets_in(&self) -> bool {
+        self.open || self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some())
+    }
+
+    /// Does only this machine reach it?
+    pub fn is_loopback(&self) -> bool {
+        self.addresses.iter().all(ListenAddress::is_loopback)
+    }
 }
 
 /// TLS on the listener; the files are read again when they change.
@@ -146,6 +163,12 @@ pub struct Route {
     pub closes: Vec<CloseRule>,
     /// Where requests go that are no WebSocket; `None`: nowhere.
     pub http: Option<HttpRoute>,
+    /// Headers that the service gets besides, each rendered once for [`Place::Header`].
+    pub headers: Vec<(http::HeaderName, Template)>,
+    /// Which `Host` the service sees.
+    pub host: HostSeen,
+    /// How the service is told who the client is.
+    pub forwarded: ForwardedBy,
 }
 
 /// `[route.http]`: requests that are no WebSocket.
@@ -178,8 +201,19 @@ pub struct Endpoint {
 pub struct Upstream {
     /// Where it is.
     pub endpoint: Endpoint,
+    /// Where else it is, if it cannot be reached there: of the same scheme and path, in the order in which they are tried.
+    pub fallbacks: Vec<Endpoint>,
+    /// A Unix socket to dial instead of the host.
+    pub socket: Option<PathBuf>,
     /// Of the leg to it.
     pub tls: UpstreamTls,
+}
+
+impl Upstream {
+    /// All of where it is, in the order in which it is dialled.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        std::iter::once(&self.endpoint).chain(&self.fallbacks)
+    }
 }
 
 /// TLS of an outgoing connection.

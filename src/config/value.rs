@@ -2,7 +2,7 @@
 //!
 //! Values in which names in braces are filled in are `text`'s; those of one table alone are with the table.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use toml::de::{DeTable, DeValue};
 
@@ -148,22 +148,6 @@ value! {
 fn digits(text: &str) -> Option<(u64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     Some((text[..end].parse().ok()?, &text[end..]))
-}
-
-value! {
-    /// An IP address and a port.
-    pub(super) Address: SocketAddr, Kind::Address, |value, _| {
-        let what = "an IP address and a port, such as \"127.0.0.1:7370\"";
-        let Some(text) = value.as_str() else { return expected(what, value) };
-        text.parse().map_err(|_| {
-            let way_out = match text.rsplit_once(':') {
-                Some(("localhost", _)) => "; write 127.0.0.1 for localhost",
-                Some(("" | "*", _)) => "; write 0.0.0.0 for all interfaces",
-                _ => "",
-            };
-            format!("expected {what}{way_out}")
-        })
-    }
 }
 
 value! {

@@ -267,6 +267,6 @@ mod tests {
     fn the_configuration_is_one() {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
         let config = Config::parse(&configuration(address, address), "p").unwrap();
-        assert_eq!((config.routes[0].name.as_str(), config.admin.address), (ROUTE, address));
+        assert_eq!((config.routes[0].name.as_str(), config.admin.address), (ROUTE, address.into()));
     }
 }

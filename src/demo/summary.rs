@@ -203,6 +203,6 @@ mod tests {
         // A variable that cargo sets for tests: they cannot set any.
         let text = lines.collect::<Vec<_>>().join("\n").replace("ABLY_KEY", "CARGO_PKG_NAME");
         let config = Config::parse(&text, "perennial.toml").unwrap();
-        assert_eq!(config.listen.address.to_string(), "127.0.0.1:7370");
+        assert_eq!(config.listen.addresses[0].to_string(), "127.0.0.1:7370");
     }
 }

@@ -11,10 +11,11 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
     time,
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client};
 
 use super::{
     Stream, TlsError,
@@ -51,6 +52,8 @@ pub struct Dialer {
     port: u16,
     tls: Option<Tls>,
     network: Option<Arc<dyn Network>>,
+    /// A Unix socket to connect to, whatever host is named.
+    socket: Option<Arc<Path>>,
 }
 
 /// What a handshake needs. Clones of a dialer share the files, and what was made of them.
@@ -71,14 +74,26 @@ impl Dialer {
         } else {
             None
         };
-        Ok(Self { host: endpoint.host.as_str().into(), port: endpoint.port, tls, network: None })
+        Ok(Self {
+            host: endpoint.host.as_str().into(),
+            port: endpoint.port,
+            tls,
+            network: None,
+            socket: None,
+        })
     }
 
     /// The same for another host, with the certificates that were read, by the same `tls`.
     pub fn at(&self, host: &str, port: u16, tls: &UpstreamTls) -> Result<Self, TlsError> {
         let renamed = |own: &Tls| Ok::<_, TlsError>(Tls { name: certified(host, tls)?, ..own.clone() });
         let tls = self.tls.as_ref().map(renamed).transpose()?;
-        Ok(Self { host: host.into(), port, tls, network: self.network.clone() })
+        Ok(Self { host: host.into(), port, tls, network: self.network.clone(), socket: self.socket.clone() })
+    }
+
+    /// The same by a Unix socket of this machine. The host is the one that is asked for, and the one that TLS verifies.
+    #[must_use]
+    pub fn by_socket(self, path: &Path) -> Self {
+        Self { socket: Some(path.into()), ..self }
     }
 
     /// The same over another network, without TLS.
@@ -119,6 +134,14 @@ impl Dialer {
             let made = within(deadline, network.dial(Arc::clone(&self.host), self.port)).await;
             return made.map(Stream::Other).map_err(|cause| self.failed(Stage::Connect, cause));
         }
+        if let Some(path) = &self.socket {
+            let unix = within(deadline, UnixStream::connect(path)).await;
+            let unix = unix.map_err(|cause| self.failed(Stage::Connect, cause))?;
+            return match &self.tls {
+                None => Ok(Stream::Other(Box::new(unix))),
+                Some(tls) => Ok(Stream::Other(Box::new(self.secured(tls, unix, deadline).await?))),
+            };
+        }
         let addresses = within(deadline, resolve(&self.host))
             .await
             .map_err(|cause| self.failed(Stage::Resolve, cause))?;
@@ -129,15 +152,20 @@ impl Dialer {
         tune(&tcp).map_err(|cause| self.failed(Stage::Connect, cause))?;
         match &self.tls {
             None => Ok(Stream::Plain(tcp)),
-            Some(Tls { name, files, http }) => {
-                let connector = TlsConnector::from(files.current(clock::now()));
-                let protocols = if *http { vec![tls::HTTP.to_vec()] } else { Vec::new() };
-                let handshake = connector.with_alpn(protocols).connect(name.clone(), tcp);
-                let tls =
-                    within(deadline, handshake).await.map_err(|cause| self.failed(Stage::Tls, cause))?;
-                Ok(Stream::TlsClient(Box::new(tls)))
-            }
+            Some(tls) => Ok(Stream::TlsClient(Box::new(self.secured(tls, tcp, deadline).await?))),
         }
+    }
+
+    async fn secured<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        Tls { name, files, http }: &Tls,
+        stream: S,
+        deadline: Instant,
+    ) -> Result<client::TlsStream<S>, DialError> {
+        let connector = TlsConnector::from(files.current(clock::now()));
+        let protocols = if *http { vec![tls::HTTP.to_vec()] } else { Vec::new() };
+        let handshake = connector.with_alpn(protocols).connect(name.clone(), stream);
+        within(deadline, handshake).await.map_err(|cause| self.failed(Stage::Tls, cause))
     }
 
     fn failed(&self, stage: Stage, cause: io::Error) -> DialError {

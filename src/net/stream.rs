@@ -29,6 +29,8 @@ impl Io for tokio::io::DuplexStream {}
 
 impl Io for UnixStream {}
 
+impl Io for client::TlsStream<UnixStream> {}
+
 impl Io for TcpStream {
     fn delivery(&self) -> Option<Delivery> {
         Delivery::of(self)

@@ -3,13 +3,13 @@
 //! A roll is called without holding anybody up: the lock is held to copy pointers, and each session is looked at when its
 //! line is asked for. So two lines may be of moments that differ by a little.
 
-use std::{collections::HashSet, net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
+use std::{collections::HashSet, str::FromStr, sync::Arc, time::Duration};
 
 use super::{
     caller::SessionId,
     sessions::{CLOSE, Handle, Sessions},
 };
-use crate::{clock::Instant, telemetry::SessionState};
+use crate::{clock::Instant, net::Peer, telemetry::SessionState};
 
 /// One session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct Present {
     /// Its name in the log.
     pub session: String,
     /// Where its client first connected from.
-    pub client: SocketAddr,
+    pub client: Peer,
     /// The name of its credential, if it has one.
     pub credential: Option<Arc<str>>,
     pub age: Duration,
@@ -83,6 +83,8 @@ impl Sessions {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
     use crate::{
         clock,
@@ -92,7 +94,7 @@ mod tests {
     fn sessions(credentials: &[&str]) -> (Arc<Sessions>, Vec<super::super::sessions::Place>) {
         let sessions = Arc::<Sessions>::default();
         let (places, crowd) = (Arc::<Places>::default(), Arc::<Crowd>::default());
-        let client: SocketAddr = ([10, 0, 0, 7], 4711).into();
+        let client = Peer::from(SocketAddr::from(([10, 0, 0, 7], 4711)));
         let enter = |name: &&str| {
             let permit = Permit(places.take(100).unwrap(), crowd.enter(client.ip(), None).unwrap());
             sessions.enter(Handle::new(Caller::new(client), Some((*name).into()), clock::now()), permit)
@@ -134,7 +136,7 @@ mod tests {
         let roll: Vec<Present> = sessions.roll(now).collect();
         let expected = Present {
             session: place.handle.caller.session.to_string(),
-            client: ([10, 0, 0, 7], 4711).into(),
+            client: SocketAddr::from(([10, 0, 0, 7], 4711)).into(),
             credential: Some("aa".into()),
             age: now - began,
             generation: 0,

@@ -7,6 +7,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     census::Census,
+    hosts::Hosts,
     http::Service,
     parking::Lot,
     reach::Reach,
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     clock::{self, Instant, Now},
-    config::{DialectKind, Route, Swap, Upstream},
+    config::{DialectKind, Endpoint, Route, Swap, Upstream},
     credential::{Clients, Credential},
     dialect::{self, Dialects, Outgoing},
     net::{Dialer, Pool},
@@ -37,11 +38,22 @@ pub enum Tokens {
     Clients(Arc<Clients>),
 }
 
+/// What bounds a route.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Bytes of the largest message.
+    pub message: usize,
+    /// Bytes of the head of a service's answer to a handshake.
+    pub head: usize,
+    /// Connections that clients may come back to.
+    pub remembered: usize,
+}
+
 /// One route at work.
 #[derive(Debug)]
 pub struct RouteContext {
     pub route: Arc<Route>,
-    pub(super) dialer: Dialer,
+    hosts: Hosts,
     pub(super) dialects: Dialects,
     /// Where plain requests go.
     pub(super) http: Option<Service>,
@@ -53,29 +65,30 @@ pub struct RouteContext {
     pub(super) turns: Arc<Semaphore>,
     pub(super) politeness: Politeness,
     pub(super) parking: Arc<Lot>,
-    /// Bytes of the largest message.
-    pub(super) limit: usize,
+    pub(super) bounds: Bounds,
     /// Can the service be reached?
     pub reach: Reach,
 }
 
 impl RouteContext {
-    /// A route, the tokens that its sessions use, and what counts them; `limit`: bytes of a message;
-    /// `remembered`: connections that clients may come back to.
+    /// A route, a dialer for each of its upstreams, the tokens that its sessions use, and what counts them.
     pub fn new(
         route: Arc<Route>,
-        dialer: Dialer,
+        dialers: Vec<Dialer>,
         tokens: Tokens,
         metrics: Arc<RouteMetrics>,
-        (limit, remembered): (usize, usize),
+        bounds: Bounds,
     ) -> Self {
         let session = &route.session;
+        let endpoints: Vec<&Endpoint> = route.upstream.endpoints().collect();
+        let once = route.token.as_ref().is_some_and(|token| token.refresh.once);
+        let hosts = Hosts::new(dialers, &endpoints, once);
         Self {
             politeness: Politeness::new(session.reconnect, session.hold),
-            dialects: Dialects::new(Arc::clone(&route), remembered),
+            dialects: Dialects::new(Arc::clone(&route), bounds.remembered),
             http: None,
             route,
-            dialer,
+            hosts,
             tokens,
             census: Census::new(Arc::clone(&metrics)),
             metrics,
@@ -83,7 +96,7 @@ impl RouteContext {
             sessions: Arc::default(),
             turns: Arc::new(Semaphore::new(TURNS)),
             parking: Arc::default(),
-            limit,
+            bounds,
             reach: Reach::default(),
         }
     }
@@ -130,24 +143,32 @@ impl RouteContext {
         outgoing: Outgoing,
         deadline: Instant,
     ) -> Result<Opened, Refused> {
-        let opened = self.dial(outgoing, deadline).await;
+        let tell = |opened: &Result<Opened, Refused>| {
+            self.metrics.dialled(purpose, opened.as_ref().map_or_else(Refused::outcome, |_| Dialled::Ok));
+        };
+        let opened = if outgoing.elsewhere.is_some() {
+            let opened = self.open_elsewhere(outgoing, deadline).await;
+            tell(&opened);
+            opened
+        } else {
+            self.hosts.open(outgoing, self.bounds, deadline, tell).await
+        };
         self.reach.note(&opened);
-        self.metrics.dialled(purpose, opened.as_ref().map_or_else(Refused::outcome, |_| Dialled::Ok));
         opened
     }
 
-    async fn dial(&self, outgoing: Outgoing, deadline: Instant) -> Result<Opened, Refused> {
-        let Some(at) = &outgoing.elsewhere else {
-            return upstream::open(&self.dialer, outgoing, self.limit, deadline).await;
+    async fn open_elsewhere(&self, outgoing: Outgoing, deadline: Instant) -> Result<Opened, Refused> {
+        let (Some(at), Some(dialer)) = (&outgoing.elsewhere, self.hosts.first()) else {
+            return Err(Refused::Elsewhere("it says nothing".to_owned()));
         };
-        let Upstream { endpoint, tls } = &self.route.upstream;
+        let Upstream { endpoint, tls, .. } = &self.route.upstream;
         if at.tls != endpoint.tls {
             let scheme = if endpoint.tls { "wss" } else { "ws" };
             return Err(Refused::Elsewhere(format!("it is not {scheme}://, as upstream is")));
         }
-        let dialer = self.dialer.at(&at.host, at.port, tls);
+        let dialer = dialer.at(&at.host, at.port, tls);
         let dialer = dialer.map_err(|error| Refused::Elsewhere(error.to_string()))?;
-        upstream::open(&dialer, outgoing, self.limit, deadline).await
+        upstream::open(&dialer, outgoing, self.bounds, deadline).await
     }
 
     /// The credential of the route, where all clients share one.
@@ -188,7 +209,7 @@ impl RouteContext {
 
     /// When the certificate that is shown to the service ends, since the Unix epoch; `None`: none is shown.
     pub fn certificate_ends(&self) -> Option<Duration> {
-        self.dialer.certificate_ends()
+        self.hosts.first()?.certificate_ends()
     }
 
     /// Is there a token that may be used, or none needed?

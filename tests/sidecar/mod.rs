@@ -190,11 +190,17 @@ impl Gone {
     }
 }
 
-/// A directory with the configuration, on free ports.
+/// A directory with the configuration, on free ports. What it says of `[listen]` stands at its beginning.
 fn written(configuration: &str) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
-    let ports = "[listen]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n";
-    std::fs::write(file(&directory), format!("{ports}{configuration}")).unwrap();
+    let (listen, rest) = match configuration.strip_prefix("[listen]\n") {
+        Some(own) => own.split_at(own.find("\n[").map_or(own.len(), |end| end + 1)),
+        None => ("", configuration),
+    };
+    let port = "address = \"127.0.0.1:0\"\n";
+    let own = if listen.contains("address =") { "" } else { port };
+    let admin = if rest.starts_with("[admin]\naddress") { String::new() } else { format!("[admin]\n{port}") };
+    std::fs::write(file(&directory), format!("[listen]\n{own}{listen}{admin}{rest}")).unwrap();
     directory
 }
 
@@ -202,9 +208,10 @@ fn file(directory: &tempfile::TempDir) -> PathBuf {
     directory.path().join("perennial.toml")
 }
 
+/// The port of the first address; 0 for a Unix socket.
 fn port(address: &serde_json::Value) -> u16 {
-    let address: std::net::SocketAddr = address.as_str().unwrap().parse().unwrap();
-    address.port()
+    let first = address.as_str().unwrap().split(',').next().unwrap();
+    first.parse::<std::net::SocketAddr>().map_or(0, |address| address.port())
 }
 
 /// One GET on loopback: status and body.

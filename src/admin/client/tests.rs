@@ -28,7 +28,7 @@ async fn ask(
         }
         String::from_utf8(head).unwrap()
     };
-    let mut client = AdminClient::new(AdminAddress::of_listener(address));
+    let mut client = AdminClient::new(AdminAddress::of_listener(&address.into()));
     client.timeout = Duration::from_millis(if more == b"." { 300 } else { 20_000 });
     let asking =
         async { if post { client.post("/rehearse/drop").await } else { client.get("/a?b=c").await } };
@@ -113,10 +113,10 @@ async fn nobody_is_said_to_be_nobody() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let error = AdminClient::new(AdminAddress::of_listener(address)).get("/").await.unwrap_err();
+    let error = AdminClient::new(AdminAddress::of_listener(&address.into())).get("/").await.unwrap_err();
     assert!(matches!(error, ClientError::Nobody(_)), "{error}");
     let way_out = format!("nothing listens on {address}; is perennial running? --admin");
     assert!(error.to_string().starts_with(&way_out), "{error}");
-    let nowhere = AdminAddress::of_listener(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let nowhere = AdminAddress::of_listener(&SocketAddr::from(([127, 0, 0, 1], 0)).into());
     assert!(matches!(AdminClient::new(nowhere).get("/").await, Err(ClientError::NoPort)));
 }
