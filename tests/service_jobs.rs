@@ -105,7 +105,8 @@ async fn a_client_whose_token_lives_on_sees_its_messages_and_nothing_else() {
 #[ignore = "needs Node and npm packages: run by tests/all"]
 async fn a_client_is_closed_when_its_token_ends_and_not_let_in_again() {
     // A Node may take seconds to begin, and beside others so may a reply.
-    let service = JobService::start(Options { lifetime: Duration::from_secs(10), ..Options::default() }).await;
+    let service =
+        JobService::start(Options { lifetime: Duration::from_secs(10), ..Options::default() }).await;
     for (job, kind, client) in one_of_each(&service, Some(0.3), |_, seen| seen.refused.len() > 1).await {
         let first = &client.closes[0];
         assert_eq!((first.code, first.reason.as_str()), (1008, "Token expired"), "{kind:?}: {client:#?}");

@@ -142,6 +142,11 @@ impl Endpoint {
         if self.port == own_port { host } else { format!("{host}:{}", self.port) }
     }
 
+    /// Its origin, as a browser writes it (RFC 6454 §6.2).
+    pub fn origin(&self) -> String {
+        format!("{}://{}", if self.tls { "https" } else { "http" }, self.authority())
+    }
+
     /// `host:port`, with the port in any case.
     pub fn socket(&self) -> String {
         let (host, port) = (&self.host, self.port);

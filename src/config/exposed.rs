@@ -27,9 +27,16 @@ impl Config {
         for route in &self.routes {
             let place = |key: &str| format!("route \"{}\", {key}", route.name);
             if let Some(token) = &route.token {
-                leg(&place("upstream"), "the token", &route.upstream.endpoint);
-                if let Some(http) = &route.http {
-                    leg(&place("http.upstream"), "the token", &http.upstream.endpoint);
+                let legs = [
+                    ("upstream", Some(&route.upstream)),
+                    ("http.upstream", route.http.as_ref().map(|http| &http.upstream)),
+                ];
+                // A Unix socket is of this machine.
+                let legs = legs
+                    .into_iter()
+                    .filter_map(|(key, upstream)| Some((key, upstream.filter(|it| it.socket.is_none())?)));
+                for (key, upstream) in legs {
+                    upstream.endpoints().for_each(|endpoint| leg(&place(key), "the token", endpoint));
                 }
                 match &token.source {
                     SourceConfig::OAuth2(source) => {

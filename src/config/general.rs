@@ -5,18 +5,19 @@ use std::sync::Arc;
 use super::{
     Listen, ListenTls, RedisConfig, Route, Secret, Share, SourceConfig, StateConfig,
     declare::{Declared, Kind, table, value, words},
+    listen_address::Address,
+    networks::TrustedNetworks,
     redis::RedisTable,
     section::{Section, Span as Place},
-    value::{
-        Address, Count, File, Flag, Host, Kept, Path, Prefix, Several, Size, Span, Time, Unread, expected,
-    },
+    value::{Count, File, Flag, Host, Kept, Path, Prefix, Several, Size, Span, Time, Unread, expected},
 };
 
 table! {
     /// Where clients connect.
     pub(super) struct ListenTable {
-        /// Where it listens. Port 0 takes a free one; the log line `listening` names it.
-        address: or Address = "\"127.0.0.1:7370\"";
+        /// Where it listens: `"127.0.0.1:7370"`, `"unix:/run/perennial/clients.sock"`, or several of them. Port 0 takes a
+        /// free one; the log line `listening` names it. A Unix socket has mode 0600, and no TLS.
+        address: or Several<Address> = "\"127.0.0.1:7370\"";
         /// PEM file: the certificate chain that is shown to clients. With it, clients speak TLS. It is read again when
         /// it changes.
         certificate: maybe File, beside("key");
@@ -26,13 +27,18 @@ table! {
         client_ca: maybe File, beside("certificate");
         /// Allows a listener beyond loopback to which anybody may connect.
         open: or Flag = "false";
+        /// Networks of proxies whose `X-Forwarded-For`, `-Proto` and `-Host`, or `Forwarded`, are believed; `"unix"`: who
+        /// connects by a Unix socket. From anyone else these headers go no further.
+        trusted_proxies: or TrustedNetworks = "[]";
+        /// Every connection from `trusted_proxies` begins with a header of PROXY protocol, version 1 or 2.
+        proxy_protocol: or Flag = "false";
     }
 }
 
 table! {
     /// Where operators look: the status page, `/metrics`, `/startupz`, `/readyz`, `/livez`.
     pub struct Admin {
-        /// Where it listens.
+        /// Where it listens: an address and a port, or `"unix:/run/perennial/admin.sock"`.
         address: or Address = "\"127.0.0.1:7371\"";
         /// Names by which it may be asked, beside addresses and `localhost`. Metrics and probes are answered under any
         /// name.
@@ -60,6 +66,9 @@ table! {
         handshakes_per_second: maybe Count;
         /// Bytes of a message. A larger one ends the session with Close 1009.
         message: or Size = "\"1MiB\"";
+        /// Bytes of the head of a request, and of a service's answer to a handshake. A client beyond it gets status 431. At
+        /// least "8KiB".
+        head: or Head = "\"16KiB\"";
         /// How long a client's handshake may take, the service's included.
         handshake: or Time = "\"10s\"";
         /// After SIGTERM `/readyz` fails and clients are still served for so long, before the drain begins: a load
@@ -77,6 +86,15 @@ value! {
         let what = "an array of names of hosts, such as [\"perennial.internal\"]";
         let Some(entries) = value.as_array() else { return expected(what, value) };
         entries.iter().map(|entry| Host::read(entry.get_ref(), at)).collect()
+    }
+}
+
+value! {
+    /// What a head may have: room for what every client sends.
+    pub(super) Head: usize, Kind::Size, |value, at| match Size::read(value, at)? {
+        small if small < 8 << 10 => Err("must be at least \"8KiB\"".to_owned()),
+        large if large > 1 << 20 => Err("must be at most \"1MiB\"".to_owned()),
+        bytes => Ok(bytes),
     }
 }
 
@@ -139,10 +157,26 @@ const SHORTEST_SECRET: usize = 16;
 
 /// `[listen]`, and where its address stands.
 pub(super) fn listen(root: &Section<'_>) -> Option<(Listen, Place)> {
-    let ListenTable { address, certificate, key, client_ca, open } = root.within("listen")?;
+    let ListenTable {
+        address: addresses,
+        certificate,
+        key,
+        client_ca,
+        open,
+        trusted_proxies,
+        proxy_protocol,
+    } = root.within("listen")?;
+    if proxy_protocol && trusted_proxies.is_empty() {
+        let message = "needs trusted_proxies: who sends these headers has to be known";
+        root.at("listen").refuse("proxy_protocol", message);
+    }
+    let twice = addresses.iter().enumerate().find(|(nth, one)| addresses[..*nth].contains(one));
+    if let Some((_, address)) = twice {
+        root.at("listen").refuse("address", format!("names {address} twice"));
+    }
     let tls = certificate.zip(key).map(|(certificate, key)| ListenTls { certificate, key, client_ca });
     let place = root.table("listen").map_or(0..0, |table| table.span_of("address"));
-    Some((Listen { address, tls, open }, place))
+    Some((Listen { addresses, tls, open, trusted_proxies, proxy_protocol }, place))
 }
 
 /// `[admin]`. Its secret is there for the sidecar, and need not be for those who only ask where that is.
@@ -169,8 +203,7 @@ pub(super) fn state(root: &Section<'_>) -> Option<StateConfig> {
 
 /// Credentials reach nobody by accident: a listener beyond loopback says who may come in.
 pub(super) fn gate(root: &Section<'_>, listen: &Listen, place: &Place, routes: &[Arc<Route>]) {
-    let closed = listen.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-    if listen.open || closed || listen.address.ip().to_canonical().is_loopback() {
+    if listen.lets_in() || listen.is_loopback() {
         return;
     }
     for route in routes.iter().filter(|route| lets_anyone_in(route)) {

@@ -193,7 +193,7 @@ fn words(kind: Kind) -> String {
         Kind::Span => "duration",
         Kind::Time => "duration, not zero",
         Kind::Size => "size",
-        Kind::Address => "IP address and port",
+        Kind::Address => "address and port, or `unix:` and a path",
         Kind::File => "file, which must be there",
         Kind::Path => "path",
         Kind::Secret => "secret",

@@ -16,9 +16,9 @@ use super::{
     root::NO_ROUTE,
     section::Section,
     template::{Name, Names},
-    text::{HeaderLine, Offer, PathTemplate, UrlPlace},
+    text::{ClientHeaders, HeaderLine, Offer, PathTemplate, UrlPlace},
     token::{self, Source, TokenTable, Use, Whose},
-    value::{Cookie, File, Host, Label, Parameter, Prefix, Size, Span, Time, Token},
+    value::{Cookie, File, Host, Label, Parameter, Path, Prefix, Several, Size, Span, Time, Token},
 };
 
 table! {
@@ -28,8 +28,10 @@ table! {
         name: maybe Label, otherwise("`ably` for the first Ably route, else `route1`, `route2`, …");
         /// Prefix of the paths that this route serves. It is kept on the way to the service. The longest wins.
         path: or Prefix = "\"/\"";
-        /// The service.
-        upstream: required ServiceUrl = "upstream = \"wss://…\"";
+        /// The service: its URL, or several, which are tried in their order, as an SDK tries its fallback hosts.
+        upstream: required Several<ServiceUrl> = "upstream = \"wss://…\"";
+        /// A Unix socket to dial instead of the host of `upstream`, which is still what the service is asked for.
+        socket: maybe Path;
         /// How the service speaks of tokens. `none`: a plain proxy.
         dialect: required DialectKind = "dialect = \"ably\" or \"handshake\", or \"none\" for a plain proxy";
         /// TLS to the service.
@@ -46,6 +48,38 @@ table! {
         close: each CloseRule;
         /// Requests that are no WebSocket.
         http: perhaps HttpTable;
+        /// Headers that the service gets besides, each rendered once: `{ X-Client = "{client.address}" }`. They may name
+        /// `{client.address}`, `{client.host}`, `{client.scheme}`, `{query.NAME}` and `{header.NAME}`; one whose name has no
+        /// value is left out.
+        headers: maybe ClientHeaders;
+        /// The `Host` that the service sees. With `upstream`, an `Origin` that was the same origin here is rewritten to
+        /// the service's.
+        host: or HostSeen = "\"upstream\"";
+        /// How the service is told who the client is.
+        forwarded: or ForwardedBy = "\"off\"";
+    }
+}
+
+words! {
+    /// Which `Host` a service sees.
+    pub enum HostSeen {
+        /// Its own.
+        Upstream = "upstream",
+        /// The one that the client asked for.
+        Client = "client",
+    }
+}
+
+words! {
+    /// How a service is told who the client is. What a client itself writes is removed, unless it is one of
+    /// `trusted_proxies`.
+    pub enum ForwardedBy {
+        /// Not at all; what a trusted proxy wrote goes on as it is.
+        Off = "off",
+        /// By `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host`.
+        XForwarded = "x-forwarded",
+        /// By `Forwarded` (RFC 7239).
+        Forwarded = "forwarded",
     }
 }
 
@@ -153,6 +187,8 @@ table! {
     pub(super) struct HttpTable {
         /// The service.
         upstream: required RestUrl = "upstream = \"https://…\"";
+        /// A Unix socket to dial instead of the host of `upstream`.
+        socket: maybe Path;
         /// TLS to the service.
         tls: perhaps Tls;
         /// From the last of the request to the head of the answer. Bodies take as long as they move.
@@ -217,7 +253,7 @@ fn named(section: Section<'_>) -> Section<'_> {
     let own = section.at("client").table("token").is_some();
     let is_http = token.maybe::<Source>("source") == Some(Source::Http);
     let (refreshes, signs) = (is_http && token.has("refresh_token"), is_http && token.has("jwt"));
-    section.naming(Names { each, own, refreshes, signs })
+    section.naming(Names { each, own, refreshes, signs, tells: false })
 }
 
 fn route(section: &Section<'_>, number: usize) -> Option<Parsed> {
@@ -233,13 +269,17 @@ fn route(section: &Section<'_>, number: usize) -> Option<Parsed> {
     fits(section, table.dialect);
     client::fits(section, table.dialect);
     only_what_swaps(section, table.dialect);
-    let tls = UpstreamTls::of_leg(section, table.tls, &table.upstream);
+    let mut upstreams = table.upstream.into_iter();
+    let endpoint = upstreams.next()?;
+    let fallbacks: Vec<Endpoint> = upstreams.collect();
+    alike(section, &endpoint, &fallbacks, table.socket.is_some());
+    let tls = UpstreamTls::of_leg(section, table.tls, &endpoint);
     Some(Parsed {
         number,
         route: Route {
             name: table.name.unwrap_or_default(),
             path: table.path,
-            upstream: Upstream { endpoint: table.upstream, tls },
+            upstream: Upstream { endpoint, fallbacks, socket: table.socket, tls },
             dialect: table.dialect,
             token: token?,
             client: client::remembered(section, table.client),
@@ -247,8 +287,22 @@ fn route(section: &Section<'_>, number: usize) -> Option<Parsed> {
             session,
             closes: table.close,
             http,
+            headers: table.headers.unwrap_or_default(),
+            host: table.host,
+            forwarded: table.forwarded,
         },
     })
+}
+
+/// Are they addresses of one service?
+fn alike(section: &Section<'_>, first: &Endpoint, others: &[Endpoint], socket: bool) {
+    let kind = |endpoint: &Endpoint| (endpoint.tls, endpoint.path_and_query.clone());
+    if others.iter().any(|other| kind(other) != kind(first)) {
+        section.refuse("upstream", "are not addresses of one service: give all the same scheme and path");
+    }
+    if socket && !others.is_empty() {
+        section.refuse("socket", "is one address of the service: write one upstream beside it");
+    }
 }
 
 /// Silence after which a leg is pinged. Ably's service keeps a lost client's presence for 15 s: the loss has to
@@ -319,7 +373,7 @@ fn http(section: &Section<'_>, table: Option<HttpTable>) -> Option<HttpRoute> {
     if at.has("header") && !token {
         at.refuse("header", "there is no token to place; add [route.token], or remove this key");
     }
-    let HttpTable { upstream: endpoint, tls, timeout, header } = table?;
+    let HttpTable { upstream: endpoint, socket, tls, timeout, header } = table?;
     let bearer = || {
         at.means("header", "\"Authorization: Bearer {token}\"");
         (AUTHORIZATION, Template::parse("Bearer {token}"))
@@ -327,7 +381,8 @@ fn http(section: &Section<'_>, table: Option<HttpTable>) -> Option<HttpRoute> {
     let header = token.then(|| header.unwrap_or_else(bearer));
     let tls = UpstreamTls::of_leg(&at, tls, &endpoint);
     let placement = Placement { header, ..Placement::default() };
-    Some(HttpRoute { upstream: Upstream { endpoint, tls }, timeout, placement })
+    let upstream = Upstream { endpoint, fallbacks: Vec::new(), socket, tls };
+    Some(HttpRoute { upstream, timeout, placement })
 }
 
 impl UpstreamTls {

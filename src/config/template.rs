@@ -10,8 +10,8 @@ mod place;
 
 use std::fmt;
 
-pub use name::Name;
 pub(super) use name::Names;
+pub use name::{ClientPart, Name};
 use name::{is_name, slip};
 use place::Refused;
 pub use place::{Place, percent_encoded};

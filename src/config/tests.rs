@@ -149,7 +149,7 @@ fn http_of(route: &Route) -> &HttpSource {
 #[test]
 fn six_lines_suffice() {
     let config = parse(SMALLEST);
-    assert_eq!(config.listen.address.to_string(), "127.0.0.1:7370");
+    assert_eq!(config.listen.addresses[0].to_string(), "127.0.0.1:7370");
     assert_eq!(config.admin.address.to_string(), "127.0.0.1:7371");
     let Limits { sessions, message, handshake, shutdown_delay, drain, history, .. } = config.limits;
     let ten = Duration::from_secs(10);

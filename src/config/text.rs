@@ -113,6 +113,18 @@ value! {
 }
 
 value! {
+    /// Headers that tell a service of its client, by name.
+    pub(super) ClientHeaders: Vec<(HeaderName, Template)>, Kind::Pairs, |value, at| {
+        pairs(value, at, |name, value| {
+            let template = Template::parse(&string(value)?);
+            at.names.allow_in_client_header(&template)?;
+            fits_a_header(&template)?;
+            Ok((header_name(name)?, template))
+        })
+    }
+}
+
+value! {
     /// Fields of a form, by name.
     pub(super) Fields: Vec<(String, Template)>, Kind::Pairs, |value, at| {
         pairs(value, at, |name, value| Ok((name.to_owned(), Filled::read(value, at)?)))

@@ -85,6 +85,14 @@ impl Request {
         Self { target: target.into(), headers: kept, cookies: Jar::default() }
     }
 
+    /// Passes on the extensions of the WebSocket that the client offers, for a session in which nothing is read: they are
+    /// between the client and the service.
+    pub fn pass_extensions(&mut self, headers: &HeaderMap) {
+        for value in headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS) {
+            self.headers.append(header::SEC_WEBSOCKET_EXTENSIONS, value.clone());
+        }
+    }
+
     /// Keeps the cookies of the service's answer, to be shown on later connections of this session. What is kept is
     /// bounded.
     pub fn remember_cookies(&mut self, answer: &HeaderMap) {

@@ -24,7 +24,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Uri, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, header, uri::PathAndQuery};
 use hyper::{
     body::{Body, Incoming},
     client::conn::http1,
@@ -94,7 +94,7 @@ where
         Self { client, dial, tasks, authority }
     }
 
-    /// Sends a request, whose URI is in origin form; `Host` is the service's.
+    /// Sends a request, whose URI is in origin form; `Host` is the service's, unless the request has one.
     pub async fn send(&self, mut request: Request<B>) -> Result<Response<Incoming>, PoolError> {
         let target = request.uri().path_and_query().cloned();
         // The scheme only tells the pools of one client apart: whether there is TLS is the dialer's to know.
@@ -103,14 +103,14 @@ where
             .authority(&*self.authority)
             .path_and_query(target.unwrap_or_else(|| PathAndQuery::from_static("/")))
             .build()?;
-        request.headers_mut().insert(header::HOST, self.host()?);
+        self.name_host(request.headers_mut())?;
         // The future of a client is a large one.
         Box::pin(self.client.request(request)).await.map_err(|error| self.failed(&error))
     }
 
     /// The same on a connection of its own, which is made for it and is not kept.
     pub async fn send_alone(&self, mut request: Request<B>) -> Result<Response<Incoming>, PoolError> {
-        request.headers_mut().insert(header::HOST, self.host()?);
+        self.name_host(request.headers_mut())?;
         let stream = self.dial.connect().await.map_err(|error| PoolError::Dial(error.to_string()))?;
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(MAX_HEAD)
@@ -125,8 +125,12 @@ where
         sender.send_request(request).await.map_err(|error| self.failed(&error))
     }
 
-    fn host(&self) -> Result<HeaderValue, PoolError> {
-        Ok(HeaderValue::from_str(&self.authority).map_err(http::Error::from)?)
+    /// The service's own, if the request names none.
+    fn name_host(&self, headers: &mut HeaderMap) -> Result<(), PoolError> {
+        if !headers.contains_key(header::HOST) {
+            headers.insert(header::HOST, HeaderValue::from_str(&self.authority).map_err(http::Error::from)?);
+        }
+        Ok(())
     }
 
     fn failed(&self, error: &(dyn std::error::Error + 'static)) -> PoolError {

@@ -3,12 +3,9 @@
 //! Rules: what a client shows is looked for in every place that the route names, and has to be one. A token
 //! that was superseded and is not served any more goes no further than this.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use http::StatusCode;
@@ -22,6 +19,7 @@ use crate::{
     config::{Name, Share, Template, TokenConfig},
     credential::{ClientValues, Lease, NotServed, Token, Visitor},
     dialect::{Doing, Presented, Request as Asked, Unclear},
+    net::Peer,
 };
 
 /// Who asks, and with which credential.
@@ -56,7 +54,7 @@ impl Refusal {
 pub(super) async fn admit(
     route: &RouteContext,
     asked: &mut Asked,
-    client: SocketAddr,
+    client: &Peer,
     now: Now,
 ) -> Result<Admitted, Refusal> {
     let gate = &route.route.client;
@@ -96,7 +94,7 @@ fn unnamed() -> Refusal {
     Refusal::Status(StatusCode::FORBIDDEN, "the request does not say who the client is")
 }
 
-fn refusal(route: &RouteContext, client: SocketAddr, why: &NotServed) -> Refusal {
+fn refusal(route: &RouteContext, client: &Peer, why: &NotServed) -> Refusal {
     let name = &*route.route.name;
     match why {
         NotServed::Expired => {
@@ -135,7 +133,7 @@ fn values(token: &TokenConfig, asked: &Asked, presented: Option<&Presented>) -> 
     };
     let names = token.source.names().chain(identity.into_iter().flat_map(Template::names));
     ClientValues::of(names, |name| match name {
-        Name::Token | Name::Json | Name::RefreshToken | Name::Jwt => None,
+        Name::Token | Name::Json | Name::RefreshToken | Name::Jwt | Name::Client(_) => None,
         Name::ClientToken => presented.map(|presented| presented.token.to_string()),
         Name::Query(query) => asked.parameter(query),
         Name::Header(header) => Some(asked.headers.get(header.as_str())?.to_str().ok()?.to_owned()),

@@ -42,15 +42,20 @@ pub(super) fn end_to_end(from: &HeaderMap, to: &mut HeaderMap) {
     }
 }
 
+/// Is the token in there, as it is or percent-encoded?
+pub(super) fn quotes(text: &[u8], token: Option<&Token>) -> bool {
+    let Some(token) = token.map(Token::expose) else { return false };
+    let decoded = percent_encoding::percent_decode(text).decode_utf8_lossy();
+    decoded.contains(token) || String::from_utf8_lossy(text).contains(token)
+}
+
 /// Headers, but for those that quote the token, in whatever spelling.
 pub(super) fn without(mut headers: HeaderMap, token: Option<&Token>) -> HeaderMap {
-    let Some(token) = token.map(Token::expose) else { return headers };
-    let quotes = |value: &HeaderValue| {
-        let decoded = percent_encoding::percent_decode(value.as_bytes()).decode_utf8_lossy();
-        decoded.contains(token) || String::from_utf8_lossy(value.as_bytes()).contains(token)
-    };
-    let quoting: Vec<HeaderName> =
-        headers.iter().filter(|(_, value)| quotes(value)).map(|(name, _)| name.clone()).collect();
+    let quoting: Vec<HeaderName> = headers
+        .iter()
+        .filter(|(_, value)| quotes(value.as_bytes(), token))
+        .map(|(name, _)| name.clone())
+        .collect();
     for name in quoting {
         headers.remove(name);
     }
@@ -86,6 +91,8 @@ pub(super) fn refuse(status: StatusCode, why: impl Display) -> Answer {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"perennial\""));
     }
     if status == StatusCode::UPGRADE_REQUIRED {
+        // What `Upgrade` says is for the next hop, and `Connection` names it (RFC 9110 §7.8).
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close, Upgrade"));
         headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     }

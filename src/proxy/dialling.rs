@@ -217,7 +217,7 @@ mod tests {
     fn refused(status: u16, retry_after: Option<u64>) -> NotOpened {
         let (status, headers) = (StatusCode::from_u16(status).unwrap(), HeaderMap::new());
         let retry_after = retry_after.map(Duration::from_secs);
-        NotOpened::Refused(Refused::Status { status, headers, retry_after })
+        NotOpened::Refused(Refused::Status { status, headers, body: None, retry_after })
     }
 
     #[test]

@@ -13,7 +13,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::{
     admission::{self, Refusal},
-    answer::{Answer, end_to_end, refuse, without},
+    answer::{Answer, end_to_end, quotes, refuse, without},
+    body::AnswerBody,
     caller::Caller,
     report,
     route::RouteContext,
@@ -53,8 +54,8 @@ pub(super) async fn dial(
         let token = admission::token(lease, deadline).await.map_err(Failed::Refused)?;
         let outgoing = dialect.handshake(token.as_deref()).map_err(|error| {
             tracing::warn!(%session, route = name, %client, error, "the handshake cannot be made");
-            let why = "the handshake with the service cannot be made".into();
-            let turned = Turned { outcome: Handshake::BadRequest, route: name.to_owned(), why };
+            let why = "the handshake with the service cannot be made";
+            let turned = Turned::new(Handshake::BadRequest, name, why);
             failed(turned.answer(StatusCode::BAD_GATEWAY))
         })?;
         let refused = match route.open(DialPurpose::First, outgoing, deadline).await {
@@ -101,18 +102,27 @@ pub(super) fn copy_headers(from: &HeaderMap, to: &mut HeaderMap) {
     to.remove(header::CONTENT_LENGTH);
 }
 
-/// What the service, or the way to it, said instead of 101. Its body stays behind: it may quote a token.
-/// So may a header, the target of a redirect above all: one that does stays behind too.
+/// What the service, or the way to it, said instead of 101. What quotes the token stays behind: a header, the target of
+/// a redirect above all, and a body, with what is said of its kind.
 fn pass_on(route: &str, refused: Refused, token: Option<&Token>) -> Answer {
-    let turned = |outcome, why: &'static str| Turned { outcome, route: route.to_owned(), why: why.into() };
+    let turned = |outcome, why: &'static str| Turned::new(outcome, route, why);
     let answered = match refused.outcome() {
         Dialled::Unreachable => Handshake::UpstreamUnreachable,
         Dialled::Ok | Dialled::Tls | Dialled::Rejected | Dialled::Timeout => Handshake::UpstreamRejected,
     };
     match refused {
-        Refused::Status { status, headers, .. } => {
+        Refused::Status { status, headers, body, .. } => {
+            let body =
+                body.filter(|body| !headers.contains_key(header::CONTENT_ENCODING) && !quotes(body, token));
             let mut response = refuse(status, "");
             copy_headers(&without(headers, token), response.headers_mut());
+            match body {
+                Some(body) => *response.body_mut() = AnswerBody::Own(body.into()),
+                None => {
+                    response.headers_mut().remove(header::CONTENT_TYPE);
+                    response.headers_mut().remove(header::CONTENT_ENCODING);
+                }
+            }
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             turned(answered, "").with(response)
         }
@@ -122,7 +132,7 @@ fn pass_on(route: &str, refused: Refused, token: Option<&Token>) -> Answer {
             turned(Handshake::UpstreamUnreachable, "the service cannot be reached; see the log")
                 .answer(StatusCode::BAD_GATEWAY)
         }
-        Refused::Http(_) | Refused::Request(_) | Refused::Not101(_) => turned(
+        Refused::Http(_) | Refused::Request(_) | Refused::Not101(_) | Refused::NoEnd => turned(
             Handshake::UpstreamRejected,
             "the service did not answer as a WebSocket service does; see the log",
         )

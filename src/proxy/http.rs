@@ -15,7 +15,6 @@
 //! 5. Every request has a permit until its last byte.
 
 use std::{
-    net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
     time::Duration,
@@ -28,12 +27,13 @@ use super::{
     admission::{self, Admitted, Refusal},
     answer::{Answer, end_to_end, refuse, target_at, without},
     body::{AnswerBody, Download, Upload, UploadState},
+    client::{self, Client},
     gate,
     listener::Proxy,
     pace::{Pace, STILL},
     places::Taken,
     route::RouteContext,
-    tally::{no_path, no_route},
+    tally::{Turned, no_path, no_route},
 };
 use crate::{
     clock::{self, Instant, Now},
@@ -41,6 +41,7 @@ use crate::{
     credential::{Lease, Token, Trigger},
     dialect::{self, Outgoing, Request as Asked},
     net::{Pool, PoolError},
+    telemetry::Handshake,
 };
 
 /// How long a client whose token was refused is let wait for a newer one.
@@ -67,28 +68,56 @@ fn refused(refusal: Refusal) -> Box<Answer> {
 pub(super) async fn serve(
     proxy: &Proxy,
     request: Request<Incoming>,
-    client: SocketAddr,
+    client: &Client,
     pace: &Arc<Pace>,
 ) -> Answer {
     let began = clock::now();
     let Some(path) = config::meant(request.uri().path()) else {
         return no_path();
     };
+    let probe = gate::is_probe(&request);
     let Some(route) = proxy.route(&path) else {
-        return no_route();
+        return if probe { probed("") } else { no_route() };
     };
+    if let Err(mangled) = gate::check_remains(&request) {
+        route.metrics.handshakes().count(Handshake::BadRequest);
+        return *mangled.answer(&route.route);
+    }
     let Some(service) = &route.http else {
-        return refuse(
-            StatusCode::NOT_FOUND,
-            "this route has no [route.http]: it serves WebSocket only, and this is no WebSocket handshake",
-        );
+        return if probe { probed(&route.route.name) } else { refuse(StatusCode::NOT_FOUND, NO_HTTP) };
     };
     let method = known(request.method());
     let exchange = Exchange { proxy, route, service, client, pace, began };
     let answer = exchange.answer(request).await.unwrap_or_else(|refusal| *refusal);
     let (status, duration_ms) = (answer.status().as_u16(), clock::milliseconds(clock::now() - began));
     route.metrics.http_answered(status);
-    tracing::debug!(route = route.route.name, %client, method, status, duration_ms, "http request");
+    tracing::debug!(route = route.route.name, client = %client.address, method, status, duration_ms, "http request");
+    answer
+}
+
+const NO_HTTP: &str =
+    "this route has no [route.http]: it serves WebSocket only, and this is no WebSocket handshake";
+
+/// For a health check that nobody here can answer.
+fn probed(route: &str) -> Answer {
+    let why = "this looks like a health check: it belongs to the admin port, which has /livez and /readyz";
+    Turned::new(Handshake::NotFound, route, why).in_front().answer(StatusCode::NOT_FOUND)
+}
+
+/// How often a request may still be passed on, and once less from here (RFC 9110 §7.6.2); `None`: as often as it takes.
+fn passed_on_once_less(headers: &mut HeaderMap) -> Option<u64> {
+    let left: u64 = headers.get(header::MAX_FORWARDS)?.to_str().ok()?.trim().parse().ok()?;
+    headers.insert(header::MAX_FORWARDS, left.saturating_sub(1).into());
+    Some(left)
+}
+
+/// What is asked of Perennial itself.
+fn options() -> Answer {
+    let mut answer = Response::new(AnswerBody::empty());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    answer.headers_mut().insert(header::ALLOW, methods);
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     answer
 }
 
@@ -103,7 +132,7 @@ struct Exchange<'a> {
     proxy: &'a Proxy,
     route: &'a RouteContext,
     service: &'a Service,
-    client: SocketAddr,
+    client: &'a Client,
     pace: &'a Arc<Pace>,
     began: Instant,
 }
@@ -134,13 +163,20 @@ impl Exchange<'_> {
     fn admit(&self, request: Request<Incoming>) -> Result<(Template, Incoming), Box<Answer>> {
         let turn_away = |denied: gate::Denied| denied.answer(&self.route.route);
         gate::check_request(&request).map_err(turn_away)?;
+        let host = client::host(&request).map(str::to_owned);
+        let host = host.as_deref();
         let (parts, body) = request.into_parts();
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
         let mut asked = Asked::new(target, &parts.headers);
-        let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        gate::check_page(&self.route.route.client, &asked, host, self.proxy.open).map_err(turn_away)?;
+        gate::check_page(&self.route.route.client, &asked, host, self.proxy.listen.lets_in())
+            .map_err(turn_away)?;
         gate::admit(&self.route.route, &mut asked, host).map_err(turn_away)?;
+        let to = &self.service.route.upstream.endpoint;
+        self.client.introduce(&self.route.route, &mut asked, to).map_err(turn_away)?;
         asked.headers.remove(header::EXPECT);
+        if parts.method == Method::OPTIONS && passed_on_once_less(&mut asked.headers) == Some(0) {
+            return Err(Box::new(options()));
+        }
         asked.target = target_at(&self.service.route.upstream.endpoint.path_and_query, &asked.target);
         let named = parts.headers.contains_key(header::CONTENT_LENGTH);
         Ok((Template { method: parts.method, asked, length: body.size_hint().exact(), named }, body))
@@ -219,7 +255,7 @@ impl Exchange<'_> {
                 return Err(Box::new(if upload.is_owed() {
                     refuse(StatusCode::REQUEST_TIMEOUT, "the rest of the request did not come")
                 } else {
-                    let (route, client) = (&*self.route.route.name, self.client);
+                    let (route, client) = (&*self.route.route.name, &self.client.address);
                     let timeout_ms = clock::milliseconds(timeout);
                     tracing::info!(route, %client, timeout_ms, "no answer to an http request");
                     refuse(StatusCode::GATEWAY_TIMEOUT, "the service did not answer in time")
@@ -248,8 +284,9 @@ impl Exchange<'_> {
     /// Whose token the request goes on with. A client that shows none asks in its own name, if it had to show something
     /// to come in, or if anyone may: who may not open a WebSocket may not ask here either.
     async fn credential(&self, asked: &mut Asked) -> Result<Admitted, Box<Answer>> {
-        let is_let_in = self.proxy.loopback || self.proxy.open || self.route.route.client.secret.is_some();
-        match admission::admit(self.route, asked, self.client, Now::read()).await {
+        let listen = &self.proxy.listen;
+        let is_let_in = listen.is_loopback() || listen.lets_in() || self.route.route.client.secret.is_some();
+        match admission::admit(self.route, asked, &self.client.address, Now::read()).await {
             Err(Refusal::Missing) if is_let_in => Ok(Admitted { lease: None, presented: None }),
             admitted => admitted.map_err(refused),
         }
@@ -260,6 +297,10 @@ impl Exchange<'_> {
         let (parts, from) = response.into_parts();
         if parts.status.is_informational() {
             return refuse(StatusCode::BAD_GATEWAY, "the service answered with what is no answer");
+        }
+        if !gate::is_framed(&parts.headers) {
+            let why = "the service answered in a transfer coding that nobody asked for";
+            return refuse(StatusCode::BAD_GATEWAY, why);
         }
         let mut headers = HeaderMap::with_capacity(parts.headers.len());
         end_to_end(&without(parts.headers, token), &mut headers);
@@ -274,7 +315,7 @@ impl Exchange<'_> {
         if upload.is_broken() {
             return Box::new(refuse(StatusCode::BAD_REQUEST, "the body of the request broke off"));
         }
-        tracing::info!(route = self.route.route.name, client = %self.client, %error, "http request not answered");
+        tracing::info!(route = self.route.route.name, client = %self.client.address, %error, "http request not answered");
         let why = match error {
             PoolError::Dial(_) => "the service cannot be reached; see the log",
             PoolError::Exchange { .. } => "the service did not answer as HTTP/1.1 does; see the log",

@@ -1,35 +1,35 @@
 //! The listener: sockets of clients become requests, with a deadline on every stage.
 
-use std::{convert::Infallible, fmt, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{borrow::Cow, convert::Infallible, fmt, io, pin::pin, sync::Arc, time::Duration};
 
-use ::http::{Request, header};
+use ::http::Request;
 use arc_swap::ArcSwap;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     answer::Answer,
     body::AnswerBody,
+    client::Client,
     crowd::Crowd,
-    http,
+    gate, http,
     pace::{Pace, Paced},
     places::Places,
+    prelude::{self, Odd},
     route::RouteContext,
     tally::{Turned, draining},
     upgrade,
 };
 use crate::{
     clock,
-    config::{self, Limits},
-    net::{ServerTls, Stream, room::Room},
+    config::{self, Limits, Listen},
+    net::{Accepted, Listener, Peer, ServerTls, Stream, room::Room},
     telemetry::{Handshake, HandshakeMetrics},
 };
 
-/// Bytes that the head of a request may have (RFC 9110 leaves it to us), and its headers.
-const MAX_HEAD: usize = 16 * 1024;
+/// Headers that a request may have.
 const MAX_HEADERS: usize = 100;
 /// Characters of a path that a log line shows.
 const SHOWN: usize = 100;
@@ -40,8 +40,6 @@ const VANISHED: Duration = Duration::from_secs(30);
 const GUESS_PAUSE: Duration = Duration::from_millis(500);
 /// How long a client that has not been answered at the stop has to ask, and to be told that nobody is served any more.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// The first byte of a client that speaks TLS (RFC 8446 §5.1).
-const TLS_HANDSHAKE: u8 = 0x16;
 /// A pause after an accept that failed: out of file descriptors, it would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -53,10 +51,7 @@ pub struct Proxy {
     pub connections: usize,
     /// Longest path first.
     pub routes: Vec<Arc<RouteContext>>,
-    /// Anyone who reaches the listener may come in: the configuration says so, or TLS sees to it.
-    pub open: bool,
-    /// Only this machine reaches the listener.
-    pub loopback: bool,
+    pub listen: Listen,
     /// One for each session.
     pub sessions: Arc<Places>,
     /// One for each plain request in flight.
@@ -95,11 +90,11 @@ impl fmt::Display for Shown<'_> {
 }
 
 /// Accepts until `stop`; sessions outlive it. Each request is served by what is current when it comes.
-pub async fn serve(listener: Arc<TcpListener>, current: Arc<ArcSwap<Proxy>>, stop: CancellationToken) {
+pub async fn serve(listener: Arc<Listener>, current: Arc<ArcSwap<Proxy>>, stop: CancellationToken) {
     // Connections before their session, and those of plain requests, are bounded beside sessions: who never
     // finishes a handshake must not keep the others out.
     let room = Arc::new(Room::default());
-    if let Err(error) = tune(&SockRef::from(&*listener)) {
+    if let Some(Err(error)) = listener.as_tcp().map(|tcp| tune(&SockRef::from(tcp))) {
         tracing::warn!(%error, "the listener's sockets keep the system's settings");
     }
     loop {
@@ -109,7 +104,8 @@ pub async fn serve(listener: Arc<TcpListener>, current: Arc<ArcSwap<Proxy>>, sto
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((tcp, peer)) => {
+            Ok(accepted) => {
+                let peer = accepted.peer();
                 let proxy = current.load_full();
                 let pace = Arc::new(Pace::new(proxy.limits.handshake, clock::now()));
                 let Some(place) = room.enter(Arc::clone(&pace), proxy.connections) else {
@@ -120,18 +116,18 @@ pub async fn serve(listener: Arc<TcpListener>, current: Arc<ArcSwap<Proxy>>, sto
                 let (current, stop, nowhere) =
                     (Arc::clone(&current), stop.clone(), Arc::clone(&proxy.nowhere));
                 proxy.tasks.spawn(async move {
-                    let mut served = pin!(connection(tcp, (peer, Arc::clone(&pace)), current, stop));
+                    let mut served = pin!(connection(accepted, Arc::clone(&pace), current, stop));
                     let ended = tokio::select! {
                         ended = &mut served => ended,
-                        () = place.left() => Err("it made room for another".into()),
+                        () = place.left() => Err(NotServed::other("it made room for another")),
                         () = pace.session() => {
                             // It has one of `limits.sessions` instead.
                             drop(place);
                             served.await
                         }
                     };
-                    if let Err(error) = ended {
-                        not_served(&nowhere, peer, &pace, &*error);
+                    if let Err(not_served) = ended {
+                        not_served.tell(&nowhere, &peer);
                     }
                 });
             }
@@ -143,41 +139,80 @@ pub async fn serve(listener: Arc<TcpListener>, current: Arc<ArcSwap<Proxy>>, sto
     }
 }
 
-/// A connection that came to nothing. One that does not speak HTTP has no request that could be turned away.
-fn not_served(
-    nowhere: &HandshakeMetrics,
-    client: SocketAddr,
-    pace: &Pace,
-    error: &(dyn std::error::Error + 'static),
-) {
-    if !error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
-        tracing::debug!(%client, %error, "a client's connection ended");
-        return;
-    }
-    let why = match pace.first() {
-        Some(TLS_HANDSHAKE) => {
-            "it speaks TLS, and this port does not: is it wss:// that should be ws://?".into()
-        }
-        Some(_) | None => error.to_string().into(),
-    };
-    nowhere.count(Handshake::BadRequest);
-    Turned { outcome: Handshake::BadRequest, route: String::new(), why }.log(client);
+/// Why a connection came to nothing.
+enum NotServed {
+    /// What it says is no HTTP, or not what this port speaks: it has no request that could be turned away.
+    Unreadable(Cow<'static, str>, bool),
+    Ended(Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// One socket: its TLS handshake, and what follows.
+impl NotServed {
+    fn other(why: &'static str) -> Self {
+        Self::Ended(why.into())
+    }
+
+    fn tell(self, nowhere: &HandshakeMetrics, client: &Peer) {
+        match self {
+            Self::Ended(error) => tracing::debug!(%client, %error, "a client's connection ended"),
+            Self::Unreadable(why, in_front) => {
+                nowhere.count(Handshake::BadRequest);
+                let turned = Turned::new(Handshake::BadRequest, "", why);
+                Turned { in_front, ..turned }.log(client);
+            }
+        }
+    }
+}
+
+impl From<hyper::Error> for NotServed {
+    fn from(error: hyper::Error) -> Self {
+        match error.is_parse() {
+            true => Self::Unreadable(error.to_string().into(), false),
+            false => Self::Ended(error.into()),
+        }
+    }
+}
+
+impl From<Odd> for NotServed {
+    fn from(odd: Odd) -> Self {
+        match odd {
+            Odd::Speaks(why) => Self::Unreadable(why.into(), true),
+            Odd::Failed(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Self::Unreadable(error.to_string().into(), true)
+            }
+            Odd::Failed(error) => Self::Ended(error.into()),
+        }
+    }
+}
+
+/// One socket: what it begins with, its TLS handshake, and what follows.
 async fn connection(
-    tcp: TcpStream,
-    (peer, pace): (SocketAddr, Arc<Pace>),
+    accepted: Accepted,
+    pace: Arc<Pace>,
     current: Arc<ArcSwap<Proxy>>,
     stop: CancellationToken,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<(), NotServed> {
+    let (mut tcp, peer) = match accepted {
+        Accepted::Tcp(tcp, peer) => (tcp, peer),
+        Accepted::Unix(unix, peer) => {
+            return talk(Stream::Other(Box::new(unix)), (peer, pace), current, stop).await;
+        }
+    };
     #[cfg(not(target_os = "linux"))]
-    tune(&SockRef::from(&tcp))?;
+    tune(&SockRef::from(&tcp)).map_err(Odd::Failed)?;
     let proxy = current.load_full();
-    let limit = proxy.limits.handshake;
-    let now = clock::now();
+    let deadline = clock::now() + proxy.limits.handshake;
+    let looked = tokio::time::timeout_at(deadline, prelude::look(&mut tcp, peer, &proxy.listen));
+    let peer = match stop.run_until_cancelled(looked).await {
+        Some(Ok(looked)) => looked?,
+        Some(Err(_)) => return Err(NotServed::other("it said nothing in time")),
+        // It has a moment to ask, and to be told.
+        None => peer.into(),
+    };
     let stream = match &proxy.tls {
-        Some(tls) => tls.accept(tcp, now, now + limit).await?,
+        Some(tls) => {
+            let accepted = tls.accept(tcp, clock::now(), deadline).await;
+            accepted.map_err(|error| NotServed::Ended(error.into()))?
+        }
         None => Stream::Plain(tcp),
     };
     drop(proxy);
@@ -186,26 +221,22 @@ async fn connection(
 }
 
 /// Serves one client on a stream whose TLS handshake is over, until it is a session's or has ended.
-pub async fn converse(
-    stream: Stream,
-    peer: SocketAddr,
-    current: Arc<ArcSwap<Proxy>>,
-    stop: CancellationToken,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+pub async fn converse(stream: Stream, peer: Peer, current: Arc<ArcSwap<Proxy>>, stop: CancellationToken) {
     let pace = Arc::new(Pace::new(current.load().limits.handshake, clock::now()));
-    talk(stream, (peer, pace), current, stop).await
+    // Its peer has been told what there was to be told.
+    let _ = talk(stream, (peer, pace), current, stop).await;
 }
 
 async fn talk(
     stream: Stream,
-    (peer, pace): (SocketAddr, Arc<Pace>),
+    (peer, pace): (Peer, Arc<Pace>),
     current: Arc<ArcSwap<Proxy>>,
     stop: CancellationToken,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<(), NotServed> {
     let proxy = current.load_full();
-    let limit = proxy.limits.handshake;
-    let stream = Paced { stream, pace: Arc::clone(&pace) };
-    let drain = proxy.limits.drain;
+    let (limit, head, drain) = (proxy.limits.handshake, proxy.limits.head, proxy.limits.drain);
+    let tls = matches!(stream, Stream::TlsServer(_));
+    let stream = Paced::new(stream, Arc::clone(&pace));
     // What it was accepted under may be replaced while it lasts.
     drop(proxy);
     let service = service_fn({
@@ -214,13 +245,14 @@ async fn talk(
             let (proxy, pace, stop) = (current.load_full(), Arc::clone(&pace), stop.clone());
             async move {
                 tracing::debug!(client = %peer, path = %Shown(request.uri().path()), "request");
-                Ok::<_, Infallible>(answer(proxy, request, peer, (&pace, stop)).await)
+                let client = Client::of(&request, peer, tls, &proxy.listen.trusted_proxies);
+                Ok::<_, Infallible>(answer(proxy, request, &client, (&pace, stop)).await)
             }
         }
     });
     let mut builder = http1::Builder::new();
     // The pace is what has deadlines: hyper's own for a head would count the wait for the next request too.
-    builder.header_read_timeout(None).max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD);
+    builder.header_read_timeout(None).max_headers(MAX_HEADERS).max_buf_size(head);
     let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut connection = pin!(connection);
     let mut stopped = pin!(stop.cancelled());
@@ -247,7 +279,7 @@ async fn talk(
             () = timer.as_mut(), if !timer.is_elapsed() => {
                 let late = [pace.deadline(), last].into_iter().flatten().any(|due| due <= clock::now());
                 if late {
-                    return Err("it took too long, or nothing moved on it".into());
+                    return Err(NotServed::other("it took too long, or nothing moved on it"));
                 }
             }
         }
@@ -258,20 +290,20 @@ async fn talk(
 async fn answer(
     proxy: Arc<Proxy>,
     request: Request<Incoming>,
-    peer: SocketAddr,
+    client: &Client,
     (pace, stop): (&Arc<Pace>, CancellationToken),
 ) -> Answer {
-    let plain = !request.headers().contains_key(header::UPGRADE);
+    let plain = !gate::is_handshake(&request);
     pace.asked(plain, clock::now());
     let answer = if stop.is_cancelled() && plain {
         draining()
     } else if plain {
-        Box::pin(http::serve(&proxy, request, peer, pace)).await
+        Box::pin(http::serve(&proxy, request, client, pace)).await
     } else {
-        Box::pin(upgrade::serve(proxy, request, peer, (pace, stop))).await
+        Box::pin(upgrade::serve(proxy, request, client, (pace, stop))).await
     };
     if let Some(turned) = answer.extensions().get::<Turned>() {
-        turned.log(peer);
+        turned.log(&client.address);
         if turned.outcome == Handshake::Unauthorized {
             tokio::time::sleep(GUESS_PAUSE).await;
         }

@@ -20,12 +20,14 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::Notify,
 };
 use tokio_util::sync::CancellationToken;
 
+use super::first_line::FirstLine;
 use crate::{
     clock::{self, Instant},
     net::{
@@ -58,8 +60,6 @@ struct State {
     since: Instant,
     /// When something last went through the socket.
     moved: Instant,
-    /// The first byte of all.
-    first: Option<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,7 @@ enum Stage {
 
 impl Pace {
     pub(super) fn new(limit: Duration, now: Instant) -> Self {
-        let state = State { stage: Stage::Head, since: now, moved: now, first: None };
+        let state = State { stage: Stage::Head, since: now, moved: now };
         Self { state: Mutex::new(state), changed: Notify::new(), session: CancellationToken::new(), limit }
     }
 
@@ -137,7 +137,7 @@ impl Pace {
 
     fn enter(&self, stage: Stage, now: Instant) {
         let mut state = self.lock();
-        *state = State { stage, since: now, moved: now, ..*state };
+        *state = State { stage, since: now, moved: now };
         drop(state);
         self.changed.notify_one();
     }
@@ -152,15 +152,9 @@ impl Pace {
         self.session.cancelled().await;
     }
 
-    /// The first byte that the client ever sent.
-    pub(super) fn first(&self) -> Option<u8> {
-        self.lock().first
-    }
-
-    fn read(&self, first: u8, now: Instant) {
+    fn read(&self, now: Instant) {
         let mut state = self.lock();
         state.moved = now;
-        state.first.get_or_insert(first);
         if state.stage == Stage::Idle {
             (state.stage, state.since) = (Stage::Head, now);
             self.changed.notify_one();
@@ -192,7 +186,45 @@ impl Guest for Pace {
 /// A client's socket that tells its pace of what goes through it.
 pub(super) struct Paced {
     pub(super) stream: Stream,
-    pub(super) pace: Arc<Pace>,
+    pace: Arc<Pace>,
+    line: FirstLine,
+    /// Bytes that were read, and became more than there was room for.
+    ahead: Bytes,
+}
+
+/// What is read at once of the first line.
+const PIECE: usize = 2048;
+
+impl Paced {
+    pub(super) fn new(stream: Stream, pace: Arc<Pace>) -> Self {
+        Self { stream, pace, line: FirstLine::Method, ahead: Bytes::new() }
+    }
+
+    /// The socket, and what was read of it already.
+    pub(super) fn into_parts(self) -> (Stream, Bytes) {
+        (self.stream, self.ahead)
+    }
+
+    fn poll_first_line(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            let mut piece = [0; PIECE];
+            let mut piece = ReadBuf::new(&mut piece[..buf.remaining().min(PIECE)]);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut piece))?;
+            if !piece.filled().is_empty() {
+                self.pace.read(clock::now());
+            }
+            match self.line.pass(piece.filled()) {
+                None => {
+                    buf.put_slice(piece.filled());
+                    return Poll::Ready(Ok(()));
+                }
+                Some(escaped) => self.ahead = escaped.into(),
+            }
+        }
+        let now = self.ahead.split_to(self.ahead.len().min(buf.remaining()));
+        buf.put_slice(&now);
+        Poll::Ready(Ok(()))
+    }
 }
 
 impl AsyncRead for Paced {
@@ -201,10 +233,13 @@ impl AsyncRead for Paced {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.line != FirstLine::Over || !self.ahead.is_empty() {
+            return self.poll_first_line(cx, buf);
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        if let Some(first) = buf.filled().get(before) {
-            self.pace.read(*first, clock::now());
+        if buf.filled().len() > before {
+            self.pace.read(clock::now());
         }
         Poll::Ready(Ok(()))
     }
@@ -262,7 +297,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_head_that_drips_gets_no_more_time() {
         let (pace, start) = begun();
-        (1..=9).for_each(|n| pace.read(b'G', start + SECOND * n));
+        (1..=9).for_each(|n| pace.read(start + SECOND * n));
         assert_eq!(pace.deadline(), Some(start + LIMIT));
     }
 
@@ -275,7 +310,7 @@ mod tests {
         assert_eq!(pace.deadline(), Some(start + SECOND * 2 + STILL));
         pace.written(start + SECOND * 50);
         assert_eq!(pace.deadline(), Some(start + SECOND * 50 + STILL));
-        pace.read(b'G', start + SECOND * 90);
+        pace.read(start + SECOND * 90);
         assert_eq!(pace.deadline(), Some(start + SECOND * 90 + STILL), "an upload moves it too");
         assert!(pace.takes_time());
     }
@@ -290,8 +325,8 @@ mod tests {
         assert_eq!(pace.deadline(), Some(start + SECOND + STILL), "it may idle");
         pace.written(start + SECOND * 2);
         assert_eq!(pace.deadline(), Some(start + SECOND * 2 + STILL), "the last of the body goes out");
-        pace.read(b'G', start + SECOND * 30);
-        pace.read(b'G', start + SECOND * 35);
+        pace.read(start + SECOND * 30);
+        pace.read(start + SECOND * 35);
         assert_eq!(pace.deadline(), Some(start + SECOND * 30 + LIMIT));
         assert!(!pace.takes_time());
     }
@@ -302,7 +337,7 @@ mod tests {
         pace.asked(false, start);
         pace.ending(start + SECOND);
         pace.written(start + SECOND * 5);
-        pace.read(b'G', start + SECOND * 6);
+        pace.read(start + SECOND * 6);
         assert_eq!(pace.deadline(), Some(start + SECOND + LIMIT), "whatever moves");
     }
 
@@ -312,7 +347,7 @@ mod tests {
         let (near, mut far) = tokio::io::duplex(8);
         let (pace, start) = begun();
         let pace = Arc::new(pace);
-        let mut paced = Paced { stream: Stream::Other(Box::new(near)), pace: Arc::clone(&pace) };
+        let mut paced = Paced::new(Stream::Other(Box::new(near)), Arc::clone(&pace));
         tokio::time::advance(SECOND).await;
         paced.write_all(b"out").await.unwrap();
         assert_eq!(pace.moved(), start + SECOND);

@@ -99,7 +99,8 @@ mod tests {
         let second = reach.unreached().unwrap();
         assert_eq!((first.failures, second.failures, second.since), (1, 2, first.since));
         assert!(second.error.contains("no name"), "{second:?}");
-        let answered = |status| Refused::Status { status, headers: HeaderMap::new(), retry_after: None };
+        let answered =
+            |status| Refused::Status { status, headers: HeaderMap::new(), body: None, retry_after: None };
         note(answered(StatusCode::SERVICE_UNAVAILABLE));
         assert_eq!(reach.unreached().unwrap().failures, 3, "a gateway says so");
         note(answered(StatusCode::UNAUTHORIZED));

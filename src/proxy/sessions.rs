@@ -308,6 +308,6 @@ impl Drop for Place {
 #[cfg(test)]
 impl Default for Handle {
     fn default() -> Self {
-        Self::new(Caller::new(([127, 0, 0, 1], 1).into()), None, clock::now())
+        Self::new(Caller::new(std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into()), None, clock::now())
     }
 }

@@ -6,7 +6,7 @@
 //!   anything else: the client is gone, or the sidecar is about to end
 //! ```
 
-use std::{borrow::Cow, net::SocketAddr, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use http::StatusCode;
 use opentelemetry::Context;
@@ -19,6 +19,7 @@ use super::{
 use crate::{
     clock::Now,
     credential::Traced,
+    net::Peer,
     telemetry::{Handshake, HandshakeMetrics, Open},
 };
 
@@ -30,9 +31,21 @@ pub(super) struct Turned {
     pub(super) route: String,
     /// What the client is told.
     pub(super) why: Cow<'static, str>,
+    /// Most likely a proxy in front is set up wrongly.
+    pub(super) in_front: bool,
 }
 
 impl Turned {
+    /// A client that is turned away on this route, or on none.
+    pub(super) fn new(outcome: Handshake, route: &str, why: impl Into<Cow<'static, str>>) -> Self {
+        Self { outcome, route: route.to_owned(), why: why.into(), in_front: false }
+    }
+
+    /// The same, if it is most likely the fault of a proxy in front.
+    pub(super) fn in_front(self) -> Self {
+        Self { in_front: true, ..self }
+    }
+
     /// The answer of this status that says why.
     pub(super) fn answer(self, status: StatusCode) -> Answer {
         self.with(refuse(status, &self.why))
@@ -45,8 +58,12 @@ impl Turned {
     }
 
     /// A line about what was decided at the door. What the service decided has its line already.
-    pub(super) fn log(&self, client: SocketAddr) {
-        let Self { outcome, route, why } = self;
+    pub(super) fn log(&self, client: &Peer) {
+        let Self { outcome, route, why, in_front } = self;
+        if *in_front {
+            tracing::warn!(%client, route, %outcome, reason = %why, "what stands in front is set up wrongly");
+            return;
+        }
         match outcome {
             Handshake::Unauthorized | Handshake::Origin | Handshake::Limit => {
                 tracing::warn!(%client, route, %outcome, reason = %why, "a client was turned away");
@@ -67,20 +84,18 @@ impl Turned {
 
 /// For a path that means nothing.
 pub(super) fn no_path() -> Answer {
-    let why = "a path with . or .. is not served".into();
-    Turned { outcome: Handshake::BadRequest, route: String::new(), why }.answer(StatusCode::BAD_REQUEST)
+    let why = "a path with . or .. is not served";
+    Turned::new(Handshake::BadRequest, "", why).answer(StatusCode::BAD_REQUEST)
 }
 
 /// For a path that no route has.
 pub(super) fn no_route() -> Answer {
-    let why = "no route has this path".into();
-    Turned { outcome: Handshake::NotFound, route: String::new(), why }.answer(StatusCode::NOT_FOUND)
+    Turned::new(Handshake::NotFound, "", "no route has this path").answer(StatusCode::NOT_FOUND)
 }
 
 /// For who asks while the sidecar stops.
 pub(super) fn draining() -> Answer {
-    let why = "the sidecar is stopping; connect again".into();
-    let turned = Turned { outcome: Handshake::Draining, route: String::new(), why };
+    let turned = Turned::new(Handshake::Draining, "", "the sidecar is stopping; connect again");
     turned.answer(StatusCode::SERVICE_UNAVAILABLE)
 }
 

@@ -9,11 +9,7 @@
 //!
 //! Everything here has one deadline, `limits.handshake`. What can be tried again is, within it.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, upgrade};
@@ -27,6 +23,7 @@ use super::{
     answer::{Answer, target_at, without},
     body::AnswerBody,
     caller::Caller,
+    client::{self, Client},
     driver::Driver,
     first_dial::{Failed, copy_headers, dial},
     gate,
@@ -43,7 +40,7 @@ use super::{
 };
 use crate::{
     clock::{self, Instant, Now},
-    config,
+    config::{self, DialectKind},
     credential::{Lease, News, Subscription, Token, Traced},
     dialect::{Dialect, Doing, Presented, Request as Asked},
     net::link::{Link, Side},
@@ -56,14 +53,15 @@ use crate::{
 pub(super) async fn serve(
     proxy: Arc<Proxy>,
     mut request: Request<Incoming>,
-    peer: SocketAddr,
+    client: &Client,
     (pace, stop): (&Pace, CancellationToken),
 ) -> Answer {
-    let caller = Caller::new(peer);
+    let caller = Caller::new(client.address);
     let mut tally = Tally::new(&proxy.nowhere, stop.clone());
     let deadline = clock::now() + proxy.limits.handshake;
-    let prepared =
-        stop.run_until_cancelled(prepare(&proxy, &request, (caller, pace), deadline, &mut tally)).await;
+    let prepared = stop
+        .run_until_cancelled(prepare(&proxy, &request, (client, caller, pace), deadline, &mut tally))
+        .await;
     match prepared.unwrap_or_else(|| Err(Box::new(draining()))) {
         Ok((ready, answer)) => {
             let answer = accept(&request, &answer);
@@ -138,7 +136,7 @@ struct New {
 async fn prepare(
     proxy: &Proxy,
     request: &Request<Incoming>,
-    (caller, pace): (Caller, &Pace),
+    (client, caller, pace): (&Client, Caller, &Pace),
     deadline: Instant,
     tally: &mut Tally,
 ) -> Result<(Ready, HeaderMap), Box<Answer>> {
@@ -146,10 +144,10 @@ async fn prepare(
     if !proxy.crowd.may_ask(address, proxy.limits.handshakes_per_second, clock::now()) {
         return Err(too_many("", "limits.handshakes_per_second is reached; try again later"));
     }
-    let (route, mut asked) = route_of(proxy, request, tally)?;
+    let (route, mut asked) = route_of(proxy, request, client, tally)?;
     let permit = permit(proxy, &route.route.name, address)?;
     pace.is_a_session();
-    match admission::admit(route, &mut asked, caller.client, Now::read()).await {
+    match admission::admit(route, &mut asked, &caller.client, Now::read()).await {
         Ok(Admitted { lease: Some(lease), .. }) if lease.is_over(proxy.limits.sessions_per_credential) => {
             Err(too_many(&route.route.name, "limits.sessions_per_credential is reached; try again later"))
         }
@@ -164,8 +162,7 @@ async fn prepare(
 /// A place for one more session.
 fn permit(proxy: &Proxy, route: &str, address: IpAddr) -> Result<Permit, Box<Answer>> {
     let Some(place) = proxy.sessions.take(proxy.limits.sessions) else {
-        let why = "limits.sessions is reached; try again later".into();
-        let turned = Turned { outcome: Handshake::Limit, route: route.to_owned(), why };
+        let turned = Turned::new(Handshake::Limit, route, "limits.sessions is reached; try again later");
         return Err(Box::new(turned.answer(StatusCode::SERVICE_UNAVAILABLE)));
     };
     match proxy.crowd.enter(address, proxy.limits.sessions_per_address) {
@@ -176,7 +173,7 @@ fn permit(proxy: &Proxy, route: &str, address: IpAddr) -> Result<Permit, Box<Ans
 
 /// This client has, or does, as much as one may.
 fn too_many(route: &str, why: &'static str) -> Box<Answer> {
-    let turned = Turned { outcome: Handshake::Limit, route: route.to_owned(), why: why.into() };
+    let turned = Turned::new(Handshake::Limit, route, why);
     let mut answer = turned.answer(StatusCode::TOO_MANY_REQUESTS);
     answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     Box::new(answer)
@@ -186,6 +183,7 @@ fn too_many(route: &str, why: &'static str) -> Box<Answer> {
 fn route_of<'p>(
     proxy: &'p Proxy,
     request: &Request<Incoming>,
+    client: &Client,
     tally: &mut Tally,
 ) -> Result<(&'p Arc<RouteContext>, Asked), Box<Answer>> {
     let Some(path) = config::meant(request.uri().path()) else {
@@ -199,8 +197,11 @@ fn route_of<'p>(
     gate::check_handshake(request).map_err(turn_away)?;
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let mut asked = Asked::new(target, request.headers());
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    gate::admit(&route.route, &mut asked, host).map_err(turn_away)?;
+    gate::admit(&route.route, &mut asked, client::host(request)).map_err(turn_away)?;
+    client.introduce(&route.route, &mut asked, &route.route.upstream.endpoint).map_err(turn_away)?;
+    if route.route.dialect == DialectKind::None {
+        asked.pass_extensions(request.headers());
+    }
     if let Some((name, _)) = &route.route.handshake.header {
         gate::remove_twins(&mut asked.headers, name);
     }
@@ -216,8 +217,7 @@ fn turn_away(
 ) -> Result<(Ready, HeaderMap), Box<Answer>> {
     let (doing, reason) = match refusal {
         Refusal::Status(status, why) => {
-            let turned =
-                Turned { outcome: Handshake::Token, route: route.route.name.clone(), why: why.into() };
+            let turned = Turned::new(Handshake::Token, &route.route.name, why);
             return Err(Box::new(turned.answer(status)));
         }
         Refusal::Missing => (Doing::TokenUnclear, Refusal::MISSING),
@@ -326,22 +326,26 @@ fn for_later(mut answer: HeaderMap) -> HeaderMap {
 fn begin(upgraded: upgrade::Upgraded, ready: Ready, tasks: &TaskTracker) {
     let Ok(parts) = upgraded.downcast::<TokioIo<Paced>>() else { return };
     let now = clock::now();
-    let link = |route: &RouteContext| {
-        Link::new(parts.io.into_inner().stream, Side::Client, &parts.read_buf, route.limit, now)
+    let link = |route: &RouteContext, extended: bool| {
+        let (stream, ahead) = parts.io.into_inner().into_parts();
+        let early = [&parts.read_buf[..], &ahead].concat();
+        let mut link = Link::new(stream, Side::Client, &early, route.bounds.message, now);
+        link.inbound.allow_extensions(extended);
+        link
     };
     // Each is a task of its own: the handshake's future was large, a session's is small.
     match ready {
         Ready::Session(new) => {
-            let client = link(&new.route);
+            let client = link(&new.route, new.opened.is_extended());
             tasks.spawn(start(client, *new, now));
         }
         Ready::Parked(kept, route, words) => {
-            if let Err(client) = kept.handle.hand_over(link(&route)) {
+            if let Err(client) = kept.handle.hand_over(link(&route, false)) {
                 tasks.spawn(goodbye::say(*client, words));
             }
         }
         Ready::Goodbye(words, route, permit) => {
-            let client = link(&route);
+            let client = link(&route, false);
             tasks.spawn(async move {
                 goodbye::say(client, words).await;
                 drop(permit);
@@ -392,6 +396,10 @@ fn accept(request: &Request<Incoming>, service: &HeaderMap) -> Answer {
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     copy_headers(service, headers);
+    for extension in service.get_all(header::SEC_WEBSOCKET_EXTENSIONS) {
+        // The client offered it to the service.
+        headers.append(header::SEC_WEBSOCKET_EXTENSIONS, extension.clone());
+    }
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     if let Ok(accept) = HeaderValue::from_str(&derive_accept_key(key)) {

@@ -51,6 +51,8 @@ impl Opcode {
 pub struct Header {
     pub fin: bool,
     pub opcode: Opcode,
+    /// The bits of a data frame that only an extension gives a meaning, where they stand in the first byte.
+    pub reserved: u8,
     pub mask: Option<[u8; 4]>,
     /// Bytes of the header itself.
     pub len: usize,
@@ -86,7 +88,7 @@ impl Header {
             (true, _) => return Ok(None),
         };
         let len = 2 + extra + if masked { 4 } else { 0 };
-        Ok(Some(Self { fin, opcode, mask, len, payload }))
+        Ok(Some(Self { fin, opcode, reserved: first & RESERVED, mask, len, payload }))
     }
 
     /// Header and payload together.
@@ -99,11 +101,16 @@ fn first_byte_of(bytes: &[u8]) -> Result<Option<Header>, Violation> {
     bytes.first().map_or(Ok(None), |first| check_first(*first).map(|_| None))
 }
 
+/// The reserved bits of a first byte.
+pub(super) const RESERVED: u8 = 0x70;
+
+/// No extension changes a control frame: whoever stands between the ends has to read it.
 fn check_first(first: u8) -> Result<Opcode, Violation> {
-    if first & 0x70 != 0 {
+    let opcode = Opcode::from_bits(first & 0x0f).ok_or(Violation::UnknownOpcode(first & 0x0f))?;
+    if opcode.is_control() && first & RESERVED != 0 {
         return Err(Violation::ReservedBits);
     }
-    Opcode::from_bits(first & 0x0f).ok_or(Violation::UnknownOpcode(first & 0x0f))
+    Ok(opcode)
 }
 
 /// Masks or unmasks in place (§5.3); `offset` is how far into the payload `bytes` begins.

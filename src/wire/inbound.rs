@@ -10,7 +10,7 @@
 //! they came (to be forwarded) and joined (to be read). A session uses one of the two for each
 //! direction, and may change only between messages.
 
-use super::{Close, Header, Kind, Opcode, apply_mask};
+use super::{Close, Header, Kind, Opcode, apply_mask, frame::RESERVED};
 
 /// How a peer broke RFC 6455, or a limit of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -83,6 +83,8 @@ pub enum Step {
 pub struct Inbound {
     /// Must frames be masked? True for what a client sends.
     masked: bool,
+    /// Bits of a data frame that may be set: an extension was agreed.
+    allowed: u8,
     /// Bytes of the largest message.
     limit: u64,
     /// Bytes of the current data frame's payload that have not been seen (streaming).
@@ -115,7 +117,13 @@ pub struct Assembly {
 impl Inbound {
     /// For a leg whose frames are `masked` and whose messages have `limit` bytes at most.
     pub fn new(masked: bool, limit: usize) -> Self {
-        Self { masked, limit: limit as u64, remaining: 0, ends: false, unfinished: None, assembly: None }
+        let limit = limit as u64;
+        Self { masked, allowed: 0, limit, remaining: 0, ends: false, unfinished: None, assembly: None }
+    }
+
+    /// The ends agreed on an extension: what it does to messages is theirs to know, and they pass unread.
+    pub fn allow_extensions(&mut self, agreed: bool) {
+        self.allowed = if agreed { RESERVED } else { 0 };
     }
 
     /// Is a message under way? Nothing may be put between its frames.
@@ -217,7 +225,8 @@ impl Inbound {
         };
         let total = header + payload + if self.masked { 4 } else { 0 };
         let fits = total <= bytes.len() && payload as u64 <= self.limit && (header == 2 || payload >= 126);
-        (fits && matches!(first, 0x81 | 0x82) && (second & 0x80 != 0) == self.masked).then_some(total)
+        (fits && matches!(first & !self.allowed, 0x81 | 0x82) && (second & 0x80 != 0) == self.masked)
+            .then_some(total)
     }
 
     /// Whole: what does `bytes` start with?
@@ -262,6 +271,9 @@ impl Inbound {
 
     fn header(&self, bytes: &[u8]) -> Result<Option<Header>, Violation> {
         let Some(header) = Header::parse(bytes)? else { return Ok(None) };
+        if header.reserved & !self.allowed != 0 {
+            return Err(Violation::ReservedBits);
+        }
         match (self.masked, header.mask) {
             (true, None) => Err(Violation::Unmasked),
             (false, Some(_)) => Err(Violation::Masked),

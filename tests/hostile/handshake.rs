@@ -37,8 +37,8 @@ fn cases() -> Vec<(&'static str, String, u16)> {
         ("H03 upgrade-with-te-chunked", and("Transfer-Encoding: chunked") + "0\r\n\r\n", 400),
         ("H03 te-twice", and("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity"), 400),
         ("H03 te-obs", and("Transfer-Encoding: \x0bchunked"), 400),
-        ("H03 HTTP/1.0", first("GET / HTTP/1.0"), 400),
-        ("H04 upgrade-h2c", with("Upgrade", "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA"), 400),
+        ("H03 HTTP/1.0", first("GET / HTTP/1.0"), 426),
+        ("H04 upgrade-h2c", with("Upgrade", "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA"), 426),
         ("H05 connect-method", first("CONNECT example.com:443 HTTP/1.1"), 405),
         ("H06 version-12", with("Sec-WebSocket-Version", "Sec-WebSocket-Version: 12"), 426),
         ("H06 version-13,8", with("Sec-WebSocket-Version", "Sec-WebSocket-Version: 13, 8"), 426),
@@ -57,9 +57,7 @@ fn cases() -> Vec<(&'static str, String, u16)> {
         ("H16 protocol-10k-tokens", and(&format!("Sec-WebSocket-Protocol: {}", "a,".repeat(10_000))), 431),
         ("H17 method-post", first("POST / HTTP/1.1"), 405),
         ("H17 method-get-lowercase", first("get / HTTP/1.1"), 405),
-        ("H19 upgrade-list", with("Upgrade", "Upgrade: websocket, h2c"), 400),
-        ("H19 upgrade-twice", and("Upgrade: h2c"), 400),
-        ("H51 absolute-form", first("GET ws://169.254.169.254/ HTTP/1.1"), 400),
+        ("H51 absolute-form-with-user", first("GET ws://a:b@169.254.169.254/ HTTP/1.1"), 400),
         ("H54 host-twice", and("Host: evil.example"), 400),
         ("H54 host-missing", with("Host", ""), 400),
         ("H18 not-a-request", "SSH-2.0-OpenSSH_9.9\r\n\r\n".into(), 400),
@@ -165,6 +163,10 @@ async fn what_is_only_odd_is_written_anew() {
         ("H01 early-frames", [handshake("/", "").as_bytes(), &early].concat()),
         ("H07 header-lf-only", handshake("/", "").replace("\r\n", "\n").into()),
         ("H16 extensions-nested-quotes", handshake("/", &quotes).into()),
+        ("H19 upgrade-list", with("Upgrade", "Upgrade: h2c, websocket").into()),
+        ("H19 upgrade-twice", handshake("/", "Upgrade: h2c\r\n").into()),
+        // It leads nowhere else.
+        ("H51 absolute-form", handshake("ws://169.254.169.254/", "").into()),
         ("H54 host-evil", handshake("/", "").replace("127.0.0.1", "evil.example").into()),
         ("H54 host-with-userinfo", handshake("/", "").replace("127.0.0.1", "evil.example@127.0.0.1").into()),
         ("H54 x-forwarded-host", handshake("/", "X-Forwarded-Host: evil.example\r\n").into()),
@@ -173,7 +175,8 @@ async fn what_is_only_odd_is_written_anew() {
             let asked = stage.service.asked().await;
             assert_eq!(asked.head.first, "GET / HTTP/1.1", "{case}");
             assert_eq!(asked.head.get("host"), Some(&*format!("127.0.0.1:{}", stage.service.port)), "{case}");
-            assert_eq!(asked.head.get("sec-websocket-extensions"), None, "{case}");
+            let offered = asked.head.get("sec-websocket-extensions").is_some();
+            assert_eq!(offered, case.starts_with("H16"), "{case}: what nobody reads is between the ends");
             assert!(asked.wire.buffer.is_empty(), "{case}: something before the 101");
             asked.accept("").await
         });
@@ -245,7 +248,7 @@ async fn no_spelling_of_a_path_leads_around_its_gate() {
         assert!([400, 401].contains(&answer.status()), "{target}: {answer:?}");
     }
     assert!(stage.service.is_alone().await);
-    for target in ["/other", "/gatedx", "/a//b/...", "/a%2Fb?x=/../gated", "/%", "/é"] {
+    for target in ["/other", "/gatedx", "/a//b/...", "/a%2Fb?x=/../gated", "/%", "/%C3%A9"] {
         let (asked, ..) = session_at(stage.port(), &stage.service, target, "").await;
         assert_eq!(asked.target(), target, "the service sees it as it was written");
     }

@@ -102,7 +102,11 @@ async fn a_route_without_the_table_has_no_plain_requests() {
         (get("/ws", ""), 404, "this route has no [route.http]: it serves WebSocket only, and this is no"),
         (get("/other", ""), 404, "no route has this path"),
         (get("/ws/../x", ""), 400, "a path with . or .. is not served"),
-        (get("/ws", "Upgrade: h2c\r\n"), 400, "only `Upgrade: websocket` is served"),
+        (
+            get("/ws", "Upgrade: h2c\r\n"),
+            404,
+            "this route has no [route.http]: it serves WebSocket only, and this",
+        ),
         (get("/ws", "Upgrade: websocket\r\n"), 400, "the Connection header must say Upgrade"),
     ] {
         let (answer, mut wire) = ask(sidecar.port, request).await;

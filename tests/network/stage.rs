@@ -17,10 +17,10 @@ use std::{
 use arc_swap::ArcSwap;
 use perennial::{
     clock::{self, Instant},
-    config::{Config, Share, StateConfig, TokenConfig, UpstreamTls},
+    config::{Config, Listen, Share, StateConfig, TokenConfig, UpstreamTls},
     credential::{self, Begin, Clients, Common, Credential, Fetch, Observer, Source, Spec, Store, Supply},
     net::{Dialer, Stream},
-    proxy::{Proxy, RouteContext, Tokens, converse},
+    proxy::{Bounds, Proxy, RouteContext, Tokens, converse},
     telemetry::{Direction, Metrics, RouteMetrics},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -99,16 +99,15 @@ impl Stage {
         let tokens = route.token.as_ref().map_or(Tokens::None, |token| tokens(token, &tasks, &stop));
         let dialer = Dialer::new(&route.upstream.endpoint, &UpstreamTls::default()).unwrap();
         let dialer = dialer.over(Arc::clone(&fabric) as _);
-        let bounds = (config.limits.message, 1000);
-        let context = RouteContext::new(route, dialer, tokens, Arc::clone(&metrics), bounds);
+        let bounds = Bounds { message: config.limits.message, head: config.limits.head, remembered: 1000 };
+        let context = RouteContext::new(route, vec![dialer], tokens, Arc::clone(&metrics), bounds);
         let context =
             Arc::new(if dialect == RESTORING { context.speaking(Restoring::open) } else { context });
         let proxy = Proxy {
             connections: config.limits.sessions,
             limits: config.limits,
             routes: vec![Arc::clone(&context)],
-            open: true,
-            loopback: true,
+            listen: Listen { open: true, ..config.listen },
             sessions: Arc::default(),
             requests: Arc::default(),
             crowd: Arc::default(),
@@ -144,7 +143,7 @@ impl Stage {
         let peer = SocketAddr::from(([127, 0, 0, 1], number + 1));
         let (current, stop) = (Arc::clone(&self.current), self.stop.clone());
         beside(self.tasks.track_future(async move {
-            let _ = converse(stream, peer, current, stop).await;
+            converse(stream, peer.into(), current, stop).await;
         }));
         (Wire::new(far), cable)
     }

@@ -23,8 +23,7 @@ async fn what_is_not_of_the_hop_goes_on_to_the_service() {
     let more = "User-Agent: old client/1.0\r\nAuthorization: Basic abc\r\nCookie: a=1\r\nCookie: b=2\r\n\
                 X-Forwarded-Host: evil.example\r\nSec-WebSocket-Protocol: one, two\r\n\
                 Connection: X-Of-This-Hop, keep-alive\r\nX-Of-This-Hop: 1\r\nKeep-Alive: timeout=5\r\n\
-                Proxy-Authorization: Basic hop\r\nTE: trailers\r\n\
-                Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
+                Proxy-Authorization: Basic hop\r\nTE: trailers\r\n";
     let (asked, ..) = session_at(sidecar.port, &service, "/some/path?a=%2F&b", more).await;
     assert_eq!(asked.first, "GET /some/path?a=%2F&b HTTP/1.1");
     assert_eq!(asked.get("host"), Some(&*format!("127.0.0.1:{}", service.port)));
@@ -37,9 +36,9 @@ async fn what_is_not_of_the_hop_goes_on_to_the_service() {
     {
         assert_eq!(asked.get(name), Some(expected));
     }
-    // A handshake of Perennial's own: its key is not the client's, and no extension is offered.
+    // A handshake of Perennial's own: its key is not the client's. What a client says of who it is goes no further.
     assert_ne!(asked.get("sec-websocket-key"), Some("dGhlIHNhbXBsZSBub25jZQ=="));
-    for name in ["x-of-this-hop", "keep-alive", "proxy-authorization", "te", "sec-websocket-extensions"] {
+    for name in ["x-of-this-hop", "keep-alive", "proxy-authorization", "te", "x-forwarded-host"] {
         assert_eq!(asked.get(name), None, "{name}");
     }
 }
@@ -63,10 +62,9 @@ async fn what_the_service_says_with_its_101_reaches_the_client() {
     }
 }
 
-/// What a service answers instead of 101: its status and its headers are the client's, its body is not, for
-/// it may quote what it refused.
+/// What a service answers instead of 101 is the client's: status, headers, and what it says about it, if that is short.
 #[tokio::test]
-async fn a_refusal_reaches_the_client_without_its_body() {
+async fn a_refusal_reaches_the_client_with_its_reason() {
     let (service, sidecar) = start().await;
     for (status, reason) in
         [(401, "Unauthorized"), (403, "Forbidden"), (404, "Not Found"), (503, "Busy"), (302, "Found")]
@@ -74,7 +72,7 @@ async fn a_refusal_reaches_the_client_without_its_body() {
         let refusal = format!(
             "HTTP/1.1 {status} {reason}\r\nWWW-Authenticate: Bearer realm=\"x\"\r\nRetry-After: 7\r\n\
              Content-Type: text/plain\r\nContent-Length: 11\r\nConnection: close, X-Of-This-Hop\r\n\
-             X-Of-This-Hop: 1\r\n\r\nTOP-SECRET!"
+             X-Of-This-Hop: 1\r\n\r\nnot for you"
         );
         let ((answer, mut client), mut theirs) = tokio::join!(ask(sidecar.port, handshake("/", "")), async {
             service.asked().await.answer(refusal).await
@@ -82,9 +80,37 @@ async fn a_refusal_reaches_the_client_without_its_body() {
         assert_eq!(answer.status(), status);
         assert_eq!(answer.get("www-authenticate"), Some("Bearer realm=\"x\""));
         assert_eq!(answer.get("retry-after"), Some("7"));
+        assert_eq!(answer.get("content-type"), Some("text/plain"));
         assert_eq!(answer.get("x-of-this-hop"), None);
-        assert_eq!(client.rest().await, b"", "no body");
+        assert_eq!(client.rest().await, b"not for you");
         theirs.end().await;
+    }
+}
+
+/// What is long, compressed, late or quotes the token stays behind, and so does what is said of its kind.
+#[tokio::test]
+async fn a_reason_that_cannot_be_shown_stays_behind() {
+    let service = Service::start().await;
+    let text = plain(service.port)
+        + "token = { source = \"static\", token = \"t0ken/1\" }\nhandshake = { query = \"t\" }\n";
+    let sidecar = Sidecar::start(&text).await;
+    let sized = |length: usize, body: &str| format!("Content-Length: {length}\r\n\r\n{body}");
+    for (what, rest, kept) in [
+        ("short", sized(5, "short"), "short"),
+        ("the longest", sized(4096, &"x".repeat(4096)), &*"x".repeat(4096)),
+        ("long", sized(4097, &"x".repeat(4097)), ""),
+        ("the token", sized(14, "bad: t0ken/1 !"), ""),
+        ("the token, encoded", sized(14, "bad: t0ken%2F1"), ""),
+        ("compressed", format!("Content-Encoding: gzip\r\n{}", sized(5, "short")), ""),
+        ("late", sized(100, "and then nothing"), ""),
+    ] {
+        let refusal = format!("HTTP/1.1 418 No\r\nContent-Type: text/plain\r\n{rest}");
+        let asked = async { service.asked().await.answer(refusal).await };
+        let ((answer, mut client), _theirs) = tokio::join!(ask(sidecar.port, handshake("/", "")), asked);
+        assert_eq!(answer.status(), 418, "{what}");
+        assert_eq!(answer.get("content-type").is_some(), !kept.is_empty(), "{what}");
+        assert_eq!(answer.get("content-encoding"), None, "{what}");
+        assert_eq!(String::from_utf8(client.rest().await).unwrap(), kept, "{what}");
     }
 }
 

@@ -90,6 +90,9 @@ async fn while_it_goes_away_nobody_is_let_in() {
     // Sessions are told one part after the other: the second has time until its turn, on a busy machine too.
     let sidecar = Sidecar::start(&format!("[limits]\ndrain = \"10m\"\n{}", plain(service.port))).await;
     let (mut client, mut theirs) = session(sidecar.port, &service).await;
+    // It is told first if it was there first.
+    client.send(masked(TEXT, b"here")).await;
+    assert_eq!(theirs.message().await.text(), "here");
     let (mut second, mut its) = session(sidecar.port, &service).await;
     assert_eq!(sidecar.ask("/readyz").await.0, 200);
     sidecar.signal("TERM");

@@ -16,12 +16,25 @@ pub enum Name {
     Query(String),
     /// `{header.NAME}`: a header of the client's handshake; the name in lower case.
     Header(String),
+    /// `{client.address}`, `{client.host}` or `{client.scheme}`.
+    Client(ClientPart),
     /// `{json}`: the JSON of `[route.handshake]`.
     Json,
     /// `{refresh_token}`: the refresh token of `source = "http"`.
     RefreshToken,
     /// `{jwt}`: a JWT that is signed for this request, by `[route.token.jwt]`.
     Jwt,
+}
+
+/// What is known of a client that did not say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ClientPart {
+    /// Where it connects from: an IP address.
+    Address,
+    /// The host that it asked for.
+    Host,
+    /// `https`, or `http`.
+    Scheme,
 }
 
 /// What has a value where a template stands, which depends on whose the tokens are.
@@ -35,6 +48,8 @@ pub(in crate::config) struct Names {
     pub(in crate::config) refreshes: bool,
     /// The source signs a JWT for each request.
     pub(in crate::config) signs: bool,
+    /// It is said who the client is.
+    pub(in crate::config) tells: bool,
 }
 
 impl Names {
@@ -47,10 +62,20 @@ impl Names {
     pub(in crate::config) fn allow_in_request(self, template: &Template) -> Result<(), String> {
         allow(template, Self { each: true, own: self.own, ..Self::default() })
     }
+
+    /// What tells a service of its client.
+    pub(in crate::config) fn allow_in_client_header(self, template: &Template) -> Result<(), String> {
+        let unknown =
+            template.names().find(|name| matches!(name, Name::Token | Name::ClientToken | Name::Json));
+        if let Some(name) = unknown {
+            return Err(format!("{name} has no value here: tokens go where [route.handshake] says"));
+        }
+        allow(template, Self { each: true, tells: true, ..Self::default() })
+    }
 }
 
 /// Has everything that a template names a value? `each`: what the client's request has, has one.
-fn allow(template: &Template, Names { each, own, refreshes, signs }: Names) -> Result<(), String> {
+fn allow(template: &Template, Names { each, own, refreshes, signs, tells }: Names) -> Result<(), String> {
     if let Some((word, meant)) = template.slip() {
         return Err(format!("{{{word}}} is no name; did you mean {{{meant}}}?"));
     }
@@ -62,6 +87,10 @@ fn allow(template: &Template, Names { each, own, refreshes, signs }: Names) -> R
                 return Err(format!("{name} has no value: say in [route.client] where a client's token is"));
             }
             Name::Query(_) | Name::Header(_) | Name::Json if each => {}
+            Name::Client(_) if tells => {}
+            Name::Client(_) => {
+                return Err(format!("{name} has a value in headers of [[route]] only"));
+            }
             Name::RefreshToken if refreshes => {}
             Name::Jwt if signs => {}
             Name::RefreshToken => {
@@ -91,12 +120,17 @@ impl Name {
             None if text == "jwt" => Some(Self::Jwt),
             None if text == "refresh_token" => Some(Self::RefreshToken),
             Some(("client", "token")) => Some(Self::ClientToken),
+            Some(("client", "address")) => Some(Self::Client(ClientPart::Address)),
+            Some(("client", "host")) => Some(Self::Client(ClientPart::Host)),
+            Some(("client", "scheme")) => Some(Self::Client(ClientPart::Scheme)),
             Some(("query", name)) if is_name(name) => Some(Self::Query(name.to_owned())),
             Some(("header", name)) if is_name(name) => Some(Self::Header(name.to_ascii_lowercase())),
             None | Some(_) => None,
         }
     }
 }
+
+const OF_A_CLIENT: [&str; 4] = ["client.token", "client.address", "client.host", "client.scheme"];
 
 /// The same of what follows a brace.
 pub(super) fn slip(after: &str) -> Option<(&str, String)> {
@@ -107,10 +141,11 @@ pub(super) fn slip(after: &str) -> Option<(&str, String)> {
         return Filters::meant(filters).map(|meant| (word, format!("{name}|{meant}")));
     }
     let meant = match word.split_once('.') {
-        Some((room, name)) if is_name(name) && nearest(word, ["client.token"]).is_none() => {
+        Some((room, name)) if is_name(name) && nearest(word, OF_A_CLIENT).is_none() => {
             nearest(room, ["query", "header"]).map(|room| format!("{room}.{name}"))
         }
-        _ => nearest(word, ["token", "client.token", "refresh_token"]).map(str::to_owned),
+        Some(_) => nearest(word, OF_A_CLIENT).map(str::to_owned),
+        None => nearest(word, ["token", "client.token", "refresh_token"]).map(str::to_owned),
     };
     meant.map(|meant| (word, meant))
 }
@@ -125,6 +160,9 @@ impl fmt::Display for Name {
         match self {
             Self::Token => f.write_str("{token}"),
             Self::ClientToken => f.write_str("{client.token}"),
+            Self::Client(ClientPart::Address) => f.write_str("{client.address}"),
+            Self::Client(ClientPart::Host) => f.write_str("{client.host}"),
+            Self::Client(ClientPart::Scheme) => f.write_str("{client.scheme}"),
             Self::Json => f.write_str("{json}"),
             Self::RefreshToken => f.write_str("{refresh_token}"),
             Self::Jwt => f.write_str("{jwt}"),

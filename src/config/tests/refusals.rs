@@ -157,15 +157,15 @@ fn of_the_listener() {
     check(&[
         (
             plain("[listen]\naddress = \"localhost:80\""),
-            "p:5:11: listen.address: expected an IP address and a port, such as \"127.0.0.1:7370\"; write 127.0.0.1 for localhost",
+            "p:5:11: listen.address: expected an IP address and a port, such as \"127.0.0.1:7370\", or \"unix:/run/perennial.sock\"; write 127.0.0.1 for localhost",
         ),
         (
             plain("[listen]\naddress = \":80\""),
-            "p:5:11: listen.address: expected an IP address and a port, such as \"127.0.0.1:7370\"; write 0.0.0.0 for all interfaces",
+            "p:5:11: listen.address: expected an IP address and a port, such as \"127.0.0.1:7370\", or \"unix:/run/perennial.sock\"; write 0.0.0.0 for all interfaces",
         ),
         (
             plain("[listen]\naddress = 80"),
-            "p:5:11: listen.address: expected an IP address and a port, such as \"127.0.0.1:7370\", found an integer",
+            "p:5:11: listen.address: expected an IP address and a port, such as \"127.0.0.1:7370\", or \"unix:/run/perennial.sock\", found an integer",
         ),
         (
             plain("[listen]\naddress = \"0.0.0.0:80\""),

@@ -64,7 +64,7 @@ impl Asking {
         match name {
             Name::Token => self.current.as_ref().map(|token| token.expose()),
             Name::ClientToken | Name::Query(_) | Name::Header(_) => self.client.get(name),
-            Name::Json | Name::RefreshToken | Name::Jwt => None,
+            Name::Json | Name::RefreshToken | Name::Jwt | Name::Client(_) => None,
         }
     }
 }

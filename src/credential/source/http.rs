@@ -77,9 +77,12 @@ impl HttpTokens {
         let values = |name: &Name| match name {
             Name::RefreshToken => own.refresh_token.as_deref(),
             Name::Jwt => own.jwt.as_deref().map(String::as_str),
-            Name::Token | Name::ClientToken | Name::Query(_) | Name::Header(_) | Name::Json => {
-                asking.value(name)
-            }
+            Name::Token
+            | Name::ClientToken
+            | Name::Query(_)
+            | Name::Header(_)
+            | Name::Json
+            | Name::Client(_) => asking.value(name),
         };
         let Asked { headers, body } = self.asked(&values)?;
         let target = expand(&self.source.target, Place::Url, &values)?;
