@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
-use super::{DialError, Dialer, Stage, Stream, trace::Asked};
+use super::{DialError, Dialer, Stream, trace::Asked};
 use crate::clock::{Instant, Now};
 
 /// The head of an answer may be this long.
@@ -45,11 +45,7 @@ impl HttpError {
     fn kind(&self) -> &'static str {
         match self {
             Self::Dial(error) if error.is_late() => "timeout",
-            Self::Dial(error) => match error.stage {
-                Stage::Resolve => "resolve",
-                Stage::Connect => "connect",
-                Stage::Tls => "tls",
-            },
+            Self::Dial(error) => error.stage.word(),
             Self::Exchange { .. } => "broken_off",
             Self::TooLarge { .. } => "too_large",
             Self::Late => "timeout",
@@ -135,11 +131,13 @@ async fn answer(
     deadline: Instant,
 ) -> Result<Response<Bytes>, HttpError> {
     let stream = dialer.connect(deadline).await?;
-    let host = dialer.authority();
-    match tokio::time::timeout_at(deadline, exchange(stream, &host, request, limit)).await {
-        Ok(answer) => answer,
-        Err(_) => Err(HttpError::Late),
+    let (host, peer) = (dialer.authority(), stream.peer());
+    let answer = tokio::time::timeout_at(deadline, exchange(stream, &host, request, limit)).await;
+    let answer = answer.unwrap_or(Err(HttpError::Late));
+    if matches!(answer, Err(HttpError::Exchange { .. } | HttpError::Late)) {
+        dialer.blame(peer);
     }
+    answer
 }
 
 /// The name of a request's span.
@@ -297,6 +295,44 @@ mod tests {
     async fn garbage_is_an_error() {
         let (answer, _) = ask("SSH-2.0-OpenSSH_9.6\r\n\r\n", None).await;
         assert!(matches!(answer, Err(HttpError::Exchange { .. })), "{answer:?}");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_takes_the_request_and_does_not_answer_is_asked_last() {
+        for closes in [true, false] {
+            let (bad, good) = loop {
+                let bad = TcpListener::bind("127.0.0.2:0").await.unwrap();
+                let port = bad.local_addr().unwrap().port();
+                if let Ok(good) = TcpListener::bind(("127.0.0.3", port)).await {
+                    break (bad, good);
+                }
+            };
+            let port = good.local_addr().unwrap().port();
+            let endpoint =
+                Endpoint { tls: false, host: "twins".to_owned(), port, path_and_query: "/".to_owned() };
+            let both = || ["127.0.0.2", "127.0.0.3"].map(|one| one.parse().unwrap()).to_vec();
+            let dialer = Dialer::new(&endpoint, &UpstreamTls::default()).unwrap().known_at(both);
+            let ask = async |timeout: u64| {
+                let asked = Request::get("/").body(Bytes::new()).unwrap();
+                request(&dialer, asked, 1024, clock::now() + Duration::from_millis(timeout)).await
+            };
+            let serve = async {
+                let (mut tcp, _) = bad.accept().await.unwrap();
+                if !closes {
+                    // Until the other end has had enough.
+                    let _ = tcp.read_to_end(&mut Vec::new()).await;
+                }
+            };
+            let (error, ()) = tokio::join!(ask(if closes { 20_000 } else { 100 }), serve);
+            assert!(error.unwrap_err().may_have_arrived());
+            let serve = async {
+                let (mut tcp, _) = good.accept().await.unwrap();
+                tcp.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+                let _ = tcp.read_to_end(&mut Vec::new()).await;
+            };
+            let (answer, ()) = tokio::join!(ask(20_000), serve);
+            assert_eq!(answer.unwrap().status(), 204, "closes: {closes}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The network below the sessions: bytes on sockets, TLS, and HTTP.
 //!
 //! ```text
-//!   http, pool ──► dial ──► resolve, tls    link: frames on a stream
+//!   http, pool ──► dial ──► resolve, addresses, tls    link: frames on a stream
 //!              │        │
 //!              └──► stream ◄── accepted sockets (tls::ServerTls)
 //!                      └──► delivery: what the kernel knows of the way to the peer
@@ -15,6 +15,7 @@
 //! 3. Certificates are always verified; nothing switches that off.
 //! 4. An error says the stage, the host or the file, and the cause, and never what was sent.
 
+mod addresses;
 pub mod delivery;
 pub mod dial;
 pub mod http;

@@ -5,6 +5,7 @@
 
 use std::{
     fmt, io,
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -21,6 +22,11 @@ use super::delivery::Delivery;
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {
     /// What is known of the way to the peer; `None` if nothing is.
     fn delivery(&self) -> Option<Delivery> {
+        Delivery::of(self.tcp()?)
+    }
+
+    /// The socket below, where there is one.
+    fn tcp(&self) -> Option<&TcpStream> {
         None
     }
 }
@@ -32,20 +38,27 @@ impl Io for UnixStream {}
 impl Io for client::TlsStream<UnixStream> {}
 
 impl Io for TcpStream {
-    fn delivery(&self) -> Option<Delivery> {
-        Delivery::of(self)
+    fn tcp(&self) -> Option<&TcpStream> {
+        Some(self)
     }
 }
 
 impl Io for client::TlsStream<TcpStream> {
-    fn delivery(&self) -> Option<Delivery> {
-        Delivery::of(self.get_ref().0)
+    fn tcp(&self) -> Option<&TcpStream> {
+        Some(self.get_ref().0)
     }
 }
 
 impl Io for server::TlsStream<TcpStream> {
-    fn delivery(&self) -> Option<Delivery> {
-        Delivery::of(self.get_ref().0)
+    fn tcp(&self) -> Option<&TcpStream> {
+        Some(self.get_ref().0)
+    }
+}
+
+/// TLS within TLS.
+impl Io for client::TlsStream<Stream> {
+    fn tcp(&self) -> Option<&TcpStream> {
+        self.get_ref().0.tcp()
     }
 }
 
@@ -57,7 +70,7 @@ pub enum Stream {
     TlsClient(Box<client::TlsStream<TcpStream>>),
     /// TLS to a client that was accepted.
     TlsServer(Box<server::TlsStream<TcpStream>>),
-    /// A Unix socket; for tests a network in memory.
+    /// TLS within TLS, by a proxy; a Unix socket; for tests a network in memory.
     Other(Box<dyn Io>),
 }
 
@@ -76,12 +89,12 @@ macro_rules! each {
 impl Stream {
     /// The socket below, where there is one.
     pub fn tcp(&self) -> Option<&TcpStream> {
-        match self {
-            Self::Plain(tcp) => Some(tcp),
-            Self::TlsClient(tls) => Some(tls.get_ref().0),
-            Self::TlsServer(tls) => Some(tls.get_ref().0),
-            Self::Other(_) => None,
-        }
+        each!(self, inner => inner.tcp())
+    }
+
+    /// The address at its other end, where there is one.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.tcp()?.peer_addr().ok()
     }
 
     /// What is known of the way to the peer; `None` if nothing is.

@@ -29,7 +29,10 @@ use crate::{
 };
 
 mod files;
+mod leg;
 mod watched;
+
+pub(super) use leg::Leg;
 
 use files::{authority, certificates, end_of, private_key, system_roots, unusable};
 use watched::Watched;
@@ -40,7 +43,7 @@ const CLIENT_SESSIONS: usize = 2;
 const SERVER_SESSIONS: usize = 256;
 /// What is spoken where HTTP is (ALPN, RFC 7301). A service that also speaks HTTP/2 must not choose it: a
 /// WebSocket handshake is HTTP/1.1.
-pub(super) const HTTP: &[u8] = b"http/1.1";
+const HTTP: &[u8] = b"http/1.1";
 
 /// Why TLS could not be set up, or a client not be accepted.
 #[derive(Debug, thiserror::Error)]

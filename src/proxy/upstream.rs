@@ -141,9 +141,14 @@ async fn connect(
     deadline: Instant,
 ) -> Result<Opened, Refused> {
     let stream = dialer.connect(deadline).await?;
+    let peer = stream.peer();
     let answer = handshake(stream, dialer.authority(), outgoing, bounds.head);
-    let (stream, early, headers) =
-        tokio::time::timeout_at(deadline, answer).await.map_err(|_| Refused::TimedOut)??;
+    let answer = tokio::time::timeout_at(deadline, answer).await.unwrap_or(Err(Refused::TimedOut));
+    if matches!(answer, Err(Refused::TimedOut | Refused::Http(_))) {
+        // Another address of the service may serve.
+        dialer.blame(peer);
+    }
+    let (stream, early, headers) = answer?;
     let mut link = Link::new(stream, Side::Upstream, &early, bounds.message, clock::now());
     link.inbound.allow_extensions(headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS));
     Ok(Opened { link, headers })

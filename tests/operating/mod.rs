@@ -1,5 +1,6 @@
 //! What an operator does with a running sidecar, and what its sessions notice of it.
 
+mod addresses;
 mod connect;
 mod first;
 mod leaving;

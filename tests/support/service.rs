@@ -34,6 +34,12 @@ impl Service {
         Self { tls: Some(tls), ..Self::start().await }
     }
 
+    /// The same on a listener that is there.
+    pub fn on(listener: TcpListener, tls: impl Into<Option<TlsAcceptor>>) -> Self {
+        let port = listener.local_addr().unwrap().port();
+        Self { listener, tls: tls.into(), port }
+    }
+
     /// The next connection, before anything was read from it. `None`: its TLS handshake failed.
     pub async fn connection(&self) -> Option<Wire> {
         let (tcp, _) = soon("a connection", self.listener.accept()).await.unwrap();
