@@ -12,19 +12,22 @@
 //! 2. Idle connections are few and are not kept for long: a service that closes one just as a request goes
 //!    out on it is met seldom, and the caller may ask again, alone, where asking twice is harmless. Where one
 //!    idle connection was closed, the next idle one may well be too: a service that restarted closed all.
-//! 3. Every task of a connection is on the tracker that was handed in, and ends with `stop`.
-//! 4. A redirect is an answer like any other, here as in [`super::http`].
+//! 3. After a minute a connection takes no further request: a name that has moved is followed, also by requests that
+//!    never stop. An address that gave no answer is dialled last for a while (`addresses`).
+//! 4. Every task of a connection is on the tracker that was handed in, and ends with `stop`.
+//! 5. A redirect is an answer like any other, here as in [`super::http`].
 
 use std::{
     fmt,
     future::Future,
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, Uri, header, uri::PathAndQuery};
+use http::{Extensions, HeaderMap, HeaderValue, Request, Response, Uri, header, uri::PathAndQuery};
 use hyper::{
     body::{Body, Incoming},
     client::conn::http1,
@@ -33,7 +36,7 @@ use hyper::{
 use hyper_util::{
     client::legacy::{
         Client,
-        connect::{Connected, Connection},
+        connect::{CaptureConnection, Connected, Connection, capture_connection},
     },
     rt::{TokioIo, TokioTimer},
 };
@@ -41,12 +44,16 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_service::Service;
 
 use super::{DialError, Dialer, Stream};
-use crate::clock;
+use crate::clock::{self, Instant};
 
 /// Connections kept without a request on them, and for how long: Node's own servers let go of theirs after
 /// five seconds, and who lets go first is never met by a request.
 const MAX_IDLE: usize = 32;
 const IDLE: Duration = Duration::from_secs(4);
+/// A connection takes no further request after this time.
+const LIFE: Duration = Duration::from_secs(60);
+/// A caller that leaves after this time without an answer was not answered.
+const SILENT: Duration = Duration::from_secs(2);
 /// How long bytes may stay unacknowledged before the connection counts as lost.
 #[cfg(target_os = "linux")]
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -104,25 +111,33 @@ where
             .path_and_query(target.unwrap_or_else(|| PathAndQuery::from_static("/")))
             .build()?;
         self.name_host(request.headers_mut())?;
+        let mut used = Use::of(&mut request, &self.dial.dialer);
         // The future of a client is a large one.
-        Box::pin(self.client.request(request)).await.map_err(|error| self.failed(&error))
+        let answer = Box::pin(self.client.request(request)).await;
+        used.ended(answer.is_ok());
+        answer.map_err(|error| self.failed(&error))
     }
 
     /// The same on a connection of its own, which is made for it and is not kept.
     pub async fn send_alone(&self, mut request: Request<B>) -> Result<Response<Incoming>, PoolError> {
         self.name_host(request.headers_mut())?;
         let stream = self.dial.connect().await.map_err(|error| PoolError::Dial(error.to_string()))?;
+        let peer = stream.inner().peer();
+        let failed = |error: hyper::Error| {
+            self.dial.dialer.blame(peer);
+            self.failed(&error)
+        };
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(MAX_HEAD)
             .max_headers(MAX_HEADERS)
             .handshake(stream)
             .await
-            .map_err(|error| self.failed(&error))?;
+            .map_err(failed)?;
         self.tasks.execute(async move {
             // What goes wrong with it, the one request or its body says.
             let _ = connection.await;
         });
-        sender.send_request(request).await.map_err(|error| self.failed(&error))
+        sender.send_request(request).await.map_err(failed)
     }
 
     /// The service's own, if the request names none.
@@ -189,7 +204,66 @@ impl Service<Uri> for Dial {
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        Connected::new()
+        Connected::new().extra(Made { at: clock::now(), peer: self.peer() })
+    }
+}
+
+/// What is known of a connection of the pool.
+#[derive(Clone, Copy)]
+struct Made {
+    at: Instant,
+    peer: Option<SocketAddr>,
+}
+
+/// The use of a connection for one request, until the head of its answer.
+struct Use<'p> {
+    dialer: &'p Dialer,
+    connection: CaptureConnection,
+    began: Instant,
+    ended: bool,
+}
+
+impl<'p> Use<'p> {
+    fn of<B>(request: &mut Request<B>, dialer: &'p Dialer) -> Self {
+        Self { dialer, connection: capture_connection(request), began: clock::now(), ended: false }
+    }
+
+    fn made(&self) -> Option<Made> {
+        let mut extras = Extensions::new();
+        self.connection.connection_metadata().as_ref()?.get_extras(&mut extras);
+        extras.remove()
+    }
+
+    /// There was an answer, or an error.
+    fn ended(&mut self, well: bool) {
+        self.ended = true;
+        let Some(made) = self.made() else { return };
+        if !well {
+            return self.blame(made);
+        }
+        // It may lie idle for a while before the next request: that one would come too late.
+        if clock::now() + IDLE >= made.at + LIFE
+            && let Some(connection) = &*self.connection.connection_metadata()
+        {
+            connection.poison();
+        }
+    }
+
+    /// An older connection may have ended for any reason: that it was idle, or that the service restarted.
+    fn blame(&self, made: Made) {
+        if made.at >= self.began {
+            self.dialer.blame(made.peer);
+        }
+    }
+}
+
+/// The caller has given up.
+impl Drop for Use<'_> {
+    fn drop(&mut self) {
+        let Some(made) = self.made().filter(|_| !self.ended) else { return };
+        if clock::now() >= self.began + SILENT {
+            self.blame(made);
+        }
     }
 }
 
@@ -208,3 +282,6 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tracked {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;
