@@ -27,7 +27,7 @@ use crate::{
     clock::{self, Now},
     config::{Config, Limits, Listen, ListenAddress, StateConfig},
     credential::{Credential, Store},
-    net::{Dialer, Listener, ServerTls},
+    net::{Dialer, Egress, Listener, ServerTls},
     proxy::{self, Proxy, RouteContext},
     telemetry::{
         Log, Metrics, Spans,
@@ -43,6 +43,7 @@ pub mod lifetime;
 mod listening;
 pub mod login;
 mod notify;
+pub mod outward;
 mod rehearsal;
 mod reload;
 mod reloads;
@@ -69,6 +70,7 @@ const LAST_WORDS: Duration = Duration::from_millis(2500);
 /// A running sidecar.
 pub struct App {
     config: Config,
+    egress: Egress,
     listeners: Vec<Bound>,
     admin: Option<Bound>,
     state: Arc<State>,
@@ -97,7 +99,9 @@ impl App {
         let last = (TaskTracker::new(), CancellationToken::new());
         let metrics = Metrics::new(&names(config));
         let tls = server_tls(&config.listen)?;
-        let prepared = config.routes.iter().map(Prepared::new).collect::<anyhow::Result<Vec<_>>>()?;
+        let egress = Egress::new(&config.egress.proxy)?;
+        let prepared = config.routes.iter().map(|route| Prepared::new(route, &egress));
+        let prepared = prepared.collect::<anyhow::Result<Vec<_>>>()?;
         let store =
             Arc::new(Store::open(&config.state, config.limits.history, &last.0, &last.1).context("[state]")?);
         let mut inherited = Inherited::of_environment();
@@ -108,7 +112,7 @@ impl App {
         let admin_listener = bind(&config.admin.address, "admin.address", &[], &mut inherited).await?;
         inherited.close();
 
-        let spans = Spans::from_environment(&last.0, &last.1);
+        let spans = Spans::from_environment(&egress, &last.0, &last.1);
         let ground = Ground { metrics: &metrics, spans: &spans, store: &store, tasks: &tasks, stop: &stop };
         let lives: Vec<Life> =
             prepared.into_iter().map(|route| route.serve(None, &config.limits, &ground)).collect();
@@ -130,12 +134,14 @@ impl App {
         for line in config.warnings() {
             tracing::warn!("{line}");
         }
+        outward::tell(&egress);
         metrics.configured(Now::read().wall);
         let proxy = Arc::new(ArcSwap::from_pointee(proxy));
         let told = Telling { metrics, spans, log };
         let state = Arc::new(State::new(config, told, store, proxy, (lives, leaving.clone())));
         let mut app = Self {
             config: config.clone(),
+            egress,
             listeners: Vec::new(),
             admin: None,
             state,
@@ -272,8 +278,12 @@ pub fn refused(config: &Config) -> Vec<anyhow::Error> {
         Dialer::new(endpoint, &redis.tls).map(drop).context("[state.tls]")
     };
     let listen = server_tls(&config.listen).map(drop);
-    let routes = config.routes.iter().map(|route| Prepared::new(route).map(drop));
-    [listen, redis()].into_iter().chain(routes).filter_map(Result::err).collect()
+    let egress = Egress::new(&config.egress.proxy);
+    // Whether the routes can be used does not depend on it.
+    let out = egress.clone().unwrap_or_default();
+    let routes = config.routes.iter().map(|route| Prepared::new(route, &out).map(drop));
+    let egress = egress.map(drop).map_err(anyhow::Error::from);
+    [listen, redis(), egress].into_iter().chain(routes).filter_map(Result::err).collect()
 }
 
 /// Has the store forget what nobody needs to know any more, until `stop`.

@@ -19,6 +19,7 @@ use crate::{
     clock,
     config::{Config, Route, Secret, Share, TokenConfig},
     credential::{Generation, Token},
+    net::Egress,
     proxy::{Bounds, RouteContext, Tokens, Tried, Visit},
     telemetry::Metrics,
 };
@@ -56,7 +57,8 @@ pub async fn connect(config: &Config, route: &Arc<Route>, client: Client<'_>) ->
         Ok(token) => token,
         Err(instead) => return instead,
     };
-    let context = match Prepared::new(route) {
+    let egress = Egress::new(&config.egress.proxy).map_err(anyhow::Error::from);
+    let context = match egress.and_then(|egress| Prepared::new(route, &egress)) {
         Ok(prepared) => prepared.alone(&config.limits, &Metrics::new(std::slice::from_ref(&route.name))),
         Err(error) => return Connected::Bad(format!("{error:#}")),
     };

@@ -16,6 +16,7 @@ use std::{path::PathBuf, time::Duration};
 use crate::{
     config::{Config, Grant, OAuth2Source, Secret, SourceConfig},
     credential::source::login::{Browser, Device, Login},
+    net::Egress,
 };
 
 mod draft;
@@ -62,7 +63,8 @@ pub async fn begin(config: &Config, name: Option<&str>, options: &Options) -> Re
     let (source, first) = rotating(&token.source).map_err(in_route)?;
     let path = first.path().ok_or_else(|| in_route(no_file(first)))?;
     let draft = Draft::new(path).map_err(|why| in_route(LoginError::Failed(why)))?;
-    let login = Login::begin(source, options, token.refresh.timeout).await.map_err(in_route)?;
+    let egress = Egress::new(&config.egress.proxy).map_err(|error| LoginError::Usage(error.to_string()))?;
+    let login = Login::begin(source, options, &egress, token.refresh.timeout).await.map_err(in_route)?;
     Ok(Begun { login, draft })
 }
 

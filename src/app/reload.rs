@@ -13,6 +13,7 @@ use super::{
     App,
     files::Allowed,
     listening::{Bound, Inherited, bind},
+    outward,
     routes::{Ground, Life, Prepared},
     server_tls,
 };
@@ -20,12 +21,13 @@ use crate::{
     admin::{done::Reloaded, status::Reload},
     clock::Now,
     config::{Config, ConfigErrors, Limits, ListenAddress},
-    net::{Listener, ServerTls},
+    net::{Egress, Listener, ServerTls},
     proxy::Proxy,
 };
 
 /// What a reload has understood, and not yet changed.
 struct Understood {
+    egress: Egress,
     tls: Option<Arc<ServerTls>>,
     /// Those that are new, each as the configuration names it.
     listeners: Vec<(ListenAddress, Listener)>,
@@ -93,10 +95,18 @@ impl App {
         } else {
             understood(server_tls(&config.listen), &mut wrong).flatten()
         };
+        let same_way = config.egress == old.egress;
+        let egress = if same_way {
+            self.egress.clone()
+        } else {
+            let egress = Egress::new(&config.egress.proxy).map_err(anyhow::Error::from);
+            understood(egress, &mut wrong).unwrap_or_default()
+        };
+        let bounds = |limits: &Limits| (limits.message, limits.head);
+        let same = same_way && bounds(&old.limits) == bounds(&config.limits);
         let routes = config.routes.iter().map(|route| {
-            let bounds = |limits: &Limits| (limits.message, limits.head);
-            let unchanged = bounds(&old.limits) == bounds(&config.limits) && old.routes.contains(route);
-            if unchanged { None } else { understood(Prepared::new(route), &mut wrong) }
+            let unchanged = same && old.routes.contains(route);
+            if unchanged { None } else { understood(Prepared::new(route, &egress), &mut wrong) }
         });
         let routes = routes.collect();
         let (mut listeners, mut none) = (Vec::new(), Inherited::default());
@@ -120,12 +130,12 @@ impl App {
             let lines: Vec<String> = wrong.iter().map(|why| format!("{why:#}")).collect();
             bail!("{}", lines.join("\n"));
         }
-        Ok(Understood { tls, listeners, admin, routes })
+        Ok(Understood { egress, tls, listeners, admin, routes })
     }
 
     /// Puts it in the place of what was there.
     fn take(&mut self, config: &Config, understood: Understood) -> Reloaded {
-        let Understood { tls, listeners, admin, routes } = understood;
+        let Understood { egress, tls, listeners, admin, routes } = understood;
         let changes = self.take_routes(config, routes);
         let before = self.state.proxy.load_full();
         let allowed = Allowed::now(&config.limits);
@@ -158,7 +168,10 @@ impl App {
             tracing::info!(address = %admin.address(), "the admin server is at a new address");
             self.listen_admin(&config.admin.address, admin);
         }
-        self.config = config.clone();
+        if !self.egress.is(&egress) {
+            outward::tell(&egress);
+        }
+        (self.egress, self.config) = (egress, config.clone());
         self.state.retire();
         changes
     }
@@ -210,6 +223,7 @@ fn changed_tables(old: &Config, new: &Config) -> Vec<String> {
         ("listen", old.listen != new.listen),
         ("admin", old.admin != new.admin),
         ("limits", old.limits != new.limits),
+        ("egress", old.egress != new.egress),
     ];
     tables.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name.to_owned()).collect()
 }

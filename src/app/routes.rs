@@ -30,7 +30,7 @@ use crate::{
         Begin, Chain, Clients, Common, Credential, Links, News, Source, Spec, Store, Subscription, Supply,
         Terms,
     },
-    net::{Dialer, TlsError},
+    net::{Dialer, Egress, TlsError},
     proxy::{Bounds, RouteContext, Tokens},
     telemetry::{Metrics, RouteMetrics, Spans},
 };
@@ -50,12 +50,15 @@ pub(super) struct Prepared {
     pub(super) dialers: Vec<Dialer>,
     http: Option<Dialer>,
     source: Option<Arc<Source>>,
+    egress: Egress,
 }
 
 /// A route at work.
 pub(super) struct Life {
     pub(super) context: Arc<RouteContext>,
     held: Arc<Held>,
+    /// By which its source is asked.
+    egress: Egress,
     #[expect(dead_code, reason = "held for its Drop: nobody is woken any more")]
     subscription: Option<Subscription>,
     #[expect(dead_code, reason = "held for its Drop: connections for plain requests end")]
@@ -70,23 +73,24 @@ struct Held {
 }
 
 impl Prepared {
-    /// Reads what the route names.
-    pub(super) fn new(route: &Arc<Route>) -> anyhow::Result<Self> {
+    /// Reads what the route names. All that it dials is dialled by this way out.
+    pub(super) fn new(route: &Arc<Route>, egress: &Egress) -> anyhow::Result<Self> {
         let at = |table: &str| format!("route \"{}\": {table}", route.name);
-        let source = route.token.as_ref().map(|token| Source::new(&token.source));
+        let source = route.token.as_ref().map(|token| Source::new(&token.source, egress));
         let source = source.transpose().with_context(|| at("[route.token]"))?;
-        let dialers = dialers_of(&route.upstream).with_context(|| at("[route.tls]"))?;
-        let http = route.http.as_ref().map(|http| dialers_of(&http.upstream));
+        let dialers = dialers_of(&route.upstream, egress).with_context(|| at("[route.tls]"))?;
+        let http = route.http.as_ref().map(|http| dialers_of(&http.upstream, egress));
         let http = http.transpose().with_context(|| at("[route.http.tls]"))?.and_then(|mut http| http.pop());
-        Ok(Self { route: Arc::clone(route), dialers, http, source: source.map(Arc::new) })
+        let (route, source, egress) = (Arc::clone(route), source.map(Arc::new), egress.clone());
+        Ok(Self { route, dialers, http, source, egress })
     }
 
     /// Begins to serve, in the place of `before` where the route was there already.
     pub(super) fn serve(self, before: Option<&Life>, limits: &Limits, ground: &Ground<'_>) -> Life {
-        let Self { route, dialers, http, source } = self;
+        let Self { route, dialers, http, source, egress } = self;
         let counted = ground.metrics.route(&route.name);
         counted.set_limits(route.session.reconnect, route.session.queue);
-        let held = held(&route, source, before, &counted, ground);
+        let held = held(&route, source, (before, &egress), &counted, ground);
         let stop = ground.stop.child_token();
         let remembered = limits.sessions.saturating_mul(2);
         let bounds = Bounds { message: limits.message, head: limits.head, remembered };
@@ -100,7 +104,7 @@ impl Prepared {
         }
         let context = Arc::new(context);
         let subscription = watch_tokens(&context);
-        Life { context, held, subscription, stop: stop.drop_guard() }
+        Life { context, held, egress, subscription, stop: stop.drop_guard() }
     }
 }
 
@@ -117,8 +121,8 @@ impl Life {
 }
 
 /// A dialer for each of its addresses.
-fn dialers_of(upstream: &Upstream) -> Result<Vec<Dialer>, TlsError> {
-    let first = Dialer::new(&upstream.endpoint, &upstream.tls)?;
+fn dialers_of(upstream: &Upstream, egress: &Egress) -> Result<Vec<Dialer>, TlsError> {
+    let first = Dialer::new(&upstream.endpoint, &upstream.tls)?.by(egress);
     let first = match &upstream.socket {
         Some(path) => first.by_socket(path),
         None => first,
@@ -132,7 +136,7 @@ fn dialers_of(upstream: &Upstream) -> Result<Vec<Dialer>, TlsError> {
 fn held(
     route: &Route,
     source: Option<Arc<Source>>,
-    before: Option<&Life>,
+    (before, egress): (Option<&Life>, &Egress),
     counted: &Arc<RouteMetrics>,
     ground: &Ground<'_>,
 ) -> Arc<Held> {
@@ -141,7 +145,8 @@ fn held(
     };
     if let Some(before) = before {
         let old = &*before.context.route;
-        if old.token == route.token
+        if before.egress.is(egress)
+            && old.token == route.token
             && old.client.grace == route.client.grace
             && old.client.revoke_for == route.client.revoke_for
         {

@@ -22,6 +22,7 @@ use crate::{
         keeper::FailureKind,
         source::{Asking, Issued, SourceError},
     },
+    net::Egress,
 };
 
 mod page;
@@ -76,7 +77,8 @@ pub(super) async fn issue(
     (wanted, slips): (Wanted<'_>, Vec<String>),
 ) -> Result<Fetched, TokenError> {
     let values = values(route, token, wanted, slips)?;
-    let source = Source::new(&token.source)
+    let egress = Egress::new(&config.egress.proxy).map_err(|error| TokenError::Usage(error.to_string()))?;
+    let source = Source::new(&token.source, &egress)
         .map_err(|error| TokenError::Failed(format!("route \"{}\": [route.token]: {error}", route.name)))?;
     let asking = Asking { client: values.into(), ..Asking::default() };
     let sent = Now::read();

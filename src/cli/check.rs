@@ -1,5 +1,7 @@
 //! `perennial check`: what the configuration means, and with `--connect` what sources and services say to it.
 //!
+//! The page is TOML: what is said beside the configuration is a comment.
+//!
 //! 1. Every route is tried, also if one before it fails.
 //! 2. A route that takes its time is said to.
 
@@ -12,6 +14,7 @@ use crate::{
     app::{
         connect::{self, Connected},
         lifetime::Signals,
+        outward,
     },
     config::{Config, Route, Secret},
     terminal::visible,
@@ -52,7 +55,12 @@ pub(super) fn run(path: &Path, config: &Config, arguments: &Arguments) -> ExitCo
     for line in config.warnings() {
         let _ = writeln!(std::io::stderr(), "perennial: warning: {line}");
     }
-    let said = say(&page);
+    let ways = match outward::ways(config) {
+        Ok(ways) => ways,
+        Err(error) => return fail(&error.to_string(), USAGE),
+    };
+    let ways = ways.iter().map(|line| format!("# {line}\n")).collect::<String>();
+    let said = say(&format!("{page}\n# How each is reached:\n{ways}"));
     if !arguments.connect || said != ExitCode::SUCCESS {
         return said;
     }

@@ -49,6 +49,8 @@ pub(super) enum Kind {
     Path,
     /// A text, `{ env = "NAME" }` or `{ file = "PATH" }`.
     Secret,
+    /// One of two words, or a secret: the URL of a proxy.
+    Proxy,
     /// A text in which names in braces are filled in. What stands beside them may be a secret.
     Template,
     /// A template behind the name of a header.

@@ -9,8 +9,9 @@ use toml::{
 };
 
 use super::{
-    Template,
+    ProxyAddress, Template,
     declare::{Key, Kind, Table},
+    egress::WORDS,
     error::Problems,
     json::is_secret,
     random::masked_url,
@@ -133,6 +134,9 @@ fn shown(kind: Kind, value: &DeValue<'_>) -> String {
     match (kind, value) {
         (Kind::Several(one), _) => shown(*one, value),
         (Kind::Secret, DeValue::String(_)) => quoted("***"),
+        (Kind::Proxy, DeValue::String(text)) if !WORDS.contains(&&**text) => {
+            quoted(&ProxyAddress::parse(text).map_or_else(|_| "***".to_owned(), |address| address.masked()))
+        }
         (Kind::Template, DeValue::String(text)) => quoted(&Template::parse(text).shown(true)),
         (Kind::Header, DeValue::String(text)) => {
             let (name, line) = text.split_once(':').unwrap_or(("", text));

@@ -7,6 +7,7 @@ use url::{Host, Url};
 use super::{
     Endpoint, Template,
     declare::{Kind, value},
+    egress::socket,
     random::masked_url,
     value::string,
 };
@@ -149,8 +150,7 @@ impl Endpoint {
 
     /// `host:port`, with the port in any case.
     pub fn socket(&self) -> String {
-        let (host, port) = (&self.host, self.port);
-        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+        socket(&self.host, self.port)
     }
 
     /// As a URL for an operator to read, without what may be a secret.

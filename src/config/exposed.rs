@@ -1,7 +1,7 @@
 //! What is secret and open to others: what goes over a network in the clear, and files that other users can read. Said
 //! at the start, and by `check`.
 
-use super::{Config, Endpoint, HttpBody, SourceConfig, StateConfig};
+use super::{Config, EgressProxy, Endpoint, HttpBody, ProxyAddress, ProxyScheme, SourceConfig, StateConfig};
 
 impl Config {
     /// One line for each leg that carries secrets without TLS beyond this machine, and for each file that is open to
@@ -23,6 +23,12 @@ impl Config {
                 .endpoints()
                 .iter()
                 .for_each(|endpoint| leg("[state] url", "the password", endpoint));
+        }
+        if let EgressProxy::Url(url) = &self.egress.proxy
+            && let Ok(ProxyAddress { scheme, host, port, login: Some(_) }) = ProxyAddress::of_secret(url)
+        {
+            let (tls, path_and_query) = (scheme == ProxyScheme::Https, String::new());
+            leg("[egress] proxy", "the password", &Endpoint { tls, host, port, path_and_query });
         }
         for route in &self.routes {
             let place = |key: &str| format!("route \"{}\", {key}", route.name);
@@ -111,6 +117,18 @@ mod tests {
         ] {
             let sentinels = text.replace("redis://:pw@redis.example", login);
             assert!(exposed(&sentinels).iter().any(|line| line.contains("redis.example")), "{login}");
+        }
+        let proxied = |url: &str| {
+            exposed(&format!(
+                "[egress]\nproxy = \"{url}\"\n[[route]]\nupstream = \"wss://h.example\"\ndialect = \"none\""
+            ))
+        };
+        assert_eq!(
+            proxied("http://u:pw@p.example"),
+            ["[egress] proxy: the password goes to p.example without TLS"]
+        );
+        for closed in ["https://u:pw@p.example", "http://p.example", "http://u:pw@127.0.0.1", "none"] {
+            assert_eq!(proxied(closed), [""; 0], "{closed}");
         }
         let exchanged = "[[route]]\nupstream = \"wss://h.example\"\ndialect = \"ably\"\n[route.token]\nsource = \"http\"\n\
                          url = \"https://auth.example\"\nexchange = \"http://rest.example\"";

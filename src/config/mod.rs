@@ -1,7 +1,7 @@
 //! The configuration: the file as written, and as meant.
 //!
 //! ```text
-//!   declare ── a table is declared once: general, route, client, close, token, oauth2, redis
+//!   declare ── a table is declared once: general, egress, route, client, close, token, oauth2, redis
 //!      │          its keys are read by: value, text, json, endpoint
 //!      ├─► section    the file, table by table, every value with its place ──► Config
 //!      ├─► reference  the schema, docs/configuration.md, the reference file
@@ -18,6 +18,7 @@ mod client;
 mod close;
 mod declare;
 mod effective;
+mod egress;
 mod endpoint;
 mod error;
 mod exposed;
@@ -56,6 +57,7 @@ use std::path::Path;
 
 pub use client::{Carried, ClientGate, TokenPlaces};
 pub use close::{CloseMeans, CloseRule};
+pub use egress::{Egress, EgressProxy, ProxyAddress, ProxyLogin, ProxyScheme, socket};
 pub use error::{ConfigErrors, Problem};
 pub use filter::Filters;
 pub use general::{Admin, Limits};
@@ -134,6 +136,7 @@ fn config(root: &Section<'_>) -> Option<Config> {
     let listen = general::listen(root);
     let admin = general::admin(root);
     let limits = root.within("limits");
+    let egress = root.within("egress");
     let state = general::state(root);
     let routes = route::routes(root);
     let (listen, place) = listen?;
@@ -146,7 +149,7 @@ fn config(root: &Section<'_>) -> Option<Config> {
         named: root.problems.secrets().iter().filter_map(Secret::path).map(Path::to_owned).collect(),
         state: if let StateConfig::Disk { path, .. } = &state { Some(path.clone()) } else { None },
     };
-    Some(Config { listen, admin: admin?, limits: limits?, state, routes, files })
+    Some(Config { listen, admin: admin?, limits: limits?, egress: egress?, state, routes, files })
 }
 
 fn unread(file_name: &str) -> ConfigErrors {

@@ -7,7 +7,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
-    AblyKeySource, Admin, AnswerForm, ClientGate, CloseRule, DialectKind, ExecSource, ExpandError,
+    AblyKeySource, Admin, AnswerForm, ClientGate, CloseRule, DialectKind, Egress, ExecSource, ExpandError,
     ForwardedBy, HostSeen, Limits, ListenAddress, Name, Networks, OAuth2Source, Place, Placement, Secret,
     SecretFiles, SecretText, SessionPolicy, Signer, Template,
 };
@@ -21,6 +21,8 @@ pub struct Config {
     pub admin: Admin,
     /// `[limits]`.
     pub limits: Limits,
+    /// `[egress]`.
+    pub egress: Egress,
     /// `[state]`.
     pub state: StateConfig,
     /// Longest path first, so that the first match is the one that counts.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     declare::{Key, Kind, Table},
+    egress,
     root::{ROOT, tables},
     token::PARTS,
 };
@@ -94,6 +95,10 @@ fn value(kind: Kind) -> Value {
         Kind::Size => json!({ "type": "string", "pattern": "^[0-9]+(B|KiB|MiB|GiB)$" }),
         Kind::Url(schemes) => json!({ "type": "string", "pattern": format!("^({})://", schemes.join("|")) }),
         Kind::Secret | Kind::Template => secret(),
+        Kind::Proxy => {
+            let url = json!({ "type": "string", "pattern": "^(http|https|socks5|socks5h)://" });
+            json!({ "anyOf": [{ "enum": egress::WORDS }, url, kept("env"), kept("file")] })
+        }
         Kind::Texts => several(text()),
         Kind::Pairs => json!({ "type": "object", "additionalProperties": secret() }),
         Kind::Body => json!({ "type": "object" }),
@@ -180,6 +185,7 @@ fn words(kind: Kind) -> String {
     };
     let fixed = match kind {
         Kind::Word(words) => return alternatives(words, "\""),
+        Kind::Proxy => return format!("{}, or a secret: a URL", alternatives(egress::WORDS, "\"")),
         Kind::OpenWord(words) => return format!("{}, or another name", alternatives(words, "\"")),
         Kind::Several(one) => return format!("{}, or an array of them", words(*one)),
         Kind::Url(schemes) => {
@@ -278,6 +284,7 @@ fn form(key: &Key) -> String {
         Kind::Size => "\"64KiB\"".to_owned(),
         Kind::Address => "\"127.0.0.1:7370\"".to_owned(),
         Kind::File | Kind::Path => "\"/path/of/it\"".to_owned(),
+        Kind::Proxy => format!("\"{}\"", egress::WORDS[0]),
         Kind::Secret => "{ file = \"/run/secrets/name\" }".to_owned(),
         Kind::Template | Kind::Named => "\"{token}\"".to_owned(),
         Kind::Header => "\"Authorization: Bearer {token}\"".to_owned(),

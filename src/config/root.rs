@@ -2,6 +2,7 @@
 
 use super::{
     declare::{Declared, Key, Kind, Table},
+    egress::Egress,
     error::nearest,
     general::{Admin, Limits, ListenTable, StateTable},
     route::RouteTable,
@@ -14,6 +15,7 @@ pub(super) static ROOT: Table = Table {
         Key::new("listen", Kind::Table(ListenTable::TABLE), "Where clients connect.").within(),
         Key::new("admin", Kind::Table(Admin::TABLE), "Where operators look.").within(),
         Key::new("limits", Kind::Table(Limits::TABLE), "What bounds the process.").within(),
+        Key::new("egress", Kind::Table(Egress::TABLE), "How connections leave this machine.").within(),
         Key::new("route", Kind::Tables(RouteTable::TABLE), "One service, and how its clients come to it.")
             .required(NO_ROUTE),
         Key::new("state", Kind::Table(StateTable::TABLE), "What is kept when the process ends.").within(),

@@ -151,7 +151,10 @@ impl<'t> Section<'t> {
     /// A key without a default.
     pub(super) fn maybe<T: Value>(&self, key: &'static str) -> Option<T::Is> {
         let value = self.entry(key)?;
-        if matches!(T::KIND, Kind::Secret | Kind::Several(Kind::Secret)) && holds_text(value.get_ref()) {
+        let is_secret = matches!(T::KIND, Kind::Secret | Kind::Several(Kind::Secret));
+        // Of the URL of a proxy only the password is one.
+        let has_password = |url: &str| matches!(T::KIND, Kind::Proxy) && url.contains('@');
+        if is_secret && holds_text(value.get_ref()) || value.get_ref().as_str().is_some_and(has_password) {
             self.problems.found_literal();
         }
         let read = T::read(value.get_ref(), At { key, names: self.names });

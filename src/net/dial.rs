@@ -1,8 +1,9 @@
 //! The one dialer, for upstreams and token endpoints alike.
 //!
 //! ```text
-//!   resolve ──► race of the addresses ──► TLS ──► Stream          which address first, which last: `addresses`
-//!   └───────────────── one deadline ─────────────────┘
+//!   directly? ──► resolve ──► race of the addresses ──► TLS ──► Stream        which address first, which last: `addresses`
+//!       └──► or through a proxy (`egress`) ─────────────┘
+//!   └───────────────── one deadline ──────────────────────────┘
 //! ```
 //!
 //! If a stream turns out to lead nowhere, its user says so ([`Dialer::blame`]), and the next dial begins elsewhere.
@@ -16,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    Stream, TlsError,
+    Egress, Stream, TlsError,
     addresses::{Blamed, race},
     resolve::resolve,
     stream::Io,
@@ -46,6 +47,7 @@ pub struct Dialer {
     host: Arc<str>,
     port: u16,
     tls: Option<Leg>,
+    egress: Egress,
     network: Option<Arc<dyn Network>>,
     /// A Unix socket to connect to, whatever host is named.
     socket: Option<Arc<Path>>,
@@ -72,6 +74,7 @@ impl Dialer {
             host,
             port,
             tls,
+            egress: Egress::default(),
             network: None,
             socket: None,
             blamed: Blamed::default(),
@@ -84,6 +87,12 @@ impl Dialer {
     pub fn at(&self, host: &str, port: u16, tls: &UpstreamTls) -> Result<Self, TlsError> {
         let tls = self.tls.as_ref().map(|own| own.at(host, tls)).transpose()?;
         Ok(Self { host: host.into(), port, tls, ..self.clone() })
+    }
+
+    /// The same by this way out. Without it a dialer dials directly.
+    #[must_use]
+    pub fn by(self, egress: &Egress) -> Self {
+        Self { egress: egress.clone(), ..self }
     }
 
     /// The same by a Unix socket of this machine. The host is the one that is asked for, and the one that TLS verifies.
@@ -137,9 +146,13 @@ impl Dialer {
             let made = within(deadline, network.dial(Arc::clone(&self.host), self.port)).await;
             return made.map(Stream::Other).map_err(|cause| self.failed(Stage::Connect, cause));
         }
-        let stream = match &self.socket {
-            Some(path) => connect_unix(path, deadline).await.map_err(|cause| self.failed(Stage::Connect, cause))?,
-            None => {
+        let way = self.egress.through(self.tls.is_some(), &self.host, self.port);
+        let stream = match (&self.socket, way) {
+            (Some(path), _) => {
+                connect_unix(path, deadline).await.map_err(|cause| self.failed(Stage::Connect, cause))?
+            }
+            (None, Ok(proxy)) => proxy.tunnel(self, (&self.host, self.port), deadline).await?,
+            (None, Err(_)) => {
                 let tcp = self.tcp(&self.host, self.port, deadline).await;
                 Stream::Plain(tcp.map_err(|(stage, cause)| self.failed(stage, cause))?)
             }
@@ -224,6 +237,8 @@ impl DialError {
 pub enum Stage {
     Resolve,
     Connect,
+    /// The proxy between us and the host: how far it came there is in the cause.
+    Proxy,
     Tls,
 }
 
@@ -233,6 +248,7 @@ impl Stage {
         match self {
             Self::Resolve => "resolve",
             Self::Connect => "connect",
+            Self::Proxy => "proxy",
             Self::Tls => "tls",
         }
     }
@@ -243,6 +259,7 @@ impl fmt::Display for Stage {
         f.write_str(match self {
             Self::Resolve => "resolve",
             Self::Connect => "connect to",
+            Self::Proxy => "proxy",
             Self::Tls => "TLS with",
         })
     }

@@ -18,6 +18,7 @@
 mod addresses;
 pub mod delivery;
 pub mod dial;
+pub mod egress;
 pub mod http;
 pub mod link;
 pub mod listener;
@@ -33,6 +34,7 @@ pub mod trace;
 
 pub use delivery::Delivery;
 pub use dial::{DialError, Dialer, Network, Stage, connect_unix};
+pub use egress::{Egress, EgressError, Way};
 pub use listener::{Accepted, Listener};
 pub use liveness::{Liveness, Patience, Verdict};
 pub use peer::Peer;

@@ -35,8 +35,6 @@ impl Io for tokio::io::DuplexStream {}
 
 impl Io for UnixStream {}
 
-impl Io for client::TlsStream<UnixStream> {}
-
 impl Io for TcpStream {
     fn tcp(&self) -> Option<&TcpStream> {
         Some(self)

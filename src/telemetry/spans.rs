@@ -30,7 +30,7 @@ use super::{
     Handshake,
     otlp::{self, Queue},
 };
-use crate::net::trace;
+use crate::net::{Egress, trace};
 
 /// Makes spans. Cheap to clone; by default it makes none.
 #[derive(Clone, Default)]
@@ -52,10 +52,10 @@ pub enum Place<'a> {
 }
 
 impl Spans {
-    /// As the variables `OTEL_…` say: to their collector, if one is named. What sends them runs on `tasks`; on `stop`
-    /// it sends what it still has, within two seconds.
-    pub fn from_environment(tasks: &TaskTracker, stop: &CancellationToken) -> Self {
-        otlp::start(tasks, stop)
+    /// As the variables `OTEL_…` say: to their collector, if one is named, by this way out. What sends them runs on
+    /// `tasks`; on `stop` it sends what it still has, within two seconds.
+    pub fn from_environment(egress: &Egress, tasks: &TaskTracker, stop: &CancellationToken) -> Self {
+        otlp::start(egress, tasks, stop)
     }
 
     /// Made by this tracer, which puts them into this queue.

@@ -16,6 +16,7 @@ use crate::{
         source::{Fault, Played},
         token::{Generation, Token},
     },
+    net::Egress,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -114,7 +115,7 @@ async fn a_refresh_token_that_is_not_there_yet_is_waited_for_with_advice() {
         path.display()
     );
     let config = Config::parse(&text, "t").unwrap_or_else(|error| panic!("{error}"));
-    let source = Source::new(&config.routes[0].token.as_ref().unwrap().source).unwrap();
+    let source = Source::new(&config.routes[0].token.as_ref().unwrap().source, &Egress::default()).unwrap();
     let tasks = TaskTracker::new();
     let links =
         Links { scope: "r".to_owned(), source: Arc::new(source), store: memory(), lifetime: None, tasks };

@@ -5,6 +5,7 @@ use crate::{
     clock,
     config::{SourceConfig, StateConfig},
     credential::{Fetch, keeper::Trigger},
+    net::Egress,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -40,7 +41,7 @@ impl Rig {
         let clients = Clients::new(Common {
             route: "jobs".to_owned(),
             terms: ArcSwap::from_pointee(Terms {
-                source: Arc::new(Source::new(&source).unwrap()),
+                source: Arc::new(Source::new(&source, &Egress::default()).unwrap()),
                 policy,
                 grace: 5 * MINUTE,
                 revoke_for: 150 * MINUTE,

@@ -7,6 +7,7 @@ use crate::{
     clock,
     config::{AblyKeySource, Secret, SourceConfig},
     credential::source::Source,
+    net::Egress,
 };
 
 mod files;
@@ -63,7 +64,7 @@ impl Rig {
             route: "ably".to_owned(),
             identity: "".into(),
             begin: Begin::Fetch,
-            supply: Supply::Source(Arc::new(Source::new(source).unwrap())),
+            supply: Supply::Source(Arc::new(Source::new(source, &Egress::default()).unwrap())),
             policy,
             seed: 1,
             observer: count.clone(),

@@ -30,7 +30,7 @@ use super::{
 use crate::{
     clock::{Instant, Now},
     config::{AnswerForm, Endpoint, HttpSource, Name, Place, SecretText, UpstreamTls},
-    net::{Dialer, TlsError, http as net_http},
+    net::{Dialer, Egress, TlsError, http as net_http},
 };
 
 /// What an answer may be.
@@ -58,12 +58,12 @@ struct Own {
 
 impl HttpTokens {
     /// Reads the certificates of both endpoints.
-    pub fn new(source: &HttpSource) -> Result<Self, TlsError> {
-        let dialer = Dialer::new(&source.endpoint, &source.tls)?;
+    pub fn new(source: &HttpSource, egress: &Egress) -> Result<Self, TlsError> {
+        let dialer = Dialer::new(&source.endpoint, &source.tls)?.by(egress);
         // What was configured for the token endpoint says nothing about another host.
         let same = source.exchange.host == source.endpoint.host;
         let tls = if same { source.tls.clone() } else { UpstreamTls::default() };
-        let exchange = Dialer::new(&source.exchange, &tls)?;
+        let exchange = Dialer::new(&source.exchange, &tls)?.by(egress);
         Ok(Self { source: source.clone(), dialer, exchange })
     }
 

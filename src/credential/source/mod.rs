@@ -51,7 +51,7 @@ use super::keeper::{FailureKind, FetchFailure};
 use crate::{
     clock::{Instant, Now},
     config::{Secret, SecretText, SourceConfig},
-    net::TlsError,
+    net::{Egress, TlsError},
 };
 
 /// How often to look whether a secret has changed.
@@ -101,11 +101,11 @@ struct Rotating<'s> {
 }
 
 impl Source {
-    /// Reads what the source needs beforehand: the certificates of a token endpoint.
-    pub fn new(config: &SourceConfig) -> Result<Self, TlsError> {
+    /// Reads what the source needs beforehand: the certificates of a token endpoint, which is asked by this way out.
+    pub fn new(config: &SourceConfig, egress: &Egress) -> Result<Self, TlsError> {
         Ok(match config {
-            SourceConfig::Http(http) => Self::Http(Box::new(HttpTokens::new(http)?)),
-            SourceConfig::OAuth2(source) => Self::OAuth2(Box::new(OAuth2Tokens::new(source)?)),
+            SourceConfig::Http(http) => Self::Http(Box::new(HttpTokens::new(http, egress)?)),
+            SourceConfig::OAuth2(source) => Self::OAuth2(Box::new(OAuth2Tokens::new(source, egress)?)),
             SourceConfig::AblyKey(key) => Self::AblyKey(AblyKey::new(key)),
             SourceConfig::Static { token } => Self::Static(StaticToken::new(token)),
             SourceConfig::File { path, answer } => Self::File(FileToken::new(path, answer)),

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::Source;
-use crate::config::Config;
+use crate::{config::Config, net::Egress};
 
 /// Parts that are easily taken for one another, if nothing keeps them apart.
 fn word() -> impl Strategy<Value = String> {
@@ -40,7 +40,7 @@ fn token(kind: u8, words: &[String]) -> String {
 fn named(lines: &str) -> Vec<u8> {
     let text = format!("[[route]]\nupstream = \"ws://h\"\ndialect = \"ably\"\n[route.token]\n{lines}");
     let config = Config::parse(&text, "t").unwrap_or_else(|error| panic!("{error}\n{lines}"));
-    let source = Source::new(&config.routes[0].token.as_ref().unwrap().source).unwrap();
+    let source = Source::new(&config.routes[0].token.as_ref().unwrap().source, &Egress::default()).unwrap();
     futures_util::FutureExt::now_or_never(source.asked_with()).flatten().unwrap()
 }
 

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::{environment::Settings, losses::Losses};
 use crate::{
     clock::{self, Instant, Now},
-    net::{Dialer, http as net_http},
+    net::{Dialer, Egress, http as net_http},
 };
 
 /// Bytes of an answer that are read.
@@ -57,11 +57,12 @@ impl Client {
     /// Reads the certificates that the endpoint needs.
     pub(super) fn new(
         settings: &Settings,
+        egress: &Egress,
         losses: Arc<Losses>,
         stop: CancellationToken,
     ) -> Result<Self, Box<dyn std::error::Error>> {
         Ok(Self {
-            dialer: Dialer::new(&settings.endpoint, &settings.tls)?,
+            dialer: Dialer::new(&settings.endpoint, &settings.tls)?.by(egress),
             target: settings.endpoint.path_and_query.parse()?,
             timeout: settings.timeout,
             losses,

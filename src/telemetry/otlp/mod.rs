@@ -32,6 +32,7 @@ use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::spans::Spans;
+use crate::net::Egress;
 
 mod client;
 mod environment;
@@ -44,8 +45,8 @@ use losses::Losses;
 pub(super) use queue::Queue;
 use queue::{QUEUE, Sending};
 
-/// Sends spans if the environment says so.
-pub(super) fn start(tasks: &TaskTracker, stop: &CancellationToken) -> Spans {
+/// Sends spans, by this way out, if the environment says so.
+pub(super) fn start(egress: &Egress, tasks: &TaskTracker, stop: &CancellationToken) -> Spans {
     // What is not UTF-8 counts as not set.
     let settings = match environment::read(|name| std::env::var(name).ok()) {
         Ok(Some(settings)) => settings,
@@ -53,7 +54,7 @@ pub(super) fn start(tasks: &TaskTracker, stop: &CancellationToken) -> Spans {
         Err(error) => return no_traces(&error),
     };
     let losses = Arc::new(Losses::default());
-    let exporter = match exporter(&settings, &losses, stop) {
+    let exporter = match exporter(&settings, egress, &losses, stop) {
         Ok(exporter) => exporter,
         Err(error) => return no_traces(&*error),
     };
@@ -85,10 +86,11 @@ fn no_traces(error: &dyn std::error::Error) -> Spans {
 /// Headers and compression are read from the environment by the exporter itself.
 fn exporter(
     settings: &Settings,
+    egress: &Egress,
     losses: &Arc<Losses>,
     stop: &CancellationToken,
 ) -> Result<SpanExporter, Box<dyn std::error::Error>> {
-    let client = Client::new(settings, Arc::clone(losses), stop.clone())?;
+    let client = Client::new(settings, egress, Arc::clone(losses), stop.clone())?;
     let mut exporter = SpanExporter::builder()
         .with_http()
         .with_http_client(client)

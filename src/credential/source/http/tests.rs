@@ -70,7 +70,7 @@ async fn fetch_as(
         exchange: at("/"),
     };
     change(&mut source);
-    let tokens = HttpTokens::new(&source).unwrap();
+    let tokens = HttpTokens::new(&source, &Egress::default()).unwrap();
     let (mut seen, mut open) = (Vec::new(), Vec::new());
     let server = async {
         for answer in answers {
@@ -237,7 +237,7 @@ async fn nobody_there_is_said() {
 #[test]
 fn debug_shows_no_header_and_no_body() {
     let at = Endpoint { tls: false, host: "auth.test".into(), port: 80, path_and_query: "/".into() };
-    let tokens = HttpTokens::new(&HttpSource {
+    let source = HttpSource {
         endpoint: at.clone(),
         target: Template::parse("/"),
         tls: UpstreamTls::default(),
@@ -249,7 +249,8 @@ fn debug_shows_no_header_and_no_body() {
         body: HttpBody::Json(Template::parse(r#"{"client_secret":"CANARY"}"#)),
         answer: Default::default(),
         exchange: at,
-    });
+    };
+    let tokens = HttpTokens::new(&source, &Egress::default()).unwrap();
     assert!(!format!("{tokens:?}").contains("CANARY"));
 }
 

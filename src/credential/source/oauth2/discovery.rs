@@ -33,7 +33,7 @@ use super::{
 use crate::{
     clock::{Instant, Now},
     config::{Address, ClientAuth, Endpoint, UpstreamTls},
-    net::{Dialer, TlsError, http as net_http},
+    net::{Dialer, Egress, TlsError, http as net_http},
 };
 
 /// How long a document is believed.
@@ -45,6 +45,7 @@ const MAX_URL: usize = 4096;
 pub(super) struct Discovery {
     issuer: Address,
     tls: UpstreamTls,
+    egress: Egress,
     dialer: Dialer,
     found: Mutex<Option<Found>>,
     auth_said: Once,
@@ -57,11 +58,12 @@ struct Found {
 
 impl Discovery {
     /// Reads the certificates that the issuer needs.
-    pub(super) fn new(issuer: &Address, tls: &UpstreamTls) -> Result<Self, TlsError> {
+    pub(super) fn new(issuer: &Address, tls: &UpstreamTls, egress: &Egress) -> Result<Self, TlsError> {
         Ok(Self {
-            dialer: Dialer::new(&issuer.endpoint, tls)?,
+            dialer: Dialer::new(&issuer.endpoint, tls)?.by(egress),
             issuer: issuer.clone(),
             tls: tls.clone(),
+            egress: egress.clone(),
             found: Mutex::default(),
             auth_said: Once::default(),
         })
@@ -170,6 +172,7 @@ impl Discovery {
             tls.server_name = None;
         }
         let dialer = Dialer::new(&endpoint, &tls).map_err(|error| error.to_string())?;
+        let dialer = dialer.by(&self.egress);
         Ok(TokenEndpoint { dialer, target: endpoint.path_and_query, url: url.to_owned() })
     }
 

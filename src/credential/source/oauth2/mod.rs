@@ -36,7 +36,7 @@ use crate::{
     clock::{Instant, Now},
     config::{AuthorizationServer, Grant, OAuth2Source},
     net::{
-        Dialer, TlsError,
+        Dialer, Egress, TlsError,
         http::{self as net_http, HttpError},
     },
 };
@@ -70,13 +70,13 @@ struct TokenEndpoint {
 
 impl OAuth2Tokens {
     /// Reads the certificates of the token endpoint, or of the issuer.
-    pub fn new(source: &OAuth2Source) -> Result<Self, TlsError> {
+    pub fn new(source: &OAuth2Source, egress: &Egress) -> Result<Self, TlsError> {
         let place = match &source.server {
             AuthorizationServer::Issuer(issuer) => {
-                Place::Found(Box::new(Discovery::new(issuer, &source.tls)?))
+                Place::Found(Box::new(Discovery::new(issuer, &source.tls, egress)?))
             }
             AuthorizationServer::TokenUrl(address) => Place::Here(Arc::new(TokenEndpoint {
-                dialer: Dialer::new(&address.endpoint, &source.tls)?,
+                dialer: Dialer::new(&address.endpoint, &source.tls)?.by(egress),
                 target: address.endpoint.path_and_query.clone(),
                 url: address.text.clone(),
             })),

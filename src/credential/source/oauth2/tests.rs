@@ -163,7 +163,7 @@ async fn fetch(
     let (result, mut seen) = beside(&[answer], async |port| {
         let mut source = source(port);
         change(&mut source);
-        ask(&OAuth2Tokens::new(&source).unwrap(), asking).await
+        ask(&OAuth2Tokens::new(&source, &Egress::default()).unwrap(), asking).await
     })
     .await;
     assert_eq!(seen.len(), 1, "one request");

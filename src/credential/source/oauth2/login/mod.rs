@@ -28,7 +28,7 @@ use super::{super::SourceError, OAuth2Source};
 use crate::{
     clock::Now,
     config::{SecretText, Template},
-    net::TlsError,
+    net::{Egress, TlsError},
 };
 use client::Client;
 pub use places::Way;
@@ -83,10 +83,11 @@ pub struct Got {
 }
 
 impl Login {
-    /// Asks the server for all that a person needs. `timeout`: of each request.
+    /// Asks the server, by this way out, for all that a person needs. `timeout`: of each request.
     pub async fn begin(
         source: &OAuth2Source,
         options: &Options,
+        egress: &Egress,
         timeout: Duration,
     ) -> Result<Self, LoginError> {
         let mut source = source.clone();
@@ -94,7 +95,7 @@ impl Login {
             source.scope = vec![Template::parse(scope)];
         }
         let now = Now::read();
-        let Places { token, way } = places::find(&source, options, now, now.mono + timeout).await?;
+        let Places { token, way } = places::find(&source, (options, egress), now, now.mono + timeout).await?;
         let client = Client { source, token, timeout };
         match way {
             Found::Device(endpoint) => Device::begin(client, &endpoint, options).await.map(Self::Device),

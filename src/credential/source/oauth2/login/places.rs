@@ -17,7 +17,7 @@ use crate::{
     clock::{Instant, Now},
     config::{AuthorizationServer, Endpoint, OAuth2Source},
     credential::source::oauth2::{TokenEndpoint, discovery::Discovery},
-    net::Dialer,
+    net::{Dialer, Egress},
 };
 
 const DEVICE: &str = "device_authorization_endpoint";
@@ -51,7 +51,7 @@ pub(super) enum Found {
 /// Finds them, without a request if the configuration and the command line name all of them.
 pub(super) async fn find(
     source: &OAuth2Source,
-    options: &Options,
+    (options, egress): (&Options, &Egress),
     now: Now,
     deadline: Instant,
 ) -> Result<Places, LoginError> {
@@ -59,22 +59,22 @@ pub(super) async fn find(
     match &source.server {
         AuthorizationServer::TokenUrl(address) => {
             let token = TokenEndpoint {
-                dialer: Dialer::new(&address.endpoint, &source.tls)?,
+                dialer: Dialer::new(&address.endpoint, &source.tls)?.by(egress),
                 target: address.endpoint.path_and_query.clone(),
                 url: address.text.clone(),
             };
             let Some(way) = chosen else { return Err(no_address()) };
-            let given = given(source, options, way)?.ok_or_else(no_address)?;
+            let given = given(source, options, egress, way)?.ok_or_else(no_address)?;
             Ok(Places { token: Arc::new(token), way: found(way, given, None) })
         }
         AuthorizationServer::Issuer(issuer) => {
-            let discovery = Discovery::new(issuer, &source.tls)?;
+            let discovery = Discovery::new(issuer, &source.tls, egress)?;
             let document = discovery.document(now, deadline).await?;
             let token = discovery.endpoint(&document).map_err(|what| discovery.failed(&what))?;
             discovery.look_at_auth(&document, &source.client_auth);
             let way =
                 chosen.unwrap_or_else(|| if has(&document, DEVICE) { Way::Device } else { Way::Browser });
-            let address = match given(source, options, way)? {
+            let address = match given(source, options, egress, way)? {
                 Some(given) => given,
                 None => of_document(&discovery, &document, way)?,
             };
@@ -112,7 +112,12 @@ fn chosen(options: &Options) -> Result<Option<Way>, LoginError> {
 }
 
 /// The address of the command line.
-fn given(source: &OAuth2Source, options: &Options, way: Way) -> Result<Option<TokenEndpoint>, LoginError> {
+fn given(
+    source: &OAuth2Source,
+    options: &Options,
+    egress: &Egress,
+    way: Way,
+) -> Result<Option<TokenEndpoint>, LoginError> {
     let (option, url) = match way {
         Way::Device => ("--device-url", &options.device_url),
         Way::Browser => ("--authorize-url", &options.authorize_url),
@@ -129,7 +134,7 @@ fn given(source: &OAuth2Source, options: &Options, way: Way) -> Result<Option<To
         // That name was meant for the configured server alone.
         tls.server_name = None;
     }
-    let dialer = Dialer::new(&endpoint, &tls)?;
+    let dialer = Dialer::new(&endpoint, &tls)?.by(egress);
     Ok(Some(TokenEndpoint { dialer, target: endpoint.path_and_query, url: url.clone() }))
 }
 

@@ -19,7 +19,10 @@ use super::{
     device::Pace,
     *,
 };
-use crate::config::{AuthorizationServer, ClientAuth, Grant, Secret};
+use crate::{
+    config::{AuthorizationServer, ClientAuth, Grant, Secret},
+    net::Egress,
+};
 
 const AMPLE: Duration = Duration::from_secs(20);
 const CODES: &str = r#"{"device_code":"DEV-CANARY","user_code":"WDJB-MJHT","verification_uri":"http://h/device",
@@ -77,7 +80,7 @@ async fn device(replies: Vec<Reply>) -> (Result<Got, LoginError>, Vec<String>) {
 }
 
 async fn quick(port: u16, options: &Options) -> Result<Got, LoginError> {
-    match Login::begin(&client(port), options, AMPLE).await? {
+    match Login::begin(&client(port), options, &Egress::default(), AMPLE).await? {
         Login::Device(mut device) => {
             device.pace = Pace { interval: Duration::from_millis(5), step: Duration::from_millis(5) };
             device.finish().await
@@ -96,7 +99,9 @@ async fn a_code_is_shown_and_asked_for_until_somebody_has_entered_it() {
             parameters: vec![("prompt".to_owned(), "consent".to_owned())],
             ..Options::default()
         };
-        let Login::Device(mut device) = Login::begin(&client(port), &options, AMPLE).await.unwrap() else {
+        let Login::Device(mut device) =
+            Login::begin(&client(port), &options, &Egress::default(), AMPLE).await.unwrap()
+        else {
             panic!("the metadata has a device endpoint")
         };
         assert_eq!(
@@ -138,7 +143,7 @@ async fn a_server_that_wants_to_be_asked_less_often_is() {
     all.extend(replies);
     let (took, _) = beside(&all, async |port| {
         let Login::Device(mut device) =
-            Login::begin(&client(port), &Options::default(), AMPLE).await.unwrap()
+            Login::begin(&client(port), &Options::default(), &Egress::default(), AMPLE).await.unwrap()
         else {
             panic!("the metadata has a device endpoint")
         };
@@ -202,7 +207,7 @@ async fn each_end_of_the_polling_is_said() {
 async fn a_code_has_an_end() {
     let replies = [metadata(WITH_DEVICE), ok(&CODES.replace("1800", "0.3"))];
     let (got, _) = beside(&replies, async |port| {
-        match Login::begin(&client(port), &Options::default(), AMPLE).await.unwrap() {
+        match Login::begin(&client(port), &Options::default(), &Egress::default(), AMPLE).await.unwrap() {
             Login::Device(device) => device.finish().await,
             Login::Browser(browser) => panic!("{browser:?}"),
         }
@@ -258,7 +263,7 @@ async fn each_bad_answer_to_the_request_for_a_code_is_said() {
         assert_eq!(failed(got), format!("the device authorization endpoint{said}"));
     }
     let (got, _) = beside(&[metadata(WITH_DEVICE), Reply::Silent(String::new())], async |port| {
-        Login::begin(&client(port), &Options::default(), Duration::from_secs(1)).await
+        Login::begin(&client(port), &Options::default(), &Egress::default(), Duration::from_secs(1)).await
     })
     .await;
     assert_eq!(failed(got), "the device authorization endpoint: no complete answer in time");
@@ -284,12 +289,14 @@ async fn browser(
     options: Options,
     person: impl AsyncFnOnce(u16, BTreeMap<String, String>),
 ) -> (Result<Got, LoginError>, Vec<String>) {
-    beside(replies, async |port| match Login::begin(&client(port), &options, AMPLE).await? {
-        Login::Browser(browser) => {
-            let (port, url) = (browser.port, query(&browser.url));
-            tokio::join!(browser.finish(), person(port, url)).0
+    beside(replies, async |port| {
+        match Login::begin(&client(port), &options, &Egress::default(), AMPLE).await? {
+            Login::Browser(browser) => {
+                let (port, url) = (browser.port, query(&browser.url));
+                tokio::join!(browser.finish(), person(port, url)).0
+            }
+            Login::Device(device) => panic!("{device:?}"),
         }
-        Login::Device(device) => panic!("{device:?}"),
     })
     .await
 }
@@ -394,7 +401,7 @@ async fn way(options: Options, change: impl FnOnce(&mut OAuth2Source), replies: 
     let begun = beside(replies, async |port| {
         let mut source = client(port);
         change(&mut source);
-        Login::begin(&source, &options, AMPLE).await
+        Login::begin(&source, &options, &Egress::default(), AMPLE).await
     });
     match begun.await.0 {
         Ok(Login::Device(_)) => "device".to_owned(),
@@ -440,8 +447,10 @@ async fn the_way_is_chosen_by_the_operator_or_by_the_server() {
 #[tokio::test]
 async fn a_way_that_the_server_does_not_have_is_said_with_the_other() {
     let options = Options { way: Some(Way::Device), ..Options::default() };
-    let (got, _) =
-        beside(&[metadata("")], async |port| Login::begin(&client(port), &options, AMPLE).await).await;
+    let (got, _) = beside(&[metadata("")], async |port| {
+        Login::begin(&client(port), &options, &Egress::default(), AMPLE).await
+    })
+    .await;
     let said = failed(got);
     assert!(
         said.ends_with(

@@ -76,7 +76,7 @@ async fn a_clients_proof_says_who_to_whom_and_when() {
     let (_, seen) = beside(&[ok(TOKEN), ok(TOKEN)], async |port| {
         let mut source = source(port);
         source.client_auth = ClientAuth::PrivateKeyJwt(Box::new(signer));
-        let tokens = OAuth2Tokens::new(&source).unwrap();
+        let tokens = OAuth2Tokens::new(&source, &Egress::default()).unwrap();
         ask(&tokens, &Asking::default()).await.unwrap();
         ask(&tokens, &Asking::default()).await.unwrap();
         port
@@ -114,7 +114,7 @@ async fn a_proof_is_for_the_issuer_where_there_is_one_and_for_another_where_that
             let mut source = source(port);
             source.server = AuthorizationServer::Issuer(address(&issuer));
             source.client_auth = ClientAuth::PrivateKeyJwt(Box::new(signer.clone()));
-            ask(&OAuth2Tokens::new(&source).unwrap(), &Asking::default()).await.unwrap();
+            ask(&OAuth2Tokens::new(&source, &Egress::default()).unwrap(), &Asking::default()).await.unwrap();
             issuer
         })
         .await;
@@ -173,7 +173,7 @@ async fn an_assertion_of_somebody_else_is_read_at_each_use() {
     let (said, seen) = beside(&[ok(TOKEN), status("401 Unauthorized", refusal)], async |port| {
         let mut source = source(port);
         source.client_auth = ClientAuth::Assertion(Secret::file(&path));
-        let tokens = OAuth2Tokens::new(&source).unwrap();
+        let tokens = OAuth2Tokens::new(&source, &Egress::default()).unwrap();
         let before = tokens.asked_with();
         ask(&tokens, &Asking::default()).await.unwrap();
         std::fs::write(&path, "eyJ.two.s\n").unwrap();
@@ -201,7 +201,7 @@ async fn a_key_that_went_bad_is_said_and_nothing_goes_out() {
     let (errors, seen) = beside(&[], async |port| {
         let mut source = source(port);
         source.client_auth = ClientAuth::PrivateKeyJwt(Box::new(signer));
-        let tokens = OAuth2Tokens::new(&source).unwrap();
+        let tokens = OAuth2Tokens::new(&source, &Egress::default()).unwrap();
         let mut errors = Vec::new();
         for text in [Some("-----BEGIN PRIVATE KEY-----\nCANARY"), Some(&other), None] {
             match text {

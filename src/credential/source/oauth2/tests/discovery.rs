@@ -19,7 +19,7 @@ async fn fetch_by(path: &str, replies: &[Reply]) -> (Result<Issued, SourceError>
     beside(replies, async |port| {
         let mut source = found_by(port, path);
         rotates(&mut source);
-        ask(&OAuth2Tokens::new(&source).unwrap(), &Asking::default()).await
+        ask(&OAuth2Tokens::new(&source, &Egress::default()).unwrap(), &Asking::default()).await
     })
     .await
 }
@@ -52,7 +52,7 @@ async fn each_document_is_where_its_standard_says() {
 async fn it_is_kept_for_an_hour() {
     let replies = [document("", ""), ok(TOKEN), ok(TOKEN), document("", ""), ok(TOKEN)];
     let ((), seen) = beside(&replies, async |port| {
-        let tokens = OAuth2Tokens::new(&found_by(port, "")).unwrap();
+        let tokens = OAuth2Tokens::new(&found_by(port, ""), &Egress::default()).unwrap();
         let start = now();
         for minutes in [0, 59, 60] {
             let mono = start.mono + Duration::from_secs(minutes * 60);
@@ -69,7 +69,7 @@ async fn it_is_thrown_away_where_the_endpoint_is_gone() {
     for gone in ["404 Not Found", "405 Method Not Allowed"] {
         let replies = [document("", ""), status(gone, ""), document("", ""), ok(TOKEN)];
         let (results, seen) = beside(&replies, async |port| {
-            let tokens = OAuth2Tokens::new(&found_by(port, "")).unwrap();
+            let tokens = OAuth2Tokens::new(&found_by(port, ""), &Egress::default()).unwrap();
             [ask(&tokens, &Asking::default()).await.is_ok(), ask(&tokens, &Asking::default()).await.is_ok()]
         })
         .await;
@@ -78,7 +78,7 @@ async fn it_is_thrown_away_where_the_endpoint_is_gone() {
     // An answer of its own, even a bad one, is no reason.
     let replies = [document("", ""), status("500 Internal Server Error", ""), ok(TOKEN)];
     let (_, seen) = beside(&replies, async |port| {
-        let tokens = OAuth2Tokens::new(&found_by(port, "")).unwrap();
+        let tokens = OAuth2Tokens::new(&found_by(port, ""), &Egress::default()).unwrap();
         ask(&tokens, &Asking::default()).await.unwrap_err();
         ask(&tokens, &Asking::default()).await.unwrap();
     })
@@ -95,7 +95,7 @@ async fn it_is_thrown_away_where_nobody_can_be_dialled() {
     let (error, seen) = beside(&[ok(&moved), document("", ""), ok(TOKEN)], async |port| {
         let mut source = found_by(port, "");
         rotates(&mut source);
-        let tokens = OAuth2Tokens::new(&source).unwrap();
+        let tokens = OAuth2Tokens::new(&source, &Egress::default()).unwrap();
         let error = ask(&tokens, &Asking::default()).await.unwrap_err();
         ask(&tokens, &Asking::default()).await.unwrap();
         error
@@ -170,7 +170,7 @@ async fn the_deadline_is_one_for_the_document_and_the_token() {
         let (result, seen) = beside(&replies, async |port| {
             let mut source = found_by(port, "");
             rotates(&mut source);
-            let (tokens, now) = (OAuth2Tokens::new(&source).unwrap(), now());
+            let (tokens, now) = (OAuth2Tokens::new(&source, &Egress::default()).unwrap(), now());
             tokens.fetch(&Asking::default(), now, now.mono + SHORT).await
         })
         .await;
@@ -190,7 +190,7 @@ fn from_https_nothing_goes_to_http_and_a_name_is_for_its_host() {
         identity: None,
         server_name: Some("inside.test".to_owned()),
     };
-    let discovery = Discovery::new(&issuer, &tls).unwrap();
+    let discovery = Discovery::new(&issuer, &tls, &Egress::default()).unwrap();
     let endpoint = |url: &str| {
         let document = serde_json::json!({ "issuer": "https://auth.test", "token_endpoint": url });
         discovery.endpoint(document.as_object().unwrap())
@@ -215,7 +215,7 @@ fn who_shows_a_certificate_asks_at_the_address_for_that() {
         "mtls_endpoint_aliases": { "token_endpoint": "https://mtls.auth.test/t" },
     });
     let url = |tls: &UpstreamTls| {
-        let discovery = Discovery::new(&address("https://auth.test"), tls).unwrap();
+        let discovery = Discovery::new(&address("https://auth.test"), tls, &Egress::default()).unwrap();
         discovery.endpoint(document.as_object().unwrap()).unwrap().url
     };
     assert_eq!(url(&shown), "https://mtls.auth.test/t");
@@ -224,7 +224,8 @@ fn who_shows_a_certificate_asks_at_the_address_for_that() {
 
 #[test]
 fn a_proof_that_is_not_listed_is_news_once() {
-    let discovery = Discovery::new(&address("http://h"), &UpstreamTls::default()).unwrap();
+    let discovery =
+        Discovery::new(&address("http://h"), &UpstreamTls::default(), &Egress::default()).unwrap();
     let listed = |methods: serde_json::Value| {
         let document = serde_json::json!({ "token_endpoint_auth_methods_supported": methods });
         discovery.look_at_auth(document.as_object().unwrap(), &ClientAuth::Basic(Secret::literal("x")))

@@ -105,7 +105,7 @@ async fn a_clients_value_begins_no_other_scope() {
     let (result, seen) = beside(&[], async |port| {
         let mut source = source(port);
         source.scope = templates(&["read:{query.id}"]);
-        ask(&OAuth2Tokens::new(&source).unwrap(), &asking).await
+        ask(&OAuth2Tokens::new(&source, &Egress::default()).unwrap(), &asking).await
     })
     .await;
     let error = result.unwrap_err();
@@ -121,7 +121,7 @@ async fn a_kept_assertion_is_read_at_each_use() {
     let (_, seen) = beside(&[ok(TOKEN), ok(TOKEN)], async |port| {
         let mut source = source(port);
         source.grant = Grant::Assertion(Secret::file(&path));
-        let tokens = OAuth2Tokens::new(&source).unwrap();
+        let tokens = OAuth2Tokens::new(&source, &Egress::default()).unwrap();
         ask(&tokens, &Asking::default()).await.unwrap();
         std::fs::write(&path, "two\n").unwrap();
         a_moment_later().await;
@@ -167,7 +167,7 @@ async fn a_value_that_is_not_there_yet_passes() {
     let (result, _) = beside(&[], async |port| {
         let mut source = source(port);
         source.grant = Grant::TokenExchange(Box::new(exchange()));
-        ask(&OAuth2Tokens::new(&source).unwrap(), &Asking::default()).await
+        ask(&OAuth2Tokens::new(&source, &Egress::default()).unwrap(), &Asking::default()).await
     })
     .await;
     let error = result.unwrap_err();

@@ -100,7 +100,7 @@ async fn a_drip_and_silence_meet_the_deadline() {
             if rotating {
                 rotates(&mut source);
             }
-            let (tokens, now) = (OAuth2Tokens::new(&source).unwrap(), now());
+            let (tokens, now) = (OAuth2Tokens::new(&source, &Egress::default()).unwrap(), now());
             tokens.fetch(&Asking::default(), now, now.mono + SHORT).await
         })
         .await;
@@ -129,7 +129,8 @@ async fn nobody_there_loses_nothing() {
     drop(listener);
     let mut source = source(port);
     rotates(&mut source);
-    let error = ask(&OAuth2Tokens::new(&source).unwrap(), &Asking::default()).await.unwrap_err();
+    let error =
+        ask(&OAuth2Tokens::new(&source, &Egress::default()).unwrap(), &Asking::default()).await.unwrap_err();
     assert_eq!(error.kind, Unreached);
     assert!(error.reason.starts_with("connect to 127.0.0.1"), "{error}");
 }

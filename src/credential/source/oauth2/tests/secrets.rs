@@ -19,7 +19,7 @@ async fn no_debug_and_no_error_has_a_secret_in_it() {
         source.grant = Grant::RefreshToken(Secret::literal("CANARY-1"));
         source.client_auth = ClientAuth::Basic(Secret::literal("CANARY-2"));
         source.parameters = vec![("p".to_owned(), Template::parse("CANARY"))];
-        let tokens = OAuth2Tokens::new(&source).unwrap();
+        let tokens = OAuth2Tokens::new(&source, &Egress::default()).unwrap();
         let error = ask(&tokens, &asking).await.unwrap_err();
         format!("{tokens:?} {source:?} {error} {error:?}")
     })
@@ -40,7 +40,7 @@ fn a_token_that_was_issued_shows_nothing() {
 fn asked_with(change: impl FnOnce(&mut OAuth2Source)) -> Option<Vec<u8>> {
     let mut source = source(1);
     change(&mut source);
-    OAuth2Tokens::new(&source).unwrap().asked_with()
+    OAuth2Tokens::new(&source, &Egress::default()).unwrap().asked_with()
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_lineage_is_the_first_and_is_asked_at_one_place() {
         let mut source = source(1);
         rotates(&mut source);
         change(&mut source);
-        Source::OAuth2(Box::new(OAuth2Tokens::new(&source).unwrap()))
+        Source::OAuth2(Box::new(OAuth2Tokens::new(&source, &Egress::default()).unwrap()))
     };
     let lineage = |change: fn(&mut OAuth2Source)| tokens(change).lineage();
     let usual = lineage(|_| {});
@@ -117,7 +117,7 @@ async fn less_scope_than_was_asked_for_is_news_once() {
     let (news, _) = beside(&replies, async |port| {
         let mut source = source(port);
         source.scope = vec![Template::parse("a b")];
-        let tokens = OAuth2Tokens::new(&source).unwrap();
+        let tokens = OAuth2Tokens::new(&source, &Egress::default()).unwrap();
         let mut left = Vec::new();
         for _ in 0..4 {
             ask(&tokens, &Asking::default()).await.unwrap();

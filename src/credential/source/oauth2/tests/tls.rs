@@ -37,7 +37,7 @@ async fn from(name: &str, server_name: Option<&str>) -> Result<Issued, SourceErr
         identity: None,
         server_name: server_name.map(str::to_owned),
     };
-    let tokens = OAuth2Tokens::new(&source).unwrap();
+    let tokens = OAuth2Tokens::new(&source, &Egress::default()).unwrap();
     let asking = Asking::default();
     let serving = async {
         let (tcp, _) = listener.accept().await.unwrap();
