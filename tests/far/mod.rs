@@ -11,7 +11,7 @@
 
 mod clients;
 mod line;
-mod namespace;
+pub mod namespace;
 mod peers;
 mod realtime;
 mod stage;

@@ -14,6 +14,7 @@
 use std::{
     fs::File,
     net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
     process::{Command, id},
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -29,7 +30,7 @@ const LINKS: u32 = 1 << 14;
 pub struct Namespace {
     name: String,
     /// Its own address.
-    address: Ipv4Addr,
+    pub address: Ipv4Addr,
 }
 
 impl Namespace {
@@ -50,10 +51,37 @@ impl Namespace {
         namespace
     }
 
+    /// The same, whose programs know these lines of a hosts file and no other name; its loopback is up.
+    pub fn with_hosts(hosts: &str) -> Self {
+        let namespace = Self::make();
+        namespace.ip("link set lo up");
+        let etc = namespace.etc();
+        std::fs::create_dir_all(&etc).unwrap();
+        std::fs::write(etc.join("hosts"), hosts).unwrap();
+        namespace
+    }
+
+    /// What its programs see in the place of files of /etc.
+    fn etc(&self) -> PathBuf {
+        Path::new("/etc/netns").join(&self.name)
+    }
+
+    /// A command that runs inside.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name, program]);
+        command
+    }
+
     /// A listener inside. A socket belongs to the namespace of the thread that made it.
     pub fn listener(&self) -> TcpListener {
+        self.listener_at(self.address)
+    }
+
+    /// The same, at an address that it has.
+    pub fn listener_at(&self, address: Ipv4Addr) -> TcpListener {
         let entry = File::open(format!("/run/netns/{}", self.name)).unwrap();
-        let address = SocketAddr::from((self.address, 0));
+        let address = SocketAddr::from((address, 0));
         let made = std::thread::spawn(move || {
             setns(entry, CloneFlags::CLONE_NEWNET).unwrap();
             std::net::TcpListener::bind(address).unwrap()
@@ -90,6 +118,8 @@ impl Namespace {
 impl Drop for Namespace {
     fn drop(&mut self) {
         ip(&format!("netns del {}", self.name));
+        // Most have none.
+        let _ = std::fs::remove_dir_all(self.etc());
     }
 }
 

@@ -19,7 +19,7 @@ use perennial::{
     clock::{self, Instant},
     config::{Config, Listen, Share, StateConfig, TokenConfig, UpstreamTls},
     credential::{self, Begin, Clients, Common, Credential, Fetch, Observer, Source, Spec, Store, Supply},
-    net::{Dialer, Stream},
+    net::{Dialer, Egress, Stream},
     proxy::{Bounds, Proxy, RouteContext, Tokens, converse},
     telemetry::{Direction, Metrics, RouteMetrics},
 };
@@ -202,7 +202,7 @@ pub const CONNECTED: &str = r#"{"action":4,"connectionId":"c1","connectionDetail
 
 /// One token for all clients, or their own.
 fn tokens(token: &TokenConfig, tasks: &TaskTracker, stop: &CancellationToken) -> Tokens {
-    let source = Arc::new(Source::new(&token.source).unwrap());
+    let source = Arc::new(Source::new(&token.source, &Egress::default()).unwrap());
     if let Share::Client { .. } = token.share {
         let minute = Duration::from_secs(60);
         let terms =

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod connect;
+mod egress;
 mod first;
 mod leaving;
 mod manager;

@@ -39,6 +39,7 @@ use perennial::{
         keeper::{FailureKind, Life},
         source::{Asking, Issued, Source, SourceError},
     },
+    net::Egress,
 };
 use serde::Deserialize;
 
@@ -253,7 +254,7 @@ async fn what_is_signed_for_livekit_is_a_token_of_livekits() {
     let names = signer.templates().flat_map(|template| template.names());
     let client = ClientValues::of(names, |name| Some(format!("a client's {name}")));
     let asking = Asking { client: client.into(), ..Asking::default() };
-    let (now, source) = (now(), Source::new(&config.source).unwrap());
+    let (now, source) = (now(), Source::new(&config.source, &Egress::default()).unwrap());
     let issued = source.fetch(&asking, now, now.mono + Duration::from_secs(5)).await.unwrap();
     let claims = issued.text.split('.').nth(1).unwrap();
     let claims: serde_json::Value =

@@ -6,6 +6,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use perennial::{
     config::{Config, SourceConfig, TokenConfig},
     credential::source::{Asking, Issued, Source, SourceError},
+    net::Egress,
 };
 
 use tokio::io::AsyncReadExt;
@@ -127,7 +128,7 @@ impl Stage {
                 panic!("{page}: nobody is asked by {other:?}")
             }
         }
-        let source = Source::new(&config.source).unwrap();
+        let source = Source::new(&config.source, &Egress::default()).unwrap();
         let (now, asking) = (now(), Asking::default());
         let block = redirected(&blocks(page)[row.block - 1], service.port);
         let mut request = String::new();
