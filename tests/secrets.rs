@@ -104,6 +104,7 @@ fn request(target: &str, gate: &str) -> String {
 /// The same, as no WebSocket; a POST is not asked again.
 fn plain_request(target: &str, gate: &str) -> String {
     let request = request(target, gate).replace("GET", "POST").replace("Upgrade: websocket\r\n", "");
+    let request = request.replace("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "");
     request.replace("Connection: Upgrade", "Connection: close")
 }
 

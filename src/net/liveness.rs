@@ -30,7 +30,7 @@ const SLOWEST: u64 = 2 * 1024;
 const READING: Duration = Duration::from_secs(512);
 /// A peer is trusted to go on reading at this part of the rate it has shown.
 const SLOWER: u32 = 8;
-const HUNG: &str = "it does not answer a Ping";
+const HUNG: &str = "it does not answer a Ping; session.keepalive = \"0s\" keeps a service that never does";
 /// On a way that is slow itself, so many times as long.
 const SLOW_WAY: u32 = 4;
 /// The least time between two looks.

@@ -54,6 +54,13 @@ impl Client {
         Self { address, peer, trusted: is_trusted, host, scheme, here }
     }
 
+    /// Who asks by a command on this machine, and by no listener: what is not known of it has no value.
+    pub(super) fn local() -> Self {
+        let peer = Peer::Unix { uid: 0, pid: None };
+        let (host, here) = (None, (None, "http"));
+        Self { address: peer, peer, trusted: false, host, scheme: "http", here }
+    }
+
     /// Prepares what is sent to the service: without what was forged, and with what it is to be told.
     pub(super) fn introduce(&self, route: &Route, asked: &mut Asked, to: &Endpoint) -> Result<(), Denied> {
         if !self.trusted {

@@ -215,7 +215,7 @@ mod tests {
     const T1: Generation = Generation(1);
 
     fn refused(status: u16, retry_after: Option<u64>) -> NotOpened {
-        let (status, headers) = (StatusCode::from_u16(status).unwrap(), HeaderMap::new());
+        let (status, headers) = (StatusCode::from_u16(status).unwrap(), Box::<HeaderMap>::default());
         let retry_after = retry_after.map(Duration::from_secs);
         NotOpened::Refused(Refused::Status { status, headers, body: None, retry_after })
     }

@@ -115,7 +115,7 @@ fn pass_on(route: &str, refused: Refused, token: Option<&Token>) -> Answer {
             let body =
                 body.filter(|body| !headers.contains_key(header::CONTENT_ENCODING) && !quotes(body, token));
             let mut response = refuse(status, "");
-            copy_headers(&without(headers, token), response.headers_mut());
+            copy_headers(&without(*headers, token), response.headers_mut());
             match body {
                 Some(body) => *response.body_mut() = AnswerBody::Own(body.into()),
                 None => {

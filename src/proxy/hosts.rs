@@ -78,7 +78,8 @@ impl Hosts {
             let share =
                 deadline.saturating_duration_since(now) / u32::try_from(order.len() - nth).unwrap_or(1);
             let outgoing = self.addressed(host, outgoing.clone());
-            last = upstream::open(&host.dialer, outgoing, bounds, now + share).await;
+            // A dial's future is a large one.
+            last = Box::pin(upstream::open(&host.dialer, outgoing, bounds, now + share)).await;
             tell(&last);
             let failed = last.as_ref().err().filter(|refused| refused.is_of_the_host());
             host.shun(failed.map(|_| clock::now() + SHUNNED));

@@ -84,7 +84,7 @@ impl Reach {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, StatusCode};
+    use http::StatusCode;
 
     use super::*;
 
@@ -100,7 +100,7 @@ mod tests {
         assert_eq!((first.failures, second.failures, second.since), (1, 2, first.since));
         assert!(second.error.contains("no name"), "{second:?}");
         let answered =
-            |status| Refused::Status { status, headers: HeaderMap::new(), body: None, retry_after: None };
+            |status| Refused::Status { status, headers: Box::default(), body: None, retry_after: None };
         note(answered(StatusCode::SERVICE_UNAVAILABLE));
         assert_eq!(reach.unreached().unwrap().failures, 3, "a gateway says so");
         note(answered(StatusCode::UNAUTHORIZED));

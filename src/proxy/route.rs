@@ -168,7 +168,7 @@ impl RouteContext {
         }
         let dialer = dialer.at(&at.host, at.port, tls);
         let dialer = dialer.map_err(|error| Refused::Elsewhere(error.to_string()))?;
-        upstream::open(&dialer, outgoing, self.bounds, deadline).await
+        Box::pin(upstream::open(&dialer, outgoing, self.bounds, deadline)).await
     }
 
     /// The credential of the route, where all clients share one.

@@ -15,7 +15,7 @@ use std::{future::poll_fn, task::Poll, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{answer::target_at, goodbye, route::RouteContext, upstream::Opened};
+use super::{answer::target_at, client::Client, goodbye, route::RouteContext, upstream::Opened};
 use crate::{
     clock::{self, Instant},
     config::DialectKind,
@@ -120,6 +120,8 @@ impl RouteContext {
         if let (Some(token), Some(places)) = (visit.client_token, &route.client.token) {
             dialect::present(&mut asked, places, token)?;
         }
+        let told = Client::local().introduce(route, &mut asked, &route.upstream.endpoint);
+        told.map_err(|denied| denied.why.into_owned())?;
         asked.target = target_at(&route.upstream.endpoint.path_and_query, &asked.target);
         Ok(asked)
     }

@@ -69,7 +69,7 @@ pub(super) enum Refused {
     #[error("the service answered {status}")]
     Status {
         status: StatusCode,
-        headers: HeaderMap,
+        headers: Box<HeaderMap>,
         /// What it said about it; `None`: too much, or not in time.
         body: Option<Bytes>,
         /// When it wants to be asked again, if it says so.
@@ -240,7 +240,7 @@ async fn refusal(response: Response<Incoming>) -> Refused {
     let retry_after = retry_after(&parts.headers, Now::read());
     Refused::Status {
         status: parts.status,
-        headers: parts.headers,
+        headers: Box::new(parts.headers),
         body: body.map(Collected::to_bytes),
         retry_after,
     }

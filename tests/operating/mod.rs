@@ -4,6 +4,7 @@ mod addresses;
 mod connect;
 mod egress;
 mod first;
+mod inherited;
 mod leaving;
 mod manager;
 mod mute;
