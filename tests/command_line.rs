@@ -155,6 +155,36 @@ fn what_is_generated_is_of_this_version() {
 }
 
 #[test]
+fn check_says_how_each_is_reached_and_shows_no_password() {
+    let directory = written(
+        "[[route]]\nname = \"r\"\nupstream = \"wss://feed.example\"\ndialect = \"handshake\"\nhandshake.query = \"t\"\n\
+         token = { source = \"http\", url = \"https://auth.corp/t\" }\nhttp.upstream = \"http://127.0.0.1:9\"\n",
+    );
+    let check = |proxy: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_perennial"));
+        command.arg("check").current_dir(directory.path()).env("https_proxy", proxy).env("no_proxy", ".corp");
+        said(command.output().unwrap())
+    };
+    let (status, stdout, stderr) = check("http://me:CANARY@proxy.example:3128");
+    assert_eq!(status, Some(0), "{stderr}");
+    let (_, ways) = stdout.split_once("# How each is reached:\n").unwrap();
+    let ways: Vec<&str> = ways.lines().collect();
+    assert_eq!(
+        ways,
+        [
+            "# route \"r\", upstream: feed.example:443: through http://proxy.example:3128 (https_proxy)",
+            "# route \"r\", http.upstream: 127.0.0.1:9: directly (no proxy)",
+            "# route \"r\", token: auth.corp:443: directly (NO_PROXY)",
+        ]
+    );
+    assert!(!stdout.contains("CANARY") && !stderr.contains("CANARY"), "{stdout}{stderr}");
+    let (status, stdout, stderr) = check("ftp://me:CANARY@proxy.example");
+    assert_eq!((status, &*stdout), (Some(64), ""), "{stderr}");
+    assert!(stderr.contains("the environment variable https_proxy: expected a URL"), "{stderr}");
+    assert!(!stderr.contains("CANARY"), "{stderr}");
+}
+
+#[test]
 fn everything_that_is_wrong_is_named_at_once() {
     let directory = written(&format!(
         "[limits]\nsessions = 0\ndrain = 5\n[admin]\naddress = \"x\"\n{ROUTE}path = \"no\"\n"

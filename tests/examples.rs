@@ -82,7 +82,7 @@ impl Judge {
                 rcgen::generate_simple_self_signed(vec!["h".to_owned()]).unwrap().cert.pem()
             }
             name if name.contains("redis") => "redis://h".to_owned(),
-            name if name.contains("proxy") => "http://user:password@h:3128".to_owned(),
+            name if name.contains("proxy") => "http://h:3128".to_owned(),
             name if name.contains("state") => "sixteen characters".to_owned(),
             _ => "app.key:secret".to_owned(),
         };

@@ -97,10 +97,11 @@ impl ProxyAddress {
     /// Reads a URL of the configuration. An error never quotes it.
     pub fn parse(text: &str) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|_| EXPECTED)?;
+        let address = Self::of(&url, EXPECTED)?;
         if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
             return Err("the URL of a proxy ends with its port: remove what is behind it".to_owned());
         }
-        Self::of(&url, EXPECTED)
+        Ok(address)
     }
 
     /// The same of a URL that is kept as a secret, as it is now.
@@ -260,6 +261,8 @@ mod tests {
             assert!(error.starts_with("t:2:9: egress.proxy: "), "{text}: {error}");
             assert!(!error.contains(CANARY), "{error}");
         }
+        // Without a scheme, what stands before the colon looks like one.
+        assert!(ProxyAddress::parse("proxy.corp:3128").unwrap_err().contains("http://proxy.example:3128"));
         let shown = format!("{:?}", ProxyAddress::parse("http://CANARY-7f3a:CANARY-7f3a@proxy").unwrap());
         assert!(!shown.contains(CANARY), "{shown}");
     }
