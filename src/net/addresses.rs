@@ -208,7 +208,8 @@ mod tests {
     fn one_that_failed_is_last_for_a_minute() {
         let addresses = many(|n| format!("10.0.0.{n}"), 3);
         let (blamed, now) = (Blamed::default(), clock::now());
-        blamed.clone().add(addresses[0], now);
+        let same = blamed.clone();
+        same.add(addresses[0], now);
         let after = |seconds: u64| order(&blamed.turns(&addresses, now + Duration::from_secs(seconds)));
         assert_eq!(after(0), "10.0.0.2 10.0.0.3 10.0.0.1");
         // Of two, the one that failed first is the next.

@@ -330,7 +330,8 @@ mod tests {
                 tcp.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
                 let _ = tcp.read_to_end(&mut Vec::new()).await;
             };
-            let (answer, ()) = tokio::join!(ask(20_000), serve);
+            let both = async { tokio::join!(ask(20_000), serve) };
+            let (answer, ()) = tokio::time::timeout(Duration::from_secs(20), both).await.unwrap();
             assert_eq!(answer.unwrap().status(), 204, "closes: {closes}");
         }
     }

@@ -237,10 +237,10 @@ async fn a_password_that_changed_in_its_file_counts_at_the_next_dial() {
     let egress = Egress::of(&EgressProxy::Url(Secret::file(&path)), &|_| None).unwrap();
     let dialer = dialer("api.invalid", &egress);
     let tasks = TaskTracker::new();
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let (tell, mut told) = tokio::sync::mpsc::channel(8);
     tasks.spawn(async move {
         while let Ok((mut tcp, _)) = listener.accept().await {
-            tell.send(request(&mut tcp).await).unwrap();
+            tell.send(request(&mut tcp).await).await.unwrap();
             tcp.write_all(OPENED).await.unwrap();
         }
     });
