@@ -15,7 +15,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::support::until;
+use crate::support::{free_port, until};
 
 mod services;
 
@@ -52,11 +52,6 @@ fn block(heading: &str) -> String {
     block.split_once('\n').expect("the block has lines").1.to_owned()
 }
 
-/// A port that is free now.
-pub fn free() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// What is put around the block, so that it is a whole configuration of a proxy that keeps to its directory.
 fn whole(kind: Kind, block: &str, directory: &Path) -> String {
     let at = directory.display();
@@ -83,7 +78,7 @@ fn whole(kind: Kind, block: &str, directory: &Path) -> String {
 impl Ingress {
     /// Runs the page's configuration, which leads to this port.
     pub async fn start(kind: Kind, to: u16) -> Self {
-        let (port, directory) = (free(), tempfile::tempdir().unwrap());
+        let (port, directory) = (free_port(), tempfile::tempdir().unwrap());
         let block = block(&format!("{kind:?}").replace("Haproxy", "HAProxy").replace("Nginx", "nginx"));
         let block = block.replace("127.0.0.1:8080", &format!("127.0.0.1:{port}"));
         let block = block.replace("127.0.0.1:7370", &format!("127.0.0.1:{to}"));

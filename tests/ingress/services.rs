@@ -7,20 +7,20 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
 
-use super::{Ingress, KINDS, Kind, free};
+use super::{Ingress, KINDS, Kind};
 use crate::{
     sidecar::Sidecar,
     support::{
-        beside,
+        beside, free_port,
         http::handshake,
         plain,
-        service::Service,
+        service::{Asked, Service},
         ws::{PING, PONG, TEXT, Wire, bare, masked},
     },
 };
 
 /// Longer than any of them lets a connection be idle that says nothing.
-const IDLE: Duration = Duration::from_secs(75);
+const IDLE: Duration = Duration::from_secs(130);
 
 /// A message each way. What is answered meanwhile is the business of a real client: Pings.
 async fn exchange(client: &mut Wire, theirs: &mut Wire, words: &str) {
@@ -47,11 +47,11 @@ fn pong(payload: &[u8], as_client: bool) -> Vec<u8> {
 }
 
 /// Says nothing for so long, but answers Pings.
-async fn idle(wire: &mut Wire, as_client: bool) {
+async fn idle(kind: Kind, wire: &mut Wire, as_client: bool) {
     let answering = async {
         loop {
             let frame = wire.patient_frame().await;
-            let frame = frame.expect("it is left open");
+            let frame = frame.unwrap_or_else(|| panic!("{kind:?} has ended it; client: {as_client}"));
             assert_eq!(frame.opcode(), PING, "nothing is said");
             wire.send(pong(&frame.payload, as_client)).await;
         }
@@ -59,53 +59,82 @@ async fn idle(wire: &mut Wire, as_client: bool) {
     let _ = timeout(IDLE, answering).await;
 }
 
-async fn in_front(kind: Kind) {
+/// A route to this port, which pings as it does by default.
+fn route(port: u16, dialect: &str) -> String {
+    let route = plain(port).replace("session.keepalive = \"10m\"\n", "");
+    let token = match dialect {
+        "none" => "",
+        _ => {
+            "token = { source = \"static\", token = \"T\" }\nhandshake = { header = \"X-Token: {token}\" }\n"
+        }
+    };
+    route.replace("\"none\"", &format!("\"{dialect}\"")) + token
+}
+
+/// Each proxy with each dialect.
+fn all() -> impl Iterator<Item = (Kind, &'static str)> {
+    KINDS.into_iter().flat_map(|kind| ["none", "handshake"].map(|dialect| (kind, dialect)))
+}
+
+/// A client that asks until the service hears of it: some proxies listen before they have read where to.
+async fn knock(port: u16, service: &Service, more: &str) -> (Wire, Asked) {
+    loop {
+        let mut client = Wire::dial(port).await;
+        client.send(handshake("/a?b=c", more)).await;
+        tokio::select! {
+            asked = service.asked() => return (client, asked),
+            _ = client.head() => sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+async fn in_front((kind, dialect): (Kind, &str)) {
     let service = Service::start().await;
-    let route = plain(service.port) + "forwarded = \"x-forwarded\"\n";
+    let route = route(service.port, dialect) + "forwarded = \"x-forwarded\"\n";
     let sidecar = Sidecar::start(&format!("[listen]\ntrusted_proxies = [\"127.0.0.1\"]\n{route}")).await;
     let ingress = Ingress::start(kind, sidecar.port).await;
-    let mut client = Wire::dial(ingress.port).await;
-    client.send(handshake("/a?b=c", "X-Forwarded-For: 10.9.9.9\r\n")).await;
-    let asked = service.asked().await;
+    let (mut client, asked) = knock(ingress.port, &service, "X-Forwarded-For: 10.9.9.9\r\n").await;
+    // The client, which the ingress names, and then the ingress. (For a client on loopback Envoy names another address of
+    // the machine.)
     let told = asked.head.get("x-forwarded-for").unwrap_or_default().to_owned();
-    assert!(told.ends_with("127.0.0.1, 127.0.0.1"), "{kind:?}: the client, then the ingress: {told}");
+    let hops: Vec<&str> = told.split(", ").collect();
+    let [.., named, "127.0.0.1"] = hops[..] else { panic!("{kind:?}: {told}") };
+    assert!(named == "127.0.0.1" || kind == Kind::Envoy && named != "10.9.9.9", "{kind:?}: {told}");
     assert_eq!(asked.head.get("x-forwarded-proto"), Some("http"), "{kind:?}");
     assert_eq!(asked.head.target(), "/a?b=c", "{kind:?}");
     let mut theirs = asked.accept("").await;
     assert_eq!(client.head().await.status(), 101, "{kind:?}");
     exchange(&mut client, &mut theirs, "hello").await;
-    tokio::join!(idle(&mut client, true), idle(&mut theirs, false));
+    tokio::join!(idle(kind, &mut client, true), idle(kind, &mut theirs, false));
     exchange(&mut client, &mut theirs, "still here").await;
     drop((client, theirs));
-    let log = sidecar.stop().await;
-    assert!(log.contains("\"client\":\"127.0.0.1\""), "{kind:?} says who the client is: {log}");
+    let (log, own) = (sidecar.stop().await, format!("\"client\":\"{named}\""));
+    assert!(log.contains(&own), "{kind:?} says who the client is: {log}");
 }
 
-async fn behind(kind: Kind) {
+async fn behind((kind, dialect): (Kind, &str)) {
     let service = Service::start().await;
     let ingress = Ingress::start(kind, service.port).await;
-    let sidecar = Sidecar::start(&plain(ingress.port)).await;
-    let mut client = Wire::dial(sidecar.port).await;
-    client.send(handshake("/a?b=c", "")).await;
-    let asked = service.asked().await;
+    let sidecar = Sidecar::start(&route(ingress.port, dialect)).await;
+    let (mut client, asked) = knock(sidecar.port, &service, "").await;
     assert_eq!(asked.head.target(), "/a?b=c", "{kind:?}");
     let mut theirs = asked.accept("").await;
     assert_eq!(client.head().await.status(), 101, "{kind:?}");
     exchange(&mut client, &mut theirs, "hello").await;
-    tokio::join!(idle(&mut client, true), idle(&mut theirs, false));
+    tokio::join!(idle(kind, &mut client, true), idle(kind, &mut theirs, false));
     exchange(&mut client, &mut theirs, "still here").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs six proxies: tests/ingress/install"]
 async fn a_client_lives_behind_each_and_is_known() {
-    join_all(KINDS.map(in_front)).await;
+    join_all(all().map(in_front)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs six proxies: tests/ingress/install"]
 async fn a_session_lives_in_front_of_each() {
-    join_all(KINDS.map(behind)).await;
+    join_all(all().map(behind)).await;
 }
 
 /// Messages of a run; the reload comes after the first hundred.
@@ -176,7 +205,7 @@ async fn haproxy_speaks_proxy_protocol() {
         let listen = "[listen]\nproxy_protocol = true\ntrusted_proxies = [\"127.0.0.1\"]\n";
         let sidecar =
             Sidecar::start(&format!("{listen}{}forwarded = \"x-forwarded\"\n", plain(service.port))).await;
-        let (port, dir) = (free(), tempfile::tempdir().unwrap());
+        let (port, dir) = (free_port(), tempfile::tempdir().unwrap());
         let file = dir.path().join("haproxy.cfg");
         let text = format!(
             "defaults\n    mode tcp\n    timeout connect 5s\n    timeout client 60s\n    timeout server 60s\n\

@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use crate::support::{
+    free_port,
     http::handshake,
     plain,
     service::Service,
@@ -19,16 +20,11 @@ use crate::support::{
     ws::{TEXT, Wire, masked},
 };
 
-/// A port that is free now.
-fn free() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 #[tokio::test]
 #[ignore = "needs systemd-socket-activate: tests/deploy/install"]
 async fn sockets_of_systemd_take_the_place_of_their_addresses() {
     let (service, dir) = (Service::start().await, tempfile::tempdir().unwrap());
-    let (port, stray, path) = (free(), free(), dir.path().join("clients.sock"));
+    let (port, stray, path) = (free_port(), free_port(), dir.path().join("clients.sock"));
     let path = path.to_str().unwrap();
     let (file, route) = (dir.path().join("perennial.toml"), plain(service.port));
     let text = format!(

@@ -13,6 +13,7 @@ use tokio::{
 use crate::{
     sidecar::Sidecar,
     support::{
+        free_port,
         http::{ask, handshake},
         plain, until,
     },
@@ -28,24 +29,20 @@ struct Checking {
     child: Child,
 }
 
-fn free() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 fn here(file: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
 }
 
 impl Checking {
     async fn tornado() -> Self {
-        let port = free();
+        let port = free_port();
         let mut command = Command::new(here(".tools/jupyter/bin/python"));
         command.arg(here("tests/origins/tornado_echo.py")).arg(port.to_string());
         Self::run(command, port, "/ws").await
     }
 
     async fn action_cable() -> Self {
-        let port = free();
+        let port = free_port();
         let mut command = Command::new("puma");
         command
             .args(["--quiet", "--bind", &format!("tcp://127.0.0.1:{port}")])
@@ -74,11 +71,11 @@ impl Checking {
         assert_eq!(self.status(self.port, &own, &direct).await, 101, "{}: its own page", self.path);
         let refusal = self.status(self.port, &own, foreign).await;
         assert!(refusal >= 400, "{}: a page from elsewhere", self.path);
-        let origins = format!("client.origins = [\"https://app.example\", \"{foreign}\"]\n");
+        let origins = format!("client.origins = [\"http://app.example\", \"{foreign}\"]\n");
         for host in ["upstream", "client"] {
             let route = format!("{}host = \"{host}\"\n{origins}", plain(self.port));
             let sidecar = Sidecar::start(&route).await;
-            let page = self.status(sidecar.port, "app.example", "https://app.example").await;
+            let page = self.status(sidecar.port, "app.example", "http://app.example").await;
             assert_eq!(page, 101, "{}: a page of the sidecar, host = {host}", self.path);
             let page = self.status(sidecar.port, "app.example", foreign).await;
             assert_eq!(page, refusal, "{}: it is the service's to refuse, host = {host}", self.path);

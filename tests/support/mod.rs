@@ -45,6 +45,16 @@ pub fn plain(port: u16) -> String {
     )
 }
 
+/// A port for a program that binds it itself. It is none of those that the system gives to others meanwhile.
+pub fn free_port() -> u16 {
+    loop {
+        let port = fastrand::u16(10_000..30_000);
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 /// Asks until the answer is as wanted.
 pub async fn until<T, F: Future<Output = T>>(
     what: &str,
