@@ -1,7 +1,7 @@
 //! How connections leave this machine, in words: for `perennial check` and the log.
 
 use crate::{
-    config::{Config, Endpoint, SourceConfig},
+    config::{Config, Endpoint, SourceConfig, Upstream},
     net::{Egress, EgressError, Way},
 };
 
@@ -17,9 +17,11 @@ pub fn ways(config: &Config) -> Result<Vec<String>, EgressError> {
             };
             lines.push(format!("route \"{}\", {key}: {}: {way}", route.name, endpoint.socket()));
         };
-        line("upstream", &route.upstream.endpoint);
-        if let Some(http) = &route.http {
-            line("http.upstream", &http.upstream.endpoint);
+        let http = route.http.as_ref().map(|http| &http.upstream);
+        for (key, upstream) in [("upstream", Some(&route.upstream)), ("http.upstream", http)] {
+            // A Unix socket leads nowhere else.
+            let dialled = upstream.into_iter().filter(|upstream| upstream.socket.is_none());
+            dialled.flat_map(Upstream::endpoints).for_each(|endpoint| line(key, endpoint));
         }
         match route.token.as_ref().map(|token| &token.source) {
             Some(SourceConfig::Http(source)) => line("token", &source.endpoint),

@@ -5,7 +5,10 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::{sleep, timeout};
+use tokio::{
+    net::TcpSocket,
+    time::{sleep, timeout},
+};
 
 use super::{Ingress, KINDS, Kind};
 use crate::{
@@ -76,10 +79,15 @@ fn all() -> impl Iterator<Item = (Kind, &'static str)> {
     KINDS.into_iter().flat_map(|kind| ["none", "handshake"].map(|dialect| (kind, dialect)))
 }
 
+/// Where the client is, and the ingress is not.
+const CLIENT: &str = "127.0.0.2";
+
 /// A client that asks until the service hears of it: some proxies listen before they have read where to.
 async fn knock(port: u16, service: &Service, more: &str) -> (Wire, Asked) {
     loop {
-        let mut client = Wire::dial(port).await;
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{CLIENT}:0").parse().unwrap()).unwrap();
+        let mut client = Wire::new(socket.connect(([127, 0, 0, 1], port).into()).await.unwrap());
         client.send(handshake("/a?b=c", more)).await;
         tokio::select! {
             asked = service.asked() => return (client, asked),
@@ -99,7 +107,7 @@ async fn in_front((kind, dialect): (Kind, &str)) {
     let told = asked.head.get("x-forwarded-for").unwrap_or_default().to_owned();
     let hops: Vec<&str> = told.split(", ").collect();
     let [.., named, "127.0.0.1"] = hops[..] else { panic!("{kind:?}: {told}") };
-    assert!(named == "127.0.0.1" || kind == Kind::Envoy && named != "10.9.9.9", "{kind:?}: {told}");
+    assert!(named == CLIENT || kind == Kind::Envoy && named != "10.9.9.9", "{kind:?}: {told}");
     assert_eq!(asked.head.get("x-forwarded-proto"), Some("http"), "{kind:?}");
     assert_eq!(asked.head.target(), "/a?b=c", "{kind:?}");
     let mut theirs = asked.accept("").await;
@@ -218,7 +226,7 @@ async fn haproxy_speaks_proxy_protocol() {
         let listens = async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok();
         crate::support::until("HAProxy", listens, |listens| *listens).await;
         // Another address of this machine: the client is told from the balancer.
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
         let mut client = Wire::new(socket.connect(([127, 0, 0, 1], port).into()).await.unwrap());
         client.send(handshake("/", "")).await;
