@@ -43,6 +43,20 @@ pub struct Ingress {
     directory: tempfile::TempDir,
 }
 
+/// It is told to end, and ends its workers; a kill would leave them.
+impl Drop for Ingress {
+    fn drop(&mut self) {
+        let Some(pid) = self.child.id() else { return };
+        let told = std::process::Command::new("kill").args(["-s", "TERM", &pid.to_string()]).status();
+        for _ in 0..40 {
+            if told.is_err() || !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    }
+}
+
 /// The block of the page under this heading.
 fn block(heading: &str) -> String {
     let (_, section) = PAGE.split_once(&format!("\n### {heading}\n")).expect("the page has the heading");

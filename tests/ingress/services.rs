@@ -221,8 +221,9 @@ async fn haproxy_speaks_proxy_protocol() {
             sidecar.port
         );
         std::fs::write(&file, text).unwrap();
-        let _haproxy =
-            super::command(Kind::Haproxy, &file, (port, dir.path())).kill_on_drop(true).spawn().unwrap();
+        let mut haproxy = super::command(Kind::Haproxy, &file, (port, dir.path()));
+        let child = haproxy.kill_on_drop(true).spawn().unwrap();
+        let _haproxy = Ingress { port, child, directory: dir };
         let listens = async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok();
         crate::support::until("HAProxy", listens, |listens| *listens).await;
         // Another address of this machine: the client is told from the balancer.
