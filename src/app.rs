@@ -28,7 +28,7 @@ use crate::{
     config::{Config, Limits, Listen, ListenAddress, StateConfig},
     credential::{Credential, Store},
     net::{Dialer, Egress, Listener, ServerTls},
-    proxy::{self, Proxy, RouteContext},
+    proxy::{self, Hall, Proxy, RouteContext},
     telemetry::{
         Log, Metrics, Spans,
         logs::{Rate, SUMMARY},
@@ -122,6 +122,7 @@ impl App {
         let proxy = Proxy {
             limits: Limits { sessions: allowed.sessions, ..config.limits.clone() },
             connections: allowed.connections,
+            hall: Hall::default(),
             routes: lives.iter().map(|life| Arc::clone(&life.context)).collect(),
             listen: config.listen.clone(),
             sessions: Arc::default(),

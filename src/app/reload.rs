@@ -147,6 +147,7 @@ impl App {
         self.state.proxy.store(Arc::new(Proxy {
             limits: Limits { sessions: allowed.sessions, ..config.limits.clone() },
             connections: allowed.connections,
+            hall: before.hall.clone(),
             routes: current,
             listen: config.listen.clone(),
             sessions: Arc::clone(&before.sessions),

@@ -33,6 +33,7 @@ use super::{
     pace::{Pace, STILL},
     places::Taken,
     route::RouteContext,
+    shape,
     tally::{Turned, no_path, no_route},
 };
 use crate::{
@@ -75,11 +76,11 @@ pub(super) async fn serve(
     let Some(path) = config::meant(request.uri().path()) else {
         return no_path();
     };
-    let probe = gate::is_probe(&request);
+    let probe = shape::is_probe(&request);
     let Some(route) = proxy.route(&path) else {
         return if probe { probed("") } else { no_route() };
     };
-    if let Err(mangled) = gate::check_remains(&request) {
+    if let Err(mangled) = shape::check_remains(&request) {
         route.metrics.handshakes().count(Handshake::BadRequest);
         return *mangled.answer(&route.route);
     }
@@ -162,7 +163,7 @@ impl Exchange<'_> {
     /// Is this a request that may go on? What of it does.
     fn admit(&self, request: Request<Incoming>) -> Result<(Template, Incoming), Box<Answer>> {
         let turn_away = |denied: gate::Denied| denied.answer(&self.route.route);
-        gate::check_request(&request).map_err(turn_away)?;
+        shape::check_request(&request).map_err(turn_away)?;
         let host = client::host(&request).map(str::to_owned);
         let host = host.as_deref();
         let (parts, body) = request.into_parts();
@@ -298,7 +299,7 @@ impl Exchange<'_> {
         if parts.status.is_informational() {
             return refuse(StatusCode::BAD_GATEWAY, "the service answered with what is no answer");
         }
-        if !gate::is_framed(&parts.headers) {
+        if !shape::is_framed(&parts.headers) {
             let why = "the service answered in a transfer coding that nobody asked for";
             return refuse(StatusCode::BAD_GATEWAY, why);
         }

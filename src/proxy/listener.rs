@@ -14,11 +14,12 @@ use super::{
     body::AnswerBody,
     client::Client,
     crowd::Crowd,
-    gate, http,
+    http,
     pace::{Pace, Paced},
     places::Places,
     prelude::{self, Odd},
     route::RouteContext,
+    shape,
     tally::{Turned, draining},
     upgrade,
 };
@@ -49,6 +50,8 @@ pub struct Proxy {
     pub limits: Limits,
     /// Clients' connections at once that are no session's.
     pub connections: usize,
+    /// Where these are.
+    pub hall: Hall,
     /// Longest path first.
     pub routes: Vec<Arc<RouteContext>>,
     pub listen: Listen,
@@ -64,6 +67,10 @@ pub struct Proxy {
     pub tasks: TaskTracker,
     pub tls: Option<Arc<ServerTls>>,
 }
+
+/// Clients' connections that are no session's: of all listeners together, and of those before a reload.
+#[derive(Debug, Clone, Default)]
+pub struct Hall(Arc<Room<Pace>>);
 
 impl Proxy {
     /// The route of a path, as [`config::meant`] gives it: the longest prefix that ends at a segment.
@@ -91,9 +98,6 @@ impl fmt::Display for Shown<'_> {
 
 /// Accepts until `stop`; sessions outlive it. Each request is served by what is current when it comes.
 pub async fn serve(listener: Arc<Listener>, current: Arc<ArcSwap<Proxy>>, stop: CancellationToken) {
-    // Connections before their session, and those of plain requests, are bounded beside sessions: who never
-    // finishes a handshake must not keep the others out.
-    let room = Arc::new(Room::default());
     if let Some(Err(error)) = listener.as_tcp().map(|tcp| tune(&SockRef::from(tcp))) {
         tracing::warn!(%error, "the listener's sockets keep the system's settings");
     }
@@ -108,7 +112,8 @@ pub async fn serve(listener: Arc<Listener>, current: Arc<ArcSwap<Proxy>>, stop: 
                 let peer = accepted.peer();
                 let proxy = current.load_full();
                 let pace = Arc::new(Pace::new(proxy.limits.handshake, clock::now()));
-                let Some(place) = room.enter(Arc::clone(&pace), proxy.connections) else {
+                // They are bounded beside sessions: who never finishes a handshake must not keep the others out.
+                let Some(place) = proxy.hall.0.enter(Arc::clone(&pace), proxy.connections) else {
                     proxy.nowhere.count(Handshake::Limit);
                     tracing::warn!(client = %peer, "too many connections at once; a client was turned away");
                     continue;
@@ -293,7 +298,7 @@ async fn answer(
     client: &Client,
     (pace, stop): (&Arc<Pace>, CancellationToken),
 ) -> Answer {
-    let plain = !gate::is_handshake(&request);
+    let plain = !shape::is_handshake(&request);
     pace.asked(plain, clock::now());
     let answer = if stop.is_cancelled() && plain {
         draining()

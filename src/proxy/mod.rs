@@ -66,6 +66,7 @@ mod report;
 mod roll;
 mod route;
 mod sessions;
+mod shape;
 mod tally;
 mod traces;
 mod trial;
@@ -75,7 +76,7 @@ mod watch;
 mod writing;
 
 pub use crowd::Crowd;
-pub use listener::{Proxy, converse, serve};
+pub use listener::{Hall, Proxy, converse, serve};
 pub use places::Places;
 pub use reach::Unreached;
 pub use roll::{Meant, Present};

@@ -35,6 +35,7 @@ use super::{
     places::Permit,
     route::RouteContext,
     sessions::{HOPELESS, Handle, Place, TOKEN},
+    shape,
     tally::{Tally, Turned, draining, no_path, no_route},
     upstream::Opened,
 };
@@ -194,7 +195,7 @@ fn route_of<'p>(
     };
     tally.is_of(route);
     let turn_away = |denied: gate::Denied| denied.answer(&route.route);
-    gate::check_handshake(request).map_err(turn_away)?;
+    shape::check_handshake(request).map_err(turn_away)?;
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let mut asked = Asked::new(target, request.headers());
     gate::admit(&route.route, &mut asked, client::host(request)).map_err(turn_away)?;

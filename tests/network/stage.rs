@@ -20,7 +20,7 @@ use perennial::{
     config::{Config, Listen, Share, StateConfig, TokenConfig, UpstreamTls},
     credential::{self, Begin, Clients, Common, Credential, Fetch, Observer, Source, Spec, Store, Supply},
     net::{Dialer, Egress, Stream},
-    proxy::{Bounds, Proxy, RouteContext, Tokens, converse},
+    proxy::{Bounds, Hall, Proxy, RouteContext, Tokens, converse},
     telemetry::{Direction, Metrics, RouteMetrics},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -105,6 +105,7 @@ impl Stage {
             Arc::new(if dialect == RESTORING { context.speaking(Restoring::open) } else { context });
         let proxy = Proxy {
             connections: config.limits.sessions,
+            hall: Hall::default(),
             limits: config.limits,
             routes: vec![Arc::clone(&context)],
             listen: Listen { open: true, ..config.listen },
