@@ -92,8 +92,9 @@ impl Corp {
         )
     }
 
-    /// A client has a session, with a token from behind the proxy.
-    async fn serves(&self, sidecar: Sidecar) -> Sidecar {
+    /// A client has a session, with a token from behind the proxy; the sidecar's log then. Both ends last as long as the
+    /// sidecar: it would dial again for the one that is left.
+    async fn serves(&self, sidecar: Sidecar) -> String {
         until("a token", || sidecar.ask("/readyz"), |(status, _)| *status == 200).await;
         let client = async {
             let (answer, client) = ask(sidecar.port, handshake("/", "")).await;
@@ -114,7 +115,9 @@ impl Corp {
         assert_eq!(theirs.message().await.text(), "up");
         theirs.send(bare(TEXT, b"down")).await;
         assert_eq!(client.message().await.text(), "down");
-        sidecar
+        let log = sidecar.stop().await;
+        drop((client, theirs));
+        log
     }
 }
 
@@ -130,7 +133,7 @@ async fn a_service_and_its_token_endpoint_are_reached_through_a_proxy_alone() {
     let url = corp.proxy("http", "sesame");
     for (table, variables) in [(&*table, &[][..]), ("", &[("HTTPS_PROXY", &*url)])] {
         let sidecar = Sidecar::launch(&format!("{table}{routes}"), &[], variables).await;
-        let log = corp.serves(sidecar).await.stop().await;
+        let log = corp.serves(sidecar).await;
         let named = format!("http://{}:{PORT}", corp.namespace.address);
         assert!(log.contains("connections go out through a proxy") && log.contains(&named), "{log}");
         assert!(!log.contains("sesame"), "{log}");
@@ -162,7 +165,7 @@ async fn a_password_that_is_added_is_taken_without_a_restart() {
     };
     until("a refusal", || sidecar.ask("/metrics"), |(_, page)| page.lines().any(failed)).await;
     std::fs::write(&kept, corp.proxy("http", "sesame")).unwrap();
-    let log = corp.serves(sidecar).await.stop().await;
+    let log = corp.serves(sidecar).await;
     assert!(log.contains(&told) && !log.contains("sesame"), "{log}");
 }
 
@@ -178,6 +181,6 @@ async fn a_reload_takes_another_proxy() {
     let (status, said, error) = sidecar.command(&["reload"]).await;
     assert_eq!(status, Some(0), "{said}{error}");
     assert!(said.contains("[egress]") && !error.contains("sesame"), "{said}{error}");
-    let log = corp.serves(sidecar).await.stop().await;
+    let log = corp.serves(sidecar).await;
     assert!(!log.contains("sesame"), "{log}");
 }
