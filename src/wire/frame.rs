@@ -104,7 +104,7 @@ fn first_byte_of(bytes: &[u8]) -> Result<Option<Header>, Violation> {
 /// The reserved bits of a first byte.
 pub(super) const RESERVED: u8 = 0x70;
 
-/// No extension changes a control frame: whoever stands between the ends has to read it.
+/// No extension changes a control frame: those between the ends have to read it.
 fn check_first(first: u8) -> Result<Opcode, Violation> {
     let opcode = Opcode::from_bits(first & 0x0f).ok_or(Violation::UnknownOpcode(first & 0x0f))?;
     if opcode.is_control() && first & RESERVED != 0 {

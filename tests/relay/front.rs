@@ -1,6 +1,6 @@
 //! What stands in front of Perennial and is set up wrongly: each client is told, and the log names the cause.
 //!
-//! Broken on purpose, and caught: what is left of a handshake is a plain request · a PROXY header is read of whoever sends
+//! Broken on purpose, and caught: what is left of a handshake is a plain request · a PROXY header is read of anyone who sends
 //! it · it is not asked of those who have to send it.
 
 use crate::{
@@ -115,7 +115,7 @@ async fn proxy_protocol_names_the_client() {
         let _theirs = asked.accept("").await;
         assert_eq!(client.head().await.status(), 101);
     }
-    // Whoever is to send it, and does not, is not served.
+    // A peer that is to send it, and does not, is not served.
     let mut client = Wire::dial(sidecar.port).await;
     client.send(handshake("/", "")).await;
     assert_eq!(client.rest().await, b"");
