@@ -14,4 +14,6 @@ for (const stream of [process.stdin.resume(), process.stdout]) {
 }
 const world = new World();
 await serve(world);
+const nothing = (_, response) => response.writeHead(404).end();
+if (world.server.listenerCount('request') === 0) world.server.on('request', nothing);
 process.stdout.write(`${JSON.stringify(await world.listen())}\n`);

@@ -1,6 +1,8 @@
 // What all clients of these tests tell, one JSON object a line.
 //
 //   {"tick":n}            a number of the service reached the application
+//   {"also":n}            … on a second subscription
+//   {"opened":k}          something new was opened with the same token, and works
 //   {"event":"…"}         anything else that an application sees of its connection
 //   {"said":n}            the application said its n-th number
 //   {"answered":n}        … and the library gave it the answer
@@ -22,6 +24,10 @@ export function words(thing) {
 }
 
 export const tick = (n) => print({ tick: n });
+
+export const also = (n) => print({ also: n });
+
+export const opened = (k) => print({ opened: k });
 
 export const event = (...parts) => print({ event: parts.map(words).filter(Boolean).join(' ') });
 
