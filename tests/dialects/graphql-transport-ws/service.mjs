@@ -3,27 +3,10 @@
 // The token is `connectionParams.token`. At its end the socket is closed with 4403, as the recipe of graphql-ws
 // for tokens that end says. No frame of the protocol refreshes a token.
 
-import { on } from 'node:events';
-
-import { buildSchema } from 'graphql';
 import { useServer } from 'graphql-ws/use/ws';
 import { WebSocketServer } from 'ws';
 
-export const schema = buildSchema(`
-  type Query { said: [Int!]! }
-  type Mutation { say(n: Int!): Int! }
-  type Subscription { tick: Int! }
-`);
-
-export const roots = ({ ticks, ledger }) => ({
-  query: { said: () => ledger.said },
-  mutation: { say: ({ n }) => ledger.said.push(n) && n },
-  subscription: {
-    async *tick() {
-      for await (const [tick] of on(ticks, 'tick')) yield { tick };
-    },
-  },
-});
+import { roots, schema } from '../lib/graphql.mjs';
 
 export default function serve(world) {
   const server = new WebSocketServer({ server: world.server, path: '/graphql' });
