@@ -17,9 +17,9 @@ export const leave = () => (leaving = true);
 
 // Of an Error, a close event, or an answer of a service: what an application would write to its log.
 export function words(thing) {
-  if (thing === undefined || typeof thing === 'string') return thing ?? '';
+  if (thing == null || typeof thing !== 'object') return String(thing ?? '');
   if (typeof thing?.message === 'string') return thing.message;
-  if (typeof thing?.reason === 'string') return `closed ${thing.code} ${thing.reason}`.trimEnd();
+  if (typeof thing?.code === 'number') return `closed ${thing.code} ${thing.reason ?? ''}`.trimEnd();
   return JSON.stringify(thing);
 }
 
