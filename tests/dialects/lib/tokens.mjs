@@ -1,4 +1,4 @@
-// Tokens that end soon: JWTs, signed with a secret that only this process knows, each different.
+// Tokens that end soon: JWTs, signed with a secret that only the service knows, each different.
 
 import { createHmac, randomBytes } from 'node:crypto';
 
@@ -7,7 +7,8 @@ export const LIFETIME = Number(process.env.TTL ?? 4);
 // What the way to the client may take: `expires_in` is never more than what is left.
 const SLACK = 0.1;
 
-const secret = randomBytes(32);
+/// For a service that is another process.
+export const secret = randomBytes(32).toString('hex');
 const base64url = (text) => Buffer.from(text).toString('base64url');
 const sign = (text) => createHmac('sha256', secret).update(text).digest('base64url');
 
