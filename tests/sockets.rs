@@ -32,6 +32,7 @@ mod command_line;
 mod dashboards;
 mod demo;
 mod deploy;
+mod dialects;
 mod django_provider;
 mod examples;
 mod exchanges;

@@ -108,7 +108,7 @@ pub(super) fn remembered(route: &Section<'_>, gate: ClientGate) -> ClientGate {
 }
 
 /// Does what is said of clients go together with the source and the dialect?
-pub(super) fn fits(route: &Section<'_>, dialect: DialectKind) {
+pub(super) fn fits(route: &Section<'_>, dialect: &DialectKind) {
     let (each, own) = (route.names.each, route.names.own);
     let table = route.at("client");
     if let Some(places) = table.table("token").filter(|places| places.written().next().is_none()) {
@@ -121,7 +121,7 @@ pub(super) fn fits(route: &Section<'_>, dialect: DialectKind) {
                        tokens of clients remembered; add them, or remove this";
         ["grace", "revoke_for"].into_iter().for_each(|key| table.useless(key, message));
     }
-    if own && dialect == DialectKind::Ably {
+    if own && *dialect == DialectKind::Ably {
         table.refuse("token", "\"ably\" knows where its clients show their tokens; remove this");
     }
     if own && !route.has("token") {

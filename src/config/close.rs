@@ -9,7 +9,7 @@ use super::{
 };
 
 table! {
-    /// With `handshake`: what a Close of the service's means. The rules are asked in their order, before the built-in
+    /// What a Close of the service's means. The rules are asked in their order, before the built-in
     /// ones.
     pub struct CloseRule {
         /// The codes. 1005: a Close without a code; 1006: no Close at all.
@@ -38,13 +38,20 @@ words! {
 impl CloseRule {
     /// Is it about this Close?
     pub fn matches(&self, code: u16, reason: &str) -> bool {
-        self.code.contains(&code) && self.reason.as_ref().is_none_or(|pattern| pattern.0.is_match(reason))
+        self.code.contains(&code) && self.reason.as_ref().is_none_or(|pattern| pattern.finds(reason))
     }
 }
 
 /// A regular expression; equal are two that are written alike.
 #[derive(Debug, Clone)]
 pub struct Pattern(Regex);
+
+impl Pattern {
+    /// Does it find something in the text?
+    pub fn finds(&self, text: &str) -> bool {
+        self.0.is_match(text)
+    }
+}
 
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {

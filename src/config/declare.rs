@@ -65,6 +65,8 @@ pub(super) enum Kind {
     Body,
     /// A table that becomes a JSON object, without secrets.
     Json,
+    /// Any JSON, as TOML writes it.
+    Any,
     /// One of these words.
     Word(&'static [&'static str]),
     /// One of these words, or another one.
@@ -79,12 +81,18 @@ pub(super) enum Kind {
     Table(&'static Table),
     /// Several tables, `[[…]]`.
     Tables(&'static Table),
+    /// Several tables, each with a name that the file gives it.
+    Keyed(&'static Table),
 }
 
 impl Kind {
     /// The table that a key opens.
     pub(super) fn table(self) -> Option<&'static Table> {
-        if let Self::Table(table) | Self::Tables(table) = self { Some(table) } else { None }
+        if let Self::Table(table) | Self::Tables(table) | Self::Keyed(table) = self {
+            Some(table)
+        } else {
+            None
+        }
     }
 }
 

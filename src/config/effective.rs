@@ -57,6 +57,12 @@ impl Page<'_> {
                         self.table(&format!("[[{path}]]"), &path, written, inner);
                     }
                 }
+                (Kind::Keyed(inner), Some(written)) => {
+                    for (name, written) in written.get_ref().as_table().into_iter().flatten() {
+                        let path = format!("{path}.{}", name.get_ref());
+                        self.table(&format!("[{path}]"), &path, written, inner);
+                    }
+                }
                 _ => {}
             }
         }

@@ -111,6 +111,11 @@ impl<'t> Problems<'t> {
         self.literals.get()
     }
 
+    /// How many problems have been noted.
+    pub(super) fn count(&self) -> usize {
+        self.found.borrow().len()
+    }
+
     /// Notes a problem with `key`, at the beginning of `span` (bytes of the text).
     pub(super) fn add(&self, span: &Range<usize>, key: &str, message: impl Into<String>) {
         let problem =

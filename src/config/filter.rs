@@ -62,7 +62,8 @@ impl Filters {
         text.split('|').map(word).collect::<Option<Vec<_>>>().map(|words| words.join("|"))
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Is there none?
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 

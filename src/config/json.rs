@@ -88,7 +88,7 @@ pub(super) fn object(table: &DeTable<'_>) -> Result<Json, String> {
     table.iter().map(entry).collect::<Result<_, String>>().map(Json::Object)
 }
 
-fn of(value: &DeValue<'_>) -> Result<Json, String> {
+pub(super) fn of(value: &DeValue<'_>) -> Result<Json, String> {
     Ok(match value {
         DeValue::String(text) => text.as_ref().into(),
         DeValue::Boolean(truth) => (*truth).into(),

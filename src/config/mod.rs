@@ -17,6 +17,7 @@
 mod client;
 mod close;
 mod declare;
+pub mod dialect;
 mod effective;
 mod egress;
 mod endpoint;
@@ -56,7 +57,7 @@ mod warnings;
 use std::path::Path;
 
 pub use client::{Carried, ClientGate, TokenPlaces};
-pub use close::{CloseMeans, CloseRule};
+pub use close::{CloseMeans, CloseRule, Pattern};
 pub use egress::{Egress, EgressProxy, ProxyAddress, ProxyLogin, ProxyScheme, socket};
 pub use error::{ConfigErrors, Problem};
 pub use filter::Filters;
@@ -138,7 +139,8 @@ fn config(root: &Section<'_>) -> Option<Config> {
     let limits = root.within("limits");
     let egress = root.within("egress");
     let state = general::state(root);
-    let routes = route::routes(root);
+    let dialects = dialect::Dialects::read(root);
+    let routes = route::routes(root, &dialects);
     let (listen, place) = listen?;
     general::gate(root, &listen, &place, &routes);
     let state = state?;

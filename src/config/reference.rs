@@ -103,6 +103,7 @@ fn value(kind: Kind) -> Value {
         Kind::Pairs => json!({ "type": "object", "additionalProperties": secret() }),
         Kind::Body => json!({ "type": "object" }),
         Kind::Json => json!({ "type": ["object", "string"] }),
+        Kind::Any => json!({}),
         Kind::Word(words) => json!({ "enum": words }),
         Kind::OpenWord(words) => json!({ "anyOf": [{ "enum": words }, text()] }),
         Kind::Answer => {
@@ -114,6 +115,7 @@ fn value(kind: Kind) -> Value {
         Kind::Several(one) => json!({ "anyOf": [value(*one), several(value(*one))] }),
         Kind::Table(table) => object(table),
         Kind::Tables(table) => several(object(table)),
+        Kind::Keyed(table) => json!({ "type": "object", "additionalProperties": object(table) }),
     }
 }
 
@@ -209,9 +211,10 @@ fn words(kind: Kind) -> String {
         Kind::Texts => "array of texts",
         Kind::Pairs => "table of templates",
         Kind::Body | Kind::Json => "table, as JSON",
+        Kind::Any => "JSON, as TOML writes it",
         Kind::Answer => "`\"auto\"`, `\"text\"` or `{ token = \"/path\", … }`",
         Kind::Code => "Close code",
-        Kind::Table(_) | Kind::Tables(_) => "table",
+        Kind::Table(_) | Kind::Tables(_) | Kind::Keyed(_) => "table",
     };
     fixed.to_owned()
 }
@@ -274,8 +277,7 @@ fn comment(text: &str) -> String {
 /// A value of the kind.
 fn form(key: &Key) -> String {
     match key.kind {
-        Kind::OpenWord(words) => format!("\"{}\"", words[0]),
-        Kind::Word(words) => format!("\"{}\"", if key.name == "dialect" { "none" } else { words[0] }),
+        Kind::OpenWord(words) | Kind::Word(words) => format!("\"{}\"", words[0]),
         Kind::Several(one) => form(&Key::new(key.name, *one, "")),
         Kind::Url(schemes) => format!("\"{}://service.example.com\"", schemes[0]),
         Kind::Flag => "true".to_owned(),
@@ -292,7 +294,7 @@ fn form(key: &Key) -> String {
         Kind::Pairs | Kind::Body | Kind::Json => "{ name = \"value\" }".to_owned(),
         Kind::Answer => "{ token = \"/auth/token\" }".to_owned(),
         Kind::Code => "4001".to_owned(),
-        Kind::Text | Kind::Table(_) | Kind::Tables(_) => "\"name\"".to_owned(),
+        Kind::Text | Kind::Any | Kind::Table(_) | Kind::Tables(_) | Kind::Keyed(_) => "\"name\"".to_owned(),
     }
 }
 
@@ -307,7 +309,11 @@ mod tests {
             for key in every_key(table) {
                 let found = &schema["properties"][key.name];
                 assert!(found["description"].is_string(), "{}", key.name);
-                let inner = if matches!(key.kind, Kind::Tables(_)) { &found["items"] } else { found };
+                let inner = match key.kind {
+                    Kind::Tables(_) => &found["items"],
+                    Kind::Keyed(_) => &found["additionalProperties"],
+                    _ => found,
+                };
                 key.kind.table().into_iter().for_each(|table| all(table, inner));
             }
         }

@@ -2,6 +2,7 @@
 
 use super::{
     declare::{Declared, Key, Kind, Table},
+    dialect::DialectTable,
     egress::Egress,
     error::nearest,
     general::{Admin, Limits, ListenTable, StateTable},
@@ -18,6 +19,11 @@ pub(super) static ROOT: Table = Table {
         Key::new("egress", Kind::Table(Egress::TABLE), "How connections leave this machine.").within(),
         Key::new("route", Kind::Tables(RouteTable::TABLE), "One service, and how its clients come to it.")
             .required(NO_ROUTE),
+        Key::new(
+            "dialect",
+            Kind::Keyed(DialectTable::TABLE),
+            "How a service speaks of tokens, in a small language.",
+        ),
         Key::new("state", Kind::Table(StateTable::TABLE), "What is kept when the process ends.").within(),
     ],
     selector: "",
@@ -26,16 +32,9 @@ pub(super) static ROOT: Table = Table {
 
 pub(super) const NO_ROUTE: &str = "a [[route]] with an upstream and a dialect";
 
-/// Keys that some write, and that this version does not have: what to do.
-const NOT_HERE: &[(&str, &str)] = &[("dialect", "not available in this version; remove it")];
-
 /// What to say of a key that a table does not have: the nearest that it has, else where it belongs, else all that
 /// it has.
 pub(super) fn unknown(table: &Table, name: &str) -> String {
-    let at_root = std::ptr::eq(table, &raw const ROOT);
-    if let Some((_, way_out)) = NOT_HERE.iter().find(|(key, _)| at_root && *key == name) {
-        return (*way_out).to_owned();
-    }
     let known = table.names();
     if let Some(near) = nearest(name, known.iter().copied()) {
         return format!("unknown key; did you mean \"{near}\"?");
@@ -74,8 +73,9 @@ fn home_of(table: &Table, name: &str) -> Option<(Vec<&'static str>, bool)> {
 /// The tables in a table whose path is `path`: their headers, `[limits]` or `[[route]]`, their paths, and they.
 pub(super) fn tables(table: &Table, path: &str) -> Vec<(String, String, &'static Table)> {
     let in_it = |key: &'static Key| {
-        let path = if path.is_empty() { key.name.to_owned() } else { format!("{path}.{}", key.name) };
         let table = key.kind.table()?;
+        let name = if matches!(key.kind, Kind::Keyed(_)) { ".NAME" } else { "" };
+        let path = if path.is_empty() { key.name.to_owned() } else { format!("{path}.{}", key.name) } + name;
         let header =
             if matches!(key.kind, Kind::Tables(_)) { format!("[[{path}]]") } else { format!("[{path}]") };
         Some((header, path, table))

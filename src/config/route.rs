@@ -10,7 +10,8 @@ use super::{
     Endpoint, HttpRoute, Route, Template, Upstream, UpstreamTls,
     client::{self, ClientGate},
     close::CloseRule,
-    declare::{Declared, table, words},
+    declare::{Declared, Kind, table, value, words},
+    dialect::{self, Dialects, Rules},
     endpoint::{RestUrl, ServiceUrl},
     json::{Body, Members},
     root::NO_ROUTE,
@@ -18,7 +19,9 @@ use super::{
     template::{Name, Names},
     text::{ClientHeaders, HeaderLine, Offer, PathTemplate, UrlPlace},
     token::{self, Source, TokenTable, Use, Whose},
-    value::{Cookie, File, Host, Label, Parameter, Path, Prefix, Several, Size, Span, Time, Token},
+    value::{
+        Cookie, File, Flag, Host, Label, Parameter, Path, Prefix, Several, Size, Span, Time, Token, string,
+    },
 };
 
 table! {
@@ -32,8 +35,9 @@ table! {
         upstream: required Several<ServiceUrl> = "upstream = \"wss://…\"";
         /// A Unix socket to dial instead of the host of `upstream`, which is still what the service is asked for.
         socket: maybe Path;
-        /// How the service speaks of tokens. `none`: a plain proxy.
-        dialect: required DialectKind = "dialect = \"ably\" or \"handshake\", or \"none\" for a plain proxy";
+        /// How the service speaks of tokens: `ably`, `handshake`, a preset (docs/dialects), or a `[dialect.NAME]` of this
+        /// file. `none`: a plain proxy.
+        dialect: required DialectName = "dialect = \"ably\" or \"handshake\", or \"none\" for a plain proxy";
         /// TLS to the service.
         tls: perhaps Tls;
         /// Where tokens come from.
@@ -138,25 +142,54 @@ table! {
         /// Silence of a connection after which it is pinged. A service that does not answer within half of it counts
         /// as lost; after an upload it gets the time to read. "0s": never.
         keepalive: or Span = "\"10s\"", otherwise("`\"5s\"` with `ably`");
-        /// With `handshake` and `share = "client"`: how long an upstream is kept for a client that went away.
+        /// With `share = "client"`: how long an upstream is kept for a client that went away.
         park: or Span = "\"0s\"";
-        /// With `handshake`: what becomes of messages that a new connection sends before the old one has ended.
-        overlap: or Overlap = "\"keep\"";
-        /// With `handshake`: which comes first if a connection is replaced for a new token.
-        swap: or Swap = "\"make\"";
+        /// What becomes of messages that a new connection sends before the old one has ended.
+        overlap: or Overlap = "\"keep\"", otherwise("`\"once\"` with a declared dialect");
+        /// Which comes first if a connection is replaced for a new token.
+        swap: or Swap = "\"make\"", otherwise("what a declared dialect says");
+        /// With `handshake`: the service remembers nothing that is said on a connection, so that a new one is as good.
+        stateless: or Flag = "false";
     }
 }
 
-words! {
-    /// How a service speaks of tokens.
-    pub enum DialectKind {
-        /// Ably's realtime protocol, version 2 and later.
-        Ably = "ably",
-        /// A service that is told of a token at the handshake and nowhere else: a new token is a new connection.
-        Handshake = "handshake",
-        /// No dialect: a plain WebSocket reverse proxy.
-        None = "none",
+/// How a service speaks of tokens.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DialectKind {
+    /// Ably's realtime protocol, version 2 and later.
+    Ably,
+    /// A service that is told of a token at the handshake and nowhere else: a new token is a new connection.
+    Handshake,
+    /// No dialect: a plain WebSocket reverse proxy.
+    None,
+    /// What a `[dialect.NAME]` or a preset says.
+    Declared(Arc<Rules>),
+}
+
+impl DialectKind {
+    /// As the configuration writes it.
+    pub fn word(&self) -> &str {
+        match self {
+            Self::Ably => "ably",
+            Self::Handshake => "handshake",
+            Self::None => "none",
+            Self::Declared(rules) => &rules.name,
+        }
     }
+
+    fn of(section: &Section<'_>, name: &str, dialects: &Dialects) -> Option<Self> {
+        match name {
+            "ably" => Some(Self::Ably),
+            "handshake" => Some(Self::Handshake),
+            "none" => Some(Self::None),
+            name => dialects.find(section, name).map(Self::Declared),
+        }
+    }
+}
+
+value! {
+    /// The name of a dialect.
+    pub(super) DialectName: String, Kind::OpenWord(&dialect::IN_CODE), |value, _| string(value)
 }
 
 words! {
@@ -166,6 +199,8 @@ words! {
         Keep = "keep",
         /// They are not passed on, and counted as lost: what is sent to both is heard once.
         Discard = "discard",
+        /// They follow those of the old one, but for those that the old one has said too, byte for byte.
+        Once = "once",
     }
 }
 
@@ -199,13 +234,13 @@ table! {
 }
 
 /// All routes, the longest path first.
-pub(super) fn routes(root: &Section<'_>) -> Vec<Arc<Route>> {
+pub(super) fn routes(root: &Section<'_>, dialects: &Dialects) -> Vec<Arc<Route>> {
     let sections: Vec<_> = root.tables("route").into_iter().map(named).collect();
     if !root.has("route") {
         root.missing("route", NO_ROUTE);
     }
     let mut parsed: Vec<Parsed> =
-        sections.iter().enumerate().filter_map(|(nth, section)| route(section, nth + 1)).collect();
+        sections.iter().enumerate().filter_map(|(nth, section)| route(section, nth + 1, dialects)).collect();
     name_the_nameless(&mut parsed);
     let twice = |what: &str, of: fn(&Parsed) -> &str| {
         for (nth, one) in parsed.iter().enumerate() {
@@ -239,7 +274,7 @@ fn name_the_nameless(routes: &mut [Parsed]) {
     for Parsed { route, number } in routes.iter_mut().filter(|parsed| parsed.route.name.is_empty()) {
         route.name = match route.dialect {
             DialectKind::Ably if !taken.iter().any(|name| name == "ably") => "ably".to_owned(),
-            DialectKind::Ably | DialectKind::Handshake | DialectKind::None => format!("route{number}"),
+            _ => format!("route{number}"),
         };
         taken.push(route.name.clone());
     }
@@ -256,19 +291,17 @@ fn named(section: Section<'_>) -> Section<'_> {
     section.naming(Names { each, own, refreshes, signs, tells: false })
 }
 
-fn route(section: &Section<'_>, number: usize) -> Option<Parsed> {
+fn route(section: &Section<'_>, number: usize, dialects: &Dialects) -> Option<Parsed> {
     section.look();
     let table = RouteTable::read(section)?;
+    let kind = DialectKind::of(section, &table.dialect, dialects);
     let token = token::token(section, table.token);
     let http = http(section, table.http);
-    let mut session = table.session;
-    if table.dialect == DialectKind::Ably && !section.at("session").has("keepalive") {
-        session.keepalive = ABLY_KEEPALIVE;
-        section.at("session").means("keepalive", "\"5s\"");
-    }
-    fits(section, table.dialect);
-    client::fits(section, table.dialect);
-    only_what_swaps(section, table.dialect);
+    let kind = kind?;
+    let session = session(section, table.session, &kind);
+    fits(section, &kind);
+    client::fits(section, &kind);
+    only_what_swaps(section, &kind);
     let mut upstreams = table.upstream.into_iter();
     let endpoint = upstreams.next()?;
     let fallbacks: Vec<Endpoint> = upstreams.collect();
@@ -280,10 +313,10 @@ fn route(section: &Section<'_>, number: usize) -> Option<Parsed> {
             name: table.name.unwrap_or_default(),
             path: table.path,
             upstream: Upstream { endpoint, fallbacks, socket: table.socket, tls },
-            dialect: table.dialect,
+            handshake: placement(section, table.handshake, &kind),
+            dialect: kind,
             token: token?,
             client: client::remembered(section, table.client),
-            handshake: table.handshake.unwrap_or_default().with_json(section),
             session,
             closes: table.close,
             http,
@@ -292,6 +325,37 @@ fn route(section: &Section<'_>, number: usize) -> Option<Parsed> {
             forwarded: table.forwarded,
         },
     })
+}
+
+/// How a session lives: what is not written is as the dialect has it.
+fn session(route: &Section<'_>, mut policy: SessionPolicy, dialect: &DialectKind) -> SessionPolicy {
+    let section = route.at("session");
+    match dialect {
+        DialectKind::Ably if !section.has("keepalive") => {
+            policy.keepalive = ABLY_KEEPALIVE;
+            section.means("keepalive", "\"5s\"");
+        }
+        DialectKind::Declared(rules) => {
+            if !section.has("swap") {
+                policy.swap = rules.swap.order;
+                section.means("swap", format!("\"{}\"", policy.swap.word()));
+            }
+            if !section.has("overlap") {
+                policy.overlap = Overlap::Once;
+                section.means("overlap", "\"once\"");
+            }
+        }
+        DialectKind::Ably | DialectKind::Handshake | DialectKind::None => {}
+    }
+    policy
+}
+
+/// Where the token goes: what the route says, or else the dialect.
+fn placement(route: &Section<'_>, own: Option<Placement>, dialect: &DialectKind) -> Placement {
+    match (own, dialect) {
+        (None, DialectKind::Declared(rules)) => rules.token.clone().unwrap_or_default(),
+        (own, _) => own.unwrap_or_default().with_json(&route.at("handshake")),
+    }
 }
 
 /// Are they addresses of one service?
@@ -310,7 +374,7 @@ fn alike(section: &Section<'_>, first: &Endpoint, others: &[Endpoint], socket: b
 const ABLY_KEEPALIVE: Duration = Duration::from_secs(5);
 
 /// Does what the route has go together with its dialect?
-fn fits(section: &Section<'_>, dialect: DialectKind) {
+fn fits(section: &Section<'_>, dialect: &DialectKind) {
     let problem = |message: &str| section.refuse("dialect", message);
     let handshake = section.at("handshake");
     if section.has("handshake") && handshake.written().next().is_none() {
@@ -319,7 +383,12 @@ fn fits(section: &Section<'_>, dialect: DialectKind) {
     // An empty table says nothing, which is a problem of its own.
     let only_greeting = handshake.has("greeting") && handshake.written().count() == 1;
     let placed = section.has("handshake") && !only_greeting;
-    if section.has("token") && dialect != DialectKind::Ably && !placed && !section.names.own {
+    let told = match dialect {
+        DialectKind::Ably => true,
+        DialectKind::Declared(rules) => rules.places_the_token(),
+        DialectKind::Handshake | DialectKind::None => false,
+    };
+    if section.has("token") && !told && !placed && !section.names.own {
         problem(
             "it is not said where the token goes; add [route.handshake] with query = \"token\" or \
              header = \"Authorization: Bearer {token}\", or token in [route.client] where clients show their own",
@@ -345,15 +414,23 @@ fn fits(section: &Section<'_>, dialect: DialectKind) {
         (DialectKind::None, false, true) => {
             handshake.problem("there is no token to place; add [route.token], or remove this table");
         }
-        (DialectKind::Ably | DialectKind::Handshake | DialectKind::None, true, _)
-        | (DialectKind::None, false, false) => {}
+        (DialectKind::Declared(rules), false, _) => problem(&format!(
+            "\"{}\" needs a token; add [route.token] with source = \"http\" and url = \"https://…\"",
+            rules.name
+        )),
+        (_, true, _) | (DialectKind::None, false, false) => {}
     }
 }
 
-/// A connection that replaces another is made by "handshake" alone.
-fn only_what_swaps(section: &Section<'_>, dialect: DialectKind) {
+/// Neither Ably's dialect nor a plain proxy replaces a connection for a new token.
+fn only_what_swaps(section: &Section<'_>, dialect: &DialectKind) {
     let session = section.at("session");
-    if dialect == DialectKind::Handshake {
+    if *dialect != DialectKind::Handshake {
+        let message = "has no effect: only with dialect = \"handshake\"; remove it";
+        section.at("handshake").useless("greeting", message);
+        session.useless("stateless", message);
+    }
+    if matches!(dialect, DialectKind::Handshake | DialectKind::Declared(_)) {
         if !section.names.each {
             let message =
                 "needs share = \"client\" in [route.token]: nothing else tells whose the upstream is";
@@ -361,9 +438,8 @@ fn only_what_swaps(section: &Section<'_>, dialect: DialectKind) {
         }
         return;
     }
-    let message = "has no effect: only dialect = \"handshake\" replaces connections; remove it";
+    let message = "has no effect: this dialect replaces no connection for a new token; remove it";
     ["park", "overlap", "swap"].into_iter().for_each(|key| session.useless(key, message));
-    section.at("handshake").useless("greeting", message);
     section.tables("close").iter().for_each(|table| table.problem(message));
 }
 
@@ -407,8 +483,7 @@ impl UpstreamTls {
 
 impl Placement {
     /// Puts the JSON where it is named.
-    fn with_json(mut self, route: &Section<'_>) -> Self {
-        let at = route.at("handshake");
+    pub(super) fn with_json(mut self, at: &Section<'_>) -> Self {
         if self.url.is_some() && self.path.is_some() {
             at.refuse("path", "is part of the URL that the token is: keep one of path and url");
         }

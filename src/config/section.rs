@@ -259,6 +259,35 @@ impl<'t> Section<'t> {
         entries.iter().filter_map(open).collect()
     }
 
+    /// The tables that stand under `key` by their names.
+    pub(super) fn keyed(&self, key: &str) -> Vec<(String, Self)> {
+        let (Some(value), Some(Kind::Keyed(declared))) =
+            (self.entry(key), self.declared.key(key).map(|key| key.kind))
+        else {
+            return Vec::new();
+        };
+        let Some(tables) = value.get_ref().as_table() else {
+            let found = kind(value.get_ref());
+            self.refuse(
+                key,
+                format!("expected a table with a name, [{}.NAME], found {found}", self.path_of(key)),
+            );
+            return Vec::new();
+        };
+        let open = |(name, entry): (&'t Spanned<toml::de::DeString<'t>>, &'t Spanned<DeValue<'t>>)| {
+            let table = entry.get_ref().as_table();
+            let path = format!("{key}.{}", name.get_ref());
+            if table.is_none() {
+                let message = format!("expected a table, found {}", kind(entry.get_ref()));
+                self.problem_at(&entry.span(), &path, message);
+            }
+            table.map(|table| {
+                (name.get_ref().to_string(), self.opened(&path, Some(table), entry.span(), declared))
+            })
+        };
+        tables.iter().filter_map(open).collect()
+    }
+
     /// Notes what holds for a key that is not written, if that depends on others: for `check`.
     pub(super) fn means(&self, key: &'static str, value: impl Into<String>) {
         self.problems.means(self.span.start, key, Some(value.into()));

@@ -160,8 +160,8 @@ fn six_lines_suffice() {
     assert!(matches!(config.state, StateConfig::Memory));
     let route = &config.routes[0];
     assert_eq!((route.name.as_str(), route.path.as_str()), ("ably", "/"));
-    let SessionPolicy { queue, hold, reconnect, keepalive, park, overlap, swap } = route.session;
-    assert_eq!((park, overlap, swap), (Duration::ZERO, Overlap::Keep, Swap::Make));
+    let SessionPolicy { queue, hold, reconnect, keepalive, park, overlap, swap, stateless } = route.session;
+    assert_eq!((park, overlap, swap, stateless), (Duration::ZERO, Overlap::Keep, Swap::Make, false));
     assert_eq!((queue, hold, reconnect, keepalive), (1 << 20, ten, ten * 6, ten / 2));
     let token = route.token.as_ref().unwrap();
     assert_eq!((token.refresh.check_every, token.refresh.timeout), (ten * 90, ten));

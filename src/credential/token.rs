@@ -44,6 +44,13 @@ pub struct Token {
     pub refresh_ends: Option<Duration>,
 }
 
+/// Of one credential: the generation tells its tokens apart.
+impl PartialEq for Token {
+    fn eq(&self, other: &Self) -> bool {
+        self.generation == other.generation && self.expires == other.expires
+    }
+}
+
 impl Token {
     /// A token that lives for `lifetime` from `issued`.
     pub fn new(text: &str, generation: Generation, issued: Now, lifetime: Option<Duration>) -> Self {

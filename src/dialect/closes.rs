@@ -27,8 +27,12 @@ const OF_THE_HOST: [u16; 4] = [1001, 1012, 1013, 1014];
 const NO_CODE: u16 = 1005;
 const NO_CLOSE: u16 = 1006;
 
-/// What this end means. `at_the_end`: it came when the token of the connection ended, as far as that is known.
-pub(super) fn meaning(rules: &[CloseRule], close: Option<&Close>, at_the_end: bool) -> Ending {
+/// What this end means by these rules, the first of which counts, and by the built-in ones. `at_the_end`: it came when the token of the connection ended, as far as that is known.
+pub(super) fn meaning<'r>(
+    rules: impl IntoIterator<Item = &'r [CloseRule]>,
+    close: Option<&Close>,
+    at_the_end: bool,
+) -> Ending {
     if let Some(rule) = rule(rules, close) {
         return match rule.means {
             CloseMeans::Expired => Ending::Lapsed,
@@ -49,14 +53,17 @@ pub(super) fn meaning(rules: &[CloseRule], close: Option<&Close>, at_the_end: bo
 }
 
 /// The Close as the client gets it, if it is passed on.
-pub(super) fn for_client(rules: &[CloseRule], close: Close) -> Close {
+pub(super) fn for_client<'r>(rules: impl IntoIterator<Item = &'r [CloseRule]>, close: Close) -> Close {
     let code = rule(rules, Some(&close)).and_then(|rule| rule.r#as).or(close.code);
     Close { code, ..close }
 }
 
-fn rule<'r>(rules: &'r [CloseRule], close: Option<&Close>) -> Option<&'r CloseRule> {
+fn rule<'r>(
+    rules: impl IntoIterator<Item = &'r [CloseRule]>,
+    close: Option<&Close>,
+) -> Option<&'r CloseRule> {
     let (code, reason) = said(close);
-    rules.iter().find(|rule| rule.matches(code, reason))
+    rules.into_iter().flatten().find(|rule| rule.matches(code, reason))
 }
 
 fn said(close: Option<&Close>) -> (u16, &str) {
@@ -154,7 +161,7 @@ mod tests {
     fn every_close_that_was_seen_at_the_end_of_a_token_is_understood() {
         for (code, reason, at_any_time, at_the_end) in TABLE {
             let close = close(code, reason);
-            let said = (meaning(&[], close.as_ref(), false), meaning(&[], close.as_ref(), true));
+            let said = (meaning([], close.as_ref(), false), meaning([], close.as_ref(), true));
             assert_eq!(said, (at_any_time, at_the_end), "{code} {reason}");
         }
     }
@@ -183,9 +190,13 @@ mod tests {
             (4401, "", Final),
             (4001, "token expired", Lapsed),
         ] {
-            assert_eq!(meaning(&rules, close(code, reason).as_ref(), false), expected, "{code} {reason}");
+            assert_eq!(
+                meaning([&rules[..]], close(code, reason).as_ref(), false),
+                expected,
+                "{code} {reason}"
+            );
         }
-        assert_eq!(meaning(&rules, close(4401, "").as_ref(), true), Final, "whatever the time");
+        assert_eq!(meaning([&rules[..]], close(4401, "").as_ref(), true), Final, "whatever the time");
     }
 
     #[test]
@@ -197,9 +208,9 @@ mod tests {
         for ((code, reason), expected) in
             [((4400, "JWTExpired"), Some(4403)), ((4400, "other"), Some(4400)), ((1005, ""), Some(1013))]
         {
-            let shown = for_client(&rules, close(code, reason).unwrap());
+            let shown = for_client([&rules[..]], close(code, reason).unwrap());
             assert_eq!(shown, Close { code: expected, reason: reason.to_owned() });
         }
-        assert_eq!(for_client(&[], Close::default()), Close::default());
+        assert_eq!(for_client([], Close::default()), Close::default());
     }
 }

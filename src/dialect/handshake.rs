@@ -61,9 +61,13 @@ impl Dialect for Handshake {
         Verdict::FORWARD
     }
 
-    fn opened(&mut self, purpose: Purpose, _say: &mut Say) -> Awaits {
+    fn opened(&mut self, purpose: Purpose, _now: Instant, _say: &mut Say) -> Awaits {
         self.first = purpose != Purpose::First && self.route.handshake.greeting.is_some();
         Awaits::Nothing
+    }
+
+    fn hopes(&self) -> bool {
+        !self.route.session.stateless
     }
 
     fn swap(&self) -> Option<Swap> {
@@ -71,7 +75,7 @@ impl Dialect for Handshake {
     }
 
     fn ending(&self, close: Option<&Close>, at_the_end: bool) -> Ending {
-        closes::meaning(&self.route.closes, close, at_the_end)
+        closes::meaning([&self.route.closes[..]], close, at_the_end)
     }
 
     fn answered(&mut self, headers: &HeaderMap) {
@@ -83,6 +87,6 @@ impl Dialect for Handshake {
     }
 
     fn farewell(&mut self, _doing: Doing, close: Option<Close>, _say: &mut Say) -> Option<Close> {
-        close.map(|close| closes::for_client(&self.route.closes, close))
+        close.map(|close| closes::for_client([&self.route.closes[..]], close))
     }
 }

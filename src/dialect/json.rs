@@ -12,6 +12,8 @@
 //! 3. An object is whole: what stands behind it makes it none.
 //! 4. Each byte is looked at once. Most strings are shorter than what it costs to call a vector search.
 
+pub(super) mod place;
+
 use std::{borrow::Cow, ops::ControlFlow};
 
 use memchr::memchr2;

@@ -21,6 +21,7 @@ mod opaque;
 mod placement;
 mod presented;
 mod request;
+mod table;
 
 use std::{any::Any, sync::Arc, time::Duration};
 
@@ -112,13 +113,25 @@ pub enum Doing {
     NotTheClients,
 }
 
+/// What came of a new token, shown on a live connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exchanged {
+    /// The service knows no such message.
+    Unknown,
+    /// It was said, and is answered, or not.
+    Asked,
+    /// The connection has nothing to show it for.
+    Needless,
+}
+
 /// What becomes of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     Forward,
     /// It was for Perennial, or its place is taken by what the dialect said.
     Swallow,
-    /// Shown again, in its order, when the session is live.
+    /// The client's: shown again, in its order, when the session is live. The service's: it waits until the connection
+    /// serves; beside a live one it is that one's to say.
     Hold,
     /// It may not wait: what is held goes first, at once.
     Hurry,
@@ -136,6 +149,8 @@ pub enum Meaning {
     Rejected(String),
     /// The service wants a new token, now.
     Asks,
+    /// The client's message takes a token, and there is none that may go out.
+    NeedsToken,
     /// The client wants to re-authenticate: an exchange is to run, and its answer is the client's.
     ClientAsks,
     /// The connection was refused or ended because of its token.
@@ -211,6 +226,9 @@ pub trait Dialect: DialectValue + Send {
     /// The handshake of a new upstream connection, with the token and with what resumes.
     fn handshake(&mut self, token: Option<&Token>) -> Result<Outgoing, String>;
 
+    /// A newer token is current.
+    fn token(&mut self, _token: &Token) {}
+
     /// The headers of the service's answer to it.
     fn answered(&mut self, _headers: &HeaderMap) {}
 
@@ -225,18 +243,51 @@ pub trait Dialect: DialectValue + Send {
     }
 
     /// The connection is open: what rebuilds the client's state on it is said now.
-    fn opened(&mut self, _purpose: Purpose, _say: &mut Say) -> Awaits {
+    fn opened(&mut self, _purpose: Purpose, _now: Instant, _say: &mut Say) -> Awaits {
         Awaits::Nothing
     }
 
-    /// Says what re-authenticates the live connection with `token`; false: the service knows no such message.
-    fn exchange(&mut self, _token: &Token, _say: &mut Say) -> bool {
-        false
+    /// What was made in the place of a connection serves; or it was given up, and the old one serves on.
+    fn replaced(&mut self, _done: bool) {}
+
+    /// Says what re-authenticates the live connection with `token`.
+    fn exchange(&mut self, _token: &Token, _now: Instant, _say: &mut Say) -> Exchanged {
+        Exchanged::Unknown
+    }
+
+    /// What is awaited has not come until [`Dialect::awaits_until`]: does that mean something?
+    fn silence(&mut self, _now: Instant) -> Meaning {
+        Meaning::Nothing
+    }
+
+    /// How long the answer is awaited, if the dialect says that.
+    fn awaits_until(&self) -> Option<Instant> {
+        None
     }
 
     /// If a new token takes a new connection: which of the two connections goes first.
     fn swap(&self) -> Option<Swap> {
         None
+    }
+
+    /// May a lost connection be made again?
+    fn continues(&self) -> bool {
+        self.swap() != Some(Swap::Never)
+    }
+
+    /// Would a new connection do the same for the client as the one that serves? If not, why.
+    fn may_swap(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    /// Is it only hoped that nothing that was said on a connection has to be said again on the next?
+    fn hopes(&self) -> bool {
+        false
+    }
+
+    /// How an old connection is ended, and what is said to it before; `None`: without a Close.
+    fn parting(&self, _say: &mut Say) -> Option<Close> {
+        Some(Close::new(1000, ""))
     }
 
     /// How long the old connection serves on beside a new one that is ready.
@@ -350,6 +401,8 @@ pub type Open = fn(Request) -> Box<dyn Dialect>;
 pub struct Dialects {
     route: Arc<Route>,
     records: Arc<ably::Records>,
+    /// The rules of a declared dialect.
+    declared: Option<Arc<table::Compiled>>,
     /// In the place of what the route says.
     given: Option<Open>,
 }
@@ -357,7 +410,8 @@ pub struct Dialects {
 impl Dialects {
     /// For one route.
     pub fn new(route: Arc<Route>, limit: usize) -> Self {
-        Self { route, records: Arc::new(ably::Records::new(limit)), given: None }
+        let declared = declared(&route);
+        Self { route, records: Arc::new(ably::Records::new(limit)), declared, given: None }
     }
 
     /// For the same route, in another dialect than the configured one.
@@ -369,14 +423,17 @@ impl Dialects {
     /// The same for the route as it is configured now: what was remembered stays remembered.
     #[must_use]
     pub fn with(&self, route: Arc<Route>) -> Self {
-        Self { route, records: Arc::clone(&self.records), given: self.given }
+        let declared = declared(&route);
+        Self { route, records: Arc::clone(&self.records), declared, given: self.given }
     }
 
     /// The last words to a client that gets no session.
     pub fn turn_away(&self, request: &Request, doing: Doing, close: Close) -> (Option<Payload>, Close) {
         match self.route.dialect {
             DialectKind::Ably if self.given.is_none() => ably::turn_away(request, doing, close),
-            DialectKind::None | DialectKind::Handshake | DialectKind::Ably => (None, close),
+            DialectKind::None | DialectKind::Handshake | DialectKind::Ably | DialectKind::Declared(_) => {
+                (None, close)
+            }
         }
     }
 
@@ -385,13 +442,27 @@ impl Dialects {
         if let Some(open) = self.given {
             return open(request);
         }
-        match self.route.dialect {
-            DialectKind::None => Box::new(opaque::Opaque::new(request, Arc::clone(&self.route))),
-            DialectKind::Handshake => Box::new(handshake::Handshake::new(request, Arc::clone(&self.route))),
-            DialectKind::Ably => {
+        match (&self.route.dialect, &self.declared) {
+            (DialectKind::Declared(_), Some(code)) => {
+                Box::new(table::Declared::new(request, Arc::clone(&self.route), Arc::clone(code)))
+            }
+            (DialectKind::None | DialectKind::Declared(_), _) => {
+                Box::new(opaque::Opaque::new(request, Arc::clone(&self.route)))
+            }
+            (DialectKind::Handshake, _) => {
+                Box::new(handshake::Handshake::new(request, Arc::clone(&self.route)))
+            }
+            (DialectKind::Ably, _) => {
                 let remember = self.route.session.queue;
                 Box::new(ably::Ably::new(request, Arc::clone(&self.records), remember, now))
             }
         }
+    }
+}
+
+fn declared(route: &Route) -> Option<Arc<table::Compiled>> {
+    match &route.dialect {
+        DialectKind::Declared(rules) => Some(Arc::new(table::Compiled::new(Arc::clone(rules)))),
+        DialectKind::None | DialectKind::Handshake | DialectKind::Ably => None,
     }
 }

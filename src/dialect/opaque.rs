@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Awaits, Dialect, Doing, Ending, Outgoing, Purpose, Reading, Request, Say, closes, placement};
 use crate::{
+    clock::Instant,
     config::{Route, Swap},
     credential::Token,
     wire::{Close, Direction},
@@ -33,7 +34,7 @@ impl Dialect for Opaque {
         placement::outgoing(request, &self.route, token)
     }
 
-    fn opened(&mut self, _purpose: Purpose, _say: &mut Say) -> Awaits {
+    fn opened(&mut self, _purpose: Purpose, _now: Instant, _say: &mut Say) -> Awaits {
         // It will not be dialled again: an idle session holds no headers.
         self.request = None;
         Awaits::Nothing
@@ -45,11 +46,11 @@ impl Dialect for Opaque {
     }
 
     fn ending(&self, close: Option<&Close>, at_the_end: bool) -> Ending {
-        closes::meaning(&self.route.closes, close, at_the_end)
+        closes::meaning([&self.route.closes[..]], close, at_the_end)
     }
 
     fn farewell(&mut self, _doing: Doing, close: Option<Close>, _say: &mut Say) -> Option<Close> {
-        close.map(|close| closes::for_client(&self.route.closes, close))
+        close.map(|close| closes::for_client([&self.route.closes[..]], close))
     }
 
     fn lost(&mut self) -> Result<(), &'static str> {

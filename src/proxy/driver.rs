@@ -41,7 +41,7 @@ use super::{
 use crate::{
     clock::{self, Instant},
     net::link::Link,
-    session::{Action, Cause, Event, Phase, Rehearsal, Session, Shown},
+    session::{Action, Cause, Event, Phase, Rehearsal, Session},
 };
 
 /// Bytes read at once; one buffer for each thread, not for each session.
@@ -138,7 +138,7 @@ impl Driver {
         if said & TOKEN != 0
             && let Some(token) = self.token()
         {
-            self.event(Event::Token(Shown::from(&*token)), now, actions);
+            self.event(Event::Token(&token), now, actions);
         }
         if said & HOPELESS != 0 {
             self.event(Event::Hopeless, now, actions);

@@ -147,6 +147,7 @@ impl Report {
                     "the client shows a key and no clientId: it is not told the clientId of the token";
                 tracing::info!(%session, route, "{remark}");
             }
+            Note::Hopes => self.hopes(),
             Note::Refused(why) => {
                 let reason = words(why);
                 tracing::warn!(%session, route, reason, "the service ended the session");
@@ -157,6 +158,22 @@ impl Report {
                 tracing::info!(%session, route, duration_ms = milliseconds(*after), "client back");
             }
         }
+    }
+
+    /// Once for each route: a service may have to hear again what was said on the connection before.
+    fn hopes(&self) {
+        if self.route.warned.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (session, route) = (self.session(), &*self.route.route.name);
+        tracing::warn!(
+            %session,
+            route,
+            "a connection on which the client has said something is replaced, and nothing of it is said again: if the \
+             service keeps anything of it (a login, a subscription), the client hears nothing more. Then write \
+             session.swap = \"never\", or a dialect that says it again (docs/dialects); if it keeps nothing, \
+             session.stateless = true"
+        );
     }
 
     /// Keeps what others see of what is held.
@@ -176,6 +193,7 @@ impl Report {
             | Note::Unreadable(_)
             | Note::Unasked
             | Note::Remark(_)
+            | Note::Hopes
             | Note::Refused(_)
             | Note::Parked
             | Note::Returned { .. } => return,

@@ -1,6 +1,9 @@
 //! What the sessions of one route share.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -63,6 +66,8 @@ pub struct RouteContext {
     pub sessions: Arc<Sessions>,
     pub(super) census: Census,
     pub(super) turns: Arc<Semaphore>,
+    /// It was said that a service may have to hear again what clients said.
+    pub(super) warned: Arc<AtomicBool>,
     pub(super) politeness: Politeness,
     pub(super) parking: Arc<Lot>,
     pub(super) bounds: Bounds,
@@ -95,6 +100,7 @@ impl RouteContext {
             spans: Spans::default(),
             sessions: Arc::default(),
             turns: Arc::new(Semaphore::new(TURNS)),
+            warned: Arc::default(),
             parking: Arc::default(),
             bounds,
             reach: Reach::default(),
@@ -108,6 +114,7 @@ impl RouteContext {
         self.dialects = before.dialects.with(Arc::clone(&self.route));
         self.parking = Arc::clone(&before.parking);
         self.turns = Arc::clone(&before.turns);
+        self.warned = Arc::clone(&before.warned);
         self
     }
 
@@ -190,9 +197,12 @@ impl RouteContext {
     /// Are its sessions re-authenticated if there is a newer token?
     pub fn follows_tokens(&self) -> bool {
         let once = self.route.token.as_ref().is_none_or(|token| token.refresh.once);
-        match self.route.dialect {
+        match &self.route.dialect {
             DialectKind::None => false,
-            DialectKind::Handshake => !once && self.route.session.swap != Swap::Never,
+            DialectKind::Declared(rules) if !rules.exchanges.is_empty() => !once,
+            DialectKind::Handshake | DialectKind::Declared(_) => {
+                !once && self.route.session.swap != Swap::Never
+            }
             DialectKind::Ably => !once,
         }
     }

@@ -78,7 +78,7 @@ impl RouteContext {
         };
         dialect.answered(&headers);
         let mut say = Say::default();
-        let awaited = dialect.opened(Purpose::First, &mut say) == Awaits::Ready;
+        let awaited = dialect.opened(Purpose::First, clock::now(), &mut say) == Awaits::Ready;
         let mut random = fastrand::Rng::new();
         for Payload { kind, bytes } in &say.to_upstream {
             link.queue(kind.opcode(), bytes, &mut random);
@@ -159,6 +159,7 @@ async fn answered(
             | Meaning::Accepted
             | Meaning::Asks
             | Meaning::ClientAsks
+            | Meaning::NeedsToken
             | Meaning::Unreadable { .. }
             | Meaning::Unasked
             | Meaning::Leaving => {}

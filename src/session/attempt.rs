@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     clock::Instant,
-    dialect::{Awaits, Purpose},
+    dialect::{Awaits, Meaning, Purpose},
     wire::{Close, Direction},
 };
 
@@ -122,16 +122,18 @@ impl Session {
         if shown.generation > self.newest.generation {
             self.newest = shown;
         }
-        match self.dialect.opened(purpose, &mut self.say) {
+        match self.dialect.opened(purpose, self.now, &mut self.say) {
             Awaits::Ready => {
                 self.set_step(Step::Restoring);
-                self.timers.set(Timer::Step, self.now + self.policy.hold);
+                let until = self.awaits_until();
+                self.timers.set(Timer::Step, until);
                 self.spoken(epoch);
             }
             Awaits::Nothing if purpose == Purpose::First => self.serve(),
             Awaits::Nothing => {
                 self.set_step(Step::Proving);
                 self.timers.set(Timer::Step, self.now + PROOF);
+                self.spoken(epoch);
                 self.out.push(Action::PingUpstream(epoch, 0));
             }
         }
@@ -156,15 +158,17 @@ impl Session {
     /// The connection that was made serves from now on: what was held goes on.
     pub(super) fn serve(&mut self) {
         let Some(attempt) = self.attempt.take() else { return };
-        let Attempt { purpose, epoch, shown, since, method, replayed, mut kept, again, delivery, .. } =
-            *attempt;
+        let Attempt {
+            purpose, epoch, shown, since, method, replayed, mut kept, twins, again, delivery, ..
+        } = *attempt;
         let unproven = method == Some(Method::Swap) || again;
         let trial = if unproven { Trial::Open { again } } else { Trial::Passed };
-        self.serving = Some(Connection { epoch, shown, delivery, trial });
+        self.serving = Some(Connection { epoch, shown, delivery, trial, twins: twins.for_a_while() });
         self.enter(State::Live, None);
         if purpose == Purpose::First {
             self.outage_is_over();
         } else {
+            self.dialect.replaced(true);
             self.timers.set(Timer::Healthy, self.now + HEALTHY);
         }
         if purpose == Purpose::Resume {
@@ -191,6 +195,9 @@ impl Session {
     /// Rule 2: the next loss begins an outage of its own.
     pub(super) fn outage_is_over(&mut self) {
         self.timers.stop(Timer::Healthy);
+        if let Some(serving) = &mut self.serving {
+            serving.twins = None;
+        }
         self.outage = None;
         self.backoff.reset();
     }
@@ -304,6 +311,9 @@ impl Session {
     pub(super) fn step_timed_out(&mut self) {
         match &self.state {
             State::Exchanging { shown, .. } => {
+                if self.dialect.silence(self.now) == Meaning::Accepted {
+                    return self.accepted();
+                }
                 self.failed(Method::Exchange, *shown, (false, "no answer in time"));
                 let epoch = self.serving().unwrap_or_default();
                 self.connection_lost(epoch, ("the exchange had no answer", None));

@@ -173,7 +173,7 @@ impl Session {
             | Event::UpstreamBroke(..)
             | Event::UpstreamRead(..) => {}
             Event::Unread => self.unread(),
-            Event::Token(shown) => self.token(shown),
+            Event::Token(token) => self.token(token),
             Event::Turn(token) => self.take_turn(token),
             // A newer token will ask for one again; it answers a client that has asked, too.
             Event::NoTurn => self.give_turn_back(),
@@ -203,6 +203,10 @@ impl Session {
                 Timer::Leaving => self.leave(),
                 Timer::Speech => self.speech(),
                 Timer::Park => self.end(Cause::Client, None),
+                Timer::Token => {
+                    let close = Close::new(Close::POLICY, "Token expired");
+                    self.end(Cause::TokenExpired, Some(close));
+                }
             }
             if self.state == State::Ended {
                 return;
@@ -307,7 +311,10 @@ impl Session {
                 Direction::Up => self.queue.is_empty() && !self.dialect_goes_first(),
                 Direction::Down => self.away.is_none(),
             }
-            && self.serving.as_ref().is_some_and(|serving| serving.trial == Trial::Passed);
+            && self
+                .serving
+                .as_ref()
+                .is_some_and(|serving| serving.trial == Trial::Passed && serving.twins.is_none());
         flows && self.dialect.reads(direction) == Reading::Bounds
     }
 

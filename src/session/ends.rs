@@ -113,7 +113,7 @@ impl Session {
         let lapsed = ending == Ending::Lapsed || at_the_end && close.is_some();
         let cause = if lapsed { Cause::TokenExpired } else { Cause::Upstream };
         match (ending, close) {
-            (_, close) if self.never_swaps() => {
+            (_, close) if !self.dialect.continues() => {
                 if close.is_none() {
                     self.note(Note::UpstreamLost { why: why.to_owned(), attempt: 0 });
                 }

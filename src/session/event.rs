@@ -60,7 +60,7 @@ pub enum Event<'a> {
     /// The service is not read, because the client takes nothing: an answer may stand behind what is unread.
     Unread,
     /// A newer token is current.
-    Token(Shown),
+    Token(&'a Token),
     /// The turn that was asked for; with the current token.
     Turn(&'a Token),
     /// The turn came, and there was no token to show.
@@ -196,6 +196,8 @@ pub enum Note {
     Unasked,
     /// What an operator should know of the session.
     Remark(Remark),
+    /// A connection on which the client had said something is replaced, and nothing of it is said again.
+    Hopes,
     /// The service ended the session, in these words.
     Refused(String),
     /// The client went away; its upstream is kept.

@@ -8,14 +8,16 @@ use super::{
     state::{State, Step, Turn},
     timers::Timer,
 };
-use crate::{credential::Token, wire::Close};
+use crate::{clock::Instant, credential::Token, dialect::Exchanged, wire::Close};
 
 /// The longest time over which the exchanges of many sessions are spread.
 const LONGEST_SPREAD: Duration = Duration::from_secs(10);
 
 impl Session {
     /// A newer token is current, or the current one ends later than was said.
-    pub(super) fn token(&mut self, shown: Shown) {
+    pub(super) fn token(&mut self, token: &Token) {
+        let shown = Shown::from(token);
+        self.dialect.token(token);
         if shown.generation < self.newest.generation {
             return;
         }
@@ -24,6 +26,10 @@ impl Session {
         self.newest = Shown { expires, ..shown };
         // A session that dials reads the current one; one that exchanges looks again when it is done.
         if self.state == State::Live && newer {
+            if self.timers.at(Timer::Token).is_some() && self.has_token() {
+                self.timers.stop(Timer::Token);
+                self.flush();
+            }
             self.schedule_exchange();
         } else if self.step() == Some(Step::NeedsToken) && self.has_token() {
             self.next_attempt(None);
@@ -99,19 +105,37 @@ impl Session {
         if let Some(order) = self.dialect.swap() {
             return self.begin_swap(order, shown);
         }
-        let Some(epoch) = self.serving().filter(|_| self.dialect.exchange(token, &mut self.say)) else {
-            return self.give_turn_back();
-        };
-        self.enter(State::Exchanging { shown, since: self.now }, Some(self.now + self.policy.hold));
-        self.spoken(epoch);
+        let Some(epoch) = self.serving() else { return self.give_turn_back() };
+        match self.dialect.exchange(token, self.now, &mut self.say) {
+            Exchanged::Unknown => self.give_turn_back(),
+            Exchanged::Needless => {
+                self.knows(shown);
+                self.give_turn_back();
+            }
+            Exchanged::Asked => {
+                let until = self.awaits_until();
+                self.enter(State::Exchanging { shown, since: self.now }, Some(until));
+                self.spoken(epoch);
+            }
+        }
+    }
+
+    /// Until when an answer is awaited.
+    pub(super) fn awaits_until(&self) -> Instant {
+        let longest = self.now + self.policy.hold;
+        self.dialect.awaits_until().map_or(longest, |at| at.min(longest))
+    }
+
+    fn knows(&mut self, shown: Shown) {
+        if let Some(serving) = &mut self.serving {
+            serving.shown = shown;
+        }
     }
 
     /// The service took the new token.
     pub(super) fn accepted(&mut self) {
         let State::Exchanging { shown, since } = self.state else { return };
-        if let Some(serving) = &mut self.serving {
-            serving.shown = shown;
-        }
+        self.knows(shown);
         self.enter(State::Live, None);
         self.asked = false;
         let (method, generation) = (Method::Exchange, shown.generation);

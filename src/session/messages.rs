@@ -48,7 +48,7 @@ impl Session {
             }
             Fate::Hurry => {
                 self.flush_all();
-                self.release(message.into());
+                self.release(message.into(), self.now);
             }
         }
         self.spoken(self.serving().unwrap_or_default());
@@ -79,9 +79,10 @@ impl Session {
                 self.note(Note::Unreadable(Direction::Up));
                 if *ends {
                     let why = "the proxy cannot read a message that may carry credentials";
-                    self.end(Cause::Violation, Some(Close::new(1000, why)));
+                    self.end(Cause::Violation, Some(Close::new(Close::POLICY, why)));
                 }
             }
+            Meaning::NeedsToken => self.waits_for_a_token(),
             Meaning::Leaving if self.state != State::Live => {
                 self.timers.set(Timer::Leaving, self.now + LEAVING_PATIENCE);
             }
@@ -115,16 +116,24 @@ impl Session {
     pub(super) fn upstream(&mut self, epoch: Epoch, message: Message<'_>) {
         let moment = self.moment_down(epoch);
         let Verdict { fate, meaning } = self.dialect.upstream(message, moment, self.now, &mut self.say);
-        if moment == Moment::Overlapping {
-            if fate == Fate::Forward {
-                self.new_one_speaks(message);
-            }
-        } else {
-            self.trial_passed();
-            if fate == Fate::Forward {
+        let instead = self.say.instead.take();
+        let said = instead.as_ref().map_or(message, Payload::as_message);
+        match (moment, fate) {
+            (Moment::Overlapping, Fate::Forward) => self.new_one_speaks(said),
+            (Moment::Overlapping, _) => {}
+            (_, Fate::Forward) => {
+                self.trial_passed();
                 self.old_one_speaks();
-                self.forward_down(message);
+                if !self.is_heard_already(epoch, said) {
+                    self.old_one_is_heard(said);
+                    self.forward_down(message, instead);
+                }
             }
+            (_, Fate::Hold) => {
+                self.trial_passed();
+                self.keep_for_later(epoch, said);
+            }
+            (_, Fate::Swallow | Fate::Hurry) => self.trial_passed(),
         }
         if std::mem::take(&mut self.say.acknowledged) && self.is_serving(epoch) {
             self.outage_is_over();
@@ -139,27 +148,36 @@ impl Session {
             self.arm_speech();
         }
         self.service_means(epoch, meaning);
+        self.answer_is_awaited();
         if self.is_attempt(epoch) && self.step() == Some(Step::Proving) {
             self.ready();
         }
     }
 
-    fn forward_down(&mut self, message: Message<'_>) {
+    /// A message of the service's goes to the client: its own bytes, or the dialect's version of it.
+    fn forward_down(&mut self, message: Message<'_>, instead: Option<Payload>) {
+        if let Some(payload) = instead {
+            return self.say_to_client(payload);
+        }
         self.told_client = self.now;
         if let Some(away) = &mut self.away {
             away.kept.push(message.into(), self.now);
             return self.note(held(Direction::Down, message.payload.len()));
         }
         self.heard.sends(1);
-        self.out.push(match self.say.instead.take() {
-            Some(payload) => Action::ToClient(payload),
-            None => Action::Forward,
-        });
+        self.out.push(Action::Forward);
+    }
+
+    /// A message of a connection that is being restored, and that no other says: it waits until that one serves.
+    fn keep_for_later(&mut self, epoch: Epoch, message: Message<'_>) {
+        let Some(attempt) = self.attempt.as_mut().filter(|attempt| attempt.epoch == epoch) else { return };
+        attempt.kept.push(message.into(), self.now);
+        self.note(held(Direction::Down, message.payload.len()));
     }
 
     fn service_means(&mut self, epoch: Epoch, meaning: Meaning) {
         match meaning {
-            Meaning::Nothing | Meaning::ClientAsks | Meaning::Leaving => {}
+            Meaning::Nothing | Meaning::ClientAsks | Meaning::Leaving | Meaning::NeedsToken => {}
             Meaning::Unreadable { .. } => self.note(Note::Unreadable(Direction::Down)),
             Meaning::Unasked => self.note(Note::Unasked),
             Meaning::Ready if self.is_attempt(epoch) => self.ready(),
@@ -178,6 +196,19 @@ impl Session {
                 self.expect_close(Cause::Refused);
             }
             Meaning::Parted => self.expect_close(Cause::Client),
+        }
+    }
+
+    /// Progress: the dialect may await the next answer from now on.
+    fn answer_is_awaited(&mut self) {
+        let restores = self.step() == Some(Step::Restoring);
+        let swaps = matches!(self.state, State::Swapping { drain: None, .. });
+        let exchanges = matches!(self.state, State::Exchanging { .. });
+        if (exchanges || restores && (swaps || self.state == State::Connecting))
+            && self.dialect.awaits_until().is_some()
+        {
+            let until = self.awaits_until();
+            self.timers.set(Timer::Step, until);
         }
     }
 
@@ -237,15 +268,28 @@ impl Session {
         }
     }
 
-    /// A held message goes on, as if it came now.
-    fn release(&mut self, payload: Payload) {
+    /// A message of the client's, and all behind it, wait for a token: for as long as an outage is hidden.
+    fn waits_for_a_token(&mut self) {
+        if self.timers.at(Timer::Token).is_none() {
+            self.timers.set(Timer::Token, self.now + self.policy.reconnect);
+            self.refuse(self.newest.generation);
+        }
+    }
+
+    /// A held message goes on, as if it came now; or it waits again.
+    fn release(&mut self, payload: Payload, since: Instant) {
         if self.state == State::Ended {
             return;
         }
         let Verdict { fate, meaning } =
             self.dialect.client(payload.as_message(), Moment::Live, self.now, &mut self.say);
-        if fate == Fate::Forward {
-            self.forward_up(Some(payload));
+        match fate {
+            Fate::Forward => self.forward_up(Some(payload)),
+            Fate::Hold => {
+                self.note(held(Direction::Up, payload.bytes.len()));
+                self.queue.put_back(payload, since);
+            }
+            Fate::Swallow | Fate::Hurry => {}
         }
         self.spoken(self.serving().unwrap_or_default());
         self.client_means(&meaning);
@@ -261,14 +305,18 @@ impl Session {
             if let Some(at) = self.pace.next(self.dialect.pace(), self.now) {
                 return self.timers.set(Timer::Pace, at);
             }
+            let waiting = self.queue.len();
             self.release_one();
+            if self.queue.len() == waiting {
+                return;
+            }
         }
     }
 
     /// May the service be sent more of the client's? What the dialect says goes first, and what it remembers is
     /// bounded.
     fn may_release(&self) -> bool {
-        !self.dialect_goes_first() && !self.dialect.is_full()
+        !self.dialect_goes_first() && !self.dialect.is_full() && self.timers.at(Timer::Token).is_none()
     }
 
     /// Does something of the dialect's wait for the connection that serves?
@@ -279,7 +327,7 @@ impl Session {
     fn release_one(&mut self) {
         if let Some((payload, since)) = self.queue.pop() {
             self.note(released(Direction::Up, &payload, since, self.now));
-            self.release(payload);
+            self.release(payload, since);
         }
     }
 
@@ -291,7 +339,11 @@ impl Session {
             }
         }
         while !self.queue.is_empty() {
+            let waiting = self.queue.len();
             self.release_one();
+            if self.queue.len() == waiting {
+                return;
+            }
         }
     }
 

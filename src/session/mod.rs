@@ -54,6 +54,7 @@ mod swap;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod twins;
 
 pub use self::{
     core::{Needs, Policy, Session},

@@ -2,7 +2,10 @@
 
 use std::collections::VecDeque;
 
-use crate::{clock::Instant, wire::Payload};
+use crate::{
+    clock::Instant,
+    wire::{Message, Payload},
+};
 
 /// What is held for one session. Empty, it is two words: an idle session has several.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -52,6 +55,24 @@ impl Queue {
             (Some(held), Some(mut more)) => held.append(&mut more),
             (held, more) => *held = held.take().or(more),
         }
+    }
+
+    /// Takes the first message out that is the same.
+    pub(super) fn take(&mut self, message: Message<'_>) -> Option<(Payload, Instant)> {
+        let held = self.held.as_mut()?;
+        let at = held.iter().position(|held| held.payload.as_message() == message)?;
+        let Held { payload, since } = held.remove(at)?;
+        self.bytes -= payload.bytes.len() + OVERHEAD;
+        if held.is_empty() {
+            self.held = None;
+        }
+        Some((payload, since))
+    }
+
+    /// Puts one back that was the oldest.
+    pub(super) fn put_back(&mut self, payload: Payload, since: Instant) {
+        self.bytes += payload.bytes.len() + OVERHEAD;
+        self.held.get_or_insert_default().push_front(Held { payload, since });
     }
 
     /// The oldest, and since when it was held.

@@ -3,7 +3,7 @@
 //! ```text
 //!   state        serving connection   attempt           timers that run
 //!   Connecting   none                 First, Resume     Step, Retry, Budget, Pace, Leaving, Speech, Park
-//!   Live         serves               none              Exchange, Pace, Healthy, Speech, Park
+//!   Live         serves               none              Exchange, Pace, Healthy, Speech, Token, Park
 //!   Exchanging   serves               none              Step, Pace, Healthy, Leaving, Speech, Park
 //!   Swapping     serves, or drains    Swap              Step, Pace, Healthy, Leaving, Speech, Park
 //!   Closing      is told to end       what it was       Step
@@ -24,6 +24,7 @@ use super::{
     event::{Action, Cause, Epoch, Method, Shown},
     queue::Queue,
     timers::Timer,
+    twins::Twins,
 };
 use crate::{clock::Instant, dialect::Purpose, wire::Close};
 
@@ -98,6 +99,8 @@ pub(super) struct Attempt {
     pub replayed: u64,
     /// What it said before the old connection had ended.
     pub kept: Queue,
+    /// What the old connection said meanwhile.
+    pub twins: Twins,
     /// Refusals in a row that no repeating will change.
     pub verdicts: u8,
     /// The connection before it failed its trial.
@@ -116,6 +119,7 @@ impl Attempt {
             method: None,
             replayed: 0,
             kept: Queue::default(),
+            twins: Twins::default(),
             verdicts: 0,
             again: false,
             delivery: Delivery::default(),
@@ -136,6 +140,8 @@ pub(super) struct Connection {
     pub shown: Shown,
     pub delivery: Delivery,
     pub trial: Trial,
+    /// What the connection before it said, for as long as copies may come.
+    pub twins: Option<Box<Twins>>,
 }
 
 /// Does a connection that replaced another do the same for the client?
@@ -182,7 +188,9 @@ impl State {
                 Timer::Speech,
                 Timer::Park,
             ],
-            Self::Live => &[Timer::Exchange, Timer::Pace, Timer::Healthy, Timer::Speech, Timer::Park],
+            Self::Live => {
+                &[Timer::Exchange, Timer::Pace, Timer::Healthy, Timer::Speech, Timer::Token, Timer::Park]
+            }
             Self::Exchanging { .. } | Self::Swapping { .. } => {
                 &[Timer::Step, Timer::Healthy, Timer::Pace, Timer::Leaving, Timer::Speech, Timer::Park]
             }

@@ -50,6 +50,12 @@ impl Session {
     pub(super) fn begin_swap(&mut self, order: Swap, shown: Shown) {
         let step = Some(self.now + self.policy.hold);
         self.enter(State::Swapping { shown, since: self.now, drain: None }, step);
+        if let Err(why) = self.dialect.may_swap() {
+            return self.swap_failed(why, false);
+        }
+        if self.dialect.hopes() && self.serving.as_ref().is_some_and(|serving| serving.delivery.sent() > 0) {
+            self.note(Note::Hopes);
+        }
         if order == Swap::Break {
             return self.drain();
         }
@@ -65,8 +71,13 @@ impl Session {
         let (State::Swapping { drain, .. }, Some(old)) = (&mut self.state, &self.serving) else { return };
         let until = self.now + self.policy.hold;
         *drain = Some(Drain { since: self.now, until, settle: None });
-        self.out.push(Action::PingUpstream(old.epoch, old.delivery.sent()));
-        self.out.push(Action::CloseUpstream(old.epoch, Close::new(1000, "")));
+        let epoch = old.epoch;
+        let sent = old.delivery.sent();
+        let parting = self.dialect.parting(&mut self.say);
+        let goodbye = std::mem::take(&mut self.say.to_upstream);
+        self.out.extend(goodbye.into_iter().map(|said| Action::ToUpstream(epoch, said)));
+        self.out.push(Action::PingUpstream(epoch, sent));
+        self.out.extend(parting.map(|close| Action::CloseUpstream(epoch, close)));
         self.set_step(Step::Ready);
         self.timers.set(Timer::Step, until);
     }
@@ -101,8 +112,11 @@ impl Session {
 
     /// What the new connection says while the old one serves. What answers a restoring is the old one's to say.
     pub(super) fn new_one_speaks(&mut self, message: Message<'_>) {
-        let kept = self.policy.overlap == Overlap::Keep;
         let Some(new) = self.attempt.as_mut().filter(|new| new.step != Step::Restoring) else { return };
+        if self.policy.overlap == Overlap::Once && new.twins.is_copy(message) {
+            return;
+        }
+        let kept = self.policy.overlap != Overlap::Discard;
         if kept {
             new.kept.push(message.into(), self.now);
             self.note(held(Direction::Down, message.payload.len()));
@@ -110,11 +124,33 @@ impl Session {
         self.note(Note::Overlapped { kept });
     }
 
+    /// The client hears a message of the old connection's: what the new one said of the same is left out.
+    pub(super) fn old_one_is_heard(&mut self, message: Message<'_>) {
+        if self.policy.overlap != Overlap::Once {
+            return;
+        }
+        let Some(new) = self.attempt.as_mut().filter(|new| new.purpose == Purpose::Swap && new.is_open())
+        else {
+            return;
+        };
+        match new.kept.take(message) {
+            Some((payload, since)) => self.note(released(Direction::Down, &payload, since, self.now)),
+            None => new.twins.old_says(message),
+        }
+    }
+
+    /// Is it one that the client has heard on the connection before?
+    pub(super) fn is_heard_already(&mut self, epoch: Epoch, message: Message<'_>) -> bool {
+        let serving = self.serving.as_mut().filter(|serving| serving.epoch == epoch);
+        serving.and_then(|serving| serving.twins.as_mut()).is_some_and(|twins| twins.is_copy(message))
+    }
+
     /// Rule 3. If the old one was told to end already, another one is made when it has ended.
     pub(super) fn swap_failed(&mut self, why: &str, refused: bool) {
         let State::Swapping { shown, drain, .. } = self.state else { return };
         self.failed(Method::Swap, shown, (refused, why));
         self.give_up_attempt();
+        self.dialect.replaced(false);
         if drain.is_some() {
             return;
         }

@@ -11,7 +11,9 @@ use crate::{
     clock::{self, Instant, Now},
     config::{Overlap, SessionPolicy, Swap},
     credential::{Generation, Token},
-    dialect::{Awaits, Dialect, Ending, Meaning, Moment, Outgoing, Purpose, Reading, Say, Verdict},
+    dialect::{
+        Awaits, Dialect, Ending, Exchanged, Meaning, Moment, Outgoing, Purpose, Reading, Say, Verdict,
+    },
     wire::{Close, Direction, Kind, Message, Payload},
 };
 
@@ -47,13 +49,13 @@ impl Dialect for Toy {
         })
     }
 
-    fn opened(&mut self, _purpose: Purpose, _say: &mut Say) -> Awaits {
+    fn opened(&mut self, _purpose: Purpose, _now: Instant, _say: &mut Say) -> Awaits {
         Awaits::Ready
     }
 
-    fn exchange(&mut self, token: &Token, say: &mut Say) -> bool {
+    fn exchange(&mut self, token: &Token, _now: Instant, say: &mut Say) -> Exchanged {
         say.to_upstream.push(text(&format!("auth {}", token.generation)));
-        true
+        Exchanged::Asked
     }
 
     fn swap(&self) -> Option<Swap> {
@@ -85,6 +87,13 @@ impl PartialEq for Toy {
     fn eq(&self, other: &Self) -> bool {
         self.swap == other.swap
     }
+}
+
+/// A token as the core knows it.
+fn token_of(shown: Shown) -> Token {
+    let mut token = Token::new("t", shown.generation, Now::read(), None);
+    token.expires = shown.expires;
+    token
 }
 
 /// A session in made-up time.
@@ -129,6 +138,7 @@ impl Bench {
             keepalive: HOLD,
             park: Duration::ZERO,
             overlap: Overlap::Keep,
+            stateless: false,
             swap: Swap::Make,
         };
         let policy = Policy { session, opening: HOLD, needs: Needs::Token };
@@ -177,7 +187,7 @@ impl Bench {
     /// A new token comes, its turn comes, and AUTH goes out.
     fn exchange(&mut self, generation: u64) {
         let shown = self.shown(generation, 60);
-        self.tell(Event::Token(shown));
+        self.tell(Event::Token(&token_of(shown)));
         assert_eq!(self.wait(), [Action::AskTurn]);
         let token = self.token(generation, 60);
         let auth = text(&format!("auth {generation}"));
@@ -205,7 +215,7 @@ fn a_service_that_was_slow_to_read_is_listened_to_for_longer() {
     for (read_after, listened) in [(10, 250), (300, 1200), (4000, 6000)] {
         let [read_after, listened] = [read_after, listened].map(Duration::from_millis);
         let mut bench = Bench::live_with(Some(Swap::Make));
-        bench.tell(Event::Token(bench.shown(2, 60)));
+        bench.tell(Event::Token(&token_of(bench.shown(2, 60))));
         assert_eq!(bench.wait(), [Action::AskTurn]);
         let token = bench.token(2, 60);
         assert_eq!(bench.tell(Event::Turn(&token)), [Action::Dial(Epoch(2))]);
@@ -292,7 +302,7 @@ fn rule_5_one_exchange_at_a_time_and_the_newest_token_in_the_end() {
     let mut bench = Bench::live();
     bench.exchange(2);
     let shown = bench.shown(3, 60);
-    assert_eq!(bench.tell(Event::Token(shown)), []);
+    assert_eq!(bench.tell(Event::Token(&token_of(shown))), []);
     let token = bench.token(3, 60);
     assert_eq!(bench.tell(Event::Turn(&token)), [Action::EndTurn], "not while the other has no answer");
     bench.hears("ok");
@@ -304,7 +314,7 @@ fn rule_5_one_exchange_at_a_time_and_the_newest_token_in_the_end() {
 fn rule_6_no_dead_and_no_refused_token_goes_out() {
     let mut bench = Bench::live();
     let shown = bench.shown(2, 30);
-    bench.tell(Event::Token(shown));
+    bench.tell(Event::Token(&token_of(shown)));
     let token = bench.token(2, 30);
     assert_eq!(bench.wait(), [Action::AskTurn]);
     bench.now += Duration::from_secs(31);
@@ -321,7 +331,11 @@ fn rule_6_no_dead_and_no_refused_token_goes_out() {
     let demand = Action::Demand(Demand { rejected, trigger: Trigger::Expiry });
     assert!(out.contains(&demand) && !out.iter().any(|a| matches!(a, Action::Dial(_))), "{out:?}");
     let shown = bench.shown(3, 60);
-    assert_eq!(bench.tell(Event::Token(shown)), [Action::Dial(Epoch(2))], "only a newer one will do");
+    assert_eq!(
+        bench.tell(Event::Token(&token_of(shown))),
+        [Action::Dial(Epoch(2))],
+        "only a newer one will do"
+    );
 }
 
 #[test]
@@ -330,7 +344,7 @@ fn rule_6_an_older_generation_is_dropped() {
     bench.exchange(5);
     bench.hears("ok");
     let older = bench.shown(4, 0);
-    assert_eq!(bench.tell(Event::Token(older)), []);
+    assert_eq!(bench.tell(Event::Token(&token_of(older))), []);
     assert_eq!(bench.session.deadline(), None, "nothing follows from it");
     let lost = bench.tell(Event::UpstreamClosed(Epoch(1), None, "reset"));
     assert!(lost.contains(&Action::Dial(Epoch(2))), "the newer one is still there to dial with: {lost:?}");
@@ -373,7 +387,7 @@ fn a_first_connection_that_is_refused_is_tried_with_a_newer_token() {
     let out = bench.hears("lapsed");
     assert!(!out.iter().any(|a| matches!(a, Action::CloseClient(_) | Action::Dial(_))), "{out:?}");
     let shown = bench.shown(2, 60);
-    assert_eq!(bench.tell(Event::Token(shown)), [Action::Dial(Epoch(2))]);
+    assert_eq!(bench.tell(Event::Token(&token_of(shown))), [Action::Dial(Epoch(2))]);
 }
 
 #[test]
@@ -385,7 +399,7 @@ fn a_rehearsed_expiry_takes_a_newer_token_and_a_new_connection() {
     assert!(!out.iter().any(|a| matches!(a, Action::Dial(_))), "not with the token that has ended: {out:?}");
     bench.says("held");
     let shown = bench.shown(2, 60);
-    assert_eq!(bench.tell(Event::Token(shown)), [Action::Dial(Epoch(2))]);
+    assert_eq!(bench.tell(Event::Token(&token_of(shown))), [Action::Dial(Epoch(2))]);
     bench.tell(Event::Opened(Epoch(2), Some(shown)));
     assert_eq!(bench.hears("ready"), [Action::ToUpstream(Epoch(2), text("held"))]);
 }
@@ -426,7 +440,7 @@ fn what_will_not_be_sent_is_counted() {
 fn rule_5_no_exchange_begins_on_a_connection_that_ends() {
     let mut bench = Bench::live();
     let shown = bench.shown(2, 60);
-    bench.tell(Event::Token(shown));
+    bench.tell(Event::Token(&token_of(shown)));
     assert_eq!(bench.wait(), [Action::AskTurn]);
     bench.tell(Event::ClientClosed(Some(Close::new(1000, ""))));
     let token = bench.token(2, 60);

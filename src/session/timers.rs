@@ -21,6 +21,8 @@ pub(super) enum Timer {
     Pace,
     /// The client said goodbye to a service that is away.
     Leaving,
+    /// A message of the client's has waited for a token for as long as it may.
+    Token,
     /// The client that went away has been waited for as long as it may be.
     Park,
 }

@@ -59,7 +59,7 @@ impl Dialect for Restoring {
         Verdict::FORWARD
     }
 
-    fn opened(&mut self, purpose: Purpose, say: &mut Say) -> Awaits {
+    fn opened(&mut self, purpose: Purpose, _now: Instant, say: &mut Say) -> Awaits {
         if purpose == Purpose::First {
             return Awaits::Nothing;
         }

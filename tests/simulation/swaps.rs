@@ -265,8 +265,8 @@ impl World {
 
     fn renewed(&mut self) {
         self.generation += 1;
-        let shown = self.shown();
-        self.tell(Event::Token(shown), None);
+        let token = self.token();
+        self.tell(Event::Token(&token), None);
     }
 
     fn wanders(&mut self) {

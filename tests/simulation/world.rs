@@ -338,5 +338,6 @@ fn session_policy() -> perennial::config::SessionPolicy {
         park: Duration::ZERO,
         overlap: perennial::config::Overlap::Keep,
         swap: perennial::config::Swap::Make,
+        stateless: false,
     }
 }

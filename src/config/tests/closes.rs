@@ -85,7 +85,7 @@ fn only_a_dialect_that_replaces_connections_has_rules() {
     let plain = "[[route]]\nupstream = \"ws://h\"\ndialect = \"none\"\n[[route.close]]\ncode = 4001\nmeans = \"lost\"";
     assert_eq!(
         refused(plain),
-        "p:4:1: route.close: has no effect: only dialect = \"handshake\" replaces connections; remove it"
+        "p:4:1: route.close: has no effect: this dialect replaces no connection for a new token; remove it"
     );
     let lost = route("handshake", "[route.client]\nmeans = \"lost\"");
     assert_eq!(refused(&lost), "p:7:1: route.client.means: unknown key here; it belongs to [[route.close]]");

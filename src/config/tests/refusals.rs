@@ -33,7 +33,10 @@ fn of_the_file() {
         ("[listen".into(), "p:1:8: unclosed table, expected `]`"),
         ("a = 'CANARY".into(), "p:1:12: invalid literal string, expected `'`"),
         (plain("name = \"a\"\nname = \"b\""), "p:5:1: duplicate key"),
-        (plain("") + "[dialect.x]", "p:4:2: dialect: not available in this version; remove it"),
+        (
+            plain("") + "[dialect.ably]",
+            "p:4:1: dialect.ably: is the name of a dialect in code; choose another name",
+        ),
         (
             "[route]\nupstream = \"wss://h\"".into(),
             "p:1:1: route: expected [[route]], with two brackets, found a table",
@@ -243,7 +246,7 @@ fn of_a_route() {
         ),
         (
             "[[route]]\nupstream = \"wss://h\"\ndialect = \"abyl\"".into(),
-            "p:3:11: route.dialect: expected one of \"ably\", \"handshake\", \"none\"; did you mean \"ably\"?",
+            "p:3:11: route.dialect: there is no such dialect; did you mean \"ably\"?",
         ),
         (
             "[[route]]\nupstream = \"wss://h\"\ndialect = \"handshake\"".into(),
@@ -310,7 +313,7 @@ fn of_the_tables_of_a_route() {
         ),
         (
             plain("[route.session]\npark = \"0s\"\noverlap = \"keep\""),
-            "p:5:8: route.session.park: has no effect: only dialect = \"handshake\" replaces connections; remove it\np:6:11: route.session.overlap: has no effect: only dialect = \"handshake\" replaces connections; remove it",
+            "p:5:8: route.session.park: has no effect: this dialect replaces no connection for a new token; remove it\np:6:11: route.session.overlap: has no effect: this dialect replaces no connection for a new token; remove it",
         ),
     ]);
 }
@@ -369,7 +372,7 @@ fn of_a_handshake() {
         ),
         (
             of("query = \"t\"\ngreeting = {}"),
-            "p:7:12: route.handshake.greeting: expected members of a JSON object, such as { type = \"reconnected\" }\np:7:12: route.handshake.greeting: has no effect: only dialect = \"handshake\" replaces connections; remove it",
+            "p:7:12: route.handshake.greeting: expected members of a JSON object, such as { type = \"reconnected\" }\np:7:12: route.handshake.greeting: has no effect: only with dialect = \"handshake\"; remove it",
         ),
     ]);
 }

@@ -48,7 +48,7 @@ use serials::Serials;
 use service::Answer;
 
 use super::{
-    Awaits, Dialect, Doing, Meaning, Moment, Outgoing, Purpose, Reading, Request, Say, Verdict,
+    Awaits, Dialect, Doing, Exchanged, Meaning, Moment, Outgoing, Purpose, Reading, Request, Say, Verdict,
     request::{encode_parameter, join_target},
 };
 use crate::{
@@ -286,17 +286,17 @@ impl Dialect for Ably {
         }
     }
 
-    fn opened(&mut self, _purpose: Purpose, _say: &mut Say) -> Awaits {
+    fn opened(&mut self, _purpose: Purpose, _now: Instant, _say: &mut Say) -> Awaits {
         Awaits::Ready
     }
 
     /// RTC8a: AUTH, on the live connection.
-    fn exchange(&mut self, token: &Token, say: &mut Say) -> bool {
+    fn exchange(&mut self, token: &Token, _now: Instant, say: &mut Say) -> Exchanged {
         let Style { format, kind } = self.style();
         let auth = Map::new(format).text("accessToken", token.expose());
         say.to_upstream.push(Map::action(format, action::AUTH).map("auth", auth).payload(kind));
         self.own_auth = true;
-        true
+        Exchanged::Asked
     }
 
     fn lost(&mut self) -> Result<(), &'static str> {

@@ -147,7 +147,7 @@ fn what_passes_on_a_live_connection_delays_nothing_later() {
         bench.hears(&acknowledge(serial));
         bench.now += Duration::from_secs(1) / (RATE - 2) as u32;
     }
-    bench.tell(Event::Token(bench.shown(2, 3600)));
+    bench.tell(Event::Token(&token_of(bench.shown(2, 3600))));
     while bench.session.phase() != Phase::Exchanging {
         if bench.wait().contains(&Action::AskTurn) {
             let token = bench.token(2, 3600);
@@ -185,7 +185,7 @@ fn what_is_said_again_keeps_the_pace() {
 #[test]
 fn what_ends_the_session_while_it_is_flushed_ends_it_once() {
     let mut bench = Bench::ably();
-    bench.tell(Event::Token(bench.shown(2, 3600)));
+    bench.tell(Event::Token(&token_of(bench.shown(2, 3600))));
     while bench.session.phase() != Phase::Exchanging {
         if bench.wait().contains(&Action::AskTurn) {
             let token = bench.token(2, 3600);

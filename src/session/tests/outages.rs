@@ -101,7 +101,7 @@ fn a_refusal_that_a_fresh_token_gets_too_is_a_verdict() {
     let out = bench.dial_fails(DialFailure::Token(Generation(1), 403));
     assert_eq!(close_code(&out), None, "the token may be to blame: {out:?}");
     let shown = bench.shown(2, 60);
-    bench.tell(Event::Token(shown));
+    bench.tell(Event::Token(&token_of(shown)));
     let out = bench.dial_fails(DialFailure::Token(Generation(2), 403));
     assert_eq!((close_code(&out), out.last()), (Some(1008), Some(&Action::Finished(Cause::Refused))));
 }
@@ -125,7 +125,7 @@ fn the_same_token_with_a_later_end_is_one_to_dial_with() {
     bench.lose();
     assert_eq!(bench.session.step(), Some(state::Step::NeedsToken));
     let later = bench.shown(1, 600);
-    assert_eq!(bench.tell(Event::Token(later)), [Action::Dial(Epoch(2))]);
+    assert_eq!(bench.tell(Event::Token(&token_of(later))), [Action::Dial(Epoch(2))]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ impl Bench {
     /// A new token comes, and the new connection is being dialled.
     fn swaps() -> Self {
         let mut bench = Self::live_with(Some(Swap::Make));
-        bench.tell(Event::Token(bench.shown(2, 60)));
+        bench.tell(Event::Token(&token_of(bench.shown(2, 60))));
         assert_eq!(bench.wait(), [Action::AskTurn]);
         let token = bench.token(2, 60);
         assert_eq!(bench.tell(Event::Turn(&token)), [Action::Dial(NEW)]);
@@ -95,7 +95,7 @@ fn while_it_is_restored_and_settles_the_old_one_serves() {
 #[test]
 fn a_new_token_is_for_new_connections_only_if_the_route_says_so() {
     let mut bench = Bench::live_with(Some(Swap::Never));
-    assert_eq!(bench.tell(Event::Token(bench.shown(2, 60))), []);
+    assert_eq!(bench.tell(Event::Token(&token_of(bench.shown(2, 60)))), []);
     assert_eq!(bench.session.deadline(), None, "nothing is due");
     let out = bench.tell(Event::UpstreamClosed(OLD, Some(Close::new(1001, "restart")), "closed"));
     assert!(is_told(&out), "its Close goes to the client: {out:?}");

@@ -66,7 +66,7 @@ impl World {
         let token = Arc::new(token);
         self.current = Some(Arc::clone(&token));
         for index in 0..self.sides.len() {
-            self.tell(index, Event::Token(Shown::from(&*token)));
+            self.tell(index, Event::Token(&token));
         }
     }
 }

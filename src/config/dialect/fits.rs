@@ -1,0 +1,213 @@
+//! What a dialect says that can work with no service.
+
+use std::collections::BTreeSet;
+
+use super::{ExchangeRule, FrameMeans, FrameRule, Rules, Side, speech::Subject};
+use crate::config::{Swap, section::Section};
+
+/// The most different members at the top of a message that the rules of one side may look at.
+const WIDEST: usize = 16;
+
+/// Notes what does not go together; is all well?
+pub(super) fn look(section: &Section<'_>, rules: &Rules) -> bool {
+    let mut found = Vec::new();
+    let own = section.tables("frame").len();
+    for (nth, frame) in rules.frames.iter().enumerate() {
+        let problems = of_frame(frame, rules);
+        // Rules of a preset are beside no line of the file.
+        let at = section.tables("frame").into_iter().nth(nth).filter(|_| nth < own);
+        for (key, message) in problems {
+            at.as_ref().map_or_else(|| section.refuse("frame", &*message), |at| at.refuse(key, &*message));
+            found.push(());
+        }
+    }
+    let tables = section.tables("exchange");
+    for (exchange, at) in rules.exchanges.iter().zip(tables.iter().map(Some).chain(std::iter::repeat(None))) {
+        for (key, message) in of_exchange(exchange, rules) {
+            at.map_or_else(|| section.refuse("exchange", &*message), |at| at.refuse(key, &*message));
+            found.push(());
+        }
+    }
+    for (key, message) in of_all(rules) {
+        section.refuse(key, message);
+        found.push(());
+    }
+    found.is_empty()
+}
+
+type Wrong = Vec<(&'static str, String)>;
+
+fn of_frame(frame: &FrameRule, rules: &Rules) -> Wrong {
+    let mut wrong = Wrong::new();
+    let mut say = |key: &'static str, message: &str| wrong.push((key, message.to_owned()));
+    let client = frame.from == Side::Client;
+    let written = [
+        ("key", frame.key.is_some() && frame.capture.is_none()),
+        ("until", frame.until.is_some()),
+        ("on_replay", frame.on_replay.is_some()),
+        ("answer", frame.answer.is_some()),
+        ("hide", frame.hide.is_some()),
+    ];
+    for (key, _) in written.iter().filter(|(_, written)| *written && !frame.replay) {
+        say(key, "has no effect: nothing is remembered; add replay = true, or remove this");
+    }
+    if frame.replay && !client {
+        say("replay", "only the client's messages are said again; write from = \"client\"");
+    }
+    if frame.means.is_some() && client {
+        say(
+            "means",
+            "only a message of the service's says something of the connection; write from = \"server\"",
+        );
+    }
+    if frame.until.is_some() && frame.key.is_none() {
+        say("until", "needs a key: without it nothing tells which remembered message is meant");
+    }
+    let edits = frame.set.is_some() || frame.remove.is_some();
+    if frame.drop && (edits || frame.replay) {
+        say("drop", "contradicts set, remove and replay: it does not go on; remove one of them");
+    }
+    if !edits && !frame.drop && !frame.replay && frame.capture.is_none() && frame.means.is_none() {
+        say("match", "the rule does nothing; add set, remove, drop, replay, capture or means");
+    }
+    if frame.replay && shows_the_token(frame) && !is_answered(frame, rules) {
+        say(
+            "replay",
+            "shows a token, and nothing says whether the service took it: add answer, or a rule with \
+             means = \"expired\" or \"final\", or [dialect.NAME.swap] with settle",
+        );
+    }
+    let until =
+        frame.until.iter().flatten().chain(frame.answer.iter().flatten()).chain(frame.hide.iter().flatten());
+    let of_it = until.flat_map(|one| one.subjects());
+    let sets = frame
+        .set
+        .iter()
+        .flatten()
+        .chain(frame.on_replay.iter().flatten())
+        .flat_map(|(_, value)| value.subjects());
+    for subject in of_it.chain(sets) {
+        if *subject == Subject::Key && frame.key.is_none() {
+            say("key", "{key} has no value; add key");
+        }
+    }
+    for subject in frame.r#match.subjects() {
+        if !matches!(subject, Subject::Var(_)) {
+            say("match", "knows only {var.NAME}: nothing else has a value yet");
+        }
+    }
+    wrong
+}
+
+fn shows_the_token(frame: &FrameRule) -> bool {
+    frame.set.iter().flatten().any(|(_, value)| value.shows_the_token())
+}
+
+fn is_answered(frame: &FrameRule, rules: &Rules) -> bool {
+    let refuses = |frame: &FrameRule| matches!(frame.means, Some(FrameMeans::Expired | FrameMeans::Final));
+    frame.answer.is_some() || !rules.swap.settle.is_zero() || rules.frames.iter().any(refuses)
+}
+
+fn of_exchange(exchange: &ExchangeRule, rules: &Rules) -> Wrong {
+    let mut wrong = Wrong::new();
+    let mut say = |key: &'static str, message: String| wrong.push((key, message));
+    if exchange.ok.is_none() && exchange.ok_after.is_none() {
+        say("ok", "nothing says that the service took the token; add ok, or ok_after".to_owned());
+    }
+    if exchange.ok_after.is_some() && exchange.fail.is_none() {
+        say(
+            "fail",
+            "nothing says that the service refused the token; with ok_after it must be there".to_owned(),
+        );
+    }
+    if !exchange.send.shows_the_token() {
+        say("send", "does not show the token; write {token}".to_owned());
+    }
+    let needs_item = |subject: &&Subject| matches!(subject, Subject::Item(_) | Subject::Key);
+    match &exchange.for_each {
+        Some(name) => match rules.named(name) {
+            Some(rule) if rules.frames[rule].replay => {}
+            Some(_) => say("for_each", "that rule remembers nothing; add replay = true to it".to_owned()),
+            None => say("for_each", "there is no frame rule of this name".to_owned()),
+        },
+        None if exchange.send.subjects().iter().any(needs_item) => {
+            say("send", "{item} and {key} have a value with for_each only".to_owned());
+        }
+        None => {}
+    }
+    wrong
+}
+
+fn of_all(rules: &Rules) -> Wrong {
+    let mut wrong = Wrong::new();
+    for side in [Side::Client, Side::Server] {
+        if heads(rules, side).len() > WIDEST {
+            let message =
+                format!("rules of one side look at more than {WIDEST} members at the top of a message");
+            wrong.push(("frame", message));
+        }
+    }
+    let mut names = BTreeSet::new();
+    for name in rules.frames.iter().filter_map(|frame| frame.name.as_ref()) {
+        if !names.insert(name) {
+            wrong.push(("frame", "two rules have the same name".to_owned()));
+        }
+    }
+    if rules.swap.order == Swap::Never && !rules.swap.settle.is_zero() {
+        wrong.push(("swap", "settle has no effect with order = \"never\"".to_owned()));
+    }
+    if let Some(resume) = &rules.resume {
+        let unknown = resume.instead_of.as_ref().filter(|name| rules.named(name).is_none());
+        wrong.extend(
+            unknown.map(|_| ("resume", "there is no frame rule of the name of instead_of".to_owned())),
+        );
+        if resume.instead_of.is_some() && resume.send.is_none() {
+            wrong.push(("resume", "instead_of needs send: what is said instead".to_owned()));
+        }
+        if resume.send.is_none() && resume.query.is_none() {
+            wrong.push(("resume", "does nothing; add query or send".to_owned()));
+        }
+    }
+    let captured: BTreeSet<&str> = rules
+        .frames
+        .iter()
+        .flat_map(|frame| frame.capture.iter().flatten())
+        .map(|(name, _)| &**name)
+        .collect();
+    let named = rules.resume.iter().flat_map(|resume| resume.r#if.iter().flatten().map(String::as_str));
+    let unknown: BTreeSet<&str> =
+        variables(rules).into_iter().chain(named).filter(|name| !captured.contains(name)).collect();
+    wrong.extend(
+        unknown.iter().map(|name| {
+            ("frame", format!("nothing captures \"{name}\"; add capture = {{ {name} = \"/…\" }}"))
+        }),
+    );
+    wrong
+}
+
+/// The members at the top of a message that the rules of one side look at.
+fn heads(rules: &Rules, side: Side) -> BTreeSet<&str> {
+    let frames = rules.frames.iter();
+    let own = frames.clone().filter(|frame| frame.from == side).map(|frame| &frame.r#match);
+    let until = frames.clone().flat_map(|frame| frame.until.iter().flatten()).filter(|one| one.from == side);
+    let away = rules.away.iter().filter_map(|rule| rule.r#match.as_ref()).filter(|_| side == Side::Client);
+    let tests = own.chain(until).chain(away).flat_map(|one| &one.tests);
+    tests.filter_map(|(pointer, _)| pointer.0.first()).map(|step| &*step.name).collect()
+}
+
+/// The captured values that are named anywhere.
+fn variables(rules: &Rules) -> Vec<&str> {
+    let frames = rules.frames.iter();
+    let edits = frames.clone().flat_map(|frame| frame.set.iter().chain(&frame.on_replay).flatten());
+    let mut subjects: Vec<&Subject> = edits.flat_map(|(_, value)| value.subjects()).collect();
+    subjects.extend(frames.clone().flat_map(|frame| frame.r#match.subjects()));
+    subjects.extend(rules.exchanges.iter().flat_map(|exchange| exchange.send.subjects()));
+    if let Some(resume) = &rules.resume {
+        subjects.extend(resume.send.iter().flat_map(|send| send.subjects()));
+        subjects.extend(resume.query.iter().flatten().flat_map(|(_, value)| value.subjects()));
+    }
+    subjects
+        .into_iter()
+        .filter_map(|subject| if let Subject::Var(name) = subject { Some(&**name) } else { None })
+        .collect()
+}

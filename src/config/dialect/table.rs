@@ -1,0 +1,198 @@
+//! The tables of the language, each declared once.
+
+use super::{
+    matching::{Captures, Edits, Match, Parameters, Side, Sided},
+    pointer::Pointer,
+    speech::Speech,
+};
+use crate::config::{
+    close::{CloseRule, Code},
+    declare::{At, Kind, Value, table, words},
+    route::{Placement, Swap},
+    section::kind,
+    value::{Flag, Label, Several, Span, Time, string},
+};
+
+table! {
+    /// How a service speaks of tokens, in a small language: which messages carry the token, which are said again on a
+    /// new connection, and what the service's own mean. A route names it with `dialect = "NAME"`. See docs/dialects.
+    pub struct DialectTable {
+        /// A preset. Its rules come after these; one of the same name is replaced. A table that is written here takes
+        /// the place of the preset's.
+        like: maybe Label;
+        /// What a message is. `json`: one JSON text. `json-batch`: an array of objects is several messages.
+        codec: maybe Codec, otherwise("`\"json\"`, or the preset's");
+        /// Where the token goes in the handshake, if the route has no `[route.handshake]`.
+        token: perhaps Placement;
+        /// Rules about messages.
+        frame: each FrameRule;
+        /// Messages that show a new token on the live connection.
+        exchange: each ExchangeRule;
+        /// How a new connection takes the place of a live one.
+        swap: perhaps SwapRule;
+        /// How a new connection takes up the state of the one before it.
+        resume: perhaps ResumeRule;
+        /// What the client hears while the service is away.
+        away: each AwayRule;
+        /// What a Close of the service's means.
+        close: each CloseRule;
+    }
+}
+
+words! {
+    /// What a message is.
+    pub enum Codec {
+        /// One JSON text.
+        Json = "json",
+        /// An array of objects is several messages.
+        JsonBatch = "json-batch",
+    }
+}
+
+table! {
+    /// A rule about messages. Of all that match, each edits and captures; the first with `replay` and the first with
+    /// `means` count.
+    pub struct FrameRule {
+        /// By which other rules name it.
+        name: maybe Label;
+        /// Who says the message.
+        from: or Side = "\"client\"";
+        /// What holds for it: `{ "/type" = "subscribe", "/n" = [1, 2], "/x" = { exists = true } }`. A condition is one of
+        /// `exists`, `re`, `min`, `max` and `eq`.
+        r#match: required Match = "match = { \"/type\" = \"…\" }";
+        /// Values that are put into it, by where they stand: `{ "/payload/token" = "{token}" }`. Missing objects are made.
+        set: maybe Edits;
+        /// What is taken out of it.
+        remove: maybe Several<Pointer>;
+        /// It does not go on.
+        drop: or Flag = "false";
+        /// It is remembered, and said again on a new connection.
+        replay: or Flag = "false";
+        /// What tells the remembered messages of this rule apart. Without it only the newest is remembered.
+        key: maybe Several<Pointer>;
+        /// The messages that end it: then it is forgotten. `from = "server"` in one of them means the service's.
+        until: maybe Several<Sided>;
+        /// Values that are put into it when it is said again.
+        on_replay: maybe Edits;
+        /// The service's answer, which is awaited before the next message, and does not reach the client.
+        answer: maybe Several<Match>;
+        /// What else the service says to it: each keeps one message from the client.
+        hide: maybe Several<Match>;
+        /// Values that are kept, by the names that they get: `{ session = "/d/session_id" }`.
+        capture: maybe Captures;
+        /// What a message of the service's says of the connection.
+        means: maybe FrameMeans;
+    }
+}
+
+words! {
+    /// What a message of the service's says of the connection.
+    pub enum FrameMeans {
+        /// The service speaks first: on a new connection it is awaited before anything is said again.
+        Ready = "ready",
+        /// The service wants a new token.
+        Asks = "asks",
+        /// The token has ended, or is refused: a new connection needs a new one.
+        Expired = "expired",
+        /// The connection will not go on: a new one does.
+        Lost = "lost",
+        /// It is the service's last word, and goes to the client.
+        Final = "final",
+    }
+}
+
+table! {
+    /// Messages that show a new token on the live connection.
+    pub struct ExchangeRule {
+        /// What is said: any JSON, with names in braces.
+        send: required Speech = "send = { type = \"auth\", token = \"{token}\" }";
+        /// The rule whose remembered messages it is said for, once for each, in one go.
+        for_each: maybe Label;
+        /// The service takes the token.
+        ok: maybe Several<Match>;
+        /// It refuses it.
+        fail: maybe Several<Match>;
+        /// Silence for so long is a yes.
+        ok_after: maybe Time;
+        /// How long an answer is awaited.
+        timeout: or Time = "\"5s\"";
+    }
+}
+
+table! {
+    /// How a new connection takes the place of a live one.
+    pub struct SwapRule {
+        /// Which comes first. `session.swap` of a route comes before it.
+        order: or Swap = "\"make\"";
+        /// How long the old connection serves on after the last message that was said again.
+        settle: or Span = "\"0s\"";
+        /// How the old connection is ended: with this code, or `"drop"`: without a Close.
+        close_old: or CloseOld = "1000";
+        /// What is said on the old connection before it ends.
+        goodbye: maybe Speech;
+        /// How long each answer is awaited.
+        timeout: or Time = "\"5s\"";
+    }
+}
+
+table! {
+    /// How every connection but the first takes up the state of the one before it.
+    pub struct ResumeRule {
+        /// Only if all of these have been captured.
+        r#if: maybe Several<Label>, otherwise("always");
+        /// Parameters of its query.
+        query: maybe Parameters;
+        /// The rule whose message is not said again: `send` is said in its place.
+        instead_of: maybe Label;
+        /// What is said first.
+        send: maybe Speech;
+        /// The service's answer to it.
+        answer: maybe Several<Match>;
+        /// The service continues nothing: the client hears it, and starts over.
+        fail: maybe Several<Match>;
+    }
+}
+
+table! {
+    /// What the client hears while the service is away.
+    pub struct AwayRule {
+        /// The client's message that is answered.
+        r#match: maybe Match;
+        /// The answer. Without it the message is swallowed.
+        reply: maybe Speech;
+        /// How often `send` is said if nothing else is.
+        every: maybe Time, beside("send");
+        /// What is said.
+        send: maybe Speech, beside("every");
+    }
+}
+
+/// How an old connection is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseOld {
+    /// With this code.
+    Code(u16),
+    /// Without a Close.
+    Drop,
+}
+
+impl Value for CloseOld {
+    type Is = Self;
+    const KIND: Kind = Kind::Any;
+
+    fn read(value: &toml::de::DeValue<'_>, at: At) -> Result<Self, String> {
+        match value {
+            toml::de::DeValue::Integer(_) => Code::read(value, at).map(Self::Code),
+            toml::de::DeValue::String(_) if string(value)? == "drop" => Ok(Self::Drop),
+            _ => Err(format!("expected a Close code or \"drop\", found {}", kind(value))),
+        }
+    }
+}
+
+impl Default for SwapRule {
+    fn default() -> Self {
+        let second = std::time::Duration::from_secs(1);
+        let (settle, timeout) = (second * 0, second * 5);
+        Self { order: Swap::Make, settle, close_old: CloseOld::Code(1000), goodbye: None, timeout }
+    }
+}

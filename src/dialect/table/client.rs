@@ -1,0 +1,234 @@
+//! What the client says: held, dropped, edited, remembered.
+
+use super::{
+    super::json::place::{self, Doubt},
+    Declared, Known, Look, Meaning, Moment, Say, Verdict,
+    compiled::batch,
+    memory::Item,
+    text,
+};
+use crate::{
+    clock::Instant,
+    config::dialect::{Codec, FrameRule, Side},
+    dialect::Fate,
+    wire::{Kind, Message, Payload},
+};
+
+/// What becomes of one message.
+pub(super) enum Act {
+    Forward,
+    /// This goes on in its place.
+    Instead(Vec<u8>),
+    Drop,
+    Hold,
+    /// It waits for a token that may go out.
+    NeedsToken,
+    /// It may hold a token of the client's own, and nobody can say.
+    Refuse,
+}
+
+impl Declared {
+    pub(super) fn hears_client(
+        &mut self,
+        message: Message<'_>,
+        moment: Moment,
+        now: Instant,
+        say: &mut Say,
+    ) -> Verdict {
+        let bytes = message.payload;
+        if moment != Moment::Live {
+            let away = matches!(moment, Moment::Away | Moment::Resuming);
+            return if away && self.is_answered_here(bytes, say) { Verdict::SWALLOW } else { Verdict::HOLD };
+        }
+        self.said = true;
+        match self.code.up.look(bytes) {
+            // An array of messages is looked at one by one.
+            Look::Plain if self.is_batch(bytes) => {}
+            look @ (Look::Plain | Look::Foreign) => {
+                self.read |= look == Look::Plain;
+                return Verdict::FORWARD;
+            }
+            Look::Unread if self.code.guards => return Verdict::swallow(Meaning::Unreadable { ends: true }),
+            Look::Unread => return Verdict::forward(Meaning::Unreadable { ends: false }),
+            Look::Concerns => {}
+        }
+        self.read = true;
+        let act = match batch(bytes).filter(|_| self.code.rules.codec == Codec::JsonBatch) {
+            Some(all) => self.hears_batch(&all, message.kind, now),
+            None => self.hears_one(bytes, message.kind, now),
+        };
+        match act {
+            Act::Forward => Verdict::FORWARD,
+            Act::Instead(bytes) => {
+                say.instead = Some(Payload { kind: message.kind, bytes: bytes.into() });
+                Verdict::FORWARD
+            }
+            Act::Drop => Verdict::SWALLOW,
+            Act::Hold => Verdict::HOLD,
+            Act::NeedsToken => Verdict { fate: Fate::Hold, meaning: Meaning::NeedsToken },
+            Act::Refuse => Verdict::swallow(Meaning::Unreadable { ends: true }),
+        }
+    }
+
+    fn is_batch(&self, bytes: &[u8]) -> bool {
+        self.code.rules.codec == Codec::JsonBatch && place::opening(bytes) == Some(b'[')
+    }
+
+    /// All or none of a batch waits or is refused.
+    fn hears_batch(&mut self, all: &[&[u8]], kind: Kind, now: Instant) -> Act {
+        let mut out: Vec<Vec<u8>> = Vec::new();
+        for one in all {
+            match self.hears_one(one, kind, now) {
+                Act::Forward => out.push(one.to_vec()),
+                Act::Instead(bytes) => out.push(bytes),
+                Act::Drop => {}
+                other @ (Act::Hold | Act::NeedsToken | Act::Refuse) => return other,
+            }
+        }
+        if out.is_empty() { Act::Drop } else { Act::Instead(array(&out)) }
+    }
+
+    fn hears_one(&mut self, bytes: &[u8], kind: Kind, now: Instant) -> Act {
+        let code = std::sync::Arc::clone(&self.code);
+        let Some(rules) = self.rules_about(Side::Client, bytes) else { return Act::Refuse };
+        let rules: Vec<(usize, &FrameRule)> =
+            rules.into_iter().map(|nth| (nth, &code.rules.frames[nth])).collect();
+        // Nothing has changed before all of it is sure to go on.
+        if self.replacing
+            && (rules.iter().any(|(_, rule)| rule.replay) || self.ends_something(Side::Client, bytes))
+        {
+            return Act::Hold;
+        }
+        if rules.iter().any(|(_, rule)| rule.drop) {
+            return Act::Drop;
+        }
+        let shows = |rule: &FrameRule| rule.set.iter().flatten().any(|(_, value)| value.shows_the_token());
+        if rules.iter().any(|(_, rule)| shows(rule)) && !self.has_token(now) {
+            return Act::NeedsToken;
+        }
+        let Some(edited) = self.edited(rules.iter().map(|(_, rule)| *rule), bytes) else {
+            return Act::Refuse;
+        };
+        let said = edited.as_deref().unwrap_or(bytes);
+        self.capture(rules.iter().map(|(_, rule)| *rule), said);
+        self.forget_what_ends(Side::Client, said);
+        if let Some((nth, rule)) = rules.iter().find(|(_, rule)| rule.replay) {
+            self.remember(*nth, rule, said, kind);
+        }
+        edited.map_or(Act::Forward, Act::Instead)
+    }
+
+    /// The rules that are about a message; `None`: it may be meant by one that edits or drops, and nobody can say.
+    pub(super) fn rules_about(&self, side: Side, bytes: &[u8]) -> Option<Vec<usize>> {
+        let known = Known { item: Some(bytes), ..self.known() };
+        let mut about = Vec::new();
+        for (nth, rule) in self.code.rules.frames.iter().enumerate().filter(|(_, rule)| rule.from == side) {
+            match known.holds(&rule.r#match, bytes) {
+                Ok(true) => about.push(nth),
+                Err(Doubt) if side == Side::Client && (rule.set.is_some() || rule.drop) => return None,
+                Ok(false) | Err(Doubt) => {}
+            }
+        }
+        Some(about)
+    }
+
+    /// The message with what the rules put into it and take out of it: `None`: it cannot be put there;
+    /// `Some(None)`: nothing of it changes.
+    #[expect(clippy::option_option, reason = "a failure, no change, a change")]
+    pub(super) fn edited<'r>(
+        &self,
+        rules: impl Iterator<Item = &'r FrameRule>,
+        bytes: &[u8],
+    ) -> Option<Option<Vec<u8>>> {
+        let mut edited: Option<Vec<u8>> = None;
+        for rule in rules {
+            for pointer in rule.remove.iter().flatten() {
+                let now = edited.as_deref().unwrap_or(bytes);
+                edited = Some(place::without(now, &pointer.0)?);
+            }
+            for (pointer, value) in rule.set.iter().flatten() {
+                let now = edited.as_deref().unwrap_or(bytes);
+                let key = key_of(rule, now);
+                let known = Known { item: Some(bytes), key: &key, ..self.known() };
+                // What is not known is left out.
+                let Some(value) = known.say(value) else { continue };
+                edited = Some(place::put(now, &pointer.0, &value)?);
+            }
+        }
+        Some(edited)
+    }
+
+    pub(super) fn capture<'r>(&mut self, rules: impl Iterator<Item = &'r FrameRule>, bytes: &[u8]) {
+        let room = self.route.session.queue.saturating_sub(self.memory.bytes());
+        for rule in rules.filter(|rule| rule.capture.is_some()) {
+            let key = key_of(rule, bytes);
+            for (name, pointer) in rule.capture.iter().flatten() {
+                if let Ok(Some(value)) = place::at(bytes, &pointer.0)
+                    && self.captured.bytes() + value.len() < room
+                {
+                    self.captured.keep(name, &key, value);
+                }
+            }
+        }
+    }
+
+    /// Kept as it was sent, its token cut out.
+    fn remember(&mut self, nth: usize, rule: &FrameRule, said: &[u8], kind: Kind) {
+        let mut frame = said.to_vec();
+        for (pointer, _) in rule.set.iter().flatten().filter(|(_, value)| value.shows_the_token()) {
+            if let Some(cut) = place::put(&frame, &pointer.0, b"\"\"") {
+                frame = cut;
+            }
+        }
+        let rule_number = u16::try_from(nth).unwrap_or(u16::MAX);
+        let key = key_of(rule, said).into();
+        let answered = rule.answer.is_none();
+        self.memory.remember(Item { serial: 0, rule: rule_number, kind, answered, key, frame: frame.into() });
+    }
+
+    /// Would this message end something that is remembered?
+    fn ends_something(&self, side: Side, bytes: &[u8]) -> bool {
+        self.memory.all().any(|item| self.ends(item, side, bytes))
+    }
+
+    fn ends(&self, item: &Item, side: Side, bytes: &[u8]) -> bool {
+        let rule = &self.code.rules.frames[usize::from(item.rule)];
+        let known = Known { key: &item.key, item: Some(&item.frame), ..self.known() };
+        let meant = rule.until.iter().flatten().filter(|until| until.from == side);
+        meant.into_iter().any(|until| known.holds(until, bytes) == Ok(true))
+    }
+
+    pub(super) fn forget_what_ends(&mut self, side: Side, bytes: &[u8]) {
+        let ended: Vec<u32> =
+            self.memory.all().filter(|item| self.ends(item, side, bytes)).map(|item| item.serial).collect();
+        if !ended.is_empty() {
+            self.memory.forget(|item| ended.contains(&item.serial));
+        }
+    }
+
+    /// Answers the client in the place of a service that is away.
+    fn is_answered_here(&self, bytes: &[u8], say: &mut Say) -> bool {
+        let known = Known { item: Some(bytes), ..self.known() };
+        let meant = |away: &&crate::config::dialect::AwayRule| {
+            away.r#match.as_ref().is_some_and(|meant| known.holds(meant, bytes) == Ok(true))
+        };
+        let Some(away) = self.code.rules.away.iter().find(meant) else { return false };
+        let reply = away.reply.as_ref().and_then(|reply| known.say(reply));
+        say.to_client.extend(reply.map(|bytes| text(&bytes)));
+        true
+    }
+}
+
+/// What tells the messages of a rule apart: the values at its keys, as JSON; empty: it has none.
+pub(super) fn key_of(rule: &FrameRule, bytes: &[u8]) -> Vec<u8> {
+    let Some(pointers) = &rule.key else { return Vec::new() };
+    let value = |pointer: &crate::config::dialect::Pointer| {
+        place::at(bytes, &pointer.0).ok().flatten().unwrap_or(b"null").to_vec()
+    };
+    let mut values: Vec<Vec<u8>> = pointers.iter().map(value).collect();
+    if values.len() == 1 { values.pop().unwrap_or_default() } else { array(&values) }
+}
+
+pub(super) fn array(all: &[Vec<u8>]) -> Vec<u8> {
+    [b"[", &all.join(&b","[..])[..], b"]"].concat()
+}

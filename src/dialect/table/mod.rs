@@ -1,0 +1,319 @@
+//! A dialect that a table declares (`[dialect.NAME]`, or a preset): its rules, played on one session.
+//!
+//! ```text
+//!   client message ─► compiled: concerns no rule ─────────────────────────► forwarded as its bytes
+//!                        └─ a rule ─► client: held, dropped, edited, remembered (memory)
+//!   service message ─► compiled ─────────────────────────────────────────► forwarded as its bytes
+//!                        └─ a rule, or something is awaited ─► service: edited, swallowed, captured (known); what it means
+//!   a new connection ─► restoring: hello ─► resume ─► each remembered message, and its answer ─► ready
+//!   a new token      ─► exchange: all that is said, in one go; yes, no, or silence
+//! ```
+//!
+//! Rules:
+//! 1. A message that no rule is about, while nothing is awaited, is forwarded as the bytes it came in.
+//! 2. In doubt: forward from the service; from the client, refuse what may hold a token of its own.
+//! 3. An answer that the client has not heard yet is the client's, on whichever connection it comes.
+//! 4. While a new connection is being restored beside a live one, a message of the client's that changes what a new
+//!    connection has to hear waits.
+//! 5. What is remembered and captured stays within `session.queue`; if something did not fit, no connection is replaced.
+
+mod client;
+mod compiled;
+mod exchange;
+mod known;
+mod memory;
+mod restoring;
+mod service;
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
+
+use http::HeaderMap;
+
+pub(super) use self::compiled::Compiled;
+use self::{
+    compiled::Look,
+    exchange::Asking,
+    known::{Captured, Known},
+    memory::Memory,
+    restoring::{Hide, Restoring},
+};
+use super::{
+    Awaits, Dialect, Doing, Ending, Exchanged, Meaning, Moment, Outgoing, Purpose, Reading, Request, Say,
+    Verdict, closes, placement,
+    request::{encode_parameter, join_target},
+};
+use crate::{
+    clock::Instant,
+    config::{
+        Route, Swap,
+        dialect::{CloseOld, Rules, Side},
+    },
+    credential::Token,
+    wire::{Close, Direction, Message, Payload},
+};
+
+/// One client's session with such a service.
+#[derive(Clone, PartialEq)]
+pub(super) struct Declared {
+    request: Request,
+    route: Arc<Route>,
+    code: Arc<Compiled>,
+    /// The newest that is known.
+    token: Option<Box<Token>>,
+    memory: Memory,
+    captured: Captured,
+    /// What the service says to what was said again, and the client has heard.
+    hides: Vec<Hide>,
+    restoring: Option<Box<Restoring>>,
+    asking: Option<Box<Asking>>,
+    /// A frame's word on how the connection ends, which counts before its Close.
+    word: Option<Ending>,
+    /// A first connection was open.
+    begun: bool,
+    /// The client has heard the service's hello.
+    greeted: bool,
+    /// A new connection is open beside the one that serves.
+    replacing: bool,
+    /// There is no connection that serves.
+    away: bool,
+    /// The client has said something, and something that is JSON.
+    said: bool,
+    read: bool,
+    /// How many numbers have been given out.
+    ids: u32,
+}
+
+/// The first `{id}`: no client's own comes near it.
+const FIRST_ID: u64 = 4_000_000_000;
+
+impl Declared {
+    pub(super) fn new(request: Request, route: Arc<Route>, code: Arc<Compiled>) -> Self {
+        let memory = Memory::new(route.session.queue);
+        Self {
+            request,
+            route,
+            code,
+            token: None,
+            memory,
+            captured: Captured::default(),
+            hides: Vec::new(),
+            restoring: None,
+            asking: None,
+            word: None,
+            begun: false,
+            greeted: false,
+            replacing: false,
+            away: false,
+            said: false,
+            read: false,
+            ids: 0,
+        }
+    }
+
+    fn rules(&self) -> &Rules {
+        &self.code.rules
+    }
+
+    /// What names stand for, without a message.
+    fn known(&self) -> Known<'_> {
+        Known { token: self.token.as_deref(), key: b"", item: None, id: None, captured: &self.captured }
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.ids += 1;
+        FIRST_ID + u64::from(self.ids) - 1
+    }
+
+    /// A token that may go out now.
+    fn has_token(&self, now: Instant) -> bool {
+        self.token.as_ref().is_some_and(|token| token.expires.is_none_or(|at| at > now))
+    }
+
+    /// Does a resumption go ahead: is everything captured that it needs?
+    fn resumes(&self) -> bool {
+        let needs = self.rules().resume.as_ref().map(|resume| resume.r#if.iter().flatten());
+        needs.is_some_and(|mut needs| needs.all(|name| self.captured.find(name, b"").is_some()))
+    }
+}
+
+impl Dialect for Declared {
+    fn reads(&self, direction: Direction) -> Reading {
+        let looks = match direction {
+            Direction::Up => !self.code.up.is_empty() || !self.rules().away.is_empty(),
+            Direction::Down => {
+                !self.code.down.is_empty()
+                    || self.restoring.is_some()
+                    || self.asking.is_some()
+                    || !self.hides.is_empty()
+            }
+        };
+        if looks { Reading::Messages } else { Reading::Bounds }
+    }
+
+    fn handshake(&mut self, token: Option<&Token>) -> Result<Outgoing, String> {
+        if let Some(token) = token {
+            self.token(token);
+        }
+        let mut out = placement::outgoing(&self.request, &self.route, token)?;
+        if self.begun && self.resumes() {
+            let query = self.rules().resume.iter().flat_map(|resume| resume.query.iter().flatten());
+            let known = self.known();
+            let value = |(name, value): &(String, _)| {
+                let value = known.say(value)?;
+                let text =
+                    super::json::text(&value).map_or_else(|| String::from_utf8_lossy(&value), Into::into);
+                Some(encode_parameter(name, &text))
+            };
+            let mut pairs: Vec<String> = query.filter_map(value).collect();
+            let (path, own) = out.target.split_once('?').unwrap_or((&out.target, ""));
+            pairs.splice(..0, own.split('&').filter(|pair| !pair.is_empty()).map(str::to_owned));
+            out.target = join_target(path, &pairs);
+        }
+        Ok(out)
+    }
+
+    fn answered(&mut self, headers: &HeaderMap) {
+        self.request.remember_cookies(headers);
+    }
+
+    fn token(&mut self, token: &Token) {
+        if self.token.as_ref().is_none_or(|known| known.generation < token.generation) {
+            self.token = Some(Box::new(token.clone()));
+        }
+    }
+
+    fn client(&mut self, message: Message<'_>, moment: Moment, now: Instant, say: &mut Say) -> Verdict {
+        self.hears_client(message, moment, now, say)
+    }
+
+    fn upstream(&mut self, message: Message<'_>, moment: Moment, now: Instant, say: &mut Say) -> Verdict {
+        self.hears_service(message, moment, now, say)
+    }
+
+    fn opened(&mut self, purpose: Purpose, now: Instant, say: &mut Say) -> Awaits {
+        self.word = None;
+        self.begun = true;
+        if purpose == Purpose::First {
+            return Awaits::Nothing;
+        }
+        self.replacing = purpose == Purpose::Swap;
+        self.begin_to_restore(now, say)
+    }
+
+    fn replaced(&mut self, done: bool) {
+        self.replacing = false;
+        self.away = false;
+        self.restoring = None;
+        if !done {
+            self.hides.clear();
+        }
+    }
+
+    fn exchange(&mut self, token: &Token, now: Instant, say: &mut Say) -> Exchanged {
+        self.token(token);
+        self.ask(now, say)
+    }
+
+    fn silence(&mut self, now: Instant) -> Meaning {
+        self.silent(now)
+    }
+
+    fn awaits_until(&self) -> Option<Instant> {
+        let asking = self.asking.as_ref().map(|asking| asking.until(self.rules()));
+        asking.or_else(|| self.restoring.as_ref()?.until(self.rules().swap.timeout))
+    }
+
+    fn swap(&self) -> Option<Swap> {
+        match self.route.session.swap {
+            Swap::Make | Swap::Break if !self.rules().exchanges.is_empty() => None,
+            order => Some(order),
+        }
+    }
+
+    fn continues(&self) -> bool {
+        self.route.session.swap != Swap::Never || self.rules().replays()
+    }
+
+    fn may_swap(&self) -> Result<(), &'static str> {
+        if self.memory.overflowed {
+            Err("what a new connection has to hear takes more memory than session.queue allows")
+        } else if self.rules().replays() && self.said && !self.read {
+            Err("none of the client's messages can be read: a new connection would know nothing of it")
+        } else {
+            Ok(())
+        }
+    }
+
+    fn settle(&self) -> Duration {
+        self.rules().swap.settle
+    }
+
+    fn parting(&self, say: &mut Say) -> Option<Close> {
+        let goodbye = self.rules().swap.goodbye.as_ref().and_then(|goodbye| self.known().say(goodbye));
+        say.to_upstream.extend(goodbye.map(|bytes| text(&bytes)));
+        match self.rules().swap.close_old {
+            CloseOld::Code(code) => Some(Close::new(code, "")),
+            CloseOld::Drop => None,
+        }
+    }
+
+    fn describe(&self, message: Message<'_>) -> Option<String> {
+        let known = self.known();
+        let about = |frame: &&crate::config::dialect::FrameRule| {
+            frame.from == Side::Server
+                && frame.means.is_some()
+                && known.holds(&frame.r#match, message.payload) == Ok(true)
+        };
+        self.rules().frames.iter().find(about).map(|_| excerpt(message.payload))
+    }
+
+    fn ending(&self, close: Option<&Close>, at_the_end: bool) -> Ending {
+        let rules = [&self.route.closes[..], &self.rules().closes];
+        self.word.unwrap_or_else(|| closes::meaning(rules, close, at_the_end))
+    }
+
+    fn lost(&mut self) -> Result<(), &'static str> {
+        self.restoring = None;
+        self.asking = None;
+        self.replacing = false;
+        self.away = true;
+        if !self.continues() {
+            Err("a connection of this dialect is never made again")
+        } else if self.memory.overflowed {
+            Err("what a new connection has to hear takes more memory than session.queue allows")
+        } else {
+            Ok(())
+        }
+    }
+
+    fn farewell(&mut self, _doing: Doing, close: Option<Close>, _say: &mut Say) -> Option<Close> {
+        close.map(|close| closes::for_client([&self.route.closes[..], &self.rules().closes], close))
+    }
+
+    fn due(&self, told: Instant) -> Option<Instant> {
+        let every = self.rules().away.iter().filter_map(|away| away.every).min();
+        every.filter(|_| self.away).map(|every| told + every)
+    }
+
+    fn speak(&mut self, told: Instant, now: Instant, say: &mut Say) {
+        let known = self.known();
+        for away in
+            self.code.rules.away.iter().filter(|away| away.every.is_some_and(|every| told + every <= now))
+        {
+            let said = away.send.as_ref().and_then(|send| known.say(send));
+            say.to_client.extend(said.map(|bytes| text(&bytes)));
+        }
+    }
+}
+
+/// A message of the dialect's own.
+fn text(bytes: &[u8]) -> Payload {
+    Payload { kind: crate::wire::Kind::Text, bytes: bytes.into() }
+}
+
+/// The beginning of what the service said, for an operator.
+fn excerpt(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).chars().filter(|c| !c.is_control()).take(160).collect()
+}

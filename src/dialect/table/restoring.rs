@@ -1,0 +1,192 @@
+//! A new connection hears again what the one before it knew: one message after the other, each with its answer.
+//!
+//! ```text
+//!   hello ─► resume, or not ─► message ─► its answer ─► message … ─► ready
+//! ```
+
+use super::{Awaits, Declared, Known, Meaning, Say, memory::Item, text};
+use crate::{
+    clock::Instant,
+    config::dialect::{FrameMeans, Match, ResumeRule, Side},
+    dialect::json::place,
+    wire::Payload,
+};
+
+/// How far a new connection is.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Restoring {
+    awaits: Step,
+    /// The message that was said last.
+    last: u32,
+    /// The rule whose messages a resumption stands for.
+    instead: Option<u16>,
+    /// Since when that is awaited.
+    since: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// The service speaks first.
+    Hello,
+    /// The answer to the resumption.
+    Resumed,
+    /// The answer to a message that was said again.
+    Answer(u32),
+    Nothing,
+}
+
+/// A message of the service's that the client is not to hear: once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hide {
+    serial: u32,
+    /// Which of the rule's.
+    nth: u8,
+}
+
+impl Restoring {
+    pub(super) fn until(&self, patience: std::time::Duration) -> Option<Instant> {
+        (self.awaits != Step::Nothing).then(|| self.since + patience)
+    }
+}
+
+impl Declared {
+    /// The connection is open: what can be said at once is said.
+    pub(super) fn begin_to_restore(&mut self, now: Instant, say: &mut Say) -> Awaits {
+        self.hides.clear();
+        let awaits = if self.code.hello { Step::Hello } else { Step::Nothing };
+        self.restoring = Some(Box::new(Restoring { awaits, last: 0, instead: None, since: now }));
+        if self.code.hello {
+            return Awaits::Ready;
+        }
+        if self.go_on(now, say, true) == Meaning::Ready { Awaits::Nothing } else { Awaits::Ready }
+    }
+
+    /// A message of the new connection's; `None`: it is none that is awaited.
+    pub(super) fn restores(&mut self, bytes: &[u8], now: Instant, say: &mut Say) -> Option<(bool, Meaning)> {
+        let awaits = self.restoring.as_ref()?.awaits;
+        let rules = std::sync::Arc::clone(&self.code);
+        match awaits {
+            Step::Hello => {
+                let hello = |nth: &usize| rules.rules.frames[*nth].means == Some(FrameMeans::Ready);
+                self.rules_about(Side::Server, bytes)?.iter().find(|nth| hello(nth))?;
+                // One that the client has not heard yet is the client's.
+                let heard = std::mem::replace(&mut self.greeted, true);
+                Some((heard, self.go_on(now, say, true)))
+            }
+            Step::Resumed => {
+                let resume = rules.rules.resume.as_ref()?;
+                let meant =
+                    |all: &Option<Vec<Match>>| self.known().any(all.as_deref().unwrap_or_default(), bytes);
+                if meant(&resume.answer) {
+                    return Some((true, self.go_on(now, say, false)));
+                }
+                if meant(&resume.fail) {
+                    // The client starts over, on this connection.
+                    self.memory.forget(|_| true);
+                    self.restoring = None;
+                    return Some((false, Meaning::Ready));
+                }
+                None
+            }
+            Step::Answer(serial) => {
+                let Some(item) = self.memory.get(serial) else {
+                    return Some((true, self.go_on(now, say, false)));
+                };
+                if !self.is_answer(item, bytes) {
+                    return None;
+                }
+                let heard = item.answered;
+                self.memory.is_answered(serial);
+                Some((heard, self.go_on(now, say, false)))
+            }
+            Step::Nothing => None,
+        }
+    }
+
+    /// Is it the service's answer to this message?
+    pub(super) fn is_answer(&self, item: &Item, bytes: &[u8]) -> bool {
+        let answers = self.rules().frames[usize::from(item.rule)].answer.as_deref().unwrap_or_default();
+        Known { key: &item.key, item: Some(&item.frame), ..self.known() }.any(answers, bytes)
+    }
+
+    /// Says all that needs no answer, up to what does. [`Meaning::Ready`]: that was the last.
+    fn go_on(&mut self, now: Instant, say: &mut Say, first: bool) -> Meaning {
+        if first && let Some(awaited) = self.resume(now, say) {
+            return awaited;
+        }
+        loop {
+            let Some(restoring) = &self.restoring else { return Meaning::Ready };
+            let (last, instead) = (restoring.last, restoring.instead);
+            let next = self.memory.after(last);
+            let Some((serial, rule)) = next.map(|item| (item.serial, item.rule)) else {
+                self.restoring = None;
+                return Meaning::Ready;
+            };
+            let answered = Some(rule) != instead && self.say_again(serial, say);
+            if let Some(restoring) = &mut self.restoring {
+                restoring.last = serial;
+                if answered {
+                    restoring.awaits = Step::Answer(serial);
+                    restoring.since = now;
+                    return Meaning::Nothing;
+                }
+            }
+        }
+    }
+
+    /// Takes up the state of the connection before, if it can; what is then awaited.
+    fn resume(&mut self, now: Instant, say: &mut Say) -> Option<Meaning> {
+        if !self.resumes() {
+            return None;
+        }
+        let ResumeRule { send, answer, instead_of, .. } = self.code.rules.resume.as_ref()?;
+        let send = send.as_ref()?;
+        let said = self.known().say(send)?.into_owned();
+        let instead = instead_of.as_ref().and_then(|name| self.code.rules.named(name));
+        let awaits = answer.is_some();
+        say.to_upstream.push(text(&said));
+        let restoring = self.restoring.as_mut()?;
+        restoring.instead = instead.and_then(|nth| u16::try_from(nth).ok());
+        if !awaits {
+            return None;
+        }
+        (restoring.awaits, restoring.since) = (Step::Resumed, now);
+        Some(Meaning::Nothing)
+    }
+
+    /// Says one message again; is an answer to be awaited?
+    fn say_again(&mut self, serial: u32, say: &mut Say) -> bool {
+        let code = std::sync::Arc::clone(&self.code);
+        let Some(item) = self.memory.get(serial) else { return false };
+        let rule = &code.rules.frames[usize::from(item.rule)];
+        let mut frame = item.frame.to_vec();
+        let known = Known { key: &item.key, item: Some(&item.frame), ..self.known() };
+        for (pointer, value) in rule.set.iter().chain(&rule.on_replay).flatten() {
+            if let Some(put) = known.say(value).and_then(|value| place::put(&frame, &pointer.0, &value)) {
+                frame = put;
+            }
+        }
+        let payload = Payload { kind: item.kind, bytes: frame.into() };
+        if item.answered {
+            let hides = rule.hide.iter().flatten().enumerate();
+            let hides = hides.filter_map(|(nth, _)| Some(Hide { serial, nth: u8::try_from(nth).ok()? }));
+            self.hides.extend(hides);
+        }
+        say.to_upstream.push(payload);
+        say.replayed += 1;
+        rule.answer.is_some()
+    }
+
+    /// Is it one that the client is not to hear? Each is hidden once.
+    pub(super) fn hides(&mut self, bytes: &[u8]) -> bool {
+        let hidden = |hide: &Hide| {
+            let item = self.memory.get(hide.serial)?;
+            let meant =
+                self.rules().frames[usize::from(item.rule)].hide.as_ref()?.get(usize::from(hide.nth))?;
+            let known = Known { key: &item.key, item: Some(&item.frame), ..self.known() };
+            (known.holds(meant, bytes) == Ok(true)).then_some(())
+        };
+        let found = self.hides.iter().position(|hide| hidden(hide).is_some());
+        found.map(|at| self.hides.remove(at)).is_some()
+    }
+}

@@ -1,0 +1,166 @@
+//! What the service says: edited, swallowed, captured, and what it means.
+
+use super::{Declared, Look, Meaning, Moment, Say, Verdict, client::array, compiled::batch, excerpt};
+use crate::{
+    clock::Instant,
+    config::dialect::{Codec, FrameMeans, FrameRule, Side},
+    dialect::{Ending, Fate},
+    wire::{Message, Payload},
+};
+
+/// What becomes of one message, and what it means.
+struct Heard {
+    fate: Fate,
+    instead: Option<Vec<u8>>,
+    meaning: Meaning,
+}
+
+impl Heard {
+    fn of(fate: Fate, meaning: Meaning) -> Self {
+        Self { fate, instead: None, meaning }
+    }
+}
+
+impl Declared {
+    pub(super) fn hears_service(
+        &mut self,
+        message: Message<'_>,
+        moment: Moment,
+        now: Instant,
+        say: &mut Say,
+    ) -> Verdict {
+        let bytes = message.payload;
+        let look = self.code.down.look(bytes);
+        let whole = match look {
+            Look::Foreign => return Verdict { fate: self.unmoved(moment), meaning: Meaning::Nothing },
+            Look::Unread => {
+                return Verdict { fate: self.unmoved(moment), meaning: Meaning::Unreadable { ends: false } };
+            }
+            Look::Plain | Look::Concerns => {
+                batch(bytes).filter(|_| self.code.rules.codec == Codec::JsonBatch)
+            }
+        };
+        let Some(all) = whole else {
+            if look == Look::Plain && !self.expects_something() {
+                return Verdict::FORWARD;
+            }
+            let Heard { fate, instead, meaning } = self.hears(bytes, moment, now, say);
+            say.instead = instead.map(|bytes| Payload { kind: message.kind, bytes: bytes.into() });
+            return Verdict { fate, meaning };
+        };
+        self.hears_each(&all, message, (moment, now), say)
+    }
+
+    /// Each of a batch by itself; what is left of it goes on as one.
+    fn hears_each(
+        &mut self,
+        all: &[&[u8]],
+        message: Message<'_>,
+        (moment, now): (Moment, Instant),
+        say: &mut Say,
+    ) -> Verdict {
+        let (mut out, mut changed, mut fate, mut meaning) =
+            (Vec::new(), false, Fate::Swallow, Meaning::Nothing);
+        for one in all {
+            let heard = self.hears(one, moment, now, say);
+            if meaning == Meaning::Nothing {
+                meaning = heard.meaning;
+            }
+            if heard.fate == Fate::Swallow {
+                changed = true;
+                continue;
+            }
+            fate = heard.fate;
+            changed |= heard.instead.is_some();
+            out.push(heard.instead.unwrap_or_else(|| one.to_vec()));
+        }
+        if changed && !out.is_empty() {
+            say.instead = Some(Payload { kind: message.kind, bytes: array(&out).into() });
+        }
+        Verdict { fate, meaning }
+    }
+
+    /// Is every message looked at, whatever it says?
+    fn expects_something(&self) -> bool {
+        self.restoring.is_some()
+            || self.asking.is_some()
+            || !self.hides.is_empty()
+            || self.memory.awaits_answers()
+    }
+
+    /// What becomes of a message that nothing takes: what a new connection says before it is restored waits.
+    fn unmoved(&self, moment: Moment) -> Fate {
+        let newest = matches!(moment, Moment::Resuming | Moment::Overlapping);
+        if newest && self.restoring.is_some() { Fate::Hold } else { Fate::Forward }
+    }
+
+    fn hears(&mut self, bytes: &[u8], moment: Moment, now: Instant, say: &mut Say) -> Heard {
+        let newest = matches!(moment, Moment::Resuming | Moment::Overlapping) || !self.replacing;
+        if moment == Moment::Exchanging
+            && let Some(meaning) = self.answers(bytes, now)
+        {
+            return Heard::of(Fate::Swallow, meaning);
+        }
+        let code = std::sync::Arc::clone(&self.code);
+        let rules = self.rules_about(Side::Server, bytes).unwrap_or_default();
+        let rules: Vec<&FrameRule> = rules.into_iter().map(|nth| &code.rules.frames[nth]).collect();
+        // Swallowed messages are captured, too.
+        self.capture(rules.iter().copied(), bytes);
+        if newest
+            && matches!(moment, Moment::Resuming | Moment::Overlapping)
+            && let Some((swallow, meaning)) = self.restores(bytes, now, say)
+        {
+            return Heard::of(if swallow { Fate::Swallow } else { Fate::Forward }, meaning);
+        }
+        if let Some(heard) = self.meant(&rules, bytes, moment) {
+            return heard;
+        }
+        self.forget_what_ends(Side::Server, bytes);
+        if newest && self.hides(bytes) {
+            return Heard::of(Fate::Swallow, Meaning::Nothing);
+        }
+        self.note_answers(bytes);
+        if rules.iter().any(|rule| rule.drop) {
+            return Heard::of(Fate::Swallow, Meaning::Nothing);
+        }
+        // In doubt it goes on as it is.
+        let instead = self.edited(rules.iter().copied(), bytes).flatten();
+        Heard { fate: self.unmoved(moment), instead, meaning: Meaning::Nothing }
+    }
+
+    /// What the first rule with a meaning says.
+    fn meant(&mut self, rules: &[&FrameRule], bytes: &[u8], moment: Moment) -> Option<Heard> {
+        let means = rules.iter().find_map(|rule| rule.means)?;
+        let heard = match means {
+            FrameMeans::Ready => {
+                let first = !std::mem::replace(&mut self.greeted, true);
+                if first { return None } else { Heard::of(self.unmoved(moment), Meaning::Nothing) }
+            }
+            FrameMeans::Asks => Heard::of(Fate::Swallow, Meaning::Asks),
+            FrameMeans::Expired => Heard::of(Fate::Swallow, Meaning::Lapsed(excerpt(bytes))),
+            FrameMeans::Lost => Heard::of(Fate::Swallow, Meaning::Lost(excerpt(bytes))),
+            FrameMeans::Final if moment == Moment::Overlapping => {
+                Heard::of(Fate::Swallow, Meaning::Lost(excerpt(bytes)))
+            }
+            FrameMeans::Final => {
+                self.word = Some(Ending::Final);
+                Heard::of(Fate::Forward, Meaning::Nothing)
+            }
+        };
+        Some(heard)
+    }
+
+    /// An answer that the client hears now it need not hear again.
+    fn note_answers(&mut self, bytes: &[u8]) {
+        if !self.memory.awaits_answers() {
+            return;
+        }
+        let answered: Vec<u32> = self
+            .memory
+            .all()
+            .filter(|item| !item.answered && self.is_answer(item, bytes))
+            .map(|item| item.serial)
+            .collect();
+        answered.into_iter().for_each(|serial| self.memory.is_answered(serial));
+    }
+}
