@@ -55,6 +55,8 @@ mod status;
 pub mod token;
 mod watch;
 
+pub use crate::proxy::explain;
+
 /// How often the store forgets what is to be forgotten.
 const SWEEP: Duration = Duration::from_secs(60);
 /// How often routes are looked at that a reload replaced: with the last session on them they end.

@@ -5,7 +5,14 @@
 //! 1. Every route is tried, also if one before it fails.
 //! 2. A route that takes its time is said to.
 
-use std::{io::Write, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::Args;
 
@@ -16,7 +23,10 @@ use crate::{
         lifetime::Signals,
         outward,
     },
-    config::{Config, Route, Secret},
+    config::{
+        Config, Route, Secret,
+        dialect::{self, Side},
+    },
     terminal::visible,
 };
 
@@ -34,10 +44,14 @@ pub(super) struct Arguments {
     #[command(flatten)]
     pub(super) config: ConfigFile,
     /// Also fetch a token for each route, complete one handshake with its service, and say what that answered.
-    #[arg(long)]
+    #[arg(long, group = "looks")]
     connect: bool,
+    /// Say which rule of the route's dialect each message of a captured conversation hits. The file has one message a
+    /// line: behind `> ` the client's, behind `< ` the service's.
+    #[arg(long, value_name = "FILE", group = "looks")]
+    explain: Option<PathBuf>,
     /// Only with this route.
-    #[arg(long, value_name = "NAME", requires = "connect")]
+    #[arg(long, value_name = "NAME", requires = "looks")]
     route: Option<String>,
     /// The path, and query, that a client would ask for [default: the path of the route].
     #[arg(long, value_name = "PATH", requires = "connect", value_parser = path)]
@@ -48,6 +62,9 @@ pub(super) struct Arguments {
 
 /// Prints what the configuration means.
 pub(super) fn run(path: &Path, config: &Config, arguments: &Arguments) -> ExitCode {
+    if let Some(file) = &arguments.explain {
+        return explained(config, file, arguments.route.as_deref());
+    }
     let page = match Config::effective(path) {
         Ok(page) => page,
         Err(errors) => return fail(&errors.to_string(), USAGE),
@@ -60,7 +77,8 @@ pub(super) fn run(path: &Path, config: &Config, arguments: &Arguments) -> ExitCo
         Err(error) => return fail(&error.to_string(), USAGE),
     };
     let ways = ways.iter().map(|line| format!("# {line}\n")).collect::<String>();
-    let said = say(&format!("{page}\n# How each is reached:\n{ways}"));
+    let presets: String = presets(config).into_iter().map(|text| format!("\n{text}")).collect();
+    let said = say(&format!("{page}\n# How each is reached:\n{ways}{presets}"));
     if !arguments.connect || said != ExitCode::SUCCESS {
         return said;
     }
@@ -95,6 +113,48 @@ pub(super) fn run(path: &Path, config: &Config, arguments: &Arguments) -> ExitCo
             () = stop.stop() => fail("ended at once", 1),
         }
     })
+}
+
+/// The presets that routes name, as they are written: comments.
+fn presets(config: &Config) -> Vec<String> {
+    let named: BTreeSet<&str> = config.routes.iter().map(|route| route.dialect.word()).collect();
+    let shown = dialect::presets().filter(|(name, _)| named.contains(name)).map(|(name, proven)| {
+        let lines = dialect::text(name).unwrap_or_default().lines();
+        let lines: String = lines.map(|line| format!("# {line}").trim_end().to_owned() + "\n").collect();
+        format!("# The dialect \"{name}\", {}:\n{lines}", proven.words())
+    });
+    shown.collect()
+}
+
+/// `--explain`: each message of the file, and below it what the rules do with it.
+fn explained(config: &Config, file: &Path, route: Option<&str>) -> ExitCode {
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) => return fail(&format!("--explain: {} cannot be read: {error}", file.display()), USAGE),
+    };
+    let mut said = Vec::new();
+    for (nth, line) in
+        text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'))
+    {
+        match line.split_at_checked(2) {
+            Some(("> ", message)) => said.push((Side::Client, message)),
+            Some(("< ", message)) => said.push((Side::Server, message)),
+            _ => return fail(&format!("--explain: line {}: begin it with \"> \" or \"< \"", nth + 1), USAGE),
+        }
+    }
+    let named = config.routes.iter().filter(|one| route.is_none_or(|name| name == one.name));
+    let Some(lines) = named.into_iter().find_map(|route| crate::app::explain(route, &said)) else {
+        let message =
+            "--explain: the route has no declared dialect; write dialect = with a preset or a [dialect.NAME]";
+        return fail(message, USAGE);
+    };
+    let mut page = String::new();
+    for ((side, message), lines) in said.iter().zip(lines) {
+        let arrow = if *side == Side::Client { ">" } else { "<" };
+        page.push_str(&format!("{arrow} {message}\n"));
+        lines.iter().for_each(|line| page.push_str(&format!("    {line}\n")));
+    }
+    say(page.trim_end())
 }
 
 async fn all(config: &Config, routes: &[&Arc<Route>], client: connect::Client<'_>) -> ExitCode {

@@ -200,6 +200,14 @@ impl Template {
         Ok(out)
     }
 
+    /// Its own text before the first name.
+    pub fn beginning(&self) -> &str {
+        match self.pieces.first() {
+            Some(Piece::Literal(text)) => text,
+            Some(Piece::Name(..) | Piece::Secret(_) | Piece::Json(..)) | None => "",
+        }
+    }
+
     /// As written, where `mask` is false; else with its own text masked, a mere `Bearer ` excepted.
     pub fn shown(&self, mask: bool) -> String {
         let mut out = String::new();

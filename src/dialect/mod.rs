@@ -32,7 +32,7 @@ pub use request::{Outgoing, Request};
 
 use crate::{
     clock::Instant,
-    config::{DialectKind, Route, Swap},
+    config::{DialectKind, Route, Swap, dialect::Side},
     credential::Token,
     wire::{Close, Direction, Message, Payload},
 };
@@ -458,6 +458,12 @@ impl Dialects {
             }
         }
     }
+}
+
+/// What the rules of a route's dialect do with each message of a conversation, in words; `None`: it has none.
+pub fn explain(route: &Arc<Route>, said: &[(Side, &str)]) -> Option<Vec<Vec<String>>> {
+    let DialectKind::Declared(rules) = &route.dialect else { return None };
+    Some(table::explain(route, rules, said))
 }
 
 fn declared(route: &Route) -> Option<Arc<table::Compiled>> {

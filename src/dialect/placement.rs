@@ -3,7 +3,7 @@
 //! Rules: the client's credential is replaced wherever it stood, and never goes on beside the new one.
 //! Everything else goes on in its order and its spelling.
 
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 
 use super::{
     Outgoing, Request,
@@ -93,9 +93,8 @@ fn place(
         let alone = Template::parse("{token}");
         let template = placement.subprotocol.as_ref().unwrap_or(&alone);
         let text = template.expand(Place::Subprotocol, &values).map_err(|e| e.to_string())?;
-        let mut names: Vec<String> = offers(&request.headers).map(str::to_owned).collect();
-        names.extend(placement.after.clone());
-        names.push(text);
+        let (mut names, at) = others(&request.headers, placement);
+        names.splice(at..at, placement.after.clone().into_iter().chain([text]));
         out.headers.insert(header::SEC_WEBSOCKET_PROTOCOL, sensitive(&names.join(", "))?);
     }
     if let Some(name) = &placement.cookie {
@@ -105,6 +104,22 @@ fn place(
         cookies::put(&mut out.headers, others.chain([own.as_bytes()]))?;
     }
     Ok(out)
+}
+
+/// The client's offers without the one that is written as the token is: its own, which may have ended. And where that
+/// stood, or else the end.
+fn others(headers: &HeaderMap, placement: &Placement) -> (Vec<String>, usize) {
+    let before = placement.subprotocol.as_ref().map(Template::beginning).filter(|before| !before.is_empty());
+    let offers: Vec<&str> = offers(headers).collect();
+    let own = offers.iter().enumerate().position(|(nth, offer)| match (&placement.after, before) {
+        (Some(after), _) => offer == after && nth + 1 < offers.len(),
+        (None, Some(before)) => offer.starts_with(before),
+        (None, None) => false,
+    });
+    let length = if placement.after.is_some() { 2 } else { 1 };
+    let at = own.unwrap_or(offers.len());
+    let kept = offers.iter().take(at).chain(offers.iter().skip(at + length));
+    (kept.map(|offer| (*offer).to_owned()).collect(), at)
 }
 
 /// A header that no log will print.
@@ -196,6 +211,31 @@ mod tests {
             ("after = \"token\"\nsubprotocol = \"{token|base64url}\"", "/ws?a=1", "app, token, VDEvPw", None),
         ] {
             assert_eq!(placed(lines), (text(target), text(offers), authorization.map(text)), "{lines}");
+        }
+    }
+
+    #[test]
+    fn what_the_client_offered_in_the_same_way_is_replaced_where_it_stood() {
+        let placed = |lines: &str, offered: &'static str| {
+            let text = format!(
+                "[[route]]\nupstream = \"ws://h\"\ndialect = \"handshake\"\n\
+                 token = {{ source = \"file\", path = \"/t\" }}\n[route.handshake]\n{lines}"
+            );
+            let config = Config::parse(&text, "p").unwrap_or_else(|error| panic!("{error}"));
+            let token = Token::new("T1", Generation(1), Now::read(), None);
+            let mut headers = HeaderMap::new();
+            headers.append("sec-websocket-protocol", HeaderValue::from_static(offered));
+            let out = outgoing(&Request::new("/ws", &headers), &config.routes[0], Some(&token)).unwrap();
+            out.headers["sec-websocket-protocol"].to_str().unwrap().to_owned()
+        };
+        for (lines, offered, expected) in [
+            ("after = \"token\"", "token, T0, id, 7", "token, T1, id, 7"),
+            ("after = \"token\"", "a, token", "a, token, token, T1"),
+            ("after = \"token\"", "a", "a, token, T1"),
+            ("subprotocol = \"auth.{token}\"", "a, auth.T0, b", "a, auth.T1, b"),
+            ("subprotocol = \"auth.{token}\"", "authority", "authority, auth.T1"),
+        ] {
+            assert_eq!(placed(lines, offered), expected, "{lines} {offered}");
         }
     }
 

@@ -75,6 +75,7 @@ mod upstream;
 mod watch;
 mod writing;
 
+pub use crate::dialect::explain;
 pub use crowd::Crowd;
 pub use listener::{Hall, Proxy, converse, serve};
 pub use places::Places;

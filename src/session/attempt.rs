@@ -62,6 +62,7 @@ impl Session {
         let until = outage.until;
         self.enter(State::Connecting, step);
         self.timers.set(Timer::Budget, until);
+        self.arm_speech();
     }
 
     /// Dials if there is a token to dial with, and the backoff allows; `named`: not before that (`Retry-After`).

@@ -136,7 +136,13 @@ impl Session {
         }
         self.now = now;
         std::mem::swap(&mut self.out, out);
+        let before = self.out.len();
         self.happens(event);
+        let behind = self.out.iter().skip(before + 1);
+        debug_assert!(
+            !behind.into_iter().any(|action| *action == Action::Forward),
+            "something goes before it"
+        );
         std::mem::swap(&mut self.out, out);
     }
 

@@ -93,7 +93,7 @@ pub enum DialFailure {
 /// What a session wants done.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// The message of this event goes on, as the bytes it came in.
+    /// The message of this event goes on, as the bytes it came in. It is the first thing to be done, or not done at all.
     Forward,
     ToClient(Payload),
     ToUpstream(Epoch, Payload),

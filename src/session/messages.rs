@@ -125,8 +125,8 @@ impl Session {
                 self.trial_passed();
                 self.old_one_speaks();
                 if !self.is_heard_already(epoch, said) {
+                    self.forward_down(message, instead.clone());
                     self.old_one_is_heard(said);
-                    self.forward_down(message, instead);
                 }
             }
             (_, Fate::Hold) => {

@@ -1,6 +1,7 @@
 //! The rules of the core, each by itself, with a toy dialect: every word of the service's is one message.
 
 mod ably;
+mod declared;
 mod outages;
 mod swaps;
 

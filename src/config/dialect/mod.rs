@@ -26,7 +26,7 @@ pub(super) use self::table::DialectTable;
 pub use self::{
     matching::{Match, Side, Test},
     pointer::{Pointer, Step},
-    presets::{Proven, preset, presets},
+    presets::{Proven, preset, presets, text},
     speech::{Piece, Speech, Subject, Text},
     table::{AwayRule, CloseOld, Codec, ExchangeRule, FrameMeans, FrameRule, ResumeRule, SwapRule},
 };

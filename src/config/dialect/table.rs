@@ -16,7 +16,7 @@ use crate::config::{
 table! {
     /// How a service speaks of tokens, in a small language: which messages carry the token, which are said again on a
     /// new connection, and what the service's own mean. A route names it with `dialect = "NAME"`. See docs/dialects.
-    pub struct DialectTable {
+    pub(in crate::config) struct DialectTable {
         /// A preset. Its rules come after these; one of the same name is replaced. A table that is written here takes
         /// the place of the preset's.
         like: maybe Label;

@@ -79,7 +79,7 @@ fn what_contradicts_itself_is_refused_with_its_line() {
             "p:9:12: dialect.x.exchange.for_each: there is no frame rule of this name",
         ),
         ("[dialect.x]\nlike = \"y\"".to_owned(), "p:7:8: dialect.x.like: there is no such preset; known are"),
-        ("[dialect.x.resume]".to_owned(), "p:6:12: dialect.x.resume: does nothing; add query or send"),
+        ("[dialect.x.resume]".to_owned(), "p:6:1: dialect.x.resume: does nothing; add query or send"),
     ] {
         let error = Config::parse(&route(&dialect), "p").unwrap_err().to_string();
         assert!(error.starts_with(expected), "{dialect}\n  {error}\n  {expected}");

@@ -191,7 +191,7 @@ impl Declared {
         self.memory.all().any(|item| self.ends(item, side, bytes))
     }
 
-    fn ends(&self, item: &Item, side: Side, bytes: &[u8]) -> bool {
+    pub(super) fn ends(&self, item: &Item, side: Side, bytes: &[u8]) -> bool {
         let rule = &self.code.rules.frames[usize::from(item.rule)];
         let known = Known { key: &item.key, item: Some(&item.frame), ..self.known() };
         let meant = rule.until.iter().flatten().filter(|until| until.from == side);

@@ -20,18 +20,17 @@
 mod client;
 mod compiled;
 mod exchange;
+mod explain;
 mod known;
 mod memory;
 mod restoring;
 mod service;
-#[cfg(test)]
-mod tests;
 
 use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
 
-pub(super) use self::compiled::Compiled;
+pub(super) use self::{compiled::Compiled, explain::explain};
 use self::{
     compiled::Look,
     exchange::Asking,

@@ -61,7 +61,8 @@ impl Declared {
         if self.go_on(now, say, true) == Meaning::Ready { Awaits::Nothing } else { Awaits::Ready }
     }
 
-    /// A message of the new connection's; `None`: it is none that is awaited.
+    /// A message of the new connection's: has the client heard the like, and what it means. `None`: it is none that is
+    /// awaited.
     pub(super) fn restores(&mut self, bytes: &[u8], now: Instant, say: &mut Say) -> Option<(bool, Meaning)> {
         let awaits = self.restoring.as_ref()?.awaits;
         let rules = std::sync::Arc::clone(&self.code);
@@ -79,6 +80,9 @@ impl Declared {
                     |all: &Option<Vec<Match>>| self.known().any(all.as_deref().unwrap_or_default(), bytes);
                 if meant(&resume.answer) {
                     return Some((true, self.go_on(now, say, false)));
+                }
+                if meant(&resume.fail) && self.replacing {
+                    return Some((true, Meaning::Lost("the service continues nothing".to_owned())));
                 }
                 if meant(&resume.fail) {
                     // The client starts over, on this connection.

@@ -1,6 +1,6 @@
 //! What the service says: edited, swallowed, captured, and what it means.
 
-use super::{Declared, Look, Meaning, Moment, Say, Verdict, client::array, compiled::batch, excerpt};
+use super::{Declared, Look, Meaning, Moment, Say, Verdict, client::array, compiled::batch, excerpt, text};
 use crate::{
     clock::Instant,
     config::dialect::{Codec, FrameMeans, FrameRule, Side},
@@ -108,9 +108,14 @@ impl Declared {
         self.capture(rules.iter().copied(), bytes);
         if newest
             && matches!(moment, Moment::Resuming | Moment::Overlapping)
-            && let Some((swallow, meaning)) = self.restores(bytes, now, say)
+            && let Some((heard, meaning)) = self.restores(bytes, now, say)
         {
-            return Heard::of(if swallow { Fate::Swallow } else { Fate::Forward }, meaning);
+            // One that the client has not heard stands behind what waits already; beside a live connection nothing does.
+            let fate = if heard || moment == Moment::Overlapping { Fate::Swallow } else { Fate::Hold };
+            if !heard && fate == Fate::Swallow {
+                say.to_client.push(text(bytes));
+            }
+            return Heard::of(fate, meaning);
         }
         if let Some(heard) = self.meant(&rules, bytes, moment) {
             return heard;
