@@ -8,7 +8,7 @@ use super::{
     state::{State, Step, Turn},
     timers::Timer,
 };
-use crate::{clock::Instant, credential::Token, dialect::Exchanged, wire::Close};
+use crate::{clock::Instant, config::Swap, credential::Token, dialect::Exchanged, wire::Close};
 
 /// The longest time over which the exchanges of many sessions are spread.
 const LONGEST_SPREAD: Duration = Duration::from_secs(10);
@@ -100,10 +100,14 @@ impl Session {
         if self.state != State::Live || !newer || refused || dead {
             return self.give_turn_back();
         }
-        self.turn = Turn::Mine;
         let shown = Shown::from(token);
-        if let Some(order) = self.dialect.swap() {
-            return self.begin_swap(order, shown);
+        match self.dialect.swap() {
+            Some(Swap::Never) => return self.give_turn_back(),
+            Some(order) => {
+                self.turn = Turn::Mine;
+                return self.begin_swap(order, shown);
+            }
+            None => self.turn = Turn::Mine,
         }
         let Some(epoch) = self.serving() else { return self.give_turn_back() };
         match self.dialect.exchange(token, self.now, &mut self.say) {
@@ -122,8 +126,7 @@ impl Session {
 
     /// Until when an answer is awaited.
     pub(super) fn awaits_until(&self) -> Instant {
-        let longest = self.now + self.policy.hold;
-        self.dialect.awaits_until().map_or(longest, |at| at.min(longest))
+        self.dialect.awaits_until().unwrap_or(self.now + self.policy.hold)
     }
 
     fn knows(&mut self, shown: Shown) {

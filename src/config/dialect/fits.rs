@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ExchangeRule, FrameMeans, FrameRule, Rules, Side, speech::Subject};
+use super::{ExchangeRule, FrameMeans, FrameRule, Rules, Side, named};
 use crate::config::{Swap, section::Section};
 
 /// The most different members at the top of a message that the rules of one side may look at.
@@ -77,24 +77,8 @@ fn of_frame(frame: &FrameRule, rules: &Rules) -> Wrong {
              means = \"expired\" or \"final\", or [dialect.NAME.swap] with settle",
         );
     }
-    let until =
-        frame.until.iter().flatten().chain(frame.answer.iter().flatten()).chain(frame.hide.iter().flatten());
-    let of_it = until.flat_map(|one| one.subjects());
-    let sets = frame
-        .set
-        .iter()
-        .flatten()
-        .chain(frame.on_replay.iter().flatten())
-        .flat_map(|(_, value)| value.subjects());
-    for subject in of_it.chain(sets) {
-        if *subject == Subject::Key && frame.key.is_none() {
-            say("key", "{key} has no value; add key");
-        }
-    }
-    for subject in frame.r#match.subjects() {
-        if !matches!(subject, Subject::Var(_)) {
-            say("match", "knows only {var.NAME}: nothing else has a value yet");
-        }
+    if !client && shows_the_token(frame) {
+        say("set", "would show the token to the client; write from = \"client\"");
     }
     wrong
 }
@@ -123,16 +107,12 @@ fn of_exchange(exchange: &ExchangeRule, rules: &Rules) -> Wrong {
     if !exchange.send.shows_the_token() {
         say("send", "does not show the token; write {token}".to_owned());
     }
-    let needs_item = |subject: &&Subject| matches!(subject, Subject::Item(_) | Subject::Key);
     match &exchange.for_each {
         Some(name) => match rules.named(name) {
             Some(rule) if rules.frames[rule].replay => {}
             Some(_) => say("for_each", "that rule remembers nothing; add replay = true to it".to_owned()),
             None => say("for_each", "there is no frame rule of this name".to_owned()),
         },
-        None if exchange.send.subjects().iter().any(needs_item) => {
-            say("send", "{item} and {key} have a value with for_each only".to_owned());
-        }
         None => {}
     }
     wrong
@@ -168,20 +148,18 @@ fn of_all(rules: &Rules) -> Wrong {
             wrong.push(("resume", "does nothing; add query or send".to_owned()));
         }
     }
-    let captured: BTreeSet<&str> = rules
-        .frames
-        .iter()
-        .flat_map(|frame| frame.capture.iter().flatten())
-        .map(|(name, _)| &**name)
-        .collect();
-    let named = rules.resume.iter().flat_map(|resume| resume.r#if.iter().flatten().map(String::as_str));
-    let unknown: BTreeSet<&str> =
-        variables(rules).into_iter().chain(named).filter(|name| !captured.contains(name)).collect();
-    wrong.extend(
-        unknown.iter().map(|name| {
-            ("frame", format!("nothing captures \"{name}\"; add capture = {{ {name} = \"/…\" }}"))
-        }),
-    );
+    for away in &rules.away {
+        if away.r#match.is_none() && away.every.is_none() {
+            wrong.push(("away", "does nothing; add match, or every and send".to_owned()));
+        }
+        if away.reply.is_some() && away.r#match.is_none() {
+            wrong.push(("away", "reply needs match: the message that is answered".to_owned()));
+        }
+    }
+    if rules.token.as_ref().is_some_and(|token| token.greeting.is_some()) {
+        wrong.push(("token", "greeting has no effect here; write a frame rule with means = \"ready\"".to_owned()));
+    }
+    wrong.extend(named::without_value(rules));
     wrong
 }
 
@@ -193,21 +171,4 @@ fn heads(rules: &Rules, side: Side) -> BTreeSet<&str> {
     let away = rules.away.iter().filter_map(|rule| rule.r#match.as_ref()).filter(|_| side == Side::Client);
     let tests = own.chain(until).chain(away).flat_map(|one| &one.tests);
     tests.filter_map(|(pointer, _)| pointer.0.first()).map(|step| &*step.name).collect()
-}
-
-/// The captured values that are named anywhere.
-fn variables(rules: &Rules) -> Vec<&str> {
-    let frames = rules.frames.iter();
-    let edits = frames.clone().flat_map(|frame| frame.set.iter().chain(&frame.on_replay).flatten());
-    let mut subjects: Vec<&Subject> = edits.flat_map(|(_, value)| value.subjects()).collect();
-    subjects.extend(frames.clone().flat_map(|frame| frame.r#match.subjects()));
-    subjects.extend(rules.exchanges.iter().flat_map(|exchange| exchange.send.subjects()));
-    if let Some(resume) = &rules.resume {
-        subjects.extend(resume.send.iter().flat_map(|send| send.subjects()));
-        subjects.extend(resume.query.iter().flatten().flat_map(|(_, value)| value.subjects()));
-    }
-    subjects
-        .into_iter()
-        .filter_map(|subject| if let Subject::Var(name) = subject { Some(&**name) } else { None })
-        .collect()
 }

@@ -13,6 +13,7 @@
 
 mod fits;
 mod matching;
+mod named;
 mod pointer;
 mod presets;
 mod speech;

@@ -177,9 +177,10 @@ impl Text {
 /// Was a name meant? A brace of JSON or of GraphQL is none.
 fn is_like_a_name(inner: &str) -> bool {
     let word = inner.split(['/', '.', '|']).next().unwrap_or_default();
+    let name = inner.split('|').next().unwrap_or_default();
     !word.is_empty()
         && word.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_')
-        && !inner.contains([' ', '"', '{'])
+        && !name.contains([' ', '"', '{'])
 }
 
 fn put(inner: &str) -> Result<Piece, String> {

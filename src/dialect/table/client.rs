@@ -5,7 +5,6 @@ use super::{
     Declared, Known, Look, Meaning, Moment, Say, Verdict,
     compiled::batch,
     memory::Item,
-    text,
 };
 use crate::{
     clock::Instant,
@@ -52,7 +51,7 @@ impl Declared {
             Look::Unread => return Verdict::forward(Meaning::Unreadable { ends: false }),
             Look::Concerns => {}
         }
-        self.read = true;
+        (self.read, self.kind) = (true, message.kind);
         let act = match batch(bytes).filter(|_| self.code.rules.codec == Codec::JsonBatch) {
             Some(all) => self.hears_batch(&all, message.kind, now),
             None => self.hears_one(bytes, message.kind, now),
@@ -183,7 +182,8 @@ impl Declared {
         let rule_number = u16::try_from(nth).unwrap_or(u16::MAX);
         let key = key_of(rule, said).into();
         let answered = rule.answer.is_none();
-        self.memory.remember(Item { serial: 0, rule: rule_number, kind, answered, key, frame: frame.into() });
+        let others = self.captured.bytes();
+        self.memory.remember(others, Item { serial: 0, rule: rule_number, kind, answered, key, frame: frame.into() });
     }
 
     /// Would this message end something that is remembered?
@@ -198,12 +198,12 @@ impl Declared {
         meant.into_iter().any(|until| known.holds(until, bytes) == Ok(true))
     }
 
-    pub(super) fn forget_what_ends(&mut self, side: Side, bytes: &[u8]) {
+    /// Forgets what this message ends; is there something?
+    pub(super) fn forget_what_ends(&mut self, side: Side, bytes: &[u8]) -> bool {
         let ended: Vec<u32> =
             self.memory.all().filter(|item| self.ends(item, side, bytes)).map(|item| item.serial).collect();
-        if !ended.is_empty() {
-            self.memory.forget(|item| ended.contains(&item.serial));
-        }
+        self.memory.forget(|item| ended.contains(&item.serial));
+        !ended.is_empty()
     }
 
     /// Answers the client in the place of a service that is away.
@@ -214,7 +214,7 @@ impl Declared {
         };
         let Some(away) = self.code.rules.away.iter().find(meant) else { return false };
         let reply = away.reply.as_ref().and_then(|reply| known.say(reply));
-        say.to_client.extend(reply.map(|bytes| text(&bytes)));
+        say.to_client.extend(reply.map(|bytes| self.payload(&bytes)));
         true
     }
 }

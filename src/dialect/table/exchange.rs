@@ -2,7 +2,7 @@
 //!
 //! Silence can be a yes: `ok_after`. One no is a no for all.
 
-use super::{Declared, Exchanged, Known, Meaning, Say, excerpt, text};
+use super::{Declared, Exchanged, Known, Meaning, Say, excerpt};
 use crate::{
     clock::Instant,
     config::dialect::{ExchangeRule, Match, Rules},
@@ -47,7 +47,8 @@ impl Declared {
             for item in items {
                 let id = self.next_id();
                 let Some(said) = self.known_for(item, id).say(&rule.send) else { continue };
-                say.to_upstream.push(text(&said));
+                let said = self.payload(&said);
+                say.to_upstream.push(said);
                 pending.push(Pending { rule: u8::try_from(nth).unwrap_or(u8::MAX), item, id });
             }
         }

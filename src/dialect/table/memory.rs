@@ -33,10 +33,10 @@ impl Memory {
         Self { items: Vec::new(), last: 0, bytes: 0, unanswered: 0, limit, overflowed: false }
     }
 
-    /// Keeps a message, in place of the one before it of the same rule and key.
-    pub(super) fn remember(&mut self, item: Item) {
+    /// Keeps a message, in place of the one before it of the same rule and key. `others`: bytes that are kept beside it.
+    pub(super) fn remember(&mut self, others: usize, item: Item) {
         self.forget(|other| other.rule == item.rule && other.key == item.key);
-        if self.bytes + weight(&item) > self.limit {
+        if others + self.bytes + weight(&item) > self.limit {
             self.overflowed = true;
             return;
         }

@@ -36,7 +36,7 @@ use self::{
     exchange::Asking,
     known::{Captured, Known},
     memory::Memory,
-    restoring::{Hide, Restoring},
+    restoring::{Hides, Restoring},
 };
 use super::{
     Awaits, Dialect, Doing, Ending, Exchanged, Meaning, Moment, Outgoing, Purpose, Reading, Request, Say,
@@ -50,7 +50,7 @@ use crate::{
         dialect::{CloseOld, Rules, Side},
     },
     credential::Token,
-    wire::{Close, Direction, Message, Payload},
+    wire::{Close, Direction, Kind, Message, Payload},
 };
 
 /// One client's session with such a service.
@@ -64,7 +64,7 @@ pub(super) struct Declared {
     memory: Memory,
     captured: Captured,
     /// What the service says to what was said again, and the client has heard.
-    hides: Vec<Hide>,
+    hides: Hides,
     restoring: Option<Box<Restoring>>,
     asking: Option<Box<Asking>>,
     /// A frame's word on how the connection ends, which counts before its Close.
@@ -80,6 +80,8 @@ pub(super) struct Declared {
     /// The client has said something, and something that is JSON.
     said: bool,
     read: bool,
+    /// How its last message came: so goes what is said in its place.
+    kind: Kind,
     /// How many numbers have been given out.
     ids: u32,
 }
@@ -97,7 +99,7 @@ impl Declared {
             token: None,
             memory,
             captured: Captured::default(),
-            hides: Vec::new(),
+            hides: Hides::default(),
             restoring: None,
             asking: None,
             word: None,
@@ -107,6 +109,7 @@ impl Declared {
             away: false,
             said: false,
             read: false,
+            kind: Kind::Text,
             ids: 0,
         }
     }
@@ -120,6 +123,11 @@ impl Declared {
         Known { token: self.token.as_deref(), key: b"", item: None, id: None, captured: &self.captured }
     }
 
+    /// A message of the dialect's own.
+    fn payload(&self, bytes: &[u8]) -> Payload {
+        Payload { kind: self.kind, bytes: bytes.into() }
+    }
+
     fn next_id(&mut self) -> u64 {
         self.ids += 1;
         FIRST_ID + u64::from(self.ids) - 1
@@ -128,6 +136,17 @@ impl Declared {
     /// A token that may go out now.
     fn has_token(&self, now: Instant) -> bool {
         self.token.as_ref().is_some_and(|token| token.expires.is_none_or(|at| at > now))
+    }
+
+    /// Is all known that a new connection has to hear?
+    fn can_be_restored(&self) -> Result<(), &'static str> {
+        if self.memory.overflowed {
+            Err("what a new connection has to hear takes more memory than session.queue allows")
+        } else if self.rules().replays() && self.said && !self.read {
+            Err("none of the client's messages can be read: a new connection would know nothing of it")
+        } else {
+            Ok(())
+        }
     }
 
     /// Does a resumption go ahead: is everything captured that it needs?
@@ -206,7 +225,7 @@ impl Dialect for Declared {
         self.away = false;
         self.restoring = None;
         if !done {
-            self.hides.clear();
+            self.hides = Hides::default();
         }
     }
 
@@ -225,10 +244,7 @@ impl Dialect for Declared {
     }
 
     fn swap(&self) -> Option<Swap> {
-        match self.route.session.swap {
-            Swap::Make | Swap::Break if !self.rules().exchanges.is_empty() => None,
-            order => Some(order),
-        }
+        self.rules().exchanges.is_empty().then_some(self.route.session.swap)
     }
 
     fn continues(&self) -> bool {
@@ -236,13 +252,7 @@ impl Dialect for Declared {
     }
 
     fn may_swap(&self) -> Result<(), &'static str> {
-        if self.memory.overflowed {
-            Err("what a new connection has to hear takes more memory than session.queue allows")
-        } else if self.rules().replays() && self.said && !self.read {
-            Err("none of the client's messages can be read: a new connection would know nothing of it")
-        } else {
-            Ok(())
-        }
+        self.can_be_restored()
     }
 
     fn settle(&self) -> Duration {
@@ -251,7 +261,7 @@ impl Dialect for Declared {
 
     fn parting(&self, say: &mut Say) -> Option<Close> {
         let goodbye = self.rules().swap.goodbye.as_ref().and_then(|goodbye| self.known().say(goodbye));
-        say.to_upstream.extend(goodbye.map(|bytes| text(&bytes)));
+        say.to_upstream.extend(goodbye.map(|bytes| self.payload(&bytes)));
         match self.rules().swap.close_old {
             CloseOld::Code(code) => Some(Close::new(code, "")),
             CloseOld::Drop => None,
@@ -280,10 +290,8 @@ impl Dialect for Declared {
         self.away = true;
         if !self.continues() {
             Err("a connection of this dialect is never made again")
-        } else if self.memory.overflowed {
-            Err("what a new connection has to hear takes more memory than session.queue allows")
         } else {
-            Ok(())
+            self.can_be_restored()
         }
     }
 
@@ -302,14 +310,9 @@ impl Dialect for Declared {
             self.code.rules.away.iter().filter(|away| away.every.is_some_and(|every| told + every <= now))
         {
             let said = away.send.as_ref().and_then(|send| known.say(send));
-            say.to_client.extend(said.map(|bytes| text(&bytes)));
+            say.to_client.extend(said.map(|bytes| self.payload(&bytes)));
         }
     }
-}
-
-/// A message of the dialect's own.
-fn text(bytes: &[u8]) -> Payload {
-    Payload { kind: crate::wire::Kind::Text, bytes: bytes.into() }
 }
 
 /// The beginning of what the service said, for an operator.

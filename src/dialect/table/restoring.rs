@@ -4,7 +4,7 @@
 //!   hello ─► resume, or not ─► message ─► its answer ─► message … ─► ready
 //! ```
 
-use super::{Awaits, Declared, Known, Meaning, Say, memory::Item, text};
+use super::{Awaits, Declared, Known, Meaning, Say, memory::Item};
 use crate::{
     clock::Instant,
     config::dialect::{FrameMeans, Match, ResumeRule, Side},
@@ -35,12 +35,18 @@ enum Step {
     Nothing,
 }
 
-/// A message of the service's that the client is not to hear: once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Hide {
-    serial: u32,
-    /// Which of the rule's.
-    nth: u8,
+/// Messages of the service's that the client is not to hear, each once, for as long as an answer is awaited.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(super) struct Hides {
+    /// To which remembered message, and which of its rule's.
+    of: Vec<(u32, u8)>,
+    until: Option<Instant>,
+}
+
+impl Hides {
+    pub(super) fn is_empty(&self) -> bool {
+        self.of.is_empty()
+    }
 }
 
 impl Restoring {
@@ -52,7 +58,7 @@ impl Restoring {
 impl Declared {
     /// The connection is open: what can be said at once is said.
     pub(super) fn begin_to_restore(&mut self, now: Instant, say: &mut Say) -> Awaits {
-        self.hides.clear();
+        self.hides = Hides::default();
         let awaits = if self.code.hello { Step::Hello } else { Step::Nothing };
         self.restoring = Some(Box::new(Restoring { awaits, last: 0, instead: None, since: now }));
         if self.code.hello {
@@ -93,9 +99,7 @@ impl Declared {
                 None
             }
             Step::Answer(serial) => {
-                let Some(item) = self.memory.get(serial) else {
-                    return Some((true, self.go_on(now, say, false)));
-                };
+                let item = self.memory.get(serial)?;
                 if !self.is_answer(item, bytes) {
                     return None;
                 }
@@ -126,7 +130,7 @@ impl Declared {
                 self.restoring = None;
                 return Meaning::Ready;
             };
-            let answered = Some(rule) != instead && self.say_again(serial, say);
+            let answered = Some(rule) != instead && self.say_again(serial, now, say);
             if let Some(restoring) = &mut self.restoring {
                 restoring.last = serial;
                 if answered {
@@ -148,7 +152,8 @@ impl Declared {
         let said = self.known().say(send)?.into_owned();
         let instead = instead_of.as_ref().and_then(|name| self.code.rules.named(name));
         let awaits = answer.is_some();
-        say.to_upstream.push(text(&said));
+        let said = self.payload(&said);
+        say.to_upstream.push(said);
         let restoring = self.restoring.as_mut()?;
         restoring.instead = instead.and_then(|nth| u16::try_from(nth).ok());
         if !awaits {
@@ -159,7 +164,7 @@ impl Declared {
     }
 
     /// Says one message again; is an answer to be awaited?
-    fn say_again(&mut self, serial: u32, say: &mut Say) -> bool {
+    fn say_again(&mut self, serial: u32, now: Instant, say: &mut Say) -> bool {
         let code = std::sync::Arc::clone(&self.code);
         let Some(item) = self.memory.get(serial) else { return false };
         let rule = &code.rules.frames[usize::from(item.rule)];
@@ -172,9 +177,9 @@ impl Declared {
         }
         let payload = Payload { kind: item.kind, bytes: frame.into() };
         if item.answered {
-            let hides = rule.hide.iter().flatten().enumerate();
-            let hides = hides.filter_map(|(nth, _)| Some(Hide { serial, nth: u8::try_from(nth).ok()? }));
-            self.hides.extend(hides);
+            let hides = (0..rule.hide.as_ref().map_or(0, Vec::len)).filter_map(|nth| u8::try_from(nth).ok());
+            self.hides.of.extend(hides.map(|nth| (serial, nth)));
+            self.hides.until = Some(now + code.rules.swap.timeout);
         }
         say.to_upstream.push(payload);
         say.replayed += 1;
@@ -182,15 +187,25 @@ impl Declared {
     }
 
     /// Is it one that the client is not to hear? Each is hidden once.
-    pub(super) fn hides(&mut self, bytes: &[u8]) -> bool {
-        let hidden = |hide: &Hide| {
-            let item = self.memory.get(hide.serial)?;
-            let meant =
-                self.rules().frames[usize::from(item.rule)].hide.as_ref()?.get(usize::from(hide.nth))?;
+    pub(super) fn hides(&mut self, bytes: &[u8], now: Instant) -> bool {
+        if self.hides.until.is_some_and(|until| until <= now) {
+            self.hides = Hides::default();
+        }
+        let is_meant = |(serial, nth): &(u32, u8)| {
+            let item = self.memory.get(*serial)?;
+            let meant = self.rules().frames[usize::from(item.rule)].hide.as_ref()?.get(usize::from(*nth))?;
             let known = Known { key: &item.key, item: Some(&item.frame), ..self.known() };
             (known.holds(meant, bytes) == Ok(true)).then_some(())
         };
-        let found = self.hides.iter().position(|hide| hidden(hide).is_some());
-        found.map(|at| self.hides.remove(at)).is_some()
+        let found = self.hides.of.iter().position(|hide| is_meant(hide).is_some());
+        found.map(|at| self.hides.of.remove(at)).is_some()
+    }
+
+    /// If the message whose answer is awaited was forgotten, the next one follows.
+    pub(super) fn goes_on_without(&mut self, now: Instant, say: &mut Say) -> Meaning {
+        match self.restoring.as_ref().map(|restoring| restoring.awaits) {
+            Some(Step::Answer(serial)) if self.memory.get(serial).is_none() => self.go_on(now, say, false),
+            _ => Meaning::Nothing,
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What the service says: edited, swallowed, captured, and what it means.
 
-use super::{Declared, Look, Meaning, Moment, Say, Verdict, client::array, compiled::batch, excerpt, text};
+use super::{Declared, Look, Meaning, Moment, Say, Verdict, client::array, compiled::batch, excerpt};
 use crate::{
     clock::Instant,
     config::dialect::{Codec, FrameMeans, FrameRule, Side},
@@ -113,15 +113,19 @@ impl Declared {
             // One that the client has not heard stands behind what waits already; beside a live connection nothing does.
             let fate = if heard || moment == Moment::Overlapping { Fate::Swallow } else { Fate::Hold };
             if !heard && fate == Fate::Swallow {
-                say.to_client.push(text(bytes));
+                say.to_client.push(self.payload(bytes));
             }
             return Heard::of(fate, meaning);
         }
         if let Some(heard) = self.meant(&rules, bytes, moment) {
             return heard;
         }
-        self.forget_what_ends(Side::Server, bytes);
-        if newest && self.hides(bytes) {
+        if self.forget_what_ends(Side::Server, bytes) && moment == Moment::Overlapping {
+            // The old connection will not say it.
+            say.to_client.push(self.payload(bytes));
+            return Heard::of(Fate::Swallow, self.goes_on_without(now, say));
+        }
+        if newest && self.hides(bytes, now) {
             return Heard::of(Fate::Swallow, Meaning::Nothing);
         }
         self.note_answers(bytes);
@@ -130,7 +134,8 @@ impl Declared {
         }
         // In doubt it goes on as it is.
         let instead = self.edited(rules.iter().copied(), bytes).flatten();
-        Heard { fate: self.unmoved(moment), instead, meaning: Meaning::Nothing }
+        let fate = self.unmoved(moment);
+        Heard { fate, instead, meaning: self.goes_on_without(now, say) }
     }
 
     /// What the first rule with a meaning says.
