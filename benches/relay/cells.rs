@@ -19,6 +19,8 @@ pub(crate) enum Setting {
     TlsClient,
     /// `dialect = "handshake"`.
     Handshake,
+    /// A declared dialect, and messages that none of its rules is about.
+    Declared,
     /// `dialect = "ably"`, and a service of that shape.
     Ably,
     /// Plain HTTP, `[route.http]`.
@@ -60,6 +62,11 @@ impl Cell {
         Self { window, ..Self::new("", Work::Talk(Talk::Echo), size) }
     }
 
+    /// JSON that no rule of a dialect is about.
+    const fn json(size: usize, window: u32) -> Self {
+        Self { window, ..Self::new("json", Work::Talk(Talk::Json), size) }
+    }
+
     const fn ably(label: &'static str, format: Format, window: u32) -> Self {
         Self { window, ..Self::new(label, Work::Talk(Talk::Ably(format)), 128) }
     }
@@ -92,7 +99,7 @@ impl Cell {
     /// How many messages (connections, requests) one time is: an echo is a message in each direction.
     pub(crate) fn counts(self) -> u64 {
         match self.work {
-            Work::Talk(Talk::Echo | Talk::Ably(_)) => 2,
+            Work::Talk(Talk::Echo | Talk::Json | Talk::Ably(_)) => 2,
             Work::Talk(Talk::Push) | Work::Connect | Work::Get => 1,
         }
     }
@@ -136,6 +143,17 @@ const HANDSHAKE: Heading = Heading {
     unit: PER_MESSAGE,
     note: "Perennial looks where each message begins and ends, so that it can change the connection between \
            two of them. nginx and HAProxy relay the same traffic unread.",
+};
+const DECLARED: Heading = Heading {
+    name: "dialect declared",
+    unit: PER_MESSAGE,
+    note: "`dialect = \"graphql-transport-ws\"`, and messages that no rule of it is about. Perennial looks at the members \
+           at the top of each. nginx and HAProxy relay the same traffic unread.",
+};
+const JSON_BY_HANDSHAKE: Heading = Heading {
+    name: "dialect handshake, json",
+    unit: PER_MESSAGE,
+    note: "The same messages with `dialect = \"handshake\"`.",
 };
 const ABLY: Heading = Heading {
     name: "dialect ably",
@@ -201,6 +219,16 @@ pub(crate) const GROUPS: &[Group] = &[
             Cell::echo(128, 16).in_frames(2),
             Cell::echo(1 << 10, 16).in_frames(8),
         ],
+    },
+    Group {
+        heading: DECLARED,
+        setting: Setting::Declared,
+        cells: &[Cell::json(128, 1), Cell::json(128, 16), Cell::json(1 << 10, 16)],
+    },
+    Group {
+        heading: JSON_BY_HANDSHAKE,
+        setting: Setting::Handshake,
+        cells: &[Cell::json(128, 1), Cell::json(128, 16), Cell::json(1 << 10, 16)],
     },
     Group {
         heading: ABLY,

@@ -36,6 +36,8 @@ const LAST_ANSWERS: Duration = Duration::from_secs(20);
 pub(crate) enum Talk {
     /// The service sends back what it gets.
     Echo,
+    /// The same in JSON.
+    Json,
     /// The service sends, and the client only reads.
     Push,
     Ably(Format),
@@ -45,7 +47,7 @@ impl Talk {
     /// What the handshake asks for.
     pub(crate) fn target(self, size: usize) -> String {
         match self {
-            Self::Echo => "/".to_owned(),
+            Self::Echo | Self::Json => "/".to_owned(),
             Self::Push => format!("/push/{size}"),
             Self::Ably(format) => format.target().to_owned(),
         }

@@ -55,7 +55,7 @@ impl Proxy {
         let own = directory.join(contender.name());
         fs::create_dir_all(&own)?;
         let upstream = match contender.setting {
-            Setting::Plain | Setting::TlsClient | Setting::Handshake => ports.plain,
+            Setting::Plain | Setting::TlsClient | Setting::Handshake | Setting::Declared => ports.plain,
             Setting::TlsUpstream => ports.tls,
             Setting::Ably => ports.ably,
             Setting::Http => ports.http,
@@ -186,6 +186,7 @@ fn perennial_toml(scene: &Scene<'_>, ports: Ports) -> Result<String> {
             scene.ca.display()
         ),
         Setting::Handshake => format!("{plain}dialect = \"handshake\"\n{token}{header}"),
+        Setting::Declared => format!("{plain}dialect = \"graphql-transport-ws\"\n{token}"),
         Setting::Ably => format!("{plain}dialect = \"ably\"\n{token}"),
         Setting::Http => format!(
             "upstream = \"ws://127.0.0.1:{}\"\ndialect = \"none\"\n\

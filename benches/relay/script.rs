@@ -36,10 +36,14 @@ impl Script {
             mask: (number.wrapping_mul(0x9e37_79b9) | 1).to_be_bytes(),
             size: shape.size,
             frames: shape.frames,
-            text: Text::new(shape.size, letters),
+            text: if talk == Talk::Json {
+                Text::in_json(shape.size, letters)
+            } else {
+                Text::new(shape.size, letters)
+            },
             pieces: 0,
             partial: Vec::new(),
-            ready: matches!(talk, Talk::Echo | Talk::Push),
+            ready: matches!(talk, Talk::Echo | Talk::Json | Talk::Push),
             sent: 0,
             answered: 0,
             acknowledged: 0,
@@ -50,7 +54,7 @@ impl Script {
     pub(crate) fn send(&mut self, out: &mut Vec<u8>) {
         let text = self.text.numbered(self.sent);
         match self.talk {
-            Talk::Echo => ws::encode_in(self.frames, text, self.mask, out),
+            Talk::Echo | Talk::Json => ws::encode_in(self.frames, text, self.mask, out),
             Talk::Ably(format) => ably::publish(format, self.sent, text, self.size, self.mask, out),
             Talk::Push => return,
         }
@@ -65,7 +69,7 @@ impl Script {
     /// `again`: for each message that came back the next one goes.
     pub(crate) fn take(&mut self, frame: &Frame<'_>, again: bool, out: &mut Vec<u8>) -> Result<()> {
         let first = match self.talk {
-            Talk::Echo | Talk::Push => Opcode::Text,
+            Talk::Echo | Talk::Json | Talk::Push => Opcode::Text,
             Talk::Ably(format) => format.opcode(),
         };
         let expected = if self.pieces == 0 { first } else { Opcode::Continuation };

@@ -166,13 +166,13 @@ impl Report {
             return;
         }
         let (session, route) = (self.session(), &*self.route.route.name);
+        let way_out = "if the service keeps nothing of what is said: session.stateless = true; if it never checks the token of \
+                       an open connection: session.swap = \"never\"; else a dialect that says it again, see docs/dialects";
         tracing::warn!(
             %session,
             route,
-            "a connection on which the client has said something is replaced, and nothing of it is said again: if the \
-             service keeps anything of it (a login, a subscription), the client hears nothing more. Then write \
-             session.swap = \"never\", or a dialect that says it again (docs/dialects); if it keeps nothing, \
-             session.stateless = true"
+            way_out,
+            "a connection on which the client has said something is replaced, and nothing of it is said again"
         );
     }
 

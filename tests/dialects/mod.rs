@@ -3,6 +3,7 @@
 //! A service sends a number each 200 ms. The client has to hear five lifetimes of the token, and what it hears, loses, hears
 //! twice and notices is held against what the page of the preset promises.
 
+mod guide;
 mod rig;
 mod services;
 

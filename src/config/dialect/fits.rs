@@ -157,7 +157,10 @@ fn of_all(rules: &Rules) -> Wrong {
         }
     }
     if rules.token.as_ref().is_some_and(|token| token.greeting.is_some()) {
-        wrong.push(("token", "greeting has no effect here; write a frame rule with means = \"ready\"".to_owned()));
+        wrong.push((
+            "token",
+            "greeting has no effect here; write a frame rule with means = \"ready\"".to_owned(),
+        ));
     }
     wrong.extend(named::without_value(rules));
     wrong

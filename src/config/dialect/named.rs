@@ -31,7 +31,8 @@ fn places(rules: &Rules) -> Vec<Place<'_>> {
         place("frame", has, matches([&frame.until, &frame.answer, &frame.hide]));
     }
     for exchange in &rules.exchanges {
-        let rule = exchange.for_each.as_ref().and_then(|name| rules.named(name)).map(|nth| &rules.frames[nth]);
+        let rule =
+            exchange.for_each.as_ref().and_then(|name| rules.named(name)).map(|nth| &rules.frames[nth]);
         let key = rule.is_some_and(|rule| rule.key.is_some());
         let has = Has { item: rule.is_some(), key, id: true };
         place("exchange", has, exchange.send.subjects());
@@ -74,14 +75,19 @@ pub(super) fn without_value(rules: &Rules) -> BTreeSet<(&'static str, String)> {
             let problem = match name {
                 Subject::Var(name) if !captured.contains(&**name) => capture(name),
                 Subject::Item(_) if !has.item => "{item} has no value in this place".to_owned(),
-                Subject::Key if !has.key => "{key} has no value in this place; add key to the frame rule".to_owned(),
+                Subject::Key if !has.key => {
+                    "{key} has no value in this place; add key to the frame rule".to_owned()
+                }
                 Subject::Id if !has.id => "{id} has a value in [[dialect.NAME.exchange]] only".to_owned(),
-                Subject::Token | Subject::Var(_) | Subject::Item(_) | Subject::Key | Subject::Id => return None,
+                Subject::Token | Subject::Var(_) | Subject::Item(_) | Subject::Key | Subject::Id => {
+                    return None;
+                }
             };
             Some((key, problem))
         }));
     }
     let needs = rules.resume.iter().flat_map(|resume| resume.r#if.iter().flatten());
-    wrong.extend(needs.filter(|name| !captured.contains(name.as_str())).map(|name| ("resume", capture(name))));
+    wrong
+        .extend(needs.filter(|name| !captured.contains(name.as_str())).map(|name| ("resume", capture(name))));
     wrong
 }

@@ -52,7 +52,10 @@ fn what_contradicts_itself_is_refused_with_its_line() {
             frame("replay = true\nset = { \"/t\" = \"{token}\" }"),
             "p:8:10: dialect.x.frame.replay: shows a token, and nothing says whether the service took it: add answer, or a rule with means = \"expired\" or \"final\", or [dialect.NAME.swap] with settle",
         ),
-        (frame("set = { \"/t\" = \"{key}\" }"), "p:6:1: dialect.x.frame: {key} has no value in this place; add key to the frame rule"),
+        (
+            frame("set = { \"/t\" = \"{key}\" }"),
+            "p:6:1: dialect.x.frame: {key} has no value in this place; add key to the frame rule",
+        ),
         (
             frame("set = { \"/t\" = \"{var.y}\" }"),
             "p:6:1: dialect.x.frame: nothing captures \"y\"; add capture = { y = \"/…\" }",

@@ -183,7 +183,10 @@ impl Declared {
         let key = key_of(rule, said).into();
         let answered = rule.answer.is_none();
         let others = self.captured.bytes();
-        self.memory.remember(others, Item { serial: 0, rule: rule_number, kind, answered, key, frame: frame.into() });
+        self.memory.remember(
+            others,
+            Item { serial: 0, rule: rule_number, kind, answered, key, frame: frame.into() },
+        );
     }
 
     /// Would this message end something that is remembered?

@@ -122,3 +122,23 @@ fn a_message_that_shows_a_token_waits_for_one_that_may_go_out() {
         ["close client 1008 Token expired", "finished TokenExpired"]
     );
 }
+
+#[test]
+fn a_subscription_that_the_service_refuses_holds_no_restoring_up() {
+    let mut talk = joined();
+    let hall = JOIN.replace("room", "hall").replace('6', "7");
+    let no = r#"["7","7","hall","phx_reply",{"status":"error","response":{}}]"#;
+    talk.client(&hall);
+    talk.service(1, &REPLY.replace("room", "hall").replace('6', "7"));
+    assert_eq!(talk.closes(1, None, ""), ["dial 2"]);
+    assert_eq!(talk.opened(2), [format!("2 {}", with(JOIN, "T1"))]);
+    assert_eq!(talk.service(2, REPLY), [format!("2 {}", with(&hall, "T1"))]);
+    // The client hears that it has one channel less.
+    assert_eq!(talk.service(2, no), [format!("client {no}")]);
+    assert_eq!(talk.session.phase(), Phase::Live);
+    talk.closes(2, None, "");
+    talk.passes(Duration::from_secs(1));
+    assert_eq!(talk.opened(3), [format!("3 {}", with(JOIN, "T1"))]);
+    assert_eq!(talk.service(3, REPLY), [""; 0], "it is not joined again");
+    assert_eq!(talk.session.phase(), Phase::Live);
+}

@@ -5,7 +5,7 @@ use super::*;
 const GRAPHQL: &str = "graphql-transport-ws";
 const INIT: &str = r#"{"type":"connection_init","payload":{"token":"old","n":1.50}}"#;
 const SUBSCRIBE: &str = r#"{"id":"1","type":"subscribe","payload":{"query":"subscription { tick }"}}"#;
-const SETTLE: Duration = Duration::from_millis(100);
+const SETTLE: Duration = Duration::from_millis(50);
 
 fn tick(nth: u32) -> String {
     format!(r#"{{"id":"1","type":"next","payload":{{"data":{{"tick":{nth}}}}}}}"#)
@@ -246,4 +246,33 @@ fn a_last_word_wins_over_the_close_behind_it() {
     let mut talk = identified();
     assert_eq!(talk.service(1, r#"{"op":8}"#), ["forward"]);
     assert_eq!(talk.closes(1, Some(1001), "away"), ["close client 1001 away", "finished Upstream"]);
+}
+
+#[test]
+fn a_subscription_that_is_refused_in_a_swap_is_the_clients_to_know() {
+    let mut talk = Talk::begins("action-cable");
+    let subscribe = r#"{"command":"subscribe","identifier":"T"}"#;
+    talk.service(1, r#"{"type":"welcome"}"#);
+    talk.client(subscribe);
+    talk.service(1, r#"{"type":"confirm_subscription","identifier":"T"}"#);
+    talk.renewed();
+    talk.opened(2);
+    assert_eq!(talk.service(2, r#"{"type":"welcome"}"#), [format!("2 {subscribe}")]);
+    let no = r#"{"type":"reject_subscription","identifier":"T"}"#;
+    assert_eq!(talk.service(2, no), [format!("client {no}")]);
+    talk.passes(Duration::from_millis(50));
+    talk.closes(1, Some(1000), "");
+    assert_eq!(talk.session.phase(), Phase::Live);
+}
+
+#[test]
+fn what_is_hidden_is_hidden_for_a_while_only() {
+    let mut talk = Talk::begins("appsync");
+    talk.client(r#"{"type":"connection_init"}"#);
+    talk.service(1, r#"{"type":"connection_ack"}"#);
+    talk.closes(1, None, "");
+    talk.opened(2);
+    talk.service(2, r#"{"type":"connection_ack"}"#);
+    talk.passes(Duration::from_secs(6));
+    assert_eq!(talk.service(2, r#"{"type":"ka"}"#), ["forward"]);
 }
