@@ -285,6 +285,11 @@ pub trait Dialect: DialectValue + Send {
         false
     }
 
+    /// Does the service owe an answer on the connection that serves? How long it is waited for before that is replaced.
+    fn owes(&self) -> Option<Duration> {
+        None
+    }
+
     /// How an old connection is ended, and what is said to it before; `None`: without a Close.
     fn parting(&self, _say: &mut Say) -> Option<Close> {
         Some(Close::new(1000, ""))

@@ -147,7 +147,7 @@ impl Session {
             Some(Purpose::Swap) => {
                 let settle = self.dialect.settle();
                 if settle.is_zero() {
-                    return self.drain();
+                    return self.leave_old();
                 }
                 self.set_step(Step::Settling);
                 self.timers.set(Timer::Step, self.now + settle);
@@ -338,7 +338,8 @@ impl Session {
                 self.drained();
             }
             (_, Some(Step::Proving)) => self.ready(),
-            (_, Some(Step::Settling)) => self.drain(),
+            (State::Swapping { owed: true, .. }, _) => self.drain(),
+            (_, Some(Step::Settling)) => self.leave_old(),
             (State::Swapping { .. }, _) => {
                 self.dialect.gave_up(self.now);
                 self.swap_failed("the new connection was not there in time", false);

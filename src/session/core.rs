@@ -269,7 +269,7 @@ impl Session {
 
     /// Is the client's next message one for the connection that serves?
     pub(super) fn flows_up(&self) -> bool {
-        matches!(self.state, State::Live | State::Swapping { drain: None, .. })
+        matches!(self.state, State::Live | State::Swapping { owed: false, drain: None, .. })
     }
 
     // ----- what the driver asks

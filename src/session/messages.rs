@@ -149,6 +149,7 @@ impl Session {
         }
         self.service_means(epoch, meaning);
         self.answer_is_awaited();
+        self.old_one_answers();
         if self.is_attempt(epoch) && self.step() == Some(Step::Proving) {
             self.ready();
         }

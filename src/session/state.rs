@@ -43,6 +43,8 @@ pub(super) enum State {
     Swapping {
         shown: Shown,
         since: Instant,
+        /// The client's messages are held until the service has answered those on the old connection.
+        owed: bool,
         /// The old connection was told to end: what it still says is delivered, and the client's messages are held.
         drain: Option<Drain>,
     },

@@ -19,7 +19,9 @@
 //! 5. There are services that never answer a Close (sockets that hibernate, if nobody wrote the answer). Before
 //!    its Close the old one gets a Ping: the Pong says that all before it was read. If it has then said nothing
 //!    for [`SETTLE`], it is done.
-//! 6. A swap whose first client message is answered by a Close has failed: the new connection is not what the
+//! 6. What the service owes on the old connection is waited for first, with the client's messages held: it will not come
+//!    on another.
+//! 7. A swap whose first client message is answered by a Close has failed: the new connection is not what the
 //!    client had. It is resumed once, and then the Close is passed on.
 
 use std::time::Duration;
@@ -49,7 +51,7 @@ impl Session {
     /// The new token takes a new connection.
     pub(super) fn begin_swap(&mut self, order: Swap, shown: Shown) {
         let step = Some(self.now + self.policy.hold);
-        self.enter(State::Swapping { shown, since: self.now, drain: None }, step);
+        self.enter(State::Swapping { shown, since: self.now, owed: false, drain: None }, step);
         if let Err(why) = self.dialect.may_swap() {
             return self.swap_failed(why, false);
         }
@@ -57,13 +59,31 @@ impl Session {
             self.note(Note::Hopes);
         }
         if order == Swap::Break {
-            return self.drain();
+            return self.leave_old();
         }
         let epoch = self.fresh_epoch();
         let mut attempt = Attempt::new(Purpose::Swap, epoch, self.now);
         attempt.method = Some(Method::Swap);
         self.attempt = Some(Box::new(attempt));
         self.out.push(Action::Dial(epoch));
+    }
+
+    /// The client's messages wait from now on: until the service has answered those on the old connection.
+    pub(super) fn leave_old(&mut self) {
+        let Some(hold) = self.dialect.owes() else { return self.drain() };
+        if let State::Swapping { owed, .. } = &mut self.state {
+            *owed = true;
+            self.timers.set(Timer::Step, self.now + hold);
+        }
+    }
+
+    /// Has the service answered, so that the old connection can be told to end?
+    pub(super) fn old_one_answers(&mut self) {
+        if matches!(self.state, State::Swapping { owed: true, drain: None, .. })
+            && self.dialect.owes().is_none()
+        {
+            self.drain();
+        }
     }
 
     /// The client's messages wait from now on, and the old connection is told to end.
@@ -213,7 +233,7 @@ impl Session {
         }
     }
 
-    /// Rule 6: the client speaks for the first time on a connection that replaced another.
+    /// Rule 7: the client speaks for the first time on a connection that replaced another.
     pub(super) fn trial_begins(&mut self) {
         if let Some(Trial::Open { again }) = self.serving.as_ref().map(|serving| serving.trial)
             && let Some(serving) = &mut self.serving

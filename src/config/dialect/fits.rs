@@ -42,14 +42,22 @@ fn of_frame(frame: &FrameRule, rules: &Rules) -> Wrong {
     let mut say = |key: &'static str, message: &str| wrong.push((key, message.to_owned()));
     let client = frame.from == Side::Client;
     let written = [
-        ("key", frame.key.is_some() && frame.capture.is_none()),
-        ("until", frame.until.is_some()),
         ("on_replay", frame.on_replay.is_some()),
         ("answer", frame.answer.is_some()),
         ("hide", frame.hide.is_some()),
     ];
+    let kept = [("key", frame.key.is_some() && frame.capture.is_none()), ("until", frame.until.is_some())];
+    for (key, _) in kept.iter().filter(|(_, written)| *written && !frame.replay && !frame.owed) {
+        say(key, "has no effect: nothing is remembered; add replay = true or owed = true, or remove this");
+    }
     for (key, _) in written.iter().filter(|(_, written)| *written && !frame.replay) {
         say(key, "has no effect: nothing is remembered; add replay = true, or remove this");
+    }
+    if frame.owed && frame.replay {
+        say("owed", "contradicts replay: what is said again is answered again; remove one of them");
+    }
+    if frame.owed && frame.until.is_none() {
+        say("owed", "nothing says what the answer is; add key and until");
     }
     if frame.replay && !client {
         say("replay", "only the client's messages are said again; write from = \"client\"");
@@ -67,8 +75,14 @@ fn of_frame(frame: &FrameRule, rules: &Rules) -> Wrong {
     if frame.drop && (edits || frame.replay) {
         say("drop", "contradicts set, remove and replay: it does not go on; remove one of them");
     }
-    if !edits && !frame.drop && !frame.replay && frame.capture.is_none() && frame.means.is_none() {
-        say("match", "the rule does nothing; add set, remove, drop, replay, capture or means");
+    if !edits
+        && !frame.drop
+        && !frame.replay
+        && !frame.owed
+        && frame.capture.is_none()
+        && frame.means.is_none()
+    {
+        say("match", "the rule does nothing; add set, remove, drop, replay, owed, capture or means");
     }
     if frame.replay && shows_the_token(frame) && !is_answered(frame, rules) {
         say(

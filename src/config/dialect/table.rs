@@ -50,8 +50,8 @@ words! {
 }
 
 table! {
-    /// A rule about messages. Of all that match, each edits and captures; the first with `replay` and the first with
-    /// `means` count.
+    /// A rule about messages. Of all that match, each edits and captures; the first with `replay` or `owed` and the first
+    /// with `means` count.
     pub struct FrameRule {
         /// By which other rules name it.
         name: maybe Label;
@@ -68,6 +68,9 @@ table! {
         drop: or Flag = "false";
         /// It is remembered, and said again on a new connection.
         replay: or Flag = "false";
+        /// The other side owes an answer on the same connection: `until` says which. The service's answer is waited for before
+        /// the connection is replaced (`hold` of the swap); the client's goes to no other connection.
+        owed: or Flag = "false";
         /// What tells the remembered messages of this rule apart. Without it only the newest is remembered.
         key: maybe Several<Pointer>;
         /// The messages that end it: then it is forgotten. `from = "server"` in one of them means the service's.
@@ -126,6 +129,8 @@ table! {
         order: or Swap = "\"make\"";
         /// How long the old connection serves on after the last message that was said again.
         settle: or Span = "\"0s\"";
+        /// How long what the service owes on the old connection is waited for before it ends; the client's messages wait.
+        hold: or Time = "\"1s\"";
         /// How the old connection is ended: with this code, or `"drop"`: without a Close.
         close_old: or CloseOld = "1000";
         /// What is said on the old connection before it ends.
@@ -193,6 +198,13 @@ impl Default for SwapRule {
     fn default() -> Self {
         let second = std::time::Duration::from_secs(1);
         let (settle, timeout) = (second * 0, second * 5);
-        Self { order: Swap::Make, settle, close_old: CloseOld::Code(1000), goodbye: None, timeout }
+        Self {
+            order: Swap::Make,
+            settle,
+            hold: second,
+            close_old: CloseOld::Code(1000),
+            goodbye: None,
+            timeout,
+        }
     }
 }

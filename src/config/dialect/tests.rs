@@ -26,11 +26,11 @@ fn what_contradicts_itself_is_refused_with_its_line() {
     for (dialect, expected) in [
         (
             frame(""),
-            "p:7:9: dialect.x.frame.match: the rule does nothing; add set, remove, drop, replay, capture or means",
+            "p:7:9: dialect.x.frame.match: the rule does nothing; add set, remove, drop, replay, owed, capture or means",
         ),
         (
             frame("until = { \"/b\" = 1 }\nset = { \"/b\" = 1 }"),
-            "p:8:9: dialect.x.frame.until: has no effect: nothing is remembered; add replay = true, or remove this",
+            "p:8:9: dialect.x.frame.until: has no effect: nothing is remembered; add replay = true or owed = true, or remove this",
         ),
         (
             frame("replay = true\nuntil = { \"/b\" = 1 }"),

@@ -4,7 +4,7 @@ use super::{
     super::json::place::{self, Doubt},
     Declared, Known, Look, Meaning, Moment, Say, Verdict,
     compiled::batch,
-    memory::Item,
+    memory::{Item, Kept},
 };
 use crate::{
     clock::Instant,
@@ -98,7 +98,7 @@ impl Declared {
         {
             return Act::Hold;
         }
-        if rules.iter().any(|(_, rule)| rule.drop) {
+        if rules.iter().any(|(_, rule)| rule.drop) || self.answers_nobody(bytes) {
             return Act::Drop;
         }
         let shows = |rule: &FrameRule| rule.set.iter().flatten().any(|(_, value)| value.shows_the_token());
@@ -111,7 +111,7 @@ impl Declared {
         let said = edited.as_deref().unwrap_or(bytes);
         self.capture(rules.iter().map(|(_, rule)| *rule), said);
         self.forget_what_ends(Side::Client, said);
-        if let Some((nth, rule)) = rules.iter().find(|(_, rule)| rule.replay) {
+        if let Some((nth, rule)) = rules.iter().find(|(_, rule)| rule.replay || rule.owed) {
             self.remember(*nth, rule, said, kind);
         }
         edited.map_or(Act::Forward, Act::Instead)
@@ -171,9 +171,10 @@ impl Declared {
         }
     }
 
-    /// Kept as it was sent, its token cut out.
-    fn remember(&mut self, nth: usize, rule: &FrameRule, said: &[u8], kind: Kind) {
-        let mut frame = said.to_vec();
+    /// Kept as it was sent, its token cut out; of what is owed the key will do.
+    pub(super) fn remember(&mut self, nth: usize, rule: &FrameRule, said: &[u8], kind: Kind) {
+        let mut frame = if rule.replay { said.to_vec() } else { Vec::new() };
+        let kept = if rule.replay { Kept::Replay } else { Kept::Owed };
         for (pointer, _) in rule.set.iter().flatten().filter(|(_, value)| value.shows_the_token()) {
             if let Some(cut) = place::put(&frame, &pointer.0, b"\"\"") {
                 frame = cut;
@@ -185,13 +186,21 @@ impl Declared {
         let others = self.captured.bytes();
         self.memory.remember(
             others,
-            Item { serial: 0, rule: rule_number, kind, answered, key, frame: frame.into() },
+            Item { serial: 0, rule: rule_number, kind, answered, kept, key, frame: frame.into() },
         );
     }
 
     /// Would this message end something that is remembered?
     fn ends_something(&self, side: Side, bytes: &[u8]) -> bool {
-        self.memory.all().any(|item| self.ends(item, side, bytes))
+        self.memory.all().any(|item| item.kept == Kept::Replay && self.ends(item, side, bytes))
+    }
+
+    /// Does it answer what was said on a connection that is gone?
+    fn answers_nobody(&mut self, bytes: &[u8]) -> bool {
+        let void = |item: &&Item| item.kept == Kept::Void && self.ends(item, Side::Client, bytes);
+        let Some(serial) = self.memory.all().find(void).map(|item| item.serial) else { return false };
+        self.memory.forget(|item| item.serial == serial);
+        true
     }
 
     pub(super) fn ends(&self, item: &Item, side: Side, bytes: &[u8]) -> bool {

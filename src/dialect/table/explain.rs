@@ -71,7 +71,7 @@ impl Declared {
                 for nth in about {
                     let rule = &self.code.rules.frames[nth];
                     lines.push(format!("{}: {}", self.name(nth), does(rule, free)));
-                    free &= !rule.replay;
+                    free &= !rule.replay && !rule.owed;
                 }
             }
         }
@@ -116,6 +116,9 @@ fn does(rule: &FrameRule, free: bool) -> String {
     );
     if rule.replay && free {
         does.push("remembered, to be said again on a new connection".to_owned());
+    }
+    if rule.owed && free {
+        does.push("an answer is owed on this connection".to_owned());
     }
     does.extend(rule.means.map(|means| {
         match means {

@@ -11,9 +11,22 @@ pub(super) struct Item {
     pub kind: Kind,
     /// The service's answer has reached the client, or none is known.
     pub answered: bool,
+    /// What it is kept for.
+    pub kept: Kept,
     /// JSON; empty: the rule has no key.
     pub key: Box<[u8]>,
     pub frame: Box<[u8]>,
+}
+
+/// What a message is kept for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// A new connection hears it again.
+    Replay,
+    /// The other side owes an answer, on the connection that carried it.
+    Owed,
+    /// That connection is gone: an answer goes nowhere.
+    Void,
 }
 
 /// All of them, within a bound.
@@ -37,7 +50,7 @@ impl Memory {
     pub(super) fn remember(&mut self, others: usize, item: Item) {
         self.forget(|other| other.rule == item.rule && other.key == item.key);
         if others + self.bytes + weight(&item) > self.limit {
-            self.overflowed = true;
+            self.overflowed |= item.kept == Kept::Replay;
             return;
         }
         self.last += 1;
@@ -61,9 +74,16 @@ impl Memory {
         (self.bytes, self.unanswered) = (bytes, unanswered);
     }
 
-    /// The first behind this serial.
+    /// The first to be said again behind this serial.
     pub(super) fn after(&self, serial: u32) -> Option<&Item> {
-        self.items.iter().find(|item| item.serial > serial)
+        self.items.iter().find(|item| item.serial > serial && item.kept == Kept::Replay)
+    }
+
+    /// The connection that carried them is gone: what the service owed will not come, and what the client owes goes nowhere.
+    pub(super) fn voids(&mut self, is_the_clients: impl Fn(&Item) -> bool) {
+        self.forget(|item| item.kept == Kept::Owed && !is_the_clients(item));
+        let owed = self.items.iter_mut().filter(|item| item.kept == Kept::Owed);
+        owed.for_each(|item| item.kept = Kept::Void);
     }
 
     pub(super) fn get(&self, serial: u32) -> Option<&Item> {

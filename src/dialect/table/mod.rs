@@ -35,7 +35,7 @@ use self::{
     compiled::Look,
     exchange::Asking,
     known::{Captured, Known},
-    memory::Memory,
+    memory::{Item, Kept, Memory},
     restoring::{Hides, Restoring},
 };
 use super::{
@@ -138,6 +138,17 @@ impl Declared {
         self.token.as_ref().is_some_and(|token| token.expires.is_none_or(|at| at > now))
     }
 
+    /// Is it the service that owes the answer?
+    fn is_the_services(&self, item: &Item) -> bool {
+        self.rules().frames[usize::from(item.rule)].from == Side::Client
+    }
+
+    /// The connection is gone, with what was owed on it.
+    fn void(&mut self) {
+        let code = Arc::clone(&self.code);
+        self.memory.voids(|item| code.rules.frames[usize::from(item.rule)].from == Side::Server);
+    }
+
     /// Is all known that a new connection has to hear?
     fn can_be_restored(&self) -> Result<(), &'static str> {
         if self.memory.overflowed {
@@ -224,7 +235,9 @@ impl Dialect for Declared {
         self.replacing = false;
         self.away = false;
         self.restoring = None;
-        if !done {
+        if done {
+            self.void();
+        } else {
             self.hides = Hides::default();
         }
     }
@@ -259,6 +272,11 @@ impl Dialect for Declared {
         self.rules().swap.settle
     }
 
+    fn owes(&self) -> Option<Duration> {
+        let owes = |item: &Item| item.kept == Kept::Owed && self.is_the_services(item);
+        self.memory.all().any(owes).then_some(self.rules().swap.hold)
+    }
+
     fn parting(&self, say: &mut Say) -> Option<Close> {
         let goodbye = self.rules().swap.goodbye.as_ref().and_then(|goodbye| self.known().say(goodbye));
         say.to_upstream.extend(goodbye.map(|bytes| self.payload(&bytes)));
@@ -288,6 +306,7 @@ impl Dialect for Declared {
         self.asking = None;
         self.replacing = false;
         self.away = true;
+        self.void();
         if !self.continues() {
             Err("a connection of this dialect is never made again")
         } else {

@@ -103,6 +103,7 @@ impl Declared {
         }
         let code = std::sync::Arc::clone(&self.code);
         let rules = self.rules_about(Side::Server, bytes).unwrap_or_default();
+        let owed = rules.iter().copied().find(|nth| code.rules.frames[*nth].owed);
         let rules: Vec<&FrameRule> = rules.into_iter().map(|nth| &code.rules.frames[nth]).collect();
         // Swallowed messages are captured, too.
         self.capture(rules.iter().copied(), bytes);
@@ -129,6 +130,9 @@ impl Declared {
             return Heard::of(Fate::Swallow, Meaning::Nothing);
         }
         self.note_answers(bytes);
+        if let Some(nth) = owed {
+            self.remember(nth, &code.rules.frames[nth], bytes, self.kind);
+        }
         if rules.iter().any(|rule| rule.drop) {
             return Heard::of(Fate::Swallow, Meaning::Nothing);
         }

@@ -276,3 +276,49 @@ fn what_is_hidden_is_hidden_for_a_while_only() {
     talk.passes(Duration::from_secs(6));
     assert_eq!(talk.service(2, r#"{"type":"ka"}"#), ["forward"]);
 }
+
+#[test]
+fn a_request_has_its_answer_on_the_connection_that_carried_it() {
+    let query = r#"{"id":"2","type":"subscribe","payload":{"query":"{ a }"}}"#;
+    let mut talk = swapping();
+    assert_eq!(talk.client(query), ["forward"]);
+    assert_eq!(talk.passes(SETTLE), [""; 0], "the old connection still owes an answer");
+    assert_eq!(talk.client(r#"{"type":"ping"}"#), [""; 0], "what is said now waits");
+    assert_eq!(talk.service(1, r#"{"id":"2","type":"next","payload":{}}"#), ["forward"]);
+    assert_eq!(talk.service(1, r#"{"id":"2","type":"complete"}"#), ["forward", "close 1 1000"]);
+    assert_eq!(talk.closes(1, Some(1000), ""), [r#"2 {"type":"ping"}"#]);
+    // An answer that does not come is not waited for without end.
+    let mut talk = swapping();
+    talk.client(query);
+    talk.passes(SETTLE);
+    assert_eq!(talk.passes(Duration::from_secs(1)), ["close 1 1000"]);
+    talk.closes(1, Some(1000), "");
+    // The next swap does not wait for it again.
+    assert_eq!(talk.renewed(), ["dial 3"]);
+    talk.opened(3);
+    talk.service(3, r#"{"type":"connection_ack"}"#);
+    assert_eq!(talk.passes(SETTLE), ["close 2 1000"]);
+}
+
+const ACKNOWLEDGES: &str = r#"
+[[dialect.x.frame]]
+from = "server"
+match = { "/delivery" = { exists = true } }
+owed = true
+key = "/delivery"
+until = { "/ack" = "{key}" }
+"#;
+
+#[test]
+fn an_acknowledgement_of_what_the_old_connection_said_goes_nowhere_else() {
+    let mut talk = Talk::begins(ACKNOWLEDGES);
+    talk.service(1, r#"{"delivery":1}"#);
+    talk.service(1, r#"{"delivery":2}"#);
+    assert_eq!(talk.client(r#"{"ack":1}"#), ["forward"]);
+    talk.closes(1, None, "");
+    talk.opened(2);
+    talk.tell(Event::UpstreamRead(Epoch(2), 0));
+    assert_eq!(talk.client(r#"{"ack":2}"#), [""; 0], "the service knows it no more");
+    talk.service(2, r#"{"delivery":2}"#);
+    assert_eq!(talk.client(r#"{"ack":2}"#), ["forward"]);
+}
