@@ -398,9 +398,6 @@ impl PartialEq<&Self> for Box<dyn Dialect> {
     }
 }
 
-/// Begins a session in a dialect of one's own, with the client's request.
-pub type Open = fn(Request) -> Box<dyn Dialect>;
-
 /// What the sessions of one route share of their dialect, and where they get theirs.
 #[derive(Debug)]
 pub struct Dialects {
@@ -408,45 +405,32 @@ pub struct Dialects {
     records: Arc<ably::Records>,
     /// The rules of a declared dialect.
     declared: Option<Arc<table::Compiled>>,
-    /// In the place of what the route says.
-    given: Option<Open>,
 }
 
 impl Dialects {
     /// For one route.
     pub fn new(route: Arc<Route>, limit: usize) -> Self {
         let declared = declared(&route);
-        Self { route, records: Arc::new(ably::Records::new(limit)), declared, given: None }
-    }
-
-    /// For the same route, in another dialect than the configured one.
-    #[must_use]
-    pub fn spoken_as(self, open: Open) -> Self {
-        Self { given: Some(open), ..self }
+        Self { route, records: Arc::new(ably::Records::new(limit)), declared }
     }
 
     /// The same for the route as it is configured now: what was remembered stays remembered.
     #[must_use]
     pub fn with(&self, route: Arc<Route>) -> Self {
         let declared = declared(&route);
-        Self { route, records: Arc::clone(&self.records), declared, given: self.given }
+        Self { route, records: Arc::clone(&self.records), declared }
     }
 
     /// The last words to a client that gets no session.
     pub fn turn_away(&self, request: &Request, doing: Doing, close: Close) -> (Option<Payload>, Close) {
         match self.route.dialect {
-            DialectKind::Ably if self.given.is_none() => ably::turn_away(request, doing, close),
-            DialectKind::None | DialectKind::Handshake | DialectKind::Ably | DialectKind::Declared(_) => {
-                (None, close)
-            }
+            DialectKind::Ably => ably::turn_away(request, doing, close),
+            DialectKind::None | DialectKind::Handshake | DialectKind::Declared(_) => (None, close),
         }
     }
 
     /// The dialect of a session that begins with `request`.
     pub fn open(&self, request: Request, now: Instant) -> Box<dyn Dialect> {
-        if let Some(open) = self.given {
-            return open(request);
-        }
         match (&self.route.dialect, &self.declared) {
             (DialectKind::Declared(_), Some(code)) => {
                 Box::new(table::Declared::new(request, Arc::clone(&self.route), Arc::clone(code)))

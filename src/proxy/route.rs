@@ -22,7 +22,7 @@ use crate::{
     clock::{self, Instant, Now},
     config::{DialectKind, Endpoint, Route, Swap, Upstream},
     credential::{Clients, Credential},
-    dialect::{self, Dialects, Outgoing},
+    dialect::{Dialects, Outgoing},
     net::{Dialer, Pool},
     telemetry::{DialPurpose, Dialled, RouteMetrics, Spans},
 };
@@ -115,13 +115,6 @@ impl RouteContext {
         self.parking = Arc::clone(&before.parking);
         self.turns = Arc::clone(&before.turns);
         self.warned = Arc::clone(&before.warned);
-        self
-    }
-
-    /// Speaks another dialect than the configured one with the service.
-    #[must_use]
-    pub fn speaking(mut self, open: dialect::Open) -> Self {
-        self.dialects = self.dialects.spoken_as(open);
         self
     }
 

@@ -16,6 +16,8 @@ pub struct Ledger {
     /// By connection: messages that the service has said, and the numbers that the client has heard.
     pub told: BTreeMap<usize, u64>,
     pub down: BTreeMap<usize, Vec<u64>>,
+    /// How often the client has heard that its state is restored.
+    pub restored: u64,
     /// What was seen that is wrong by itself.
     pub faults: Vec<String>,
 }

@@ -28,7 +28,6 @@ mod ledger;
 mod loss;
 mod peer;
 mod polite;
-mod restoring;
 mod returning;
 mod seeds;
 mod stage;

@@ -28,13 +28,22 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     fabric::Fabric,
     peer::Peer,
-    restoring::{RESTORING, Restoring},
     support::{beside, http::handshake, ws::Wire},
     tcp::{Cable, Terms, connection},
 };
 
 /// Every dialect that the proxy has.
 pub const DIALECTS: [&str; 3] = ["none", "handshake", "ably"];
+
+/// A dialect that is declared: the service keeps what a client says first, and answers it; then the old connection
+/// serves on for a while.
+pub const RESTORING: &str = "restoring";
+const RULES: &str = "[[dialect.restoring.frame]]\nmatch = { \"/restore\" = { exists = true } }\nreplay = true\n\
+                     answer = { \"/restored\" = { exists = true } }\n[dialect.restoring.swap]\nsettle = \"200ms\"\n\
+                     timeout = \"10s\"\n";
+/// What its clients say first, and the service's answer.
+pub const RESTORE: &str = "{\"restore\":1}";
+pub const RESTORED: &str = "{\"restored\":1}";
 
 /// A proxy with one route.
 pub struct Stage {
@@ -86,9 +95,9 @@ impl Stage {
     }
 
     fn of(dialect: &'static str, tables: &str, target: &'static str, terms: Terms) -> Self {
-        let configured = if dialect == RESTORING { "handshake" } else { dialect };
+        let rules = if dialect == RESTORING { RULES } else { "" };
         let text = format!(
-            "[[route]]\nname = \"sim\"\nupstream = \"ws://service.test\"\ndialect = \"{configured}\"\n{tables}"
+            "[[route]]\nname = \"sim\"\nupstream = \"ws://service.test\"\ndialect = \"{dialect}\"\n{tables}{rules}"
         );
         let config = Config::parse(&text, "test.toml").unwrap_or_else(|errors| panic!("{errors}\n{text}"));
         let route = Arc::clone(&config.routes[0]);
@@ -101,8 +110,7 @@ impl Stage {
         let dialer = dialer.over(Arc::clone(&fabric) as _);
         let bounds = Bounds { message: config.limits.message, head: config.limits.head, remembered: 1000 };
         let context = RouteContext::new(route, vec![dialer], tokens, Arc::clone(&metrics), bounds);
-        let context =
-            Arc::new(if dialect == RESTORING { context.speaking(Restoring::open) } else { context });
+        let context = Arc::new(context);
         let proxy = Proxy {
             connections: config.limits.sessions,
             hall: Hall::default(),

@@ -19,9 +19,8 @@ use perennial::{clock::Instant, proxy::Practice, telemetry::Direction};
 use crate::{
     ledger::Ledger,
     peer::Peer,
-    restoring::{RESTORE, RESTORED, RESTORING},
     seeds,
-    stage::Stage,
+    stage::{RESTORE, RESTORED, RESTORING, Stage},
     support::{
         beside,
         ws::{CLOSE, CONTINUATION, PING, TEXT, Wire},
@@ -149,7 +148,7 @@ impl Run {
             for number in 0.. {
                 let (end, _) = stage.fabric.accept().await;
                 let habit = Habit::of(&mut random, storm && number > 0);
-                let waits = number > 0 && stage.dialect == RESTORING;
+                let waits = stage.dialect == RESTORING;
                 let connection = (number, habit, waits, keepalive, Arc::clone(&ledger), Arc::clone(&quiet));
                 beside(service(Wire::new(end), connection, random.fork()));
             }
@@ -162,7 +161,7 @@ impl Run {
         let talks = self.random.fork();
         tokio::select! {
             biased;
-            () = talk(&mut client, &self.ledger, talks) => {}
+            () = talk(&mut client, self.stage.dialect, &self.ledger, talks) => {}
             () = faults(&self.stage, self.storm, self.random.fork()) => {}
             () = cuts(&near, cut, self.random.fork()) => {}
             () = tokio::time::sleep(WEATHER) => {}
@@ -208,6 +207,7 @@ impl Run {
         let seed = self.seed;
         let ledger = self.ledger.lock().unwrap();
         assert_eq!(ledger.wrong(), None, "seed {seed}");
+        assert!(ledger.restored <= 1, "seed {seed}: the client heard of {} restorings", ledger.restored);
         let counts = self.stage.metrics.counts();
         let (up, down) = (counts.lost(Direction::Up), counts.lost(Direction::Down));
         let of = format!("seed {seed}: {ledger:?}, counted as lost: {up} up, {down} down");
@@ -325,6 +325,7 @@ async fn hear(client: &mut Peer, ledger: &Mutex<Ledger>, time: Duration) {
         if frame.opcode() != TEXT {
             continue;
         }
+        ledger.lock().unwrap().restored += u64::from(frame.text() == RESTORED);
         let connection = frame.text().split(' ').nth(1).and_then(|number| number.parse().ok());
         if let Some(connection) = connection {
             note(ledger.lock().unwrap().down.entry(connection).or_default(), &frame.payload);
@@ -336,7 +337,13 @@ async fn hear(client: &mut Peer, ledger: &Mutex<Ledger>, time: Duration) {
 }
 
 /// The client says numbers, and much that means nothing.
-async fn talk(client: &mut Peer, ledger: &Mutex<Ledger>, mut random: fastrand::Rng) {
+async fn talk(client: &mut Peer, dialect: &str, ledger: &Mutex<Ledger>, mut random: fastrand::Rng) {
+    if dialect == RESTORING {
+        client.text(RESTORE);
+        while client.end.is_none() && ledger.lock().unwrap().restored == 0 {
+            hear(client, ledger, Duration::from_millis(100)).await;
+        }
+    }
     let every = [200, 1000, 5000][random.usize(..3)];
     while client.end.is_none() {
         if client.waiting() < 4096 {

@@ -66,6 +66,8 @@ pub(super) struct Declared {
     /// What the service says to what was said again, and the client has heard.
     hides: Hides,
     restoring: Option<Box<Restoring>>,
+    /// Messages whose answer the client heard from the new connection of a swap: the old one's is left out.
+    answered: Vec<u32>,
     asking: Option<Box<Asking>>,
     /// A frame's word on how the connection ends, which counts before its Close.
     word: Option<Ending>,
@@ -101,6 +103,7 @@ impl Declared {
             captured: Captured::default(),
             hides: Hides::default(),
             restoring: None,
+            answered: Vec::new(),
             asking: None,
             word: None,
             begun: false,
@@ -171,12 +174,7 @@ impl Dialect for Declared {
     fn reads(&self, direction: Direction) -> Reading {
         let looks = match direction {
             Direction::Up => !self.code.up.is_empty() || !self.rules().away.is_empty(),
-            Direction::Down => {
-                !self.code.down.is_empty()
-                    || self.restoring.is_some()
-                    || self.asking.is_some()
-                    || !self.hides.is_empty()
-            }
+            Direction::Down => !self.code.down.is_empty() || self.expects_something(),
         };
         if looks { Reading::Messages } else { Reading::Bounds }
     }
@@ -235,6 +233,7 @@ impl Dialect for Declared {
         self.replacing = false;
         self.away = false;
         self.restoring = None;
+        self.answered = Vec::new();
         if done {
             self.void();
         } else {

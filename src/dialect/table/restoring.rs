@@ -104,11 +104,21 @@ impl Declared {
                     return None;
                 }
                 let heard = item.answered;
+                if !heard && self.replacing {
+                    self.answered.push(serial);
+                }
                 self.memory.is_answered(serial);
                 Some((heard, self.go_on(now, say, false)))
             }
             Step::Nothing => None,
         }
+    }
+
+    /// Is it an answer of the old connection's, and has the client heard the new one's?
+    pub(super) fn is_answered_twice(&mut self, bytes: &[u8]) -> bool {
+        let is_it = |serial: &u32| self.memory.get(*serial).is_some_and(|item| self.is_answer(item, bytes));
+        let found = self.answered.iter().position(is_it);
+        found.map(|at| self.answered.swap_remove(at)).is_some()
     }
 
     /// Is it the service's answer to this message?

@@ -81,10 +81,11 @@ impl Declared {
     }
 
     /// Is every message looked at, whatever it says?
-    fn expects_something(&self) -> bool {
+    pub(super) fn expects_something(&self) -> bool {
         self.restoring.is_some()
             || self.asking.is_some()
             || !self.hides.is_empty()
+            || !self.answered.is_empty()
             || self.memory.awaits_answers()
     }
 
@@ -117,6 +118,9 @@ impl Declared {
                 say.to_client.push(self.payload(bytes));
             }
             return Heard::of(fate, meaning);
+        }
+        if !newest && self.is_answered_twice(bytes) {
+            return Heard::of(Fate::Swallow, Meaning::Nothing);
         }
         if let Some(heard) = self.meant(&rules, bytes, moment) {
             return heard;

@@ -322,3 +322,22 @@ fn an_acknowledgement_of_what_the_old_connection_said_goes_nowhere_else() {
     talk.service(2, r#"{"delivery":2}"#);
     assert_eq!(talk.client(r#"{"ack":2}"#), ["forward"]);
 }
+
+#[test]
+fn an_answer_that_both_connections_give_is_heard_once() {
+    let ack = r#"{"type":"connection_ack"}"#;
+    for new_first in [true, false] {
+        let mut talk = Talk::begins(GRAPHQL);
+        talk.client(INIT);
+        talk.renewed();
+        talk.opened(2);
+        let heard = |new: Vec<String>, old: Vec<String>| [new.len(), old.len()];
+        if new_first {
+            let new = talk.service(2, ack);
+            assert_eq!(heard(new, talk.service(1, ack)), [1, 0]);
+        } else {
+            let old = talk.service(1, ack);
+            assert_eq!(heard(talk.service(2, ack), old), [0, 1]);
+        }
+    }
+}
