@@ -309,11 +309,10 @@ mod tests {
             for key in every_key(table) {
                 let found = &schema["properties"][key.name];
                 assert!(found["description"].is_string(), "{}", key.name);
-                let inner = match key.kind {
-                    Kind::Tables(_) => &found["items"],
-                    Kind::Keyed(_) => &found["additionalProperties"],
-                    _ => found,
-                };
+                let is_keyed = matches!(key.kind, Kind::Keyed(_));
+                let place = if is_keyed { "additionalProperties" } else { "items" };
+                let inner =
+                    if is_keyed || matches!(key.kind, Kind::Tables(_)) { &found[place] } else { found };
                 key.kind.table().into_iter().for_each(|table| all(table, inner));
             }
         }

@@ -274,7 +274,9 @@ fn name_the_nameless(routes: &mut [Parsed]) {
     for Parsed { route, number } in routes.iter_mut().filter(|parsed| parsed.route.name.is_empty()) {
         route.name = match route.dialect {
             DialectKind::Ably if !taken.iter().any(|name| name == "ably") => "ably".to_owned(),
-            _ => format!("route{number}"),
+            DialectKind::Ably | DialectKind::Handshake | DialectKind::None | DialectKind::Declared(_) => {
+                format!("route{number}")
+            }
         };
         taken.push(route.name.clone());
     }

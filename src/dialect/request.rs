@@ -6,7 +6,7 @@
 
 pub(super) mod cookies;
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use cookies::Jar;
@@ -81,8 +81,7 @@ impl Request {
                 kept.append(name.clone(), value.clone());
             }
         }
-        kept.shrink_to_fit_if_possible();
-        Self { target: target.into(), headers: kept, cookies: Jar::default() }
+        Self { target: target.into(), headers: of_their_own(kept), cookies: Jar::default() }
     }
 
     /// Passes on the extensions of the WebSocket that the client offers, for a session in which nothing is read: they are
@@ -139,25 +138,19 @@ impl Request {
     }
 }
 
-/// Shrinks what is kept for the session's life.
-trait Shrink {
-    fn shrink_to_fit_if_possible(&mut self);
-}
-
-impl Shrink for HeaderMap {
-    fn shrink_to_fit_if_possible(&mut self) {
-        // `HeaderMap` has no `shrink_to_fit`; a copy of the exact size is the same.
-        let mut exact = Self::with_capacity(self.keys_len());
-        for (name, value) in self.drain().scan(None, |last: &mut Option<HeaderName>, (name, value)| {
-            if name.is_some() {
-                *last = name;
-            }
-            last.clone().map(|name| (name, value))
-        }) {
-            exact.append(name, value);
+/// The same headers in no more memory than they need: a value that was read is a part of the buffer that was read into,
+/// and would keep all of it for the session's life.
+fn of_their_own(mut headers: HeaderMap) -> HeaderMap {
+    let mut own = HeaderMap::with_capacity(headers.keys_len());
+    let mut last = None;
+    for (name, value) in headers.drain() {
+        last = name.or(last);
+        if let (Some(name), Ok(mut copy)) = (last.clone(), HeaderValue::from_bytes(value.as_bytes())) {
+            copy.set_sensitive(value.is_sensitive());
+            own.append(name, copy);
         }
-        *self = exact;
     }
+    own
 }
 
 /// One `name=value` of a query.

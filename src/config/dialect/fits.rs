@@ -121,13 +121,12 @@ fn of_exchange(exchange: &ExchangeRule, rules: &Rules) -> Wrong {
     if !exchange.send.shows_the_token() {
         say("send", "does not show the token; write {token}".to_owned());
     }
-    match &exchange.for_each {
-        Some(name) => match rules.named(name) {
+    if let Some(name) = &exchange.for_each {
+        match rules.named(name) {
             Some(rule) if rules.frames[rule].replay => {}
             Some(_) => say("for_each", "that rule remembers nothing; add replay = true to it".to_owned()),
             None => say("for_each", "there is no frame rule of this name".to_owned()),
-        },
-        None => {}
+        }
     }
     wrong
 }

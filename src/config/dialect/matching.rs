@@ -75,7 +75,11 @@ impl Match {
                     let all = all.iter().map(|one| Speech::read(one.get_ref(), at));
                     tests.push((pointer, Test::Is(all.collect::<Result<_, _>>()?)));
                 }
-                _ => tests.push((pointer, Test::Is(vec![Speech::read(value, at)?]))),
+                DeValue::String(_)
+                | DeValue::Integer(_)
+                | DeValue::Float(_)
+                | DeValue::Boolean(_)
+                | DeValue::Datetime(_) => tests.push((pointer, Test::Is(vec![Speech::read(value, at)?]))),
             }
         }
         Ok(Self { from, tests })
@@ -101,8 +105,10 @@ fn conditions(table: &DeTable<'_>, at: At) -> Result<Vec<Test>, String> {
 }
 
 fn number(value: &DeValue<'_>) -> Result<f64, String> {
-    let number =
-        value.as_integer().map(|number| number.as_str()).or(value.as_float().map(|number| number.as_str()));
+    let number = value
+        .as_integer()
+        .map(|number| number.as_str())
+        .or_else(|| value.as_float().map(|number| number.as_str()));
     number.and_then(|text| text.parse().ok()).ok_or_else(|| "min and max are numbers".to_owned())
 }
 

@@ -156,7 +156,7 @@ fn merged(name: &str, own: DialectTable, base: Option<&Rules>) -> Rules {
         own.away.into_iter().chain(base.into_iter().flat_map(|base| base.away.iter().cloned())).collect();
     Rules {
         name: name.to_owned(),
-        codec: own.codec.or(base.map(|base| base.codec)).unwrap_or(Codec::Json),
+        codec: own.codec.or_else(|| Some(base?.codec)).unwrap_or(Codec::Json),
         token: own.token.or_else(|| base?.token.clone()),
         frames: own.frame.into_iter().chain(frames).collect(),
         exchanges,

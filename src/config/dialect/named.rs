@@ -56,7 +56,7 @@ fn edits<'r, P: 'r>(edits: impl Iterator<Item = &'r Vec<(P, Speech)>>) -> Vec<&'
     edits.flatten().flat_map(|(_, value)| value.subjects()).collect()
 }
 
-fn matches<'r, const N: usize>(all: [&'r Option<Vec<Match>>; N]) -> Vec<&'r Subject> {
+fn matches<const N: usize>(all: [&Option<Vec<Match>>; N]) -> Vec<&Subject> {
     all.into_iter().flatten().flatten().flat_map(Match::subjects).collect()
 }
 

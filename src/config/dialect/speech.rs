@@ -190,7 +190,7 @@ fn put(inner: &str) -> Result<Piece, String> {
         Some(words) => words.strip_prefix("next|").map_or((false, Some(words)), |words| (true, Some(words))),
         None => (false, None),
     };
-    let filters = words.map_or(Some(Filters::default()), Filters::parse);
+    let filters = words.map_or_else(|| Some(Filters::default()), Filters::parse);
     let filters = filters
         .ok_or_else(|| format!("{{{inner}}} has an unknown filter; known are base64, base64url and next"))?;
     let subject = match (name, name.split_once('/'), name.split_once('.')) {

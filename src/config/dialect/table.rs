@@ -10,7 +10,7 @@ use crate::config::{
     declare::{At, Kind, Value, table, words},
     route::{Placement, Swap},
     section::kind,
-    value::{Flag, Label, Several, Span, Time, string},
+    value::{Flag, Label, Several, Span, Time},
 };
 
 table! {
@@ -186,18 +186,20 @@ impl Value for CloseOld {
     const KIND: Kind = Kind::Any;
 
     fn read(value: &toml::de::DeValue<'_>, at: At) -> Result<Self, String> {
-        match value {
-            toml::de::DeValue::Integer(_) => Code::read(value, at).map(Self::Code),
-            toml::de::DeValue::String(_) if string(value)? == "drop" => Ok(Self::Drop),
-            _ => Err(format!("expected a Close code or \"drop\", found {}", kind(value))),
+        if value.is_integer() {
+            return Code::read(value, at).map(Self::Code);
         }
+        let is_drop = value.as_str() == Some("drop");
+        is_drop
+            .then_some(Self::Drop)
+            .ok_or_else(|| format!("expected a Close code or \"drop\", found {}", kind(value)))
     }
 }
 
 impl Default for SwapRule {
     fn default() -> Self {
         let second = std::time::Duration::from_secs(1);
-        let (settle, timeout) = (second * 0, second * 5);
+        let (settle, timeout) = (std::time::Duration::ZERO, second * 5);
         Self {
             order: Swap::Make,
             settle,
