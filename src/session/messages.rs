@@ -119,7 +119,7 @@ impl Session {
         let instead = self.say.instead.take();
         let said = instead.as_ref().map_or(message, Payload::as_message);
         match (moment, fate) {
-            (Moment::Overlapping, Fate::Forward) => self.new_one_speaks(said),
+            (Moment::Overlapping, Fate::Forward) => self.new_one_speaks(said, meaning == Meaning::Ready),
             (Moment::Overlapping, _) => {}
             (_, Fate::Forward) => {
                 self.trial_passed();

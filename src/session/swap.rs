@@ -130,9 +130,11 @@ impl Session {
         }
     }
 
-    /// What the new connection says while the old one serves. What answers a restoring is the old one's to say.
-    pub(super) fn new_one_speaks(&mut self, message: Message<'_>) {
-        let Some(new) = self.attempt.as_mut().filter(|new| new.step != Step::Restoring) else { return };
+    /// What the new connection says while the old one serves. What answers a restoring is the old one's to say, but for what
+    /// stands behind the last answer, in the same message.
+    pub(super) fn new_one_speaks(&mut self, message: Message<'_>, ready: bool) {
+        let restored = |new: &&mut Box<Attempt>| ready || new.step != Step::Restoring;
+        let Some(new) = self.attempt.as_mut().filter(restored) else { return };
         if self.policy.overlap == Overlap::Once && new.twins.is_copy(message) {
             return;
         }

@@ -32,9 +32,17 @@ pub(in crate::dialect) struct Compiled {
 /// What of a message of one side is looked at.
 #[derive(Debug, PartialEq)]
 pub(in crate::dialect) struct Index {
-    heads: Vec<Step>,
+    heads: Vec<Head>,
     concerns: Vec<Vec<Quick>>,
     side: Side,
+}
+
+/// A member at the top that is looked at.
+#[derive(Debug, PartialEq)]
+struct Head {
+    step: Step,
+    /// Its value is compared with constants.
+    is_compared: bool,
 }
 
 /// A test of a member at the top.
@@ -95,8 +103,8 @@ impl Index {
         if *test == Test::Exists(false) {
             return None;
         }
-        let head = self.heads.iter().position(|head| head == first).unwrap_or_else(|| {
-            self.heads.push(first.clone());
+        let head = self.heads.iter().position(|head| head.step == *first).unwrap_or_else(|| {
+            self.heads.push(Head { step: first.clone(), is_compared: false });
             self.heads.len() - 1
         });
         let constants = |all: &[Speech]| -> Vec<Box<str>> {
@@ -107,6 +115,7 @@ impl Index {
         };
         let is =
             if let (true, Test::Is(all)) = (rest.is_empty(), test) { constants(all) } else { Vec::new() };
+        self.heads[head].is_compared |= !is.is_empty();
         Some(Quick { head, is })
     }
 
@@ -116,25 +125,28 @@ impl Index {
     }
 
     /// Does a message concern a rule?
-    pub(in crate::dialect) fn look(&self, bytes: &[u8]) -> Look {
-        let mut found: [Option<&[u8]>; WIDEST] = [None; WIDEST];
-        let (mut left, mut twice) = (self.heads.len(), false);
+    pub(in crate::dialect) fn look<'b>(&self, bytes: &'b [u8]) -> Look {
+        let mut found: [Option<&'b [u8]>; WIDEST] = [None; WIDEST];
+        let (mut left, mut doubt) = (self.heads.len(), false);
         let is_up = self.side == Side::Client;
-        let mut take = |head: Option<usize>, value| {
-            if let Some(slot) = head.and_then(|head| found.get_mut(head)) {
+        let mut take = |nth: Option<usize>, value: &'b [u8]| {
+            if let Some((head, slot)) = nth.and_then(|nth| Some((self.heads.get(nth)?, found.get_mut(nth)?)))
+            {
                 match slot.replace(value) {
-                    Some(_) => twice = true,
+                    Some(_) => doubt = true,
                     None => left -= 1,
                 }
+                // With an escape it has another spelling, too.
+                doubt |= head.is_compared && value.contains(&b'\\');
             }
             if left == 0 && !is_up { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let read = match place::opening(bytes) {
             Some(b'{') => json::each(bytes, |key, value| {
-                take(self.heads.iter().position(|head| *head.name.as_bytes() == *key), value)
+                take(self.heads.iter().position(|head| *head.step.name.as_bytes() == *key), value)
             }),
             Some(b'[') => place::each_element(bytes, |nth, value| {
-                take(self.heads.iter().position(|head| head.index == Some(nth)), value)
+                take(self.heads.iter().position(|head| head.step.index == Some(nth)), value)
             }),
             Some(_) | None => return Look::Foreign,
         };
@@ -144,24 +156,16 @@ impl Index {
         }
         let holds = |quick: &Quick| {
             let value = found.get(quick.head).copied().flatten();
-            value.is_some_and(|value| quick.is.is_empty() || quick.is.iter().any(|is| may_be(value, is)))
+            value.is_some_and(|value| quick.is.is_empty() || quick.is.iter().any(|is| value == is.as_bytes()))
         };
-        if twice || self.concerns.iter().any(|all| all.iter().all(holds)) {
-            Look::Concerns
-        } else {
-            Look::Plain
-        }
+        let concerns = doubt || self.concerns.iter().any(|all| all.iter().all(holds));
+        if concerns { Look::Concerns } else { Look::Plain }
     }
 }
 
 /// A string or a word that has one spelling only, but for escapes.
 fn is_plain(text: &str) -> bool {
     matches!(text, "true" | "false" | "null") || text.starts_with('"') && !text.contains('\\')
-}
-
-/// Could the value be this constant? One with an escape could.
-fn may_be(value: &[u8], constant: &str) -> bool {
-    value == constant.as_bytes() || constant.starts_with('"') && memchr::memchr(b'\\', value).is_some()
 }
 
 /// All messages of an array; `None`: it is one message.

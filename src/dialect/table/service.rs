@@ -36,9 +36,8 @@ impl Declared {
             Look::Unread => {
                 return Verdict { fate: self.unmoved(moment), meaning: Meaning::Unreadable { ends: false } };
             }
-            Look::Plain | Look::Concerns => {
-                batch(bytes).filter(|_| self.code.rules.codec == Codec::JsonBatch)
-            }
+            Look::Plain | Look::Concerns if self.code.rules.codec == Codec::JsonBatch => batch(bytes),
+            Look::Plain | Look::Concerns => None,
         };
         let Some(all) = whole else {
             if look == Look::Plain && !self.expects_something() {
@@ -66,13 +65,18 @@ impl Declared {
             if meaning == Meaning::Nothing {
                 meaning = heard.meaning;
             }
-            if heard.fate == Fate::Swallow {
+            // Beside a live connection what waits is that one's to say.
+            if heard.fate == Fate::Swallow || heard.fate == Fate::Hold && moment == Moment::Overlapping {
                 changed = true;
                 continue;
             }
             fate = heard.fate;
             changed |= heard.instead.is_some();
             out.push(heard.instead.unwrap_or_else(|| one.to_vec()));
+        }
+        if meaning == Meaning::Ready && fate == Fate::Forward && moment == Moment::Resuming {
+            // It stands behind what waits already.
+            fate = Fate::Hold;
         }
         if changed && !out.is_empty() {
             say.instead = Some(Payload { kind: message.kind, bytes: array(&out).into() });
@@ -125,8 +129,9 @@ impl Declared {
         if let Some(heard) = self.meant(&rules, bytes, moment) {
             return heard;
         }
-        if self.forget_what_ends(Side::Server, bytes) && moment == Moment::Overlapping {
-            // The old connection will not say it.
+        let ends = self.forget_what_ends(Side::Server, bytes);
+        if ends && moment == Moment::Overlapping && self.restoring.is_some() {
+            // It was refused here, and the old connection will not say it.
             say.to_client.push(self.payload(bytes));
             return Heard::of(Fate::Swallow, self.goes_on_without(now, say));
         }

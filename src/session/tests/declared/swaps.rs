@@ -341,3 +341,30 @@ fn an_answer_that_both_connections_give_is_heard_once() {
         }
     }
 }
+
+const BATCHES: &str = r#"
+[dialect.x]
+codec = "json-batch"
+[[dialect.x.frame]]
+match = { "/do" = "sub" }
+replay = true
+answer = { "/ok" = true }
+"#;
+
+#[test]
+fn what_stands_behind_the_last_answer_in_a_batch_is_kept() {
+    let mut talk = Talk::begins(BATCHES);
+    talk.client(r#"{"do":"sub"}"#);
+    talk.service(1, r#"[{"ok":true},{"n":1}]"#);
+    talk.renewed();
+    assert_eq!(talk.opened(2), [r#"2 {"do":"sub"}"#]);
+    talk.service(2, r#"[{"n":7},{"ok":true},{"n":2}]"#);
+    talk.tell(Event::UpstreamRead(Epoch(1), 1));
+    assert_eq!(talk.closes(1, Some(1000), ""), [r#"client [{"n":2}]"#]);
+    // After a loss it comes in its order.
+    talk.closes(2, None, "");
+    talk.passes(Duration::from_secs(1));
+    talk.opened(3);
+    talk.service(3, r#"[{"n":3}]"#);
+    assert_eq!(talk.service(3, r#"[{"ok":true},{"n":4}]"#), [r#"client [{"n":3}]"#, r#"client [{"n":4}]"#]);
+}
