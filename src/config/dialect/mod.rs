@@ -8,7 +8,7 @@
 //!
 //! Rules:
 //! 1. A preset is a file of this language: nothing can be said in one that a user cannot say.
-//! 2. What can work with no service is refused at load ([`fits`]), with its line.
+//! 2. What can work with no service is refused at load (`fits`), with its line.
 //! 3. Names in braces are filled into parsed values: no value can break out of where it was put.
 
 mod fits;
