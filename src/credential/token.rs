@@ -1,9 +1,9 @@
 //! A token: its text, its generation, and when it ends.
 //!
-//! The text is a secret: only [`Token::expose`] gives it out, at the two places that put it on a wire: a handshake
-//! and an exchange.
+//! The text is a secret: only [`Token::expose`] gives it out, at the places that put it on a wire: a handshake,
+//! an exchange, and a message of a declared dialect.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     clock::{Instant, Now},
@@ -31,7 +31,8 @@ impl fmt::Display for Generation {
 /// An access token of a credential, as its source gave it.
 #[derive(Debug, Clone)]
 pub struct Token {
-    text: SecretText,
+    /// Shared: a session of some dialects keeps the token that it shows.
+    text: Arc<SecretText>,
     /// Which token of its credential this is.
     pub generation: Generation,
     /// When the request that brought it was sent (both clocks: the wall one finds a stepped clock).
@@ -55,7 +56,7 @@ impl Token {
     /// A token that lives for `lifetime` from `issued`.
     pub fn new(text: &str, generation: Generation, issued: Now, lifetime: Option<Duration>) -> Self {
         Self {
-            text: text.into(),
+            text: Arc::new(text.into()),
             generation,
             issued,
             expires_wall: lifetime.map(|l| issued.wall.saturating_add(l)),

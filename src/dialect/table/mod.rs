@@ -206,7 +206,7 @@ impl Dialect for Declared {
     }
 
     fn token(&mut self, token: &Token) {
-        if self.token.as_ref().is_none_or(|known| known.generation < token.generation) {
+        if self.token.as_ref().is_none_or(|known| known.generation <= token.generation) {
             self.token = Some(Box::new(token.clone()));
         }
     }

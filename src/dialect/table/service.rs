@@ -100,7 +100,9 @@ impl Declared {
     }
 
     fn hears(&mut self, bytes: &[u8], moment: Moment, now: Instant, say: &mut Say) -> Heard {
-        let newest = matches!(moment, Moment::Resuming | Moment::Overlapping) || !self.replacing;
+        // The old connection may be gone before the new one serves.
+        self.replacing &= moment != Moment::Resuming;
+        let newest = moment == Moment::Overlapping || !self.replacing;
         if moment == Moment::Exchanging
             && let Some(meaning) = self.answers(bytes, now)
         {

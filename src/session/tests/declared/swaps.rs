@@ -368,3 +368,16 @@ fn what_stands_behind_the_last_answer_in_a_batch_is_kept() {
     talk.service(3, r#"[{"n":3}]"#);
     assert_eq!(talk.service(3, r#"[{"ok":true},{"n":4}]"#), [r#"client [{"n":3}]"#, r#"client [{"n":4}]"#]);
 }
+
+#[test]
+fn if_the_old_connection_is_gone_the_new_one_is_restored_as_after_a_loss() {
+    let mut talk = subscribed();
+    talk.renewed();
+    talk.opened(2);
+    assert_eq!(talk.closes(1, Some(1001), ""), [""; 0], "it is the swap's doing");
+    let early = r#"{"type":"ping"}"#;
+    assert_eq!(talk.service(2, early), [""; 0], "nobody else says it: it waits");
+    let all = talk.service(2, r#"{"type":"connection_ack"}"#);
+    assert_eq!(all, [format!("2 {SUBSCRIBE}"), format!("client {early}")]);
+    assert_eq!(talk.session.phase(), Phase::Live);
+}
