@@ -115,6 +115,7 @@ impl Session {
 
     pub(super) fn upstream(&mut self, epoch: Epoch, message: Message<'_>) {
         let moment = self.moment_down(epoch);
+        let awaited = self.dialect.awaits_until();
         let Verdict { fate, meaning } = self.dialect.upstream(message, moment, self.now, &mut self.say);
         let instead = self.say.instead.take();
         let said = instead.as_ref().map_or(message, Payload::as_message);
@@ -148,7 +149,7 @@ impl Session {
             self.arm_speech();
         }
         self.service_means(epoch, meaning);
-        self.answer_is_awaited();
+        self.answer_is_awaited(awaited);
         self.old_one_answers();
         if self.is_attempt(epoch) && self.step() == Some(Step::Proving) {
             self.ready();
@@ -200,16 +201,17 @@ impl Session {
         }
     }
 
-    /// Progress: the dialect may await the next answer from now on.
-    fn answer_is_awaited(&mut self) {
+    /// Progress: the dialect awaits another answer than `before`, from now on. A message that is none leaves the wait as it is,
+    /// which a slow client may have made longer ([`Session::unread`]).
+    fn answer_is_awaited(&mut self, before: Option<Instant>) {
         let restores = self.step() == Some(Step::Restoring);
         let swaps = matches!(self.state, State::Swapping { drain: None, .. });
         let exchanges = matches!(self.state, State::Exchanging { .. });
+        let awaited = self.dialect.awaits_until().filter(|at| Some(*at) != before && *at > self.now);
         if (exchanges || restores && (swaps || self.state == State::Connecting))
-            && self.dialect.awaits_until().is_some()
+            && let Some(at) = awaited
         {
-            let until = self.awaits_until();
-            self.timers.set(Timer::Step, until);
+            self.timers.set(Timer::Step, at);
         }
     }
 

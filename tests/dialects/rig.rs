@@ -11,6 +11,7 @@ use serde::Deserialize;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
+    sync::Notify,
 };
 
 use crate::jobs::send;
@@ -76,6 +77,8 @@ impl Service {
 pub struct Client {
     child: Child,
     said: Arc<Mutex<Vec<Line>>>,
+    /// It has said more.
+    more: Arc<Notify>,
 }
 
 /// One line of a client's.
@@ -102,15 +105,16 @@ impl Client {
     pub fn start(name: &str, port: u16, token: &str) -> Self {
         let mut child = node("client.mjs", &[name, &format!("ws://127.0.0.1:{port}"), token]);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let said = Arc::default();
-        let all: Arc<Mutex<Vec<Line>>> = Arc::clone(&said);
+        let (said, more) = (Arc::default(), Arc::new(Notify::new()));
+        let (all, news): (Arc<Mutex<Vec<Line>>>, _) = (Arc::clone(&said), Arc::clone(&more));
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
                 let line = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
                 all.lock().unwrap().push(line);
+                news.notify_one();
             }
         });
-        Self { child, said }
+        Self { child, said, more }
     }
 
     pub fn lines(&self) -> Vec<Line> {
@@ -127,11 +131,13 @@ impl Client {
 
     /// Waits until it has said what is wanted, for 90 s at most.
     pub async fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
-        for _ in 0..900 {
-            if is_so(self) {
-                return;
+        let said = async {
+            while !is_so(self) {
+                self.more.notified().await;
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+        };
+        if tokio::time::timeout(Duration::from_secs(90), said).await.is_ok() {
+            return;
         }
         panic!("the client has not said {what}: {:?}", self.lines());
     }

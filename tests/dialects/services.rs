@@ -19,7 +19,7 @@ const OPENAI: Case = Case { opens: true, ..Case::new("openai", &["session 1 crea
 const JUPYTER: Case = Case { http: true, opens: true, ..Case::new("jupyter", &["connected"]) };
 
 macro_rules! unseen {
-    ($($name:ident $case:ident $(killed $killed:ident)?;)+) => {
+    ($($name:ident $case:ident $(killed $killed:ident $missed:literal)?;)+) => {
         $(
             #[tokio::test]
             #[ignore = "needs npm packages: npm ci --prefix tests/dialects"]
@@ -31,34 +31,36 @@ macro_rules! unseen {
                 #[tokio::test]
                 #[ignore = "needs npm packages: npm ci --prefix tests/dialects"]
                 async fn $killed() {
-                    is_unseen_when_killed($case).await;
+                    is_unseen_when_killed($case, $missed).await;
                 }
             )?
         )+
     };
 }
 
+// The number is what a client may miss in two outages. Jupyter's old connection ends before the new one is there: a refresh
+// within two seconds of an outage belongs to it, and its dial waits up to a second.
 unseen! {
-    graphql_ws_older LEGACY killed graphql_ws_older_killed;
-    hasura HASURA killed hasura_killed;
-    home_assistant HOME_ASSISTANT killed home_assistant_killed;
-    phoenix PHOENIX killed phoenix_killed;
-    appsync APPSYNC killed appsync_killed;
-    action_cable ACTION_CABLE killed action_cable_killed;
+    graphql_ws_older LEGACY killed graphql_ws_older_killed 4;
+    hasura HASURA killed hasura_killed 4;
+    home_assistant HOME_ASSISTANT killed home_assistant_killed 4;
+    phoenix PHOENIX killed phoenix_killed 4;
+    appsync APPSYNC killed appsync_killed 4;
+    action_cable ACTION_CABLE killed action_cable_killed 4;
     kubernetes KUBERNETES;
     deepgram DEEPGRAM;
     openai OPENAI;
-    jupyter JUPYTER killed jupyter_killed;
+    jupyter JUPYTER killed jupyter_killed 10;
 }
 
 #[tokio::test]
 #[ignore = "needs npm packages: npm ci --prefix tests/dialects"]
 async fn graphql_transport_ws_killed() {
-    is_unseen_when_killed(GRAPHQL).await;
+    is_unseen_when_killed(GRAPHQL, 4).await;
 }
 
 #[tokio::test]
 #[ignore = "needs npm packages: npm ci --prefix tests/dialects"]
 async fn supabase_killed() {
-    is_unseen_when_killed(Case { http: true, ..SUPABASE }).await;
+    is_unseen_when_killed(Case { http: true, ..SUPABASE }, 4).await;
 }

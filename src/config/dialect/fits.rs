@@ -6,7 +6,7 @@ use super::{ExchangeRule, FrameMeans, FrameRule, Rules, Side, named};
 use crate::config::{Swap, section::Section};
 
 /// The most different members at the top of a message that the rules of one side may look at.
-const WIDEST: usize = 16;
+pub const WIDEST: usize = 16;
 
 /// Notes what does not go together; is all well?
 pub(super) fn look(section: &Section<'_>, rules: &Rules) -> bool {

@@ -25,6 +25,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 pub(super) use self::table::DialectTable;
 pub use self::{
+    fits::WIDEST,
     matching::{Match, Side, Test},
     pointer::{Pointer, Step},
     presets::{Proven, preset, presets, text},

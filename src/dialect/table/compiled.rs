@@ -12,10 +12,7 @@
 use std::{ops::ControlFlow, sync::Arc};
 
 use super::super::json::{self, place};
-use crate::config::dialect::{FrameMeans, FrameRule, Rules, Side, Speech, Step, Test};
-
-/// The members at the top of a message that may be looked at; the configuration refuses more.
-const WIDEST: usize = 16;
+use crate::config::dialect::{FrameMeans, FrameRule, Rules, Side, Speech, Step, Test, WIDEST};
 
 /// A dialect, ready to be asked.
 #[derive(Debug, PartialEq)]

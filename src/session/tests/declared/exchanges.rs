@@ -142,3 +142,17 @@ fn a_subscription_that_the_service_refuses_holds_no_restoring_up() {
     assert_eq!(talk.service(3, REPLY), [""; 0], "it is not joined again");
     assert_eq!(talk.session.phase(), Phase::Live);
 }
+
+#[test]
+fn behind_data_that_the_client_is_slow_to_take_an_answer_is_awaited_for_longer() {
+    let mut talk = Talk::begins(ONCE);
+    talk.renewed();
+    talk.now += Duration::from_secs(4);
+    talk.tell(Event::Unread);
+    // The first five seconds are over, and what is read now is not the answer yet.
+    talk.now += Duration::from_secs(4);
+    assert_eq!(talk.service(1, r#"{"n":1}"#), ["forward"]);
+    assert_eq!(talk.tell(Event::Timer), [""; 0]);
+    assert_eq!(talk.service(1, r#"{"id":4000000000,"ok":true}"#), [""; 0]);
+    assert_eq!(talk.session.phase(), Phase::Live);
+}
