@@ -13,6 +13,7 @@
 //! 3. A control frame never lands inside another frame: a leg knows whether its own outgoing frame is open, and
 //!    then makes the control frame wait for its end.
 //! 4. Dropping a poll loses nothing: all progress is in the leg.
+//! 5. A socket that takes nothing more is still read: what the peer said before it went away has arrived.
 
 use std::{
     io,
@@ -66,6 +67,8 @@ pub struct Link {
     pub close_received: bool,
     /// Bytes that the socket took since `liveness` was last told.
     taken: usize,
+    /// The socket takes nothing more: what is queued is dropped.
+    broken: bool,
     /// What is known of the peer's life.
     pub liveness: Liveness,
 }
@@ -96,6 +99,7 @@ impl Link {
             close_sent: false,
             close_received: false,
             taken: 0,
+            broken: false,
             liveness: Liveness::new(now),
         }
     }
@@ -111,6 +115,16 @@ impl Link {
     /// has to be read on for it.
     pub fn owed(&self) -> usize {
         self.outbox.len() - self.written
+    }
+
+    /// Does the peer take more?
+    pub fn has_room(&self) -> bool {
+        !self.broken && self.owed() < SOFT_LIMIT
+    }
+
+    /// From here on the leg is read only.
+    pub fn give_up_writing(&mut self) {
+        self.broken = true;
     }
 
     /// Sends bytes that are frames already: at once if nothing stands before them. `mid_frame`: their last frame
@@ -235,6 +249,10 @@ impl Link {
     }
 
     fn poll_outbox(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.broken {
+            (self.outbox, self.written) = (Vec::new(), 0);
+            return Poll::Ready(Ok(()));
+        }
         while self.written < self.outbox.len() {
             match Pin::new(&mut self.stream).poll_write(cx, &self.outbox[self.written..]) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),

@@ -13,7 +13,8 @@
 //!    for the client, and so does the deadline of the answer.
 //! 2. What is not read cannot be heard: an upstream that is left alone does not count as silent.
 //! 3. A leg keeps bytes only if a part of a frame, or a rest that cannot be taken yet, is left over.
-//! 4. What a client said before it went away is taken as before.
+//! 4. What a client said before it went away is taken as before; what a service said, too, if its socket takes
+//!    nothing more: the leg ends if nothing is left to read.
 
 use std::task::{Context, Poll};
 
@@ -82,7 +83,7 @@ impl Driver {
     /// Is there room for what the client says next?
     pub(super) fn takes_from_client(&self) -> bool {
         let room = match &self.upstream {
-            Some(upstream) => upstream.link.owed() < SOFT_LIMIT,
+            Some(upstream) => upstream.link.has_room(),
             None => !self.session.streams(),
         };
         room && self.session.wants_client()

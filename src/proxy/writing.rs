@@ -11,7 +11,7 @@
 //! Rules:
 //! 1. A run is flushed before what breaks it is looked at: order is that of arrival.
 //! 2. Nothing of ours stands inside a frame: what waits goes between two of them.
-//! 3. A leg that cannot be written to has ended; `write` alone says so to the core.
+//! 3. A client that cannot be written to has gone. A service is first read to its end: its last words tell why.
 
 use std::task::{Context, Poll};
 
@@ -42,7 +42,7 @@ impl Driver {
         }
     }
 
-    /// Writes what is owed; a leg that cannot be written to has ended.
+    /// Writes what is owed.
     ///
     /// A leg that took something may have made room: the other one, which was not read for the lack of
     /// it, is to be looked at again, because nothing else wakes the session for it.
@@ -61,8 +61,12 @@ impl Driver {
             let Some(link) = self.link(leg) else { continue };
             let owed = link.owed();
             if let Poll::Ready(Err(_)) = link.poll_flush(cx, now) {
-                self.upstream_gone(epoch, None, "it cannot be written to", actions, now);
+                link.give_up_writing();
                 moved = true;
+                if self.session.wants(epoch) {
+                    continue;
+                }
+                self.upstream_gone(epoch, None, "it cannot be written to", actions, now);
             } else {
                 moved |= link.owed() < owed;
             }

@@ -146,3 +146,27 @@ async fn a_client_that_vanished_is_noticed() {
         assert!(stage.context.sessions.is_empty(), "{dialect}: the session still waits for its client");
     }
 }
+
+/// A kernel tells of a reset at once if something is written, and gives what came before it to those who read on.
+#[tokio::test(start_paused = true)]
+async fn what_a_service_said_before_its_reset_is_heard_by_a_slow_client() {
+    for dialect in ["none", "handshake"] {
+        let stage = Stage::set(dialect, "", Terms::NEAR);
+        let (mut client, _, mut service, far) = stage.session(Terms::NEAR).await;
+        let count = 700;
+        for number in 0..count {
+            service.text(&publish_padded("none", number, &"-".repeat(1000)));
+        }
+        assert!(service.flush().await, "{dialect}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let unread = far.unread(0).max(far.unread(1));
+        assert!(unread > 10_000, "{dialect}: {unread} bytes wait for the client to read");
+        far.reset();
+        client.text("said meanwhile");
+        assert!(client.flush().await);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let heard = client.listen(Duration::from_secs(5)).await;
+        assert_eq!(heard.len() as u64, count, "{dialect}");
+        stage.is_calm(dialect);
+    }
+}

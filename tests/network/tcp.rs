@@ -121,11 +121,13 @@ impl State {
         }
     }
 
-    /// The connection is no more; what was not read is lost.
+    /// The connection is no more. As in a kernel, nothing can be written, and what has arrived can still be read.
     fn give_up(&mut self, why: io::ErrorKind) {
         self.broken = Some(why);
         for flow in &mut self.flows {
-            flow.arrived.clear();
+            if self.spun {
+                flow.arrived.clear();
+            }
             wake(&mut flow.reader);
             wake(&mut flow.writer);
         }
@@ -263,10 +265,11 @@ impl AsyncRead for End {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.shared.act(|state, now| {
             state.asked(self.side, now);
-            if let Some(why) = state.broken {
+            let broken = state.broken;
+            let flow = &mut state.flows[1 - self.side];
+            if let Some(why) = broken.filter(|_| flow.arrived.is_empty()) {
                 return Poll::Ready(Err(why.into()));
             }
-            let flow = &mut state.flows[1 - self.side];
             if flow.arrived.is_empty() && !flow.ended {
                 flow.reader = Some(cx.waker().clone());
                 return Poll::Pending;
