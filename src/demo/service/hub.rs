@@ -149,8 +149,8 @@ impl Hub {
     /// Ends a transport as a fault asks.
     pub(super) fn cut(&mut self, id: TransportId, cut: Cut) {
         match cut {
-            Cut::Reset => self.order(id, Control::Reset),
-            Cut::Drop => self.order(id, Control::Drop),
+            Cut::Reset => self.break_off(id, Control::Reset),
+            Cut::Drop => self.break_off(id, Control::Drop),
             Cut::Close(code) => self.hang_up(id, code.into()),
         }
         self.lost(id);
@@ -169,8 +169,18 @@ impl Hub {
         self.ledger.count(|c| c.frames_out += 1);
         if let Err(TrySendError::Full(_)) = transport.line.frames.try_send(message) {
             self.ledger.count(|c| c.overflows += 1);
-            self.order(id, Control::Reset);
+            self.break_off(id, Control::Reset);
             self.lost(id);
+        }
+    }
+
+    /// Ends a transport at once; what stands on its line is never written.
+    fn break_off(&mut self, id: TransportId, control: Control) {
+        self.order(id, control);
+        let Some(transport) = self.transports.get(&id) else { return };
+        let unwritten = transport.line.frames.capacity() < transport.line.frames.max_capacity();
+        if let Some(connection) = self.connections.get_mut(&transport.connection) {
+            connection.in_doubt |= unwritten;
         }
     }
 
