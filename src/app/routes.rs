@@ -31,7 +31,7 @@ use crate::{
         Terms,
     },
     net::{Dialer, Egress, TlsError},
-    proxy::{Bounds, RouteContext, Tokens},
+    proxy::{Bounds, Provider, RouteContext, Tokens},
     telemetry::{Metrics, RouteMetrics, Spans},
 };
 
@@ -50,6 +50,8 @@ pub(super) struct Prepared {
     pub(super) dialers: Vec<Dialer>,
     http: Option<Dialer>,
     source: Option<Arc<Source>>,
+    /// Those of its dialect.
+    sources: Vec<Arc<Source>>,
     egress: Egress,
 }
 
@@ -57,6 +59,7 @@ pub(super) struct Prepared {
 pub(super) struct Life {
     pub(super) context: Arc<RouteContext>,
     held: Arc<Held>,
+    outside: Arc<Outside>,
     /// By which its source is asked.
     egress: Egress,
     #[expect(dead_code, reason = "held for its Drop: nobody is woken any more")]
@@ -72,6 +75,13 @@ struct Held {
     stop: DropGuard,
 }
 
+/// The same for what its messages take from outside.
+struct Outside {
+    providers: Arc<[Provider]>,
+    #[expect(dead_code, reason = "held for its Drop: the tasks of the credentials end")]
+    stop: DropGuard,
+}
+
 impl Prepared {
     /// Reads what the route names. All that it dials is dialled by this way out.
     pub(super) fn new(route: &Arc<Route>, egress: &Egress) -> anyhow::Result<Self> {
@@ -81,20 +91,27 @@ impl Prepared {
         let dialers = dialers_of(&route.upstream, egress).with_context(|| at("[route.tls]"))?;
         let http = route.http.as_ref().map(|http| dialers_of(&http.upstream, egress));
         let http = http.transpose().with_context(|| at("[route.http.tls]"))?.and_then(|mut http| http.pop());
+        let mut sources = Vec::new();
+        for (name, config) in route.dialect.sources() {
+            let at = || format!("route \"{}\": source \"{name}\" of its dialect", route.name);
+            sources.push(Arc::new(Source::new(&config.source, egress).with_context(at)?));
+        }
         let (route, source, egress) = (Arc::clone(route), source.map(Arc::new), egress.clone());
-        Ok(Self { route, dialers, http, source, egress })
+        Ok(Self { route, dialers, http, source, sources, egress })
     }
 
     /// Begins to serve, in the place of `before` where the route was there already.
     pub(super) fn serve(self, before: Option<&Life>, limits: &Limits, ground: &Ground<'_>) -> Life {
-        let Self { route, dialers, http, source, egress } = self;
+        let Self { route, dialers, http, source, sources, egress } = self;
         let counted = ground.metrics.route(&route.name);
         counted.set_limits(route.session.reconnect, route.session.queue);
         let held = held(&route, source, (before, &egress), &counted, ground);
+        let outside = outside(&route, sources, (before, &egress), &counted, ground);
         let stop = ground.stop.child_token();
         let remembered = limits.sessions.saturating_mul(2);
         let bounds = Bounds { message: limits.message, head: limits.head, remembered };
         let context = RouteContext::new(route, dialers, held.tokens.clone(), counted, bounds);
+        let context = context.with_outside(Arc::clone(&outside.providers));
         let mut context = context.with_spans(ground.spans.clone());
         if let Some(http) = http {
             context = context.with_http(http, ground.tasks.clone(), stop.clone());
@@ -104,7 +121,7 @@ impl Prepared {
         }
         let context = Arc::new(context);
         let subscription = watch_tokens(&context);
-        Life { context, held, egress, subscription, stop: stop.drop_guard() }
+        Life { context, held, outside, egress, subscription, stop: stop.drop_guard() }
     }
 }
 
@@ -161,6 +178,37 @@ fn held(
     let stop = ground.stop.child_token();
     let tokens = tokens(route, token, source, counted, (ground, &stop));
     Arc::new(Held { tokens, stop: stop.drop_guard() })
+}
+
+/// What the messages of a route take from outside: what it had, if nothing of that has changed.
+fn outside(
+    route: &Route,
+    sources: Vec<Arc<Source>>,
+    (before, egress): (Option<&Life>, &Egress),
+    counted: &Arc<RouteMetrics>,
+    ground: &Ground<'_>,
+) -> Arc<Outside> {
+    if let Some(before) = before
+        && before.egress.is(egress)
+        && before.context.route.dialect.sources() == route.dialect.sources()
+    {
+        return Arc::clone(&before.outside);
+    }
+    let stop = ground.stop.child_token();
+    let provider = |(source, (name, config)): (Arc<Source>, &(String, TokenConfig))| Provider {
+        name: name.clone(),
+        names: config.source.names().cloned().collect(),
+        clients: Clients::new(Common {
+            route: route.name.clone(),
+            terms: ArcSwap::from_pointee(terms(route, source, &config.refresh)),
+            observer: Arc::new(Counted::new(route, counted, ground.spans)),
+            store: Arc::clone(ground.store),
+            tasks: ground.tasks.clone(),
+            stop: stop.clone(),
+        }),
+    };
+    let providers = sources.into_iter().zip(route.dialect.sources()).map(provider).collect();
+    Arc::new(Outside { providers, stop: stop.drop_guard() })
 }
 
 /// Has the credentials that are there asked for from the new source; `false` where they are of another kind.

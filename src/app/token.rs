@@ -167,7 +167,7 @@ fn values(
         pairs.iter().find(|(name, _)| same(name, wanted)).map(|(_, value)| value.clone())
     };
     let read = |name: &Name| match name {
-        Name::Token | Name::Json | Name::RefreshToken | Name::Jwt | Name::Client(_) => None,
+        Name::Token | Name::Arg | Name::Json | Name::RefreshToken | Name::Jwt | Name::Client(_) => None,
         Name::ClientToken => client_token.as_ref().map(|text| text.to_string()),
         Name::Query(name) => find(query, name, |one, other| one == other),
         Name::Header(name) => find(headers, name, str::eq_ignore_ascii_case),
@@ -176,7 +176,9 @@ fn values(
     for (nth, name) in needed.iter().enumerate().filter(|(nth, name)| !needed[..*nth].contains(name)) {
         let option = match name {
             // The first token is asked for without one, here as in the sidecar.
-            Name::Token | Name::Json | Name::RefreshToken | Name::Jwt | Name::Client(_) => continue,
+            Name::Token | Name::Arg | Name::Json | Name::RefreshToken | Name::Jwt | Name::Client(_) => {
+                continue;
+            }
             Name::ClientToken => "--client-token-file FILE".to_owned(),
             Name::Query(name) => format!("--query {name}=VALUE, or --query-file {name}=FILE"),
             Name::Header(name) => format!("--header {name}=VALUE, or --header-file {name}=FILE"),

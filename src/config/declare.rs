@@ -16,6 +16,7 @@
 //! | `within` | a table, whose keys have their defaults without it | |
 //! | `perhaps` | an `Option` of a table | |
 //! | `each` | a `Vec` of tables, `[[…]]` | |
+//! | `keyed` | a `Vec` of tables with the names that the file gives them | |
 //!
 //! Rules:
 //! 1. A key that is not declared cannot be read, and one that is declared is in the schema and in the reference.
@@ -147,6 +148,10 @@ impl Key {
         self
     }
 
+    pub(super) const fn keyed(self) -> Self {
+        self
+    }
+
     /// A note: what holds without it.
     pub(super) const fn otherwise(self, what: &'static str) -> Self {
         Self { otherwise: Some(what), ..self }
@@ -274,6 +279,7 @@ macro_rules! held {
     (within $Type:ty) => { $Type };
     (perhaps $Type:ty) => { Option<$Type> };
     (each $Type:ty) => { Vec<$Type> };
+    (keyed $Type:ty) => { Vec<(String, $Type)> };
 }
 
 macro_rules! kind {
@@ -285,6 +291,9 @@ macro_rules! kind {
     };
     (each $Type:ty) => {
         $crate::config::declare::Kind::Tables(<$Type as $crate::config::declare::Declared>::TABLE)
+    };
+    (keyed $Type:ty) => {
+        $crate::config::declare::Kind::Keyed(<$Type as $crate::config::declare::Declared>::TABLE)
     };
     ($mode:ident $Type:ty) => {
         <$Type as $crate::config::declare::Value>::KIND
@@ -300,6 +309,9 @@ macro_rules! taken {
         $key
     };
     (each $key:ident) => {
+        $key
+    };
+    (keyed $key:ident) => {
         $key
     };
     ($mode:ident $key:ident) => {

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use http::header::AUTHORIZATION;
 
 use super::{
-    Endpoint, HttpRoute, Route, Template, Upstream, UpstreamTls,
+    Endpoint, HttpRoute, Route, Template, TokenConfig, Upstream, UpstreamTls,
     client::{self, ClientGate},
     close::CloseRule,
     declare::{Declared, Kind, table, value, words},
@@ -177,6 +177,14 @@ impl DialectKind {
         }
     }
 
+    /// What its messages take from outside, by their names.
+    pub fn sources(&self) -> &[(String, TokenConfig)] {
+        match self {
+            Self::Declared(rules) => &rules.sources,
+            Self::Ably | Self::Handshake | Self::None => &[],
+        }
+    }
+
     fn of(section: &Section<'_>, name: &str, dialects: &Dialects) -> Option<Self> {
         match name {
             "ably" => Some(Self::Ably),
@@ -290,7 +298,7 @@ fn named(section: Section<'_>) -> Section<'_> {
     let own = section.at("client").table("token").is_some();
     let is_http = token.maybe::<Source>("source") == Some(Source::Http);
     let (refreshes, signs) = (is_http && token.has("refresh_token"), is_http && token.has("jwt"));
-    section.naming(Names { each, own, refreshes, signs, tells: false })
+    section.naming(Names { each, own, refreshes, signs, ..Names::default() })
 }
 
 fn route(section: &Section<'_>, number: usize, dialects: &Dialects) -> Option<Parsed> {
@@ -416,11 +424,14 @@ fn fits(section: &Section<'_>, dialect: &DialectKind) {
         (DialectKind::None, false, true) => {
             handshake.problem("there is no token to place; add [route.token], or remove this table");
         }
-        (DialectKind::Declared(rules), false, _) => problem(&format!(
+        (DialectKind::Declared(rules), false, _) if rules.takes_the_token() => problem(&format!(
             "\"{}\" needs a token; add [route.token] with source = \"http\" and url = \"https://…\"",
             rules.name
         )),
-        (_, true, _) | (DialectKind::None, false, false) => {}
+        (_, true, _) | (DialectKind::None | DialectKind::Declared(_), false, false) => {}
+        (DialectKind::Declared(_), false, true) => {
+            handshake.problem("there is no token to place; add [route.token], or remove this table");
+        }
     }
 }
 

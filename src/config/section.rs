@@ -202,6 +202,15 @@ impl<'t> Section<'t> {
         self.tables(key).into_iter().filter_map(read).collect()
     }
 
+    /// Tables with the names that the file gives them.
+    pub(super) fn keyed<T: Declared>(&self, key: &str) -> Vec<(String, T)> {
+        let read = |(name, section): (String, Section<'_>)| {
+            section.look();
+            Some((name, T::read(&section)?))
+        };
+        self.named_tables(key).into_iter().filter_map(read).collect()
+    }
+
     fn opened(
         &self,
         key: &str,
@@ -260,7 +269,7 @@ impl<'t> Section<'t> {
     }
 
     /// The tables that stand under `key` by their names.
-    pub(super) fn keyed(&self, key: &str) -> Vec<(String, Self)> {
+    pub(super) fn named_tables(&self, key: &str) -> Vec<(String, Self)> {
         let (Some(value), Some(Kind::Keyed(declared))) =
             (self.entry(key), self.declared.key(key).map(|key| key.kind))
         else {

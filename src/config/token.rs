@@ -282,9 +282,12 @@ pub(super) fn token(route: &Section<'_>, table: Option<TokenTable>) -> Option<Op
     if !route.has("token") {
         return Some(None);
     }
-    let section = &route.at("token");
-    let TokenTable { source, refresh_before, check_every, lifetime, r#use, share, identity, timeout } =
-        table?;
+    Some(Some(read(&route.at("token"), table?)?))
+}
+
+/// A source and its times; `None` if there is a problem.
+pub(super) fn read(section: &Section<'_>, table: TokenTable) -> Option<TokenConfig> {
+    let TokenTable { source, refresh_before, check_every, lifetime, r#use, share, identity, timeout } = table;
     let once = matches!(r#use, Use::Once);
     if once {
         without_schedule(section);
@@ -324,7 +327,7 @@ pub(super) fn token(route: &Section<'_>, table: Option<TokenTable>) -> Option<Op
         }
     };
     let refresh = RefreshPolicy { refresh_before, check_every, lifetime, timeout, once };
-    Some(Some(TokenConfig { source, share, refresh }))
+    Some(TokenConfig { source, share, refresh })
 }
 
 /// A ticket is fetched when it is needed, whatever its life.

@@ -33,7 +33,7 @@ pub use request::{Outgoing, Request};
 use crate::{
     clock::Instant,
     config::{DialectKind, Route, Swap, dialect::Side},
-    credential::Token,
+    credential::{Generation, Token},
     wire::{Close, Direction, Message, Payload},
 };
 
@@ -147,6 +147,8 @@ pub enum Meaning {
     Accepted,
     /// The exchange failed: this token will not do.
     Rejected(String),
+    /// The service refused a value that was shown in the exchange: the connection serves on.
+    Declined(String),
     /// The service wants a new token, now.
     Asks,
     /// The client's message takes a token, and there is none that may go out.
@@ -203,6 +205,15 @@ pub enum Remark {
     ClientIdHidden,
 }
 
+/// A value from outside that messages of a session take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Want {
+    /// The name of its source.
+    pub source: Box<str>,
+    /// What it is asked for.
+    pub arg: Box<str>,
+}
+
 /// What the dialect itself has to say, after the message that made it speak.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Say {
@@ -211,7 +222,7 @@ pub struct Say {
     pub to_client: Vec<Payload>,
     pub to_upstream: Vec<Payload>,
     /// How many of `to_upstream` are messages of the client's that are sent again.
-    pub replayed: u64,
+    pub replayed: u32,
     /// The service has shown that it took a message of the client's.
     pub acknowledged: bool,
     /// What an operator should know of this session; said once.
@@ -250,9 +261,29 @@ pub trait Dialect: DialectValue + Send {
     /// What was made in the place of a connection serves; or it was given up, and the old one serves on.
     fn replaced(&mut self, _done: bool) {}
 
-    /// Says what re-authenticates the live connection with `token`.
-    fn exchange(&mut self, _token: &Token, _now: Instant, _say: &mut Say) -> Exchanged {
+    /// Says what re-authenticates the live connection with `token`, or tells it of other news.
+    fn exchange(&mut self, _token: Option<&Token>, _now: Instant, _say: &mut Say) -> Exchanged {
         Exchanged::Unknown
+    }
+
+    /// Values that are to be fetched, each said once; of which generation one was refused.
+    fn wants(&mut self) -> Vec<(Want, Option<Generation>)> {
+        Vec::new()
+    }
+
+    /// A value that was wanted has come, or a newer one; `None`: it cannot be had.
+    fn value(&mut self, _want: &Want, _token: Option<&Token>, _now: Instant, _say: &mut Say) -> Meaning {
+        Meaning::Nothing
+    }
+
+    /// Is there a value that the live connection is to be told of?
+    fn has_news(&self) -> bool {
+        false
+    }
+
+    /// Is this value still needed?
+    fn takes(&self, _want: &Want) -> bool {
+        false
     }
 
     /// What is awaited has not come until [`Dialect::awaits_until`]: does that mean something?
@@ -344,7 +375,7 @@ pub trait Dialect: DialectValue + Send {
         u32::MAX
     }
 
-    /// Is as much remembered as may be? Then what the client says is held, as in an exchange.
+    /// Is as much remembered as may be, or a value awaited? Then what the client says is held, as in an exchange.
     fn is_full(&self) -> bool {
         false
     }

@@ -62,7 +62,7 @@ fn place(
         Name::Header(header) => request.headers.get(header.as_str()).and_then(|value| value.to_str().ok()),
         Name::ClientToken => shown,
         // It has been put in.
-        Name::Json | Name::RefreshToken | Name::Jwt | Name::Client(_) => None,
+        Name::Arg | Name::Json | Name::RefreshToken | Name::Jwt | Name::Client(_) => None,
     };
     if let Some(name) = &placement.query {
         let mut pairs: Vec<String> =

@@ -42,6 +42,17 @@ pub enum Side {
     Upstream,
 }
 
+/// How it stands with what was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    /// The socket has it.
+    Flushed,
+    /// The stream holds bytes back (TLS records).
+    Unflushed,
+    /// The socket takes nothing more: what is queued is dropped.
+    Broken,
+}
+
 /// One leg.
 #[derive(Debug)]
 pub struct Link {
@@ -61,14 +72,11 @@ pub struct Link {
     waiting: Vec<u8>,
     /// A Ping is one of them.
     ping_waits: bool,
-    /// The stream holds bytes back (TLS records) that have to be flushed.
-    unflushed: bool,
+    stands: Stands,
     pub close_sent: bool,
     pub close_received: bool,
     /// Bytes that the socket took since `liveness` was last told.
     taken: usize,
-    /// The socket takes nothing more: what is queued is dropped.
-    broken: bool,
     /// What is known of the peer's life.
     pub liveness: Liveness,
 }
@@ -95,11 +103,10 @@ impl Link {
             mid_frame: false,
             waiting: Vec::new(),
             ping_waits: false,
-            unflushed: false,
+            stands: Stands::Flushed,
             close_sent: false,
             close_received: false,
             taken: 0,
-            broken: false,
             liveness: Liveness::new(now),
         }
     }
@@ -119,12 +126,12 @@ impl Link {
 
     /// Does the peer take more?
     pub fn has_room(&self) -> bool {
-        !self.broken && self.owed() < SOFT_LIMIT
+        self.stands != Stands::Broken && self.owed() < SOFT_LIMIT
     }
 
     /// From here on the leg is read only.
     pub fn give_up_writing(&mut self) {
-        self.broken = true;
+        self.stands = Stands::Broken;
     }
 
     /// Sends bytes that are frames already: at once if nothing stands before them. `mid_frame`: their last frame
@@ -149,6 +156,12 @@ impl Link {
         self.frame_ended(now);
     }
 
+    fn wrote(&mut self) {
+        if !matches!(self.stream, Stream::Plain(_)) {
+            self.stands = Stands::Unflushed;
+        }
+    }
+
     fn write_now(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> usize {
         let mut written = 0;
         while self.outbox.is_empty() && written < bytes.len() {
@@ -159,7 +172,7 @@ impl Link {
                 }
                 Poll::Ready(_) | Poll::Pending => break,
             }
-            self.unflushed = !matches!(self.stream, Stream::Plain(_));
+            self.wrote();
         }
         written
     }
@@ -249,7 +262,7 @@ impl Link {
     }
 
     fn poll_outbox(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.broken {
+        if self.stands == Stands::Broken {
             (self.outbox, self.written) = (Vec::new(), 0);
             return Poll::Ready(Ok(()));
         }
@@ -259,7 +272,7 @@ impl Link {
                 Poll::Ready(Ok(n)) => {
                     self.written += n;
                     self.taken += n;
-                    self.unflushed = !matches!(self.stream, Stream::Plain(_));
+                    self.wrote();
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
@@ -273,9 +286,9 @@ impl Link {
             self.outbox = Vec::new();
             self.written = 0;
         }
-        if self.unflushed {
+        if self.stands == Stands::Unflushed {
             ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-            self.unflushed = false;
+            self.stands = Stands::Flushed;
         }
         Poll::Ready(Ok(()))
     }

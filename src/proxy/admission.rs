@@ -110,7 +110,7 @@ fn refusal(route: &RouteContext, client: &Peer, why: &NotServed) -> Refusal {
 }
 
 /// A name that no other handshake of this process has.
-fn one_of_a_kind() -> String {
+pub(super) fn one_of_a_kind() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed).to_string()
 }
@@ -133,7 +133,7 @@ fn values(token: &TokenConfig, asked: &Asked, presented: Option<&Presented>) -> 
     };
     let names = token.source.names().chain(identity.into_iter().flat_map(Template::names));
     ClientValues::of(names, |name| match name {
-        Name::Token | Name::Json | Name::RefreshToken | Name::Jwt | Name::Client(_) => None,
+        Name::Token | Name::Arg | Name::Json | Name::RefreshToken | Name::Jwt | Name::Client(_) => None,
         Name::ClientToken => presented.map(|presented| presented.token.to_string()),
         Name::Query(query) => asked.parameter(query),
         Name::Header(header) => Some(asked.headers.get(header.as_str())?.to_str().ok()?.to_owned()),

@@ -103,7 +103,7 @@ impl Client {
             Name::Client(ClientPart::Scheme) => Some(self.scheme),
             Name::Query(query) => queries.iter().find(|(name, _)| name == query).map(|(_, value)| &**value),
             Name::Header(header) => asked.headers.get(header.as_str()).and_then(|value| value.to_str().ok()),
-            Name::Token | Name::ClientToken | Name::Json | Name::RefreshToken | Name::Jwt => None,
+            Name::Token | Name::ClientToken | Name::Arg | Name::Json | Name::RefreshToken | Name::Jwt => None,
         };
         let mut added = Vec::new();
         for (name, template) in &route.headers {

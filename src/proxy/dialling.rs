@@ -196,8 +196,8 @@ impl Driver {
         let showing = own.map(|lease| lease.credential().showing());
         self.turn = permit.map_or(Turns::None, |permit| Turns::Mine { permit, showing });
         match self.token().filter(|token| !token.is_expired(Now::read())) {
-            Some(token) => self.event(Event::Turn(&token), now, actions),
-            None => self.event(Event::NoTurn, now, actions),
+            None if self.access.is_some() => self.event(Event::NoTurn, now, actions),
+            token => self.event(Event::Turn(token.as_deref()), now, actions),
         }
         true
     }

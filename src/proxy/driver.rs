@@ -32,11 +32,12 @@ use super::{
     dialling::{Dialling, Turns},
     leg::{Leg, Upstream},
     opening::Access,
+    outside::Values,
     parking::Spot,
     parting::Parting,
     report::Report,
     route::RouteContext,
-    sessions::{BACK, CLOSE, DRAIN, DROP, EXPIRE, HOPELESS, Place, REAUTHENTICATE, THERE, TOKEN},
+    sessions::{BACK, CLOSE, DRAIN, DROP, EXPIRE, HOPELESS, Place, REAUTHENTICATE, THERE, TOKEN, VALUE},
 };
 use crate::{
     clock::{self, Instant},
@@ -87,6 +88,8 @@ pub(super) struct Driver {
     pub(super) turn: Turns,
     pub(super) route: Arc<RouteContext>,
     pub(super) access: Option<Access>,
+    /// What its messages take from outside.
+    pub(super) values: Option<Box<Values>>,
     pub(super) spot: Option<Box<Spot>>,
     pub(super) place: Place,
     pub(super) report: Report,
@@ -123,6 +126,7 @@ impl Driver {
         moved |= self.look_at_clock(&mut scratch.actions, now);
         moved |= self.poll_dial(cx, &mut scratch.actions, now);
         moved |= self.poll_turn(cx, &mut scratch.actions, now);
+        moved |= self.values.is_some() && self.poll_values(cx, &mut scratch.actions, now);
         // Before the old one: what it said before that one's Close is of the overlap.
         moved |= self.next.is_some() && self.poll_side(cx, Leg::Next, scratch, now);
         moved |= self.poll_side(cx, Leg::Upstream, scratch, now);
@@ -139,6 +143,9 @@ impl Driver {
             && let Some(token) = self.token()
         {
             self.event(Event::Token(&token), now, actions);
+        }
+        if said & VALUE != 0 {
+            self.newer_values(actions, now);
         }
         if said & HOPELESS != 0 {
             self.event(Event::Hopeless, now, actions);

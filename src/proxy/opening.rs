@@ -11,6 +11,7 @@ use super::{
     dialling::Turns,
     driver::Driver,
     leg::{Leg, Upstream},
+    outside::Values,
     parking::Spot,
     report::Report,
     route::RouteContext,
@@ -37,13 +38,14 @@ pub(super) struct Beginning {
     pub(super) shown: Option<Shown>,
     pub(super) session: Session,
     pub(super) access: Option<Access>,
+    pub(super) values: Option<Box<Values>>,
     /// Where the upstream is kept when the client goes away.
     pub(super) spot: Option<Box<Spot>>,
 }
 
 impl Driver {
     pub(super) fn new(begin: Beginning, route: Arc<RouteContext>, place: Place, now: Instant) -> Self {
-        let Beginning { client, upstream, shown, session, access, spot } = begin;
+        let Beginning { client, upstream, shown, session, access, values, spot } = begin;
         let random = fastrand::Rng::new();
         let report = Report::new(Arc::clone(&route), Arc::clone(&place.handle), now);
         let epoch = Epoch::FIRST;
@@ -56,6 +58,7 @@ impl Driver {
             turn: Turns::None,
             route,
             access,
+            values,
             spot,
             place,
             report,

@@ -62,6 +62,7 @@ impl Driver {
             }
             Action::DropClient => self.wordless = true,
             Action::Demand(demand) => self.demand(demand),
+            Action::Fetch(want, rejected) => self.fetch_value(want, rejected, now),
             Action::AskTurn => {
                 let turns = Arc::clone(&self.route.turns);
                 self.turn = Turns::Waiting(Box::pin(async move { turns.acquire_owned().await.ok() }));

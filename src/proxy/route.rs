@@ -12,6 +12,7 @@ use super::{
     census::Census,
     hosts::Hosts,
     http::Service,
+    outside::Provider,
     parking::Lot,
     reach::Reach,
     refusals::Politeness,
@@ -61,6 +62,8 @@ pub struct RouteContext {
     /// Where plain requests go.
     pub(super) http: Option<Service>,
     pub tokens: Tokens,
+    /// What else its messages take from outside.
+    pub outside: Arc<[Provider]>,
     pub(super) metrics: Arc<RouteMetrics>,
     pub(super) spans: Spans,
     pub sessions: Arc<Sessions>,
@@ -95,6 +98,7 @@ impl RouteContext {
             route,
             hosts,
             tokens,
+            outside: Arc::default(),
             census: Census::new(Arc::clone(&metrics)),
             metrics,
             spans: Spans::default(),
@@ -115,6 +119,13 @@ impl RouteContext {
         self.parking = Arc::clone(&before.parking);
         self.turns = Arc::clone(&before.turns);
         self.warned = Arc::clone(&before.warned);
+        self
+    }
+
+    /// Its messages take values from outside.
+    #[must_use]
+    pub fn with_outside(mut self, outside: Arc<[Provider]>) -> Self {
+        self.outside = outside;
         self
     }
 
@@ -192,7 +203,7 @@ impl RouteContext {
         let once = self.route.token.as_ref().is_none_or(|token| token.refresh.once);
         match &self.route.dialect {
             DialectKind::None => false,
-            DialectKind::Declared(rules) if !rules.exchanges.is_empty() => !once,
+            DialectKind::Declared(rules) if rules.exchanges_the_token() => !once,
             DialectKind::Handshake | DialectKind::Declared(_) => {
                 !once && self.route.session.swap != Swap::Never
             }

@@ -34,6 +34,8 @@ pub(super) const EXPIRE: u16 = 64;
 pub(super) const THERE: u16 = 128;
 /// An operator closes it.
 pub(super) const CLOSE: u16 = 256;
+/// A value from outside has been replaced.
+pub(super) const VALUE: u16 = 512;
 
 /// What an operator practises on sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

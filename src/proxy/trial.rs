@@ -158,6 +158,7 @@ async fn answered(
             Meaning::Nothing
             | Meaning::Accepted
             | Meaning::Asks
+            | Meaning::Declined(_)
             | Meaning::ClientAsks
             | Meaning::NeedsToken
             | Meaning::Unreadable { .. }

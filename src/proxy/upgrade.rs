@@ -30,6 +30,7 @@ use super::{
     goodbye::{self, Words},
     listener::Proxy,
     opening::{Access, Beginning},
+    outside::Values,
     pace::{Pace, Paced},
     parking::{Found, Kept, Key, Spot},
     places::Permit,
@@ -127,6 +128,7 @@ struct New {
     dialect: Box<dyn Dialect>,
     shown: Option<Shown>,
     lease: Option<Lease>,
+    values: Option<Box<Values>>,
     /// Where it is kept for its client, and the answer that a client gets that comes back.
     spot: Option<(Key, HeaderMap)>,
     opening: Duration,
@@ -264,6 +266,7 @@ async fn open(
             Found::None => {}
         }
     }
+    let values = Values::new(&route.outside, &asked);
     let shown = asked.clone();
     asked.target = target_at(&route.route.upstream.endpoint.path_and_query, &asked.target);
     let mut dialect = route.dialects.open(asked, clock::now());
@@ -281,7 +284,7 @@ async fn open(
     let opening = deadline.saturating_duration_since(clock::now()).max(Duration::from_secs(1));
     let shown = token.as_deref().map(Shown::from);
     let route = Arc::clone(route);
-    let new = New { caller, route, opened, dialect, shown, lease, spot, opening, permit };
+    let new = New { caller, route, opened, dialect, shown, lease, values, spot, opening, permit };
     Ok((Ready::Session(Box::new(new)), answer))
 }
 
@@ -356,7 +359,7 @@ fn begin(upgraded: upgrade::Upgraded, ready: Ready, tasks: &TaskTracker) {
 }
 
 fn start(client: Link, new: New, now: Instant) -> Driver {
-    let New { caller, route, opened, dialect, shown, lease, spot, opening, permit } = new;
+    let New { caller, route, opened, dialect, shown, lease, values, spot, opening, permit } = new;
     let credential = lease.as_ref().map(|lease| lease.credential().shared_name());
     let place = route.sessions.enter(Handle::new(caller, credential, now), permit);
     if let (Some(lease), Some(shown)) = (&lease, shown) {
@@ -369,7 +372,7 @@ fn start(client: Link, new: New, now: Instant) -> Driver {
     let newest = access.as_ref().and_then(|access| access.lease.credential().current());
     let newest = newest.as_deref().map(Shown::from).or(shown);
     let session = Session::new(dialect, policy, newest, fastrand::u64(..), now);
-    let begin = Beginning { client, upstream: opened.link, shown, session, access, spot };
+    let begin = Beginning { client, upstream: opened.link, shown, session, access, values, spot };
     Driver::new(begin, route, place, now)
 }
 

@@ -16,7 +16,7 @@ use crate::{
     clock::Instant,
     config::{SessionPolicy, Swap},
     credential::Token,
-    dialect::{Dialect, Outgoing, Purpose, Reading, Say},
+    dialect::{Dialect, Outgoing, Purpose, Reading, Say, Want},
     wire::{Close, Direction},
 };
 
@@ -180,6 +180,7 @@ impl Session {
             | Event::UpstreamRead(..) => {}
             Event::Unread => self.unread(),
             Event::Token(token) => self.token(token),
+            Event::Value(want, token) => self.value(want, token),
             Event::Turn(token) => self.take_turn(token),
             // A newer token will ask for one again; it answers a client that has asked, too.
             Event::NoTurn => self.give_turn_back(),
@@ -355,6 +356,11 @@ impl Session {
         self.serving.as_ref().is_some_and(|serving| {
             serving.epoch == epoch && !serving.delivery.is_all_read() && !self.dialect.acknowledges()
         })
+    }
+
+    /// Is this value still needed?
+    pub fn takes(&self, want: &Want) -> bool {
+        self.dialect.takes(want)
     }
 
     /// Does the service say again what is lost?

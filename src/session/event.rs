@@ -6,7 +6,7 @@ use super::rehearsal::Rehearsal;
 use crate::{
     clock::Instant,
     credential::{Generation, Token},
-    dialect::Remark,
+    dialect::{Remark, Want},
     wire::{Close, Direction, Message, Payload, Violation},
 };
 
@@ -61,8 +61,10 @@ pub enum Event<'a> {
     Unread,
     /// A newer token is current.
     Token(&'a Token),
-    /// The turn that was asked for; with the current token.
-    Turn(&'a Token),
+    /// A value that was wanted has come, or a newer one; `None`: it cannot be had.
+    Value(&'a Want, Option<&'a Token>),
+    /// The turn that was asked for; with the current token, if the session has one.
+    Turn(Option<&'a Token>),
     /// The turn came, and there was no token to show.
     NoTurn,
     /// The source has refused for good, and no token is left.
@@ -112,6 +114,8 @@ pub enum Action {
     Park,
     /// A newer token is wanted.
     Demand(Demand),
+    /// A value from outside is wanted; of this generation it was refused. [`Event::Value`] answers.
+    Fetch(Want, Option<Generation>),
     /// Wait for a turn to exchange: a bounded number of sessions does so at once.
     AskTurn,
     /// The turn, or the wait for it, is over.

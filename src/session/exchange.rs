@@ -8,7 +8,13 @@ use super::{
     state::{State, Step, Turn},
     timers::Timer,
 };
-use crate::{clock::Instant, config::Swap, credential::Token, dialect::Exchanged, wire::Close};
+use crate::{
+    clock::Instant,
+    config::Swap,
+    credential::Token,
+    dialect::{Exchanged, Meaning, Want},
+    wire::Close,
+};
 
 /// The longest time over which the exchanges of many sessions are spread.
 const LONGEST_SPREAD: Duration = Duration::from_secs(10);
@@ -39,6 +45,9 @@ impl Session {
     /// Spreads the exchanges of many sessions over a part of the time that is left.
     pub(super) fn schedule_exchange(&mut self) {
         let live = self.live();
+        if self.state == State::Live && self.dialect.has_news() {
+            self.exchange_due();
+        }
         if self.newest.generation <= live.generation || self.turn != Turn::Idle || self.never_swaps() {
             return;
         }
@@ -88,26 +97,17 @@ impl Session {
     }
 
     /// It is this session's turn.
-    pub(super) fn take_turn(&mut self, token: &Token) {
+    pub(super) fn take_turn(&mut self, token: Option<&Token>) {
         let Turn::Asked { same } = self.turn else { return self.out.push(Action::EndTurn) };
-        let live = self.live().generation;
-        let newer = token.generation > live || (same && token.generation == live);
-        let refused = self.refused.is_some_and(|refused| token.generation <= refused);
-        let dead = token.expires.is_some_and(|at| at <= self.now);
-        if dead {
-            self.refuse(token.generation);
-        }
-        if self.state != State::Live || !newer || refused || dead {
+        let order = self.dialect.swap();
+        let token = token.filter(|token| self.may_be_shown(token, same) && order != Some(Swap::Never));
+        if self.state != State::Live || token.is_none() && !self.dialect.has_news() {
             return self.give_turn_back();
         }
-        let shown = Shown::from(token);
-        match self.dialect.swap() {
-            Some(Swap::Never) => return self.give_turn_back(),
-            Some(order) => {
-                self.turn = Turn::Mine;
-                return self.begin_swap(order, shown);
-            }
-            None => self.turn = Turn::Mine,
+        self.turn = Turn::Mine;
+        let shown = token.map_or_else(|| self.live(), Shown::from);
+        if let Some(order) = order.filter(|_| token.is_some()) {
+            return self.begin_swap(order, shown);
         }
         let Some(epoch) = self.serving() else { return self.give_turn_back() };
         match self.dialect.exchange(token, self.now, &mut self.say) {
@@ -122,6 +122,32 @@ impl Session {
                 self.spoken(epoch);
             }
         }
+    }
+
+    /// Is it one that the connection does not know, and that will do? `same`: the one that it knows will do, too.
+    fn may_be_shown(&mut self, token: &Token, same: bool) -> bool {
+        let live = self.live().generation;
+        let newer = token.generation > live || (same && token.generation == live);
+        let refused = self.refused.is_some_and(|refused| token.generation <= refused);
+        let dead = token.expires.is_some_and(|at| at <= self.now);
+        if dead {
+            self.refuse(token.generation);
+        }
+        newer && !refused && !dead
+    }
+
+    /// A value from outside: what waits for it goes on, and the live connection is told if it is news.
+    pub(super) fn value(&mut self, want: &Want, token: Option<&Token>) {
+        let awaited = self.dialect.awaits_until();
+        let meaning = self.dialect.value(want, token, self.now, &mut self.say);
+        let open = self.attempt.as_ref().filter(|attempt| attempt.is_open()).map(|attempt| attempt.epoch);
+        self.spoken(open.or_else(|| self.serving()).unwrap_or_default());
+        self.answer_is_awaited(awaited);
+        if meaning == Meaning::Ready && open.is_some() {
+            self.ready();
+        }
+        self.flush();
+        self.schedule_exchange();
     }
 
     /// Until when an answer is awaited.
@@ -139,12 +165,25 @@ impl Session {
     pub(super) fn accepted(&mut self) {
         let State::Exchanging { shown, since } = self.state else { return };
         self.knows(shown);
-        self.enter(State::Live, None);
         self.asked = false;
         let (method, generation) = (Method::Exchange, shown.generation);
         self.note(Note::Reauthenticated { method, generation, took: self.now - since });
+        self.exchange_is_over();
+    }
+
+    fn exchange_is_over(&mut self) {
+        self.enter(State::Live, None);
         self.flush();
         self.schedule_exchange();
+    }
+
+    /// The service refused a value of the exchange: that is no fault of the connection, nor of its token.
+    pub(super) fn declined(&mut self, why: &str) {
+        let State::Exchanging { shown, .. } = self.state else { return };
+        self.failed(Method::Exchange, shown, (true, why));
+        if self.dialect.awaits_until().is_none() {
+            self.exchange_is_over();
+        }
     }
 
     /// The service refused the token of the exchange.

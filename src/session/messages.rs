@@ -91,6 +91,7 @@ impl Session {
             | Meaning::Ready
             | Meaning::Accepted
             | Meaning::Rejected(_)
+            | Meaning::Declined(_)
             | Meaning::Asks
             | Meaning::Lapsed(_)
             | Meaning::Lost(_)
@@ -187,6 +188,7 @@ impl Session {
             Meaning::Accepted => self.accepted(),
             Meaning::Asks => self.asked(),
             Meaning::Rejected(why) => self.rejected(epoch, &why),
+            Meaning::Declined(why) => self.declined(&why),
             Meaning::Lapsed(why) => self.lapsed(epoch, (&why, None)),
             Meaning::Lost(why) => self.connection_lost(epoch, (&why, None)),
             Meaning::Discontinued => {
@@ -203,7 +205,7 @@ impl Session {
 
     /// Progress: the dialect awaits another answer than `before`, from now on. A message that is none leaves the wait as it is,
     /// which a slow client may have made longer ([`Session::unread`]).
-    fn answer_is_awaited(&mut self, before: Option<Instant>) {
+    pub(super) fn answer_is_awaited(&mut self, before: Option<Instant>) {
         let restores = self.step() == Some(Step::Restoring);
         let swaps = matches!(self.state, State::Swapping { drain: None, .. });
         let exchanges = matches!(self.state, State::Exchanging { .. });
@@ -228,6 +230,9 @@ impl Session {
         for payload in std::mem::take(&mut self.say.to_client) {
             self.say_to_client(payload);
         }
+        for (want, rejected) in self.dialect.wants() {
+            self.out.push(Action::Fetch(want, rejected));
+        }
         if let Some(remark) = self.say.remark.take() {
             self.note(Note::Remark(remark));
         }
@@ -237,7 +242,7 @@ impl Session {
         let (said, replayed) =
             (std::mem::take(&mut self.say.to_upstream), std::mem::take(&mut self.say.replayed));
         if let Some(attempt) = self.attempt.as_mut().filter(|attempt| attempt.epoch == epoch) {
-            attempt.replayed += replayed;
+            attempt.replayed += u64::from(replayed);
             said.into_iter().for_each(|payload| self.outgoing.push(payload, self.now));
             return self.flush_outgoing(epoch);
         }

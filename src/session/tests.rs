@@ -54,7 +54,8 @@ impl Dialect for Toy {
         Awaits::Ready
     }
 
-    fn exchange(&mut self, token: &Token, _now: Instant, say: &mut Say) -> Exchanged {
+    fn exchange(&mut self, token: Option<&Token>, _now: Instant, say: &mut Say) -> Exchanged {
+        let Some(token) = token else { return Exchanged::Needless };
         say.to_upstream.push(text(&format!("auth {}", token.generation)));
         Exchanged::Asked
     }
@@ -192,7 +193,7 @@ impl Bench {
         assert_eq!(self.wait(), [Action::AskTurn]);
         let token = self.token(generation, 60);
         let auth = text(&format!("auth {generation}"));
-        assert_eq!(self.tell(Event::Turn(&token)), [Action::ToUpstream(Epoch(1), auth)]);
+        assert_eq!(self.tell(Event::Turn(Some(&token))), [Action::ToUpstream(Epoch(1), auth)]);
         assert_eq!(self.session.phase(), Phase::Exchanging);
     }
 }
@@ -219,7 +220,7 @@ fn a_service_that_was_slow_to_read_is_listened_to_for_longer() {
         bench.tell(Event::Token(&token_of(bench.shown(2, 60))));
         assert_eq!(bench.wait(), [Action::AskTurn]);
         let token = bench.token(2, 60);
-        assert_eq!(bench.tell(Event::Turn(&token)), [Action::Dial(Epoch(2))]);
+        assert_eq!(bench.tell(Event::Turn(Some(&token))), [Action::Dial(Epoch(2))]);
         let opened = bench.tell(Event::Opened(Epoch(2), Some(bench.shown(2, 60))));
         assert_eq!(opened, []);
         let ready = bench.hears("ready");
@@ -274,7 +275,7 @@ fn rule_4_the_end_is_the_end() {
     assert_eq!(out.last(), Some(&Action::Finished(Cause::Shutdown)));
     assert!(bench.ended.try_recv().is_ok());
     let token = bench.token(2, 60);
-    for event in [Event::Timer, Event::Turn(&token), Event::ClientClosed(None), Event::Shutdown] {
+    for event in [Event::Timer, Event::Turn(Some(&token)), Event::ClientClosed(None), Event::Shutdown] {
         assert_eq!(bench.tell(event), []);
     }
     assert_eq!(bench.session.deadline(), None);
@@ -305,10 +306,10 @@ fn rule_5_one_exchange_at_a_time_and_the_newest_token_in_the_end() {
     let shown = bench.shown(3, 60);
     assert_eq!(bench.tell(Event::Token(&token_of(shown))), []);
     let token = bench.token(3, 60);
-    assert_eq!(bench.tell(Event::Turn(&token)), [Action::EndTurn], "not while the other has no answer");
+    assert_eq!(bench.tell(Event::Turn(Some(&token))), [Action::EndTurn], "not while the other has no answer");
     bench.hears("ok");
     bench.wait();
-    assert_eq!(bench.tell(Event::Turn(&token)), [Action::ToUpstream(Epoch(1), text("auth 3"))]);
+    assert_eq!(bench.tell(Event::Turn(Some(&token))), [Action::ToUpstream(Epoch(1), text("auth 3"))]);
 }
 
 #[test]
@@ -319,7 +320,7 @@ fn rule_6_no_dead_and_no_refused_token_goes_out() {
     let token = bench.token(2, 30);
     assert_eq!(bench.wait(), [Action::AskTurn]);
     bench.now += Duration::from_secs(31);
-    let out = bench.tell(Event::Turn(&token));
+    let out = bench.tell(Event::Turn(Some(&token)));
     assert!(
         out.contains(&Action::EndTurn) && !out.iter().any(|a| matches!(a, Action::ToUpstream(..))),
         "{out:?}"
@@ -411,7 +412,7 @@ fn a_rehearsed_exchange_shows_the_same_token_once() {
     assert_eq!(bench.tell(Event::Rehearsal(Rehearsal::Reauthenticate)), [Action::AskTurn]);
     assert_eq!(bench.tell(Event::Rehearsal(Rehearsal::Reauthenticate)), [], "it is about to");
     let token = bench.token(1, 60);
-    assert_eq!(bench.tell(Event::Turn(&token)), [Action::ToUpstream(Epoch(1), text("auth 1"))]);
+    assert_eq!(bench.tell(Event::Turn(Some(&token))), [Action::ToUpstream(Epoch(1), text("auth 1"))]);
     for rehearsal in [Rehearsal::Reauthenticate, Rehearsal::Expire] {
         assert_eq!(bench.tell(Event::Rehearsal(rehearsal)), [], "an exchange is under way");
     }
@@ -445,7 +446,7 @@ fn rule_5_no_exchange_begins_on_a_connection_that_ends() {
     assert_eq!(bench.wait(), [Action::AskTurn]);
     bench.tell(Event::ClientClosed(Some(Close::new(1000, ""))));
     let token = bench.token(2, 60);
-    assert_eq!(bench.tell(Event::Turn(&token)), [Action::EndTurn]);
+    assert_eq!(bench.tell(Event::Turn(Some(&token))), [Action::EndTurn]);
 }
 
 /// Core 3.2: a client that finds its session over hears that, once.

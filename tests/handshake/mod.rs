@@ -16,3 +16,4 @@ mod sources;
 mod stage;
 mod swap;
 mod tickets;
+mod values;

@@ -119,5 +119,5 @@ async fn a_token_of_the_clients_is_exchanged_for_a_ticket() {
     let (_, _client, _theirs) = session_at(sidecar.port, &service, "/ws?user=a&token=OWN", "").await;
     until("the ticket", async || given.lock().unwrap().len(), |count| *count == 1).await;
     let live = "perennial_sessions{route=\"t\",state=\"live\"}";
-    assert_eq!(sidecar.metric(live).await, 1.0);
+    until(live, || sidecar.metric(live), |live| *live == 1.0).await;
 }

@@ -244,7 +244,7 @@ impl World {
             }
             Happening::Turn => {
                 let token = self.token();
-                self.tell(Event::Turn(&token), None);
+                self.tell(Event::Turn(Some(&token)), None);
             }
             Happening::ClientReads(messages) => self.tell(Event::ClientRead(messages), None),
             Happening::Dialled(id) => self.dialled(id),

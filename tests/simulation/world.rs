@@ -304,7 +304,7 @@ impl World {
                 if self.sides[index].turn.take_if(|turn| *turn == number).is_some()
                     && let Some(token) = self.current.clone().filter(|token| !token.is_expired(self.clocks()))
                 {
-                    self.tell(index, Event::Turn(&token));
+                    self.tell(index, Event::Turn(Some(&token)));
                 }
             }
             Happening::Acts(index) => self.acts(index),

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{ExchangeRule, FrameMeans, FrameRule, Rules, Side, named};
-use crate::config::{Swap, section::Section};
+use super::{ExchangeRule, FrameMeans, FrameRule, Pointer, Rules, Side, Speech, named};
+use crate::config::{Name, Swap, section::Section};
 
 /// The most different members at the top of a message that the rules of one side may look at.
 pub const WIDEST: usize = 16;
@@ -13,7 +13,7 @@ pub(super) fn look(section: &Section<'_>, rules: &Rules) -> bool {
     let mut found = Vec::new();
     let own = section.tables("frame").len();
     for (nth, frame) in rules.frames.iter().enumerate() {
-        let problems = of_frame(frame, rules);
+        let problems = of_frame(frame, rules).into_iter().chain(of_each_and_of_values(frame, rules));
         // Rules of a preset are beside no line of the file.
         let at = section.tables("frame").into_iter().nth(nth).filter(|_| nth < own);
         for (key, message) in problems {
@@ -71,11 +71,11 @@ fn of_frame(frame: &FrameRule, rules: &Rules) -> Wrong {
     if frame.until.is_some() && frame.key.is_none() {
         say("until", "needs a key: without it nothing tells which remembered message is meant");
     }
-    let edits = frame.set.is_some() || frame.remove.is_some();
-    if frame.drop && (edits || frame.replay) {
+    let changes = frame.set.is_some() || frame.remove.is_some();
+    if frame.drop && (changes || frame.replay) {
         say("drop", "contradicts set, remove and replay: it does not go on; remove one of them");
     }
-    if !edits
+    if !changes
         && !frame.drop
         && !frame.replay
         && !frame.owed
@@ -84,21 +84,59 @@ fn of_frame(frame: &FrameRule, rules: &Rules) -> Wrong {
     {
         say("match", "the rule does nothing; add set, remove, drop, replay, owed, capture or means");
     }
-    if frame.replay && shows_the_token(frame) && !is_answered(frame, rules) {
+    if frame.replay && is_secret(frame) && !is_answered(frame, rules) {
         say(
             "replay",
             "shows a token, and nothing says whether the service took it: add answer, or a rule with \
              means = \"expired\" or \"final\", or [dialect.NAME.swap] with settle",
         );
     }
-    if !client && shows_the_token(frame) {
+    if !client && is_secret(frame) {
         say("set", "would show the token to the client; write from = \"client\"");
     }
     wrong
 }
 
-fn shows_the_token(frame: &FrameRule) -> bool {
-    frame.set.iter().flatten().any(|(_, value)| value.shows_the_token())
+/// Each element of an array, and values from outside.
+fn of_each_and_of_values(frame: &FrameRule, rules: &Rules) -> Wrong {
+    let mut wrong = Wrong::new();
+    let mut say = |key: &'static str, message: &str| wrong.push((key, message.to_owned()));
+    let starred = frame.key.iter().flatten().filter_map(Pointer::each);
+    if starred.clone().count() > 1
+        || starred.into_iter().any(|(_, rest)| rest.iter().any(|step| &*step.name == "*"))
+    {
+        say("key", "has more than one *; each element of one array can be told apart");
+    }
+    if frame.remove.iter().flatten().any(|pointer| pointer.each().is_some()) {
+        say("remove", "* is each element of an array, and stands in key and match only");
+    }
+    let asked: Vec<&str> = puts(frame).flat_map(Speech::sources).collect();
+    if frame.arg.is_some() && asked.is_empty() {
+        say(
+            "arg",
+            "has no effect: no value of a source is put in; write {token.NAME} in set, or remove this",
+        );
+    }
+    for source in asked {
+        let takes_one =
+            rules.source(source).is_some_and(|it| it.source.names().any(|name| *name == Name::Arg));
+        if takes_one && frame.arg.is_none() {
+            say(
+                "arg",
+                "the source is asked with {arg}, and nothing says what that is; add arg = \"{item/…}\"",
+            );
+        }
+    }
+    wrong
+}
+
+/// What it puts into messages.
+fn puts(frame: &FrameRule) -> impl Iterator<Item = &Speech> {
+    frame.set.iter().chain(&frame.on_replay).flatten().map(|(_, value)| value)
+}
+
+fn is_secret(frame: &FrameRule) -> bool {
+    frame.set.iter().flatten().any(|(_, value)| value.is_secret())
 }
 
 fn is_answered(frame: &FrameRule, rules: &Rules) -> bool {
@@ -118,8 +156,20 @@ fn of_exchange(exchange: &ExchangeRule, rules: &Rules) -> Wrong {
             "nothing says that the service refused the token; with ok_after it must be there".to_owned(),
         );
     }
-    if !exchange.send.shows_the_token() {
-        say("send", "does not show the token; write {token}".to_owned());
+    match &exchange.source {
+        Some(source) if rules.source(source).is_none() => {
+            say("source", format!("there is no [dialect.NAME.source.{source}]"));
+        }
+        Some(source) if !exchange.send.sources().any(|named| named == source) => {
+            say("send", format!("does not show the value; write {{token.{source}}}"));
+        }
+        Some(_) if exchange.for_each.is_none() => {
+            say("for_each", "a value is shown for a remembered message: say of which rule".to_owned());
+        }
+        None if !exchange.send.shows_the_token() => {
+            say("send", "does not show the token; write {token}".to_owned());
+        }
+        Some(_) | None => {}
     }
     if let Some(name) = &exchange.for_each {
         match rules.named(name) {

@@ -148,7 +148,7 @@ impl Value for Edits {
 
     fn read(value: &DeValue<'_>, at: At) -> Result<Self::Is, String> {
         let edit = |(name, value): (&toml::Spanned<toml::de::DeString<'_>>, &toml::Spanned<DeValue<'_>>)| {
-            Ok((Pointer::parse(name.get_ref())?, Speech::read(value.get_ref(), at)?))
+            Ok((Pointer::single(name.get_ref())?, Speech::read(value.get_ref(), at)?))
         };
         let edits: Vec<_> = table(value)?.iter().map(edit).collect::<Result<_, String>>()?;
         if edits.is_empty() { Err(format!("expected {EXAMPLE}")) } else { Ok(edits) }
@@ -185,7 +185,8 @@ impl Value for Captures {
                 if !super::speech::is_variable(name) {
                     return Err("a name is made of A-Z, a-z, 0-9 and _".to_owned());
                 }
-                Ok((name.to_owned(), Pointer::read(value.get_ref(), at)?))
+                let pointer = Pointer::read(value.get_ref(), at)?;
+                Ok((name.to_owned(), Pointer::single(&pointer.to_string())?))
             };
         table(value)?.iter().map(capture).collect()
     }

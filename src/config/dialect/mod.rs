@@ -34,7 +34,14 @@ pub use self::{
 };
 
 use super::{
-    close::CloseRule, declare::Declared, error::nearest, route::Placement, section::Section, template::Names,
+    TokenConfig,
+    close::CloseRule,
+    declare::Declared,
+    error::nearest,
+    route::Placement,
+    section::Section,
+    template::Names,
+    token::{self, TokenTable},
 };
 
 /// A dialect as it is meant: its own rules, and behind them those of the preset that it is like.
@@ -43,6 +50,8 @@ pub struct Rules {
     pub name: String,
     pub codec: Codec,
     pub token: Option<Placement>,
+    /// Other values from outside, by their names.
+    pub sources: Vec<(String, TokenConfig)>,
     pub frames: Vec<FrameRule>,
     pub exchanges: Vec<ExchangeRule>,
     pub swap: SwapRule,
@@ -59,9 +68,26 @@ impl Rules {
 
     /// Does it say where the token goes: in the handshake, or in a message?
     pub fn places_the_token(&self) -> bool {
-        let set = self.frames.iter().filter_map(|frame| frame.set.as_ref()).flatten();
+        let frames = self.frames.iter();
+        let set = frames.flat_map(|frame| [&frame.set, &frame.on_replay]).flatten().flatten();
         self.token.as_ref().is_some_and(Placement::places)
             || set.into_iter().any(|(_, value)| value.shows_the_token())
+    }
+
+    /// Is the route's token shown anywhere, or its handshake the place of it?
+    pub fn takes_the_token(&self) -> bool {
+        let exchanged = self.exchanges.iter().any(|exchange| exchange.source.is_none());
+        self.sources.is_empty() || self.places_the_token() || exchanged
+    }
+
+    /// Does the live connection take a new token?
+    pub fn exchanges_the_token(&self) -> bool {
+        self.exchanges.iter().any(|exchange| exchange.source.is_none())
+    }
+
+    /// The source of this name.
+    pub fn source(&self, name: &str) -> Option<&TokenConfig> {
+        self.sources.iter().find(|(known, _)| known == name).map(|(_, source)| source)
     }
 
     /// The rule of this name.
@@ -80,10 +106,10 @@ impl Dialects {
     /// Those of the file.
     pub(super) fn read(root: &Section<'_>) -> Self {
         let read = |(name, section): (String, Section<'_>)| {
-            let rules = rules(&name, &section).map(Arc::new);
+            let rules = rules(&name, &section.naming(names())).map(Arc::new);
             (name, rules)
         };
-        Self(root.keyed("dialect").into_iter().map(read).collect())
+        Self(root.named_tables("dialect").into_iter().map(read).collect())
     }
 
     /// The one of this name: of the file, or a preset. Notes that there is none.
@@ -136,11 +162,33 @@ fn rules(name: &str, section: &Section<'_>) -> Option<Rules> {
         },
     };
     let token = own.token.map(|token| token.with_json(&section.at("token")));
-    let rules = merged(name, DialectTable { token, ..own }, base.as_deref());
+    let own = DialectTable { token, ..own };
+    let sources = sources(section, &own.source)?;
+    let rules = merged(name, (own, sources), base.as_deref());
     fits::look(section, &rules).then_some(rules)
 }
 
-fn merged(name: &str, own: DialectTable, base: Option<&Rules>) -> Rules {
+/// What the dialect asks for beside the token. `None`: there is a problem.
+fn sources(section: &Section<'_>, tables: &[(String, TokenTable)]) -> Option<Vec<(String, TokenConfig)>> {
+    let mut sources = Vec::new();
+    for (name, at) in section.named_tables("source") {
+        if !speech::is_variable(&name) {
+            at.problem("a name is made of A-Z, a-z, 0-9 and _");
+        }
+        for key in ["share", "identity"] {
+            at.useless(key, "has no effect: each {arg} has a value of its own; remove this");
+        }
+        let table = tables.iter().find(|(known, _)| *known == name).map(|(_, table)| table.clone());
+        sources.push((name, token::read(&at, table?)?));
+    }
+    Some(sources)
+}
+
+fn merged(
+    name: &str,
+    (own, sources): (DialectTable, Vec<(String, TokenConfig)>),
+    base: Option<&Rules>,
+) -> Rules {
     let replaced =
         |frame: &&FrameRule| frame.name.is_none() || own.frame.iter().all(|own| own.name != frame.name);
     let frames =
@@ -159,6 +207,7 @@ fn merged(name: &str, own: DialectTable, base: Option<&Rules>) -> Rules {
         name: name.to_owned(),
         codec: own.codec.or_else(|| Some(base?.codec)).unwrap_or(Codec::Json),
         token: own.token.or_else(|| base?.token.clone()),
+        sources,
         frames: own.frame.into_iter().chain(frames).collect(),
         exchanges,
         swap: own.swap.or_else(|| Some(base?.swap.clone())).unwrap_or_default(),
@@ -168,7 +217,7 @@ fn merged(name: &str, own: DialectTable, base: Option<&Rules>) -> Rules {
     }
 }
 
-/// What a template of a dialect may name: the token.
+/// What a template of a dialect may name.
 fn names() -> Names {
-    Names { each: true, ..Names::default() }
+    Names { each: true, arg: true, ..Names::default() }
 }

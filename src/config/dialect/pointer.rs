@@ -1,4 +1,5 @@
-//! Where something stands in JSON: a JSON Pointer (RFC 6901). `""` is all of it.
+//! Where something stands in JSON: a JSON Pointer (RFC 6901). `""` is all of it. Where several values may be meant, a step
+//! `*` is each element of an array.
 
 use std::fmt;
 
@@ -19,6 +20,21 @@ pub struct Step {
 }
 
 impl Pointer {
+    /// The way to an array, and on from each of its elements; `None`: one value is meant.
+    pub fn each(&self) -> Option<(&[Step], &[Step])> {
+        let at = self.0.iter().position(|step| &*step.name == "*")?;
+        Some((&self.0[..at], &self.0[at + 1..]))
+    }
+
+    /// Reads one that means one value.
+    pub fn single(text: &str) -> Result<Self, String> {
+        let pointer = Self::parse(text)?;
+        if pointer.each().is_some() {
+            return Err("* is each element of an array, and stands in key and match only".to_owned());
+        }
+        Ok(pointer)
+    }
+
     /// Reads one.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.is_empty() {

@@ -80,12 +80,12 @@ fn read(preset: &Preset) -> Result<Rules, String> {
     let written = document(preset.text, preset.name).map_err(|error| error.to_string())?;
     let problems = Problems::of(preset.text);
     let root = Section::root(written.get_ref(), &ROOT, &problems).naming(names());
-    let rules = root.keyed("dialect").into_iter().next().and_then(|(name, section)| {
+    let rules = root.named_tables("dialect").into_iter().next().and_then(|(name, section)| {
         section.look();
         let own = DialectTable::read(&section)?;
         let base = own.like.as_deref().and_then(|like| ALL.iter().find(|preset| preset.name == like));
         let base = base.and_then(|base| read(base).ok());
-        let rules = merged(&name, own, base.as_ref());
+        let rules = merged(&name, (own, Vec::new()), base.as_ref());
         fits::look(&section, &rules).then_some(rules)
     });
     problems.verdict(preset.name).map_err(|error| error.to_string())?;

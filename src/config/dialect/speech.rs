@@ -7,6 +7,7 @@
 //! | name | is |
 //! |---|---|
 //! | `{token}` | the current token |
+//! | `{token.NAME}` | what the source of this name gives |
 //! | `{key}` | the key of the remembered frame |
 //! | `{item/POINTER}` | a part of it |
 //! | `{var.NAME}` | what was captured |
@@ -57,13 +58,15 @@ pub enum Piece {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Subject {
     Token,
+    /// Of a source of the dialect's.
+    Value(String),
     Key,
     Id,
     Item(Pointer),
     Var(String),
 }
 
-const NAMES: [&str; 5] = ["token", "key", "id", "item/POINTER", "var.NAME"];
+const NAMES: [&str; 6] = ["token", "token.NAME", "key", "id", "item/POINTER", "var.NAME"];
 
 impl Speech {
     /// What is named in it.
@@ -79,6 +82,18 @@ impl Speech {
     /// Is the token in it?
     pub fn shows_the_token(&self) -> bool {
         self.subjects().contains(&&Subject::Token)
+    }
+
+    /// The sources whose values are in it.
+    pub fn sources(&self) -> impl Iterator<Item = &str> {
+        self.subjects()
+            .into_iter()
+            .filter_map(|subject| if let Subject::Value(source) = subject { Some(&**source) } else { None })
+    }
+
+    /// Is a token in it, or a value like one?
+    pub fn is_secret(&self) -> bool {
+        self.shows_the_token() || self.sources().next().is_some()
     }
 
     fn of(value: &DeValue<'_>) -> Result<Self, String> {
@@ -195,10 +210,11 @@ fn put(inner: &str) -> Result<Piece, String> {
         .ok_or_else(|| format!("{{{inner}}} has an unknown filter; known are base64, base64url and next"))?;
     let subject = match (name, name.split_once('/'), name.split_once('.')) {
         ("token", ..) => Subject::Token,
+        (_, _, Some(("token", name))) if is_variable(name) => Subject::Value(name.to_owned()),
         ("key", ..) => Subject::Key,
         ("id", ..) => Subject::Id,
         ("item", ..) => Subject::Item(Pointer::default()),
-        (_, Some(("item", _)), _) => Subject::Item(Pointer::parse(&name["item".len()..])?),
+        (_, Some(("item", _)), _) => Subject::Item(Pointer::single(&name["item".len()..])?),
         (_, _, Some(("var", name))) if is_variable(name) => Subject::Var(name.to_owned()),
         _ => {
             let word = name.split(['/', '.']).next().unwrap_or_default();
@@ -271,7 +287,7 @@ mod tests {
             ("\"{itm/0}\"", "{itm/0} is no name; did you mean {item/POINTER}?"),
             (
                 "\"{session}\"",
-                "{session} is no name; known are {token}, {key}, {id}, {item/POINTER}, {var.NAME}",
+                "{session} is no name; known are {token}, {token.NAME}, {key}, {id}, {item/POINTER}, {var.NAME}",
             ),
             (
                 "\"{token|base46}\"",

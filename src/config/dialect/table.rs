@@ -10,6 +10,7 @@ use crate::config::{
     declare::{At, Kind, Value, table, words},
     route::{Placement, Swap},
     section::kind,
+    token::TokenTable,
     value::{Flag, Label, Several, Span, Time},
 };
 
@@ -24,6 +25,9 @@ table! {
         codec: maybe Codec, otherwise("`\"json\"`, or the preset's");
         /// Where the token goes in the handshake, if the route has no `[route.handshake]`.
         token: perhaps Placement;
+        /// Other values from outside, each with a name: a channel's token, a ticket, a signature. `{token.NAME}` in a message
+        /// is what it gives, `{arg}` in its templates what that message asks for; a command finds it in `PERENNIAL_ARG`.
+        source: keyed TokenTable;
         /// Rules about messages.
         frame: each FrameRule;
         /// Messages that show a new token on the live connection.
@@ -64,6 +68,8 @@ table! {
         set: maybe Edits;
         /// What is taken out of it.
         remove: maybe Several<Pointer>;
+        /// What `{arg}` of a source stands for, in the values that this rule puts in: `"{item/channel}"`.
+        arg: maybe Speech;
         /// It does not go on.
         drop: or Flag = "false";
         /// It is remembered, and said again on a new connection.
@@ -71,7 +77,8 @@ table! {
         /// The other side owes an answer on the same connection: `until` says which. The service's answer is waited for before
         /// the connection is replaced (`hold` of the swap); the client's goes to no other connection.
         owed: or Flag = "false";
-        /// What tells the remembered messages of this rule apart. Without it only the newest is remembered.
+        /// What tells the remembered messages of this rule apart. Without it only the newest is remembered. With a step `*`
+        /// (`"/args/*/channel"`) each element of that array is remembered by itself.
         key: maybe Several<Pointer>;
         /// The messages that end it: then it is forgotten. `from = "server"` in one of them means the service's.
         until: maybe Several<Sided>;
@@ -111,6 +118,8 @@ table! {
         send: required Speech = "send = { type = \"auth\", token = \"{token}\" }";
         /// The rule whose remembered messages it is said for, once for each, in one go.
         for_each: maybe Label;
+        /// The source whose new value it shows; without it the token's.
+        source: maybe Label;
         /// The service takes the token.
         ok: maybe Several<Match>;
         /// It refuses it.

@@ -19,6 +19,8 @@ fn rules(dialect: &str) -> Arc<Rules> {
     Arc::clone(rules)
 }
 
+const SOURCE: &str = "[dialect.x.source.y]\nsource = \"http\"\nurl = \"http://a/?c={arg}\"\n";
+
 #[test]
 fn what_contradicts_itself_is_refused_with_its_line() {
     let frame = |line: &str| format!("[[dialect.x.frame]]\nmatch = {{ \"/a\" = 1 }}\n{line}");
@@ -68,6 +70,14 @@ fn what_contradicts_itself_is_refused_with_its_line() {
             frame("set = { \"t\" = 1 }"),
             "p:8:7: dialect.x.frame.set: expected a JSON Pointer, such as \"/payload/token\"; \"\" is the whole message",
         ),
+        (
+            frame("set = { \"/t/*/x\" = 1 }"),
+            "p:8:7: dialect.x.frame.set: * is each element of an array, and stands in key and match only",
+        ),
+        (
+            frame("replay = true\nkey = [\"/t/*/x\", \"/u/*\"]"),
+            "p:9:7: dialect.x.frame.key: has more than one *; each element of one array can be told apart",
+        ),
         (frame("remov = \"/a\""), "p:8:1: dialect.x.frame.remov: unknown key; did you mean \"remove\"?"),
         (
             exchange(""),
@@ -83,6 +93,46 @@ fn what_contradicts_itself_is_refused_with_its_line() {
         ),
         ("[dialect.x]\nlike = \"y\"".to_owned(), "p:7:8: dialect.x.like: there is no such preset; known are"),
         ("[dialect.x.resume]".to_owned(), "p:6:1: dialect.x.resume: does nothing; add query or send"),
+    ] {
+        let error = Config::parse(&route(&dialect), "p").unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{dialect}\n  {error}\n  {expected}");
+    }
+}
+
+#[test]
+fn a_value_from_outside_has_to_fit() {
+    let frame = |line: &str| format!("[[dialect.x.frame]]\nmatch = {{ \"/a\" = 1 }}\n{line}");
+    for (dialect, expected) in [
+        (
+            frame("set = { \"/t\" = \"{token.y}\" }"),
+            "p:6:1: dialect.x.frame: {token.y}: there is no [dialect.NAME.source.y]",
+        ),
+        (
+            format!("{SOURCE}{}", frame("set = { \"/t\" = \"{token.y}\" }")),
+            "p:9:1: dialect.x.frame.arg: the source is asked with {arg}, and nothing says what that is; add arg",
+        ),
+        (
+            format!("{SOURCE}{}", frame("drop = true\narg = \"{item/a}\"")),
+            "p:12:7: dialect.x.frame.arg: has no effect: no value of a source is put in; write {token.NAME} in set",
+        ),
+        (
+            format!(
+                "{SOURCE}[[dialect.x.exchange]]\nsend = {{ t = \"{{token.y}}\" }}\nok = {{ \"/a\" = 1 }}"
+            ),
+            "p:9:1: dialect.x.exchange: {token.y} has a value in set and on_replay of a frame rule, and in send",
+        ),
+        (
+            format!("{SOURCE}share = \"client\""),
+            "p:9:9: dialect.x.source.y.share: has no effect: each {arg} has a value of its own; remove this",
+        ),
+        (
+            SOURCE.replace("{arg}", "{client.token}"),
+            "p:8:7: dialect.x.source.y.url: {client.token} has no value here; write {query.NAME} or {header.NAME}",
+        ),
+        (
+            SOURCE.replace("source.y", "source.y-z"),
+            "p:6:1: dialect.x.source.y-z: a name is made of A-Z, a-z, 0-9 and _",
+        ),
     ] {
         let error = Config::parse(&route(&dialect), "p").unwrap_err().to_string();
         assert!(error.starts_with(expected), "{dialect}\n  {error}\n  {expected}");

@@ -22,6 +22,8 @@ pub enum Name {
     Json,
     /// `{refresh_token}`: the refresh token of `source = "http"`.
     RefreshToken,
+    /// `{arg}`: what a value of a declared dialect is asked for.
+    Arg,
     /// `{jwt}`: a JWT that is signed for this request, by `[route.token.jwt]`.
     Jwt,
 }
@@ -50,6 +52,8 @@ pub(in crate::config) struct Names {
     pub(in crate::config) signs: bool,
     /// It is said who the client is.
     pub(in crate::config) tells: bool,
+    /// The source is a declared dialect's, and is asked for something.
+    pub(in crate::config) arg: bool,
 }
 
 impl Names {
@@ -75,7 +79,10 @@ impl Names {
 }
 
 /// Has everything that a template names a value? `each`: what the client's request has, has one.
-fn allow(template: &Template, Names { each, own, refreshes, signs, tells }: Names) -> Result<(), String> {
+fn allow(
+    template: &Template,
+    Names { each, own, refreshes, signs, tells, arg }: Names,
+) -> Result<(), String> {
     if let Some((word, meant)) = template.slip() {
         return Err(format!("{{{word}}} is no name; did you mean {{{meant}}}?"));
     }
@@ -83,6 +90,9 @@ fn allow(template: &Template, Names { each, own, refreshes, signs, tells }: Name
         match name {
             Name::Token => {}
             Name::ClientToken if own => {}
+            Name::ClientToken if arg => {
+                return Err(format!("{name} has no value here; write {{query.NAME}} or {{header.NAME}}"));
+            }
             Name::ClientToken => {
                 return Err(format!("{name} has no value: say in [route.client] where a client's token is"));
             }
@@ -92,6 +102,8 @@ fn allow(template: &Template, Names { each, own, refreshes, signs, tells }: Name
                 return Err(format!("{name} has a value in headers of [[route]] only"));
             }
             Name::RefreshToken if refreshes => {}
+            Name::Arg if arg => {}
+            Name::Arg => return Err(format!("{name} has a value in [dialect.NAME.source.SUB] only")),
             Name::Jwt if signs => {}
             Name::RefreshToken => {
                 return Err(format!(
@@ -117,6 +129,7 @@ impl Name {
         match text.split_once('.') {
             None if text == "token" => Some(Self::Token),
             None if text == "json" => Some(Self::Json),
+            None if text == "arg" => Some(Self::Arg),
             None if text == "jwt" => Some(Self::Jwt),
             None if text == "refresh_token" => Some(Self::RefreshToken),
             Some(("client", "token")) => Some(Self::ClientToken),
@@ -163,6 +176,7 @@ impl fmt::Display for Name {
             Self::Client(ClientPart::Address) => f.write_str("{client.address}"),
             Self::Client(ClientPart::Host) => f.write_str("{client.host}"),
             Self::Client(ClientPart::Scheme) => f.write_str("{client.scheme}"),
+            Self::Arg => f.write_str("{arg}"),
             Self::Json => f.write_str("{json}"),
             Self::RefreshToken => f.write_str("{refresh_token}"),
             Self::Jwt => f.write_str("{jwt}"),

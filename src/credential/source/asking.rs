@@ -36,6 +36,13 @@ impl ClientValues {
         Self(values)
     }
 
+    /// These, and one more.
+    #[must_use]
+    pub fn and(&self, name: Name, value: &str) -> Self {
+        let more = std::iter::once((name, value.into()));
+        Self(self.0.iter().cloned().chain(more).collect())
+    }
+
     /// One of them.
     pub fn get(&self, name: &Name) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
@@ -63,7 +70,7 @@ impl Asking {
     pub(super) fn value(&self, name: &Name) -> Option<&str> {
         match name {
             Name::Token => self.current.as_ref().map(|token| token.expose()),
-            Name::ClientToken | Name::Query(_) | Name::Header(_) => self.client.get(name),
+            Name::ClientToken | Name::Query(_) | Name::Header(_) | Name::Arg => self.client.get(name),
             Name::Json | Name::RefreshToken | Name::Jwt | Name::Client(_) => None,
         }
     }

@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     clock::Instant,
-    config::{ExecSource, Secret, SecretText},
+    config::{ExecSource, Name, Secret, SecretText},
 };
 
 /// Plugins of kubectl look for this, and are told that nobody is there to be asked.
@@ -42,6 +42,9 @@ const KUBERNETES: (&str, &str) = (
     "KUBERNETES_EXEC_INFO",
     r#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","spec":{"interactive":false}}"#,
 );
+
+/// What a value of a declared dialect is asked for.
+const ARG: &str = "PERENNIAL_ARG";
 
 /// How systemd talks with the service itself.
 const NOT_ITS_OWN: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"];
@@ -60,7 +63,8 @@ impl ExecTokens {
     pub(super) async fn fetch(&self, asking: &Asking, deadline: Instant) -> Result<Issued, SourceError> {
         let env = self.revealed()?;
         let mut heard = Heard::default();
-        let ended = self.run(&env, &mut heard, deadline).await;
+        let arg = asking.client.get(&Name::Arg);
+        let ended = self.run((&env, arg), &mut heard, deadline).await;
         let result = ended.and_then(|status| self.understood(status, &heard.output));
         let mut mask = Mask::default();
         env.iter().for_each(|(_, secret)| mask.add(secret));
@@ -101,7 +105,7 @@ impl ExecTokens {
     /// How it ended, by `deadline`.
     async fn run(
         &self,
-        env: &[(&str, SecretText)],
+        (env, arg): (&[(&str, SecretText)], Option<&str>),
         heard: &mut Heard,
         deadline: Instant,
     ) -> Result<ExitStatus, SourceError> {
@@ -113,6 +117,7 @@ impl ExecTokens {
         for name in others.chain(NOT_ITS_OWN) {
             command.env_remove(name);
         }
+        command.envs(arg.map(|arg| (ARG, arg)));
         command.envs(env.iter().map(|(name, secret)| (name, &**secret)));
         if let Some(directory) = directory {
             command.current_dir(directory);

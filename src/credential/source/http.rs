@@ -80,6 +80,7 @@ impl HttpTokens {
             Name::Token
             | Name::ClientToken
             | Name::Query(_)
+            | Name::Arg
             | Name::Header(_)
             | Name::Json
             | Name::Client(_) => asking.value(name),

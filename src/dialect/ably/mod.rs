@@ -291,7 +291,8 @@ impl Dialect for Ably {
     }
 
     /// RTC8a: AUTH, on the live connection.
-    fn exchange(&mut self, token: &Token, _now: Instant, say: &mut Say) -> Exchanged {
+    fn exchange(&mut self, token: Option<&Token>, _now: Instant, say: &mut Say) -> Exchanged {
+        let Some(token) = token else { return Exchanged::Needless };
         let Style { format, kind } = self.style();
         let auth = Map::new(format).text("accessToken", token.expose());
         say.to_upstream.push(Map::action(format, action::AUTH).map("auth", auth).payload(kind));

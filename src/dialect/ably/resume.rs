@@ -37,7 +37,8 @@ impl Ably {
         self.replaying = false;
         let before = say.to_upstream.len();
         say.to_upstream.extend(self.serials.again().cloned());
-        say.replayed += (say.to_upstream.len() - before) as u64;
+        let sent = say.to_upstream.len() - before;
+        say.replayed += u32::try_from(sent).unwrap_or(u32::MAX);
         self.enter_members_again(say);
         say.to_upstream.extend(self.channels.detach_again(self.style()));
         Meaning::Ready

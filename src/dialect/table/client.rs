@@ -1,15 +1,18 @@
 //! What the client says: held, dropped, edited, remembered.
 
 use super::{
-    super::json::place::{self, Doubt},
+    super::json::{
+        self,
+        place::{self, Doubt},
+    },
     Declared, Known, Look, Meaning, Moment, Say, Verdict,
     compiled::batch,
     memory::{Item, Kept},
 };
 use crate::{
     clock::Instant,
-    config::dialect::{Codec, FrameRule, Side},
-    dialect::Fate,
+    config::dialect::{Codec, FrameRule, Pointer, Side, Step},
+    dialect::{Fate, Want},
     wire::{Kind, Message, Payload},
 };
 
@@ -105,9 +108,14 @@ impl Declared {
         if rules.iter().any(|(_, rule)| shows(rule)) && !self.has_token(now) {
             return Act::NeedsToken;
         }
+        let wants: Vec<Want> = rules.iter().flat_map(|(_, rule)| self.wants_live(rule, bytes)).collect();
+        if self.lacks(&wants, now) {
+            return Act::Hold;
+        }
         let Some(edited) = self.edited(rules.iter().map(|(_, rule)| *rule), bytes) else {
             return Act::Refuse;
         };
+        self.spend(&wants);
         let said = edited.as_deref().unwrap_or(bytes);
         self.capture(rules.iter().map(|(_, rule)| *rule), said);
         self.forget_what_ends(Side::Client, said);
@@ -145,10 +153,11 @@ impl Declared {
                 let now = edited.as_deref().unwrap_or(bytes);
                 edited = Some(place::without(now, &pointer.0)?);
             }
+            let arg = rule.arg.as_ref().map_or_else(|| Some("".into()), |_| self.arg(rule, bytes));
             for (pointer, value) in rule.set.iter().flatten() {
                 let now = edited.as_deref().unwrap_or(bytes);
                 let key = key_of(rule, now);
-                let known = Known { item: Some(bytes), key: &key, ..self.known() };
+                let known = Known { item: Some(bytes), key: &key, arg: arg.as_deref(), ..self.known() };
                 // What is not known is left out.
                 let Some(value) = known.say(value) else { continue };
                 edited = Some(place::put(now, &pointer.0, &value)?);
@@ -175,19 +184,19 @@ impl Declared {
     pub(super) fn remember(&mut self, nth: usize, rule: &FrameRule, said: &[u8], kind: Kind) {
         let mut frame = if rule.replay { said.to_vec() } else { Vec::new() };
         let kept = if rule.replay { Kept::Replay } else { Kept::Owed };
-        for (pointer, _) in rule.set.iter().flatten().filter(|(_, value)| value.shows_the_token()) {
+        for (pointer, _) in rule.set.iter().flatten().filter(|(_, value)| value.is_secret()) {
             if let Some(cut) = place::put(&frame, &pointer.0, b"\"\"") {
                 frame = cut;
             }
         }
         let rule_number = u16::try_from(nth).unwrap_or(u16::MAX);
-        let key = key_of(rule, said).into();
-        let answered = rule.answer.is_none();
-        let others = self.captured.bytes();
-        self.memory.remember(
-            others,
-            Item { serial: 0, rule: rule_number, kind, answered, kept, key, frame: frame.into() },
-        );
+        let (answered, others) = (rule.answer.is_none(), self.captured.bytes());
+        for frame in taken_apart(rule, frame) {
+            let key = key_of(rule, if rule.replay { &frame } else { said }).into();
+            let frame = frame.into();
+            self.memory
+                .remember(others, Item { serial: 0, rule: rule_number, kind, answered, kept, key, frame });
+        }
     }
 
     /// Would this message end something that is remembered?
@@ -234,11 +243,31 @@ impl Declared {
 /// What tells the messages of a rule apart: the values at its keys, as JSON; empty: it has none.
 pub(super) fn key_of(rule: &FrameRule, bytes: &[u8]) -> Vec<u8> {
     let Some(pointers) = &rule.key else { return Vec::new() };
-    let value = |pointer: &crate::config::dialect::Pointer| {
-        place::at(bytes, &pointer.0).ok().flatten().unwrap_or(b"null").to_vec()
+    let value = |pointer: &Pointer| {
+        let found = match pointer.each() {
+            None => place::at(bytes, &pointer.0).ok().flatten(),
+            // It was taken apart: there is one element.
+            Some((array, rest)) => first_of(bytes, array).and_then(|one| place::at(one, rest).ok().flatten()),
+        };
+        found.unwrap_or(b"null").to_vec()
     };
     let mut values: Vec<Vec<u8>> = pointers.iter().map(value).collect();
     if values.len() == 1 { values.pop().unwrap_or_default() } else { array(&values) }
+}
+
+fn first_of<'b>(bytes: &'b [u8], array: &[Step]) -> Option<&'b [u8]> {
+    json::elements(place::at(bytes, array).ok()??)?.first().copied()
+}
+
+/// A message for each element of the array that the rule tells apart; or the message itself.
+fn taken_apart(rule: &FrameRule, frame: Vec<u8>) -> Vec<Vec<u8>> {
+    let each = rule.key.iter().flatten().find_map(Pointer::each);
+    let apart = each.and_then(|(steps, _)| {
+        let elements = json::elements(place::at(&frame, steps).ok()??)?;
+        let alone = |element: &&[u8]| place::put(&frame, steps, &[b"[", *element, b"]"].concat());
+        elements.iter().map(alone).collect::<Option<Vec<_>>>()
+    });
+    apart.filter(|apart| !apart.is_empty()).unwrap_or_else(|| vec![frame])
 }
 
 pub(super) fn array(all: &[Vec<u8>]) -> Vec<u8> {

@@ -97,7 +97,7 @@ impl Index {
 
     fn quick(&mut self, steps: &[Step], test: &Test) -> Option<Quick> {
         let (first, rest) = steps.split_first()?;
-        if *test == Test::Exists(false) {
+        if *test == Test::Exists(false) || &*first.name == "*" {
             return None;
         }
         let head = self.heads.iter().position(|head| head.step == *first).unwrap_or_else(|| {

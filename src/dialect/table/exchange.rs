@@ -32,26 +32,38 @@ impl Asking {
 }
 
 impl Declared {
-    pub(super) fn ask(&mut self, now: Instant, say: &mut Say) -> Exchanged {
+    /// `token`: there is a new one of the route's; else there are other values.
+    pub(super) fn ask(&mut self, token: bool, now: Instant, say: &mut Say) -> Exchanged {
         let code = std::sync::Arc::clone(&self.code);
         if code.rules.exchanges.is_empty() {
             return Exchanged::Unknown;
         }
         let mut pending = Vec::new();
         for (nth, rule) in code.rules.exchanges.iter().enumerate() {
-            let items: Vec<Option<u32>> = match rule.for_each.as_ref().and_then(|name| code.rules.named(name))
-            {
-                Some(remembered) => self.memory.of_rule(remembered).map(|item| Some(item.serial)).collect(),
-                None => vec![None],
-            };
+            if rule.source.is_none() && !token {
+                continue;
+            }
+            let mut items: Vec<Option<u32>> =
+                match rule.for_each.as_ref().and_then(|name| code.rules.named(name)) {
+                    Some(remembered) => {
+                        self.memory.of_rule(remembered).map(|item| Some(item.serial)).collect()
+                    }
+                    None => vec![None],
+                };
+            if let Some(source) = &rule.source {
+                items.retain(|item| item.is_some_and(|serial| self.is_news(source, serial)));
+            }
             for item in items {
                 let id = self.next_id();
-                let Some(said) = self.known_for(item, id).say(&rule.send) else { continue };
+                let arg = item.and_then(|serial| self.arg_of(serial));
+                let known = Known { arg: arg.as_deref(), ..self.known_for(item, id) };
+                let Some(said) = known.say(&rule.send) else { continue };
                 let said = self.payload(&said);
                 say.to_upstream.push(said);
                 pending.push(Pending { rule: u8::try_from(nth).unwrap_or(u8::MAX), item, id });
             }
         }
+        self.values.are_known();
         if pending.is_empty() {
             return Exchanged::Needless;
         }
@@ -74,15 +86,30 @@ impl Declared {
                 code.rules.exchanges.get(usize::from(pending.rule)).and_then(|rule| which(rule).as_deref());
             self.known_for(pending.item, pending.id).any(all.unwrap_or_default(), bytes)
         };
-        if asking.pending.iter().any(|pending| meant(pending, |rule| &rule.fail)) {
-            self.asking = None;
-            return Some(Meaning::Rejected(excerpt(bytes)));
+        if let Some(at) = asking.pending.iter().position(|pending| meant(pending, |rule| &rule.fail)) {
+            return Some(self.is_refused(at, bytes));
         }
         let at = asking.pending.iter().position(|pending| meant(pending, |rule| &rule.ok))?;
         if let Some(asking) = &mut self.asking {
             asking.pending.swap_remove(at);
         }
         Some(self.silent(now))
+    }
+
+    /// The service refused a token: that is a no for the connection. A value of its own is that message's alone.
+    fn is_refused(&mut self, at: usize, bytes: &[u8]) -> Meaning {
+        let Some(asking) = &mut self.asking else { return Meaning::Nothing };
+        let refused = asking.pending.swap_remove(at);
+        let source =
+            self.code.rules.exchanges.get(usize::from(refused.rule)).and_then(|rule| rule.source.clone());
+        if source.is_none() || asking.pending.is_empty() {
+            self.asking = None;
+        }
+        let Some((source, serial)) = source.zip(refused.item) else {
+            return Meaning::Rejected(excerpt(bytes));
+        };
+        self.is_refused_for(&source, serial);
+        Meaning::Declined(excerpt(bytes))
     }
 
     /// Time has passed: is everything that can be a silent yes one?

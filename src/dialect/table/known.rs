@@ -2,9 +2,12 @@
 
 use std::borrow::Cow;
 
-use super::super::json::{self, place};
+use super::{
+    super::json::{self, place},
+    values::Values,
+};
 use crate::{
-    config::dialect::{Match, Piece, Speech, Subject, Test, Text},
+    config::dialect::{Match, Piece, Speech, Step, Subject, Test, Text},
     credential::Token,
     dialect::json::place::Doubt,
 };
@@ -50,6 +53,9 @@ pub(super) struct Known<'k> {
     pub item: Option<&'k [u8]>,
     pub id: Option<u64>,
     pub captured: &'k Captured,
+    pub values: &'k Values,
+    /// What they were asked for.
+    pub arg: Option<&'k str>,
 }
 
 impl Known<'_> {
@@ -104,6 +110,10 @@ impl Known<'_> {
     fn subject(&self, subject: &Subject) -> Option<Cow<'_, [u8]>> {
         match subject {
             Subject::Token => serde_json::to_vec(self.token?.expose()).ok().map(Cow::Owned),
+            Subject::Value(source) => {
+                let value = self.values.get(source, self.arg?)?;
+                serde_json::to_vec(value.expose()).ok().map(Cow::Owned)
+            }
             Subject::Key if self.key.is_empty() => None,
             Subject::Key => Some(Cow::Borrowed(self.key)),
             Subject::Id => Some(Cow::Owned(self.id?.to_string().into_bytes())),
@@ -115,8 +125,11 @@ impl Known<'_> {
     /// Is it a message that is meant? Which side says it has been looked at.
     pub(super) fn holds(&self, meant: &Match, message: &[u8]) -> Result<bool, Doubt> {
         for (pointer, test) in &meant.tests {
-            let value = place::at(message, &pointer.0)?;
-            if !self.passes(test, value) {
+            let passes = match pointer.each() {
+                None => self.passes(test, place::at(message, &pointer.0)?),
+                Some((array, rest)) => self.passes_for_any(test, place::at(message, array)?, rest)?,
+            };
+            if !passes {
                 return Ok(false);
             }
         }
@@ -126,6 +139,16 @@ impl Known<'_> {
     /// Is it one of these? What cannot be read is none.
     pub(super) fn any(&self, meant: &[Match], message: &[u8]) -> bool {
         meant.iter().any(|meant| self.holds(meant, message) == Ok(true))
+    }
+
+    /// Does it hold for an element?
+    fn passes_for_any(&self, test: &Test, array: Option<&[u8]>, rest: &[Step]) -> Result<bool, Doubt> {
+        for element in array.and_then(json::elements).unwrap_or_default() {
+            if self.passes(test, place::at(element, rest)?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn passes(&self, test: &Test, value: Option<&[u8]>) -> bool {
@@ -142,6 +165,6 @@ impl Known<'_> {
 }
 
 /// A value as it stands in a text: a string without its quotes.
-fn as_text(value: &[u8]) -> Option<Cow<'_, str>> {
+pub(super) fn as_text(value: &[u8]) -> Option<Cow<'_, str>> {
     json::text(value).or_else(|| std::str::from_utf8(value).ok().map(Cow::Borrowed))
 }

@@ -25,6 +25,7 @@ mod known;
 mod memory;
 mod restoring;
 mod service;
+mod values;
 
 use std::{sync::Arc, time::Duration};
 
@@ -37,10 +38,11 @@ use self::{
     known::{Captured, Known},
     memory::{Item, Kept, Memory},
     restoring::{Hides, Restoring},
+    values::Values,
 };
 use super::{
     Awaits, Dialect, Doing, Ending, Exchanged, Meaning, Moment, Outgoing, Purpose, Reading, Request, Say,
-    Verdict, closes, placement,
+    Verdict, Want, closes, placement,
     request::{encode_parameter, join_target},
 };
 use crate::{
@@ -49,7 +51,7 @@ use crate::{
         Route, Swap,
         dialect::{CloseOld, Rules, Side},
     },
-    credential::Token,
+    credential::{Generation, Token},
     wire::{Close, Direction, Kind, Message, Payload},
 };
 
@@ -63,6 +65,7 @@ pub(super) struct Declared {
     token: Option<Box<Token>>,
     memory: Memory,
     captured: Captured,
+    values: Values,
     /// What the service says to what was said again, and the client has heard.
     hides: Hides,
     restoring: Option<Box<Restoring>>,
@@ -101,6 +104,7 @@ impl Declared {
             token: None,
             memory,
             captured: Captured::default(),
+            values: Values::default(),
             hides: Hides::default(),
             restoring: None,
             answered: Vec::new(),
@@ -123,7 +127,8 @@ impl Declared {
 
     /// What names stand for, without a message.
     fn known(&self) -> Known<'_> {
-        Known { token: self.token.as_deref(), key: b"", item: None, id: None, captured: &self.captured }
+        let (captured, values) = (&self.captured, &self.values);
+        Known { token: self.token.as_deref(), key: b"", item: None, id: None, captured, values, arg: None }
     }
 
     /// A message of the dialect's own.
@@ -238,12 +243,33 @@ impl Dialect for Declared {
             self.void();
         } else {
             self.hides = Hides::default();
+            self.values.are_not_awaited();
         }
     }
 
-    fn exchange(&mut self, token: &Token, now: Instant, say: &mut Say) -> Exchanged {
-        self.token(token);
-        self.ask(now, say)
+    fn exchange(&mut self, token: Option<&Token>, now: Instant, say: &mut Say) -> Exchanged {
+        token.into_iter().for_each(|token| self.token(token));
+        self.ask(token.is_some(), now, say)
+    }
+
+    fn value(&mut self, want: &Want, token: Option<&Token>, now: Instant, say: &mut Say) -> Meaning {
+        self.takes_value(want, token, now, say)
+    }
+
+    fn wants(&mut self) -> Vec<(Want, Option<Generation>)> {
+        self.values.due()
+    }
+
+    fn has_news(&self) -> bool {
+        self.has_values_to_show()
+    }
+
+    fn is_full(&self) -> bool {
+        self.values.are_awaited()
+    }
+
+    fn takes(&self, want: &Want) -> bool {
+        self.needs(want)
     }
 
     fn silence(&mut self, now: Instant) -> Meaning {
@@ -256,7 +282,7 @@ impl Dialect for Declared {
     }
 
     fn swap(&self) -> Option<Swap> {
-        self.rules().exchanges.is_empty().then_some(self.route.session.swap)
+        (!self.rules().exchanges_the_token()).then_some(self.route.session.swap)
     }
 
     fn continues(&self) -> bool {
@@ -305,6 +331,7 @@ impl Dialect for Declared {
         self.asking = None;
         self.replacing = false;
         self.away = true;
+        self.values.are_not_awaited();
         self.void();
         if !self.continues() {
             Err("a connection of this dialect is never made again")

@@ -30,6 +30,8 @@ enum Step {
     Hello,
     /// The answer to the resumption.
     Resumed,
+    /// What a message takes from outside before it is said again.
+    Value(u32),
     /// The answer to a message that was said again.
     Answer(u32),
     Nothing,
@@ -59,6 +61,7 @@ impl Declared {
     /// The connection is open: what can be said at once is said.
     pub(super) fn begin_to_restore(&mut self, now: Instant, say: &mut Say) -> Awaits {
         self.hides = Hides::default();
+        self.values.are_known();
         let awaits = if self.code.hello { Step::Hello } else { Step::Nothing };
         self.restoring = Some(Box::new(Restoring { awaits, last: 0, instead: None, since: now }));
         if self.code.hello {
@@ -110,7 +113,7 @@ impl Declared {
                 self.memory.is_answered(serial);
                 Some((heard, self.go_on(now, say, false)))
             }
-            Step::Nothing => None,
+            Step::Value(_) | Step::Nothing => None,
         }
     }
 
@@ -140,7 +143,11 @@ impl Declared {
                 self.restoring = None;
                 return Meaning::Ready;
             };
-            let answered = Some(rule) != instead && self.say_again(serial, now, say);
+            let is_said = Some(rule) != instead;
+            if is_said && self.waits_for_values(serial, now) {
+                return Meaning::Nothing;
+            }
+            let answered = is_said && self.say_again(serial, now, say);
             if let Some(restoring) = &mut self.restoring {
                 restoring.last = serial;
                 if answered {
@@ -173,13 +180,34 @@ impl Declared {
         Some(Meaning::Nothing)
     }
 
+    /// Does a message wait for what it takes from outside?
+    fn waits_for_values(&mut self, serial: u32, now: Instant) -> bool {
+        let code = std::sync::Arc::clone(&self.code);
+        let Some(item) = self.memory.get(serial) else { return false };
+        let wants = self.wants_again(&code.rules.frames[usize::from(item.rule)], &item.frame);
+        let waits = self.lacks(&wants, now);
+        if let Some(restoring) = self.restoring.as_mut().filter(|_| waits) {
+            (restoring.awaits, restoring.since) = (Step::Value(serial), now);
+        }
+        waits
+    }
+
+    /// Values came: if a message waits for one, it is said now.
+    pub(super) fn goes_on_with_values(&mut self, now: Instant, say: &mut Say) -> Meaning {
+        match self.restoring.as_ref().map(|restoring| restoring.awaits) {
+            Some(Step::Value(_)) => self.go_on(now, say, false),
+            _ => Meaning::Nothing,
+        }
+    }
+
     /// Says one message again; is an answer to be awaited?
     fn say_again(&mut self, serial: u32, now: Instant, say: &mut Say) -> bool {
         let code = std::sync::Arc::clone(&self.code);
         let Some(item) = self.memory.get(serial) else { return false };
         let rule = &code.rules.frames[usize::from(item.rule)];
         let mut frame = item.frame.to_vec();
-        let known = Known { key: &item.key, item: Some(&item.frame), ..self.known() };
+        let (wants, arg) = (self.wants_again(rule, &item.frame), self.arg(rule, &item.frame));
+        let known = Known { key: &item.key, item: Some(&item.frame), arg: arg.as_deref(), ..self.known() };
         for (pointer, value) in rule.set.iter().chain(&rule.on_replay).flatten() {
             if let Some(put) = known.say(value).and_then(|value| place::put(&frame, &pointer.0, &value)) {
                 frame = put;
@@ -191,6 +219,7 @@ impl Declared {
             self.hides.of.extend(hides.map(|nth| (serial, nth)));
             self.hides.until = Some(now + code.rules.swap.timeout);
         }
+        self.spend(&wants);
         say.to_upstream.push(payload);
         say.replayed += 1;
         rule.answer.is_some()
@@ -214,7 +243,9 @@ impl Declared {
     /// If the message whose answer is awaited was forgotten, the next one follows.
     pub(super) fn goes_on_without(&mut self, now: Instant, say: &mut Say) -> Meaning {
         match self.restoring.as_ref().map(|restoring| restoring.awaits) {
-            Some(Step::Answer(serial)) if self.memory.get(serial).is_none() => self.go_on(now, say, false),
+            Some(Step::Answer(serial) | Step::Value(serial)) if self.memory.get(serial).is_none() => {
+                self.go_on(now, say, false)
+            }
             _ => Meaning::Nothing,
         }
     }

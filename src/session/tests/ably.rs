@@ -151,7 +151,7 @@ fn what_passes_on_a_live_connection_delays_nothing_later() {
     while bench.session.phase() != Phase::Exchanging {
         if bench.wait().contains(&Action::AskTurn) {
             let token = bench.token(2, 3600);
-            bench.tell(Event::Turn(&token));
+            bench.tell(Event::Turn(Some(&token)));
         }
     }
     bench.says(&publish(1800 * (RATE - 2)));
@@ -189,7 +189,7 @@ fn what_ends_the_session_while_it_is_flushed_ends_it_once() {
     while bench.session.phase() != Phase::Exchanging {
         if bench.wait().contains(&Action::AskTurn) {
             let token = bench.token(2, 3600);
-            bench.tell(Event::Turn(&token));
+            bench.tell(Event::Turn(Some(&token)));
         }
     }
     bench.says(r#"{"action":17,"auth":{"accessToken":"FORGED"},}"#);

@@ -3,6 +3,7 @@
 mod exchanges;
 mod hostile;
 mod swaps;
+mod values;
 
 use std::sync::Arc;
 
@@ -88,7 +89,7 @@ impl Talk {
         let token = numbered(self.generation, 60, self.now);
         let mut said = self.tell(Event::Token(&token));
         said.extend(self.passes(Duration::from_secs(15)));
-        said.extend(self.tell(Event::Turn(&token)));
+        said.extend(self.tell(Event::Turn(Some(&token))));
         said
     }
 
@@ -118,6 +119,10 @@ fn seen(action: &Action) -> Option<String> {
         Action::CloseClient(close) => format!("close client {} {}", close.code.unwrap_or(1005), close.reason),
         Action::DropClient => "drop client".to_owned(),
         Action::Demand(_) => "demand".to_owned(),
+        Action::Fetch(want, rejected) => {
+            let rejected = rejected.map(|generation| format!(", not {generation}")).unwrap_or_default();
+            format!("fetch {} for {}{rejected}", want.source, want.arg)
+        }
         Action::Finished(cause) => format!("finished {cause:?}"),
         Action::Note(Note::ReauthenticationFailed { why, .. }) => format!("failed: {why}"),
         Action::HangUp(_)

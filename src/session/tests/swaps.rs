@@ -12,7 +12,7 @@ impl Bench {
         bench.tell(Event::Token(&token_of(bench.shown(2, 60))));
         assert_eq!(bench.wait(), [Action::AskTurn]);
         let token = bench.token(2, 60);
-        assert_eq!(bench.tell(Event::Turn(&token)), [Action::Dial(NEW)]);
+        assert_eq!(bench.tell(Event::Turn(Some(&token))), [Action::Dial(NEW)]);
         bench
     }
 

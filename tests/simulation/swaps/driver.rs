@@ -64,7 +64,11 @@ impl World {
                 panic!("{:?} at {} s: the session ended: {cause:?}", self.weather, self.now / SECOND);
             }
             Action::PingClient(messages) => self.after(0, Happening::ClientReads(messages)),
-            Action::EndTurn | Action::Park | Action::CloseClient(_) | Action::DropClient => {}
+            Action::EndTurn
+            | Action::Park
+            | Action::CloseClient(_)
+            | Action::DropClient
+            | Action::Fetch(..) => {}
         }
     }
 

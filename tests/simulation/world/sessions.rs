@@ -82,7 +82,7 @@ impl World {
                 }
             }
             Action::CloseUpstream(..) | Action::DropClient => {}
-            Action::PingUpstream(..) | Action::PingClient(_) | Action::Park => {
+            Action::PingUpstream(..) | Action::PingClient(_) | Action::Park | Action::Fetch(..) => {
                 unreachable!("Ably's connections are not swapped")
             }
             Action::CloseClient(close) => self.sides[index].client.closed = Some(close.code.unwrap_or(1005)),

@@ -185,7 +185,7 @@ fn the_newest_key_resumes_and_one_credential_goes_out() {
     );
     middle.service(Moment::Opening, &connected("k1"));
     let token = Token::new("new", Generation(1), Now::read(), None);
-    middle.dialect.exchange(&token, clock::now(), &mut middle.say);
+    middle.dialect.exchange(Some(&token), clock::now(), &mut middle.say);
     assert_eq!(middle.said(), [json!({"action": 17, "auth": {"accessToken": "new"}})]);
     assert_eq!(middle.service(Moment::Exchanging, &connected("k2")), Verdict::swallow(Meaning::Accepted));
     assert!(middle.dialect.lost().is_ok());
@@ -227,7 +227,7 @@ fn the_clients_patience_is_the_one_it_was_shown() {
     assert_eq!((heartbeat(&middle), promised(&middle)), (secs(2), secs(3)));
     // The answer to Perennial's own AUTH: the client still gives up after three seconds.
     let token = Token::new("new", Generation(2), Now::read(), None);
-    middle.dialect.exchange(&token, clock::now(), &mut middle.say);
+    middle.dialect.exchange(Some(&token), clock::now(), &mut middle.say);
     assert_eq!(middle.service(Moment::Exchanging, &promise("k3", 30_000)).fate, Fate::Swallow);
     assert_eq!((heartbeat(&middle), promised(&middle)), (secs(2), secs(30)));
 }

@@ -12,7 +12,7 @@ fn meaning(moment: Moment, code: u64, status: u64) -> &'static str {
     match moment {
         Moment::Exchanging => {
             let token = Token::new("new", Generation(2), Now::read(), None);
-            middle.dialect.exchange(&token, clock::now(), &mut middle.say);
+            middle.dialect.exchange(Some(&token), clock::now(), &mut middle.say);
         }
         Moment::Resuming => assert!(middle.dialect.lost().is_ok()),
         Moment::Opening | Moment::Live | Moment::Away | Moment::Overlapping => {}

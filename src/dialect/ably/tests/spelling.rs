@@ -109,7 +109,7 @@ fn json_in_binary_frames_is_json() {
 fn the_services_connected_says_how_the_connection_is_written() {
     let auth_of = |middle: &mut Middle| {
         let token = Token::new("new", Generation(1), Now::read(), None);
-        middle.dialect.exchange(&token, clock::now(), &mut middle.say);
+        middle.dialect.exchange(Some(&token), clock::now(), &mut middle.say);
         let auth = middle.say.to_upstream.pop().unwrap();
         (auth.kind, auth.bytes[0] == b'{')
     };

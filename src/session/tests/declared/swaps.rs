@@ -381,3 +381,31 @@ fn if_the_old_connection_is_gone_the_new_one_is_restored_as_after_a_loss() {
     assert_eq!(all, [format!("2 {SUBSCRIBE}"), format!("client {early}")]);
     assert_eq!(talk.session.phase(), Phase::Live);
 }
+
+/// One message names several channels; each is left, answered and said again by itself.
+#[test]
+fn each_element_of_an_array_is_remembered_by_itself() {
+    let mut talk = Talk::begins(
+        r#"
+        [[dialect.x.frame]]
+        name = "subscribe"
+        match = { "/op" = "sub" }
+        replay = true
+        key = "/args/*/ch"
+        until = [{ "/op" = "unsub", "/args/*/ch" = "{key}" }, { from = "server", "/no/ch" = "{key}" }]
+        answer = [{ "/ok/ch" = "{key}" }]"#,
+    );
+    assert_eq!(
+        talk.client(r#"{"op":"sub","n":1,"args":[{"ch":"a"},{"ch":"b","x":[1]},{"ch":"c"}]}"#),
+        ["forward"]
+    );
+    for ch in ["a", "b"] {
+        assert_eq!(talk.service(1, &format!(r#"{{"ok":{{"ch":"{ch}"}}}}"#)), ["forward"]);
+    }
+    assert_eq!(talk.service(1, r#"{"no":{"ch":"c"}}"#), ["forward"]);
+    talk.client(r#"{"op":"sub","args":[{"ch":"d"}]}"#);
+    talk.client(r#"{"op":"unsub","args":[{"ch":"a"},{"ch":"z"}]}"#);
+    talk.renewed();
+    assert_eq!(talk.opened(2), [r#"2 {"op":"sub","n":1,"args":[{"ch":"b","x":[1]}]}"#]);
+    assert_eq!(talk.service(2, r#"{"ok":{"ch":"b"}}"#), [r#"2 {"op":"sub","args":[{"ch":"d"}]}"#]);
+}
