@@ -42,7 +42,7 @@ macro_rules! all {
 }
 
 static ALL: &[Preset] = &all![
-    "action-cable" Mock,
+    "action-cable" Server,
     "appsync" Mock,
     "deepgram" Mock,
     "graphql-transport-ws" Server,

@@ -1,62 +1,41 @@
-// Action Cable, the protocol actioncable-v1-json. Mock, after rails/rails (actioncable: connection/base.rb,
-// connection/subscriptions.rb, server/connections.rb; Rails 8.1) and, for tokens that end, AnyCable.
+// Action Cable, the protocol actioncable-v1-json. Real: Action Cable of Rails on puma, installed by tests/origins/install.
 //
-// The token is in the query, where Rails' `connect` looks at it. One that has ended is refused after the upgrade,
-// with `disconnect` and the reason `unauthorized`. The service sends `ping` each three seconds; a client that
+// The token is in the query, where `connect` looks at it (cable.ru). One that has ended is refused after the upgrade,
+// with `disconnect` and the reason `unauthorized`. At the token's end the application closes the connection with the reason
+// `token_expired` and `reconnect: false`, as AnyCable does. The service sends `ping` each three seconds; a client that
 // hears nothing for six takes its connection for stale. A second `subscribe` of one identifier has no answer.
 //
-// Assumed, after AnyCable: at the token's end `disconnect` with the reason `token_expired` and `reconnect: false`,
-// and a Close. The channel of this service tells its subscriber each number that it was told.
+// The port of the service is a relay before the server, so that its connections can be cut.
 
-import { WebSocketServer } from 'ws';
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
 
-const PING = 3000;
-const PROTOCOL = 'actioncable-v1-json';
+import { freePort, relay } from '../lib/behind.mjs';
+import { secret } from '../lib/tokens.mjs';
 
-export default function serve(world) {
-  const handleProtocols = () => PROTOCOL;
-  const server = new WebSocketServer({ server: world.server, path: '/cable', handleProtocols });
+const here = (path) => new URL(path, import.meta.url).pathname;
 
-  server.on('connection', (socket, request) => {
-    const send = (message) => socket.send(JSON.stringify(message));
-    const disconnect = (reason) => {
-      send({ type: 'disconnect', reason, reconnect: false });
-      socket.close(1000);
-    };
-    const { searchParams } = new URL(request.url, 'http://service');
-    const token = world.check(searchParams.get('token'));
-    if (!token) return disconnect('unauthorized');
-    world.ledger.connections += 1;
-    send({ type: 'welcome' });
-
-    const subscribed = new Set();
-    const tick = (n) => {
-      for (const identifier of subscribed) send({ identifier, message: { tick: n } });
-    };
-    world.ticks.on('tick', tick);
-    const ping = setInterval(() => send({ type: 'ping', message: Math.floor(Date.now() / 1000) }), PING);
-    const cancel = world.atEnd(token, () => disconnect('token_expired'));
-    socket.on('close', () => {
-      cancel();
-      clearInterval(ping);
-      world.ticks.off('tick', tick);
-    });
-
-    socket.on('message', (text) => {
-      const { command, identifier, data } = JSON.parse(text);
-      if (command === 'unsubscribe') return void subscribed.delete(identifier);
-      if (command === 'subscribe') {
-        if (subscribed.has(identifier)) return;
-        const { channel } = JSON.parse(identifier);
-        if (channel !== 'TickChannel') return send({ identifier, type: 'reject_subscription' });
-        subscribed.add(identifier);
-        return send({ identifier, type: 'confirm_subscription' });
-      }
-      if (command !== 'message' || !subscribed.has(identifier)) return;
-      const { action, n } = JSON.parse(data);
-      if (action !== 'say') return;
-      world.ledger.said.push(n);
-      send({ identifier, message: { heard: n } });
-    });
+export default async function serve(world) {
+  const port = await freePort();
+  const server = spawn('puma', ['-b', `tcp://127.0.0.1:${port}`, '-e', 'production', '-t', '1:8', here('cable.ru')], {
+    env: { ...process.env, RIG_SECRET: secret },
+    stdio: ['ignore', 'pipe', 'pipe'],
   });
+  process.on('exit', () => server.kill());
+  const { ledger } = world;
+  const told = {
+    connected: () => (ledger.connections += 1),
+    refused: () => (ledger.refused += 1),
+    expired: () => (ledger.expired += 1),
+    said: (n) => ledger.said.push(Number(n)),
+  };
+  createInterface({ input: server.stderr }).on('line', (line) => {
+    const [rig, what, n] = line.split(' ');
+    if (rig === 'RIG') told[what](n);
+    if (process.env.SHOW) console.error(line);
+  });
+  await new Promise((resolve) => {
+    createInterface({ input: server.stdout }).on('line', (line) => line.includes('Listening on') && resolve());
+  });
+  world.server = relay(port);
 }

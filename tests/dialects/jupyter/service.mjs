@@ -10,22 +10,14 @@
 
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
+import { freePort, relay } from '../lib/behind.mjs';
 import { secret } from '../lib/tokens.mjs';
 
 const here = (path) => new URL(path, import.meta.url).pathname;
-
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 export default async function serve(world) {
   const home = mkdtempSync(join(tmpdir(), 'jupyter-'));
@@ -55,11 +47,5 @@ export default async function serve(world) {
     });
   });
 
-  world.server = createServer((client) => {
-    const upstream = connect(port, '127.0.0.1');
-    client.pipe(upstream).pipe(client);
-    client.on('close', () => upstream.destroy());
-    upstream.on('close', () => client.destroy());
-    upstream.on('error', () => {});
-  });
+  world.server = relay(port);
 }
