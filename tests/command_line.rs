@@ -453,3 +453,20 @@ fn a_login_says_what_to_do_and_puts_the_refresh_token_into_its_file() {
     assert!(server.join().unwrap()[1].contains("device_code=DEV-CANARY"));
     assert!(!said(perennial(here.path(), &["check"])).2.contains("not there"));
 }
+
+#[test]
+fn explain_tells_what_a_message_takes_and_which_routes_there_are() {
+    let dialect = "[dialect.x.source.s]\nsource = \"file\"\npath = \"/v\"\n[[dialect.x.frame]]\nmatch = { \"/op\" = \"sub\" }\n\
+                   arg = \"{item/ch}\"\nset = { \"/t\" = \"{token.s}\" }\n";
+    let directory = written(&format!("{}{dialect}", ROUTE.replace("none", "x")));
+    std::fs::write(directory.path().join("said"), "> {\"op\":\"sub\",\"ch\":\"a\"}\n").unwrap();
+    let (status, stdout, stderr) = said(perennial(directory.path(), &["check", "--explain", "said"]));
+    assert_eq!((status, &*stderr), (Some(0), ""));
+    let told = "> {\"op\":\"sub\",\"ch\":\"a\"}\n    frame 1: /t is set\n    waits for the value of source \"s\" for \"a\"\n    \
+                goes on as {\"op\":\"sub\",\"ch\":\"a\",\"t\":\"VALUE\"}\n";
+    assert_eq!(stdout, told);
+    let (status, _, stderr) =
+        said(perennial(directory.path(), &["check", "--explain", "said", "--route", "q"]));
+    assert_eq!(status, Some(64));
+    assert!(stderr.contains("there is no route \"q\"; known are r"), "{stderr}");
+}

@@ -142,7 +142,14 @@ fn explained(config: &Config, file: &Path, route: Option<&str>) -> ExitCode {
             _ => return fail(&format!("--explain: line {}: begin it with \"> \" or \"< \"", nth + 1), USAGE),
         }
     }
-    let named = config.routes.iter().filter(|one| route.is_none_or(|name| name == one.name));
+    let named: Vec<_> =
+        config.routes.iter().filter(|one| route.is_none_or(|name| name == one.name)).collect();
+    if named.is_empty() {
+        let name = route.unwrap_or_default().escape_debug();
+        let known: Vec<&str> = config.routes.iter().map(|route| &*route.name).collect();
+        let message = format!("--explain: there is no route \"{name}\"; known are {}", known.join(", "));
+        return fail(&message, USAGE);
+    }
     let Some(lines) = named.into_iter().find_map(|route| crate::app::explain(route, &said)) else {
         let message =
             "--explain: the route has no declared dialect; write dialect = with a preset or a [dialect.NAME]";

@@ -163,7 +163,8 @@ pub enum Meaning {
     Discontinued,
     /// A refusal that no token and no repeating will change: the client has to see it.
     Fatal(String),
-    /// Nobody can say what the message is; `ends`: it may bring the service what it must not have.
+    /// Nobody can say what the message is; `ends`: the client's may bring the service what it must not have, or the
+    /// service's is the first of a new connection, and those of the old one could be read.
     Unreadable {
         ends: bool,
     },

@@ -120,22 +120,21 @@ impl Session {
         let Verdict { fate, meaning } = self.dialect.upstream(message, moment, self.now, &mut self.say);
         let instead = self.say.instead.take();
         let said = instead.as_ref().map_or(message, Payload::as_message);
+        if moment != Moment::Overlapping && !matches!(meaning, Meaning::Unreadable { .. }) {
+            self.trial_passed();
+        }
         match (moment, fate) {
             (Moment::Overlapping, Fate::Forward) => self.new_one_speaks(said, meaning == Meaning::Ready),
             (Moment::Overlapping, _) => {}
             (_, Fate::Forward) => {
-                self.trial_passed();
                 self.old_one_speaks();
                 if !self.is_heard_already(epoch, said) {
                     self.forward_down(message, instead.clone());
                     self.old_one_is_heard(said);
                 }
             }
-            (_, Fate::Hold) => {
-                self.trial_passed();
-                self.keep_for_later(epoch, said);
-            }
-            (_, Fate::Swallow | Fate::Hurry) => self.trial_passed(),
+            (_, Fate::Hold) => self.keep_for_later(epoch, said),
+            (_, Fate::Swallow | Fate::Hurry) => {}
         }
         if std::mem::take(&mut self.say.acknowledged) && self.is_serving(epoch) {
             self.outage_is_over();
@@ -181,7 +180,12 @@ impl Session {
     fn service_means(&mut self, epoch: Epoch, meaning: Meaning) {
         match meaning {
             Meaning::Nothing | Meaning::ClientAsks | Meaning::Leaving | Meaning::NeedsToken => {}
-            Meaning::Unreadable { .. } => self.note(Note::Unreadable(Direction::Down)),
+            Meaning::Unreadable { ends } => {
+                self.note(Note::Unreadable(Direction::Down));
+                if ends {
+                    self.cannot_be_read(epoch);
+                }
+            }
             Meaning::Unasked => self.note(Note::Unasked),
             Meaning::Ready if self.is_attempt(epoch) => self.ready(),
             Meaning::Ready => {}

@@ -22,7 +22,7 @@
 //! 6. What the service owes on the old connection is waited for first, with the client's messages held: it will not come
 //!    on another.
 //! 7. A swap whose first client message is answered by a Close has failed: the new connection is not what the
-//!    client had. It is resumed once, and then the Close is passed on.
+//!    client had. It is resumed once, and then the Close is passed on. So has one whose first message nobody can read.
 
 use std::time::Duration;
 
@@ -263,6 +263,25 @@ impl Session {
         let why = "the service closed the new connection at the client's first message";
         self.failed(Method::Swap, serving.shown, (false, why));
         !again
+    }
+
+    /// The first message of a new connection cannot be read, as those of the old one could: it is not what the client had.
+    pub(super) fn cannot_be_read(&mut self, epoch: Epoch) {
+        let why = "the messages of the new connection cannot be read";
+        if self.is_attempt(epoch) {
+            return self.swap_failed(why, false);
+        }
+        let Some(serving) = self.serving.as_mut().filter(|serving| serving.epoch == epoch) else { return };
+        let (Trial::Open { again } | Trial::Spoken { again, .. }) = serving.trial else { return };
+        serving.trial = Trial::Passed;
+        let shown = serving.shown;
+        self.failed(Method::Swap, shown, (false, why));
+        if !again {
+            self.connection_lost(epoch, (why, None));
+            if let Some(attempt) = &mut self.attempt {
+                attempt.again = true;
+            }
+        }
     }
 
     /// What was kept for the client reaches it, or is kept on while it is away.

@@ -78,16 +78,22 @@ impl Declared {
 
     /// All or none of a batch waits or is refused.
     fn hears_batch(&mut self, all: &[&[u8]], kind: Kind, now: Instant) -> Act {
-        let mut out: Vec<Vec<u8>> = Vec::new();
+        let (mut out, mut changed) = (Vec::new(), false);
         for one in all {
-            match self.hears_one(one, kind, now) {
+            let act = self.hears_one(one, kind, now);
+            changed |= !matches!(act, Act::Forward);
+            match act {
                 Act::Forward => out.push(one.to_vec()),
                 Act::Instead(bytes) => out.push(bytes),
                 Act::Drop => {}
                 other @ (Act::Hold | Act::NeedsToken | Act::Refuse) => return other,
             }
         }
-        if out.is_empty() { Act::Drop } else { Act::Instead(array(&out)) }
+        match (changed, out.is_empty()) {
+            (false, _) => Act::Forward,
+            (true, true) => Act::Drop,
+            (true, false) => Act::Instead(array(&out)),
+        }
     }
 
     fn hears_one(&mut self, bytes: &[u8], kind: Kind, now: Instant) -> Act {

@@ -47,7 +47,7 @@ impl Declared {
         let mut lines: Vec<String> = each.into_iter().flat_map(|one| self.lines(side, one)).collect();
         let (message, mut say) = (Message { kind: Kind::Text, payload: bytes }, Say::default());
         match side {
-            Side::Client => drop(self.client(message, Moment::Live, clock::now(), &mut say)),
+            Side::Client => self.says(message, &mut lines, &mut say),
             Side::Server => drop(self.upstream(message, Moment::Live, clock::now(), &mut say)),
         }
         if let Some(instead) = say.instead {
@@ -57,6 +57,20 @@ impl Declared {
             lines.push("no rule: forwarded as its bytes".to_owned());
         }
         lines
+    }
+
+    /// The client says this; what it takes from outside is there.
+    fn says(&mut self, message: Message<'_>, lines: &mut Vec<String>, say: &mut Say) {
+        self.client(message, Moment::Live, clock::now(), say);
+        let wants = self.wants();
+        for (want, _) in &wants {
+            lines.push(format!("waits for the value of source \"{}\" for \"{}\"", want.source, want.arg));
+            let value = Token::new("VALUE", Generation(1), Now::read(), None);
+            self.value(want, Some(&value), clock::now(), say);
+        }
+        if !wants.is_empty() {
+            self.client(message, Moment::Live, clock::now(), say);
+        }
     }
 
     fn lines(&self, side: Side, bytes: &[u8]) -> Vec<String> {

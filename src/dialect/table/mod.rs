@@ -82,6 +82,8 @@ pub(super) struct Declared {
     replacing: bool,
     /// There is no connection that serves.
     away: bool,
+    /// The service's messages could be read: ever, and on the newest connection.
+    legible: (bool, bool),
     /// The client has said something, and something that is JSON.
     said: bool,
     read: bool,
@@ -114,6 +116,7 @@ impl Declared {
             greeted: false,
             replacing: false,
             away: false,
+            legible: (false, false),
             said: false,
             read: false,
             kind: Kind::Text,
@@ -227,6 +230,7 @@ impl Dialect for Declared {
     fn opened(&mut self, purpose: Purpose, now: Instant, say: &mut Say) -> Awaits {
         self.word = None;
         self.begun = true;
+        self.legible.1 = false;
         if purpose == Purpose::First {
             return Awaits::Nothing;
         }

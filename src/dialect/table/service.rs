@@ -31,10 +31,17 @@ impl Declared {
     ) -> Verdict {
         let bytes = message.payload;
         let look = self.code.down.look(bytes);
+        let newest = moment == Moment::Overlapping || !self.replacing;
+        if newest && matches!(look, Look::Plain | Look::Concerns) {
+            self.legible = (true, true);
+        }
         let whole = match look {
             Look::Foreign => return Verdict { fate: self.unmoved(moment), meaning: Meaning::Nothing },
             Look::Unread => {
-                return Verdict { fate: self.unmoved(moment), meaning: Meaning::Unreadable { ends: false } };
+                let ends = newest && self.legible == (true, false);
+                let gone = ends && moment == Moment::Overlapping;
+                let fate = if gone { Fate::Swallow } else { self.unmoved(moment) };
+                return Verdict { fate, meaning: Meaning::Unreadable { ends } };
             }
             Look::Plain | Look::Concerns if self.code.rules.codec == Codec::JsonBatch => batch(bytes),
             Look::Plain | Look::Concerns => None,

@@ -128,3 +128,51 @@ fn messages_of_a_batch_are_looked_at_one_by_one() {
     let said = talk.service(3, r#"{"type":"auth_invalid","message":"no"}"#);
     assert!(said[0].starts_with("failed: ") && said[1..].contains(&"demand".to_owned()), "{said:?}");
 }
+
+const SUBSCRIBES: &str = "[[dialect.x.frame]]\nmatch = { \"/a\" = 1 }\nreplay = true\nkey = \"/k\"\n\
+                          [[dialect.x.frame]]\nfrom = \"server\"\nmatch = { \"/b\" = 1 }\nmeans = \"lost\"\n\
+                          [dialect.x.swap]\nsettle = \"50ms\"";
+
+/// What cannot be read begins like JSON, and is cut off.
+#[test]
+fn a_new_connection_that_speaks_otherwise_is_not_taken() {
+    let mut talk = Talk::begins(SUBSCRIBES);
+    assert_eq!(talk.service(1, r#"{"n":1}"#), ["forward"]);
+    talk.renewed();
+    talk.opened(2);
+    assert_eq!(talk.service(2, "{\"n"), ["failed: the messages of the new connection cannot be read"]);
+    assert_eq!(talk.client(r#"{"n":2}"#), ["forward"], "the old one serves on");
+}
+
+#[test]
+fn a_new_connection_that_serves_and_speaks_otherwise_is_made_once_more() {
+    let mut talk = Talk::begins(SUBSCRIBES);
+    talk.service(1, r#"{"n":1}"#);
+    talk.renewed();
+    talk.opened(2);
+    talk.passes(Duration::from_millis(300));
+    talk.passes(Duration::from_millis(60));
+    talk.closes(1, Some(1000), "");
+    assert_eq!(talk.client(r#"{"n":2}"#), ["forward"], "the new one serves");
+    let said = talk.service(2, "{\"n");
+    assert_eq!(said[1], "failed: the messages of the new connection cannot be read");
+    talk.passes(Duration::from_secs(1));
+    talk.opened(3);
+    talk.passes(Duration::from_millis(300));
+    // Now it is passed on, and counted.
+    let said = talk.service(3, "{\"n");
+    assert_eq!(said[0], "forward");
+    assert_eq!(talk.client(r#"{"n":3}"#), ["forward"]);
+}
+
+#[test]
+fn a_service_that_could_never_be_read_is_served_as_before() {
+    let mut talk = Talk::begins(SUBSCRIBES);
+    assert_eq!(talk.service(1, "{\"n"), ["forward"]);
+    talk.renewed();
+    talk.opened(2);
+    assert_eq!(talk.service(2, "{\"n"), [""; 0]);
+    talk.passes(Duration::from_millis(60));
+    let served = talk.closes(1, Some(1000), "");
+    assert_eq!(served, ["client {\"n"]);
+}

@@ -354,7 +354,7 @@ answer = { "/ok" = true }
 #[test]
 fn what_stands_behind_the_last_answer_in_a_batch_is_kept() {
     let mut talk = Talk::begins(BATCHES);
-    talk.client(r#"{"do":"sub"}"#);
+    assert_eq!(talk.client(r#"[ {"x":1}, {"do":"sub"} ]"#), ["forward"], "as its bytes");
     talk.service(1, r#"[{"ok":true},{"n":1}]"#);
     talk.renewed();
     assert_eq!(talk.opened(2), [r#"2 {"do":"sub"}"#]);
