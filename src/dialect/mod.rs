@@ -15,6 +15,7 @@
 
 pub mod ably;
 mod closes;
+mod codec;
 mod handshake;
 mod json;
 mod opaque;

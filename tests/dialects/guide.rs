@@ -12,9 +12,13 @@ use crate::{
     },
 };
 
-/// The block behind `<!-- test: NAME -->`.
 fn block(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/dialects/write-one.md");
+    block_of("write-one", name)
+}
+
+/// The block behind `<!-- test: NAME -->` of a page.
+pub fn block_of(page: &str, name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/dialects/{page}.md"));
     let page = std::fs::read_to_string(path).unwrap();
     let behind = page.split_once(&format!("<!-- test: {name} -->\n```")).unwrap().1;
     let (_, block) = behind.split_once('\n').unwrap();

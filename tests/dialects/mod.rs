@@ -15,6 +15,8 @@ use crate::sidecar::Sidecar;
 #[derive(Clone, Copy)]
 struct Case {
     preset: &'static str,
+    /// A dialect of the preset's page in its place, and what is different in the rig.
+    variant: &'static str,
     /// More of the route.
     route: &'static str,
     /// Plain requests go to the service, too.
@@ -27,7 +29,17 @@ struct Case {
 
 impl Case {
     const fn new(preset: &'static str, begins: &'static [&'static str]) -> Self {
-        Self { preset, route: "", http: false, begins, opens: false }
+        Self { preset, variant: "", route: "", http: false, begins, opens: false }
+    }
+
+    /// Its name, and its tables if it is not the preset.
+    fn dialect(&self) -> (&'static str, String) {
+        if self.variant.is_empty() {
+            return (self.preset, String::new());
+        }
+        let block = guide::block_of(self.preset, self.variant);
+        let tables = block.find("[dialect.").map(|at| block[at..].to_owned());
+        (self.variant, tables.unwrap_or_default())
     }
 }
 
@@ -65,22 +77,23 @@ impl Heard {
 }
 
 async fn started(case: &Case) -> (Service, Sidecar, Client) {
-    let service = Service::start(case.preset).await;
+    let service = Service::start(case.preset, case.variant).await;
     let http = if case.http {
         format!("[route.http]\nupstream = \"http://127.0.0.1:{}\"\n", service.port)
     } else {
         String::new()
     };
+    let (dialect, tables) = case.dialect();
     let sidecar = Sidecar::start(&format!(
         "[[route]]\nupstream = \"ws://127.0.0.1:{}\"\ndialect = \"{}\"\n{}\n{http}[route.token]\nsource = \"http\"\n\
-         url = \"{}\"\nrefresh_before = \"1500ms\"\n",
+         url = \"{}\"\nrefresh_before = \"1500ms\"\n{tables}",
         service.port,
-        case.preset,
+        dialect,
         case.route,
         service.token_url()
     ))
     .await;
-    let client = Client::start(case.preset, sidecar.port, &service.token().await);
+    let client = Client::start((case.preset, case.variant), sidecar.port, &service.token().await);
     (service, sidecar, client)
 }
 
@@ -137,6 +150,7 @@ async fn is_unseen_when_killed(case: Case, most_missed: u64) {
 }
 
 const GRAPHQL: Case = Case::new("graphql-transport-ws", &["connected"]);
+const SOCKETIO: Case = Case::new("socketio", &["connected"]);
 const SUPABASE: Case =
     Case::new("supabase", &["room SUBSCRIBED", "rows SUBSCRIBED", "present: nobody", "present: me"]);
 
@@ -144,6 +158,12 @@ const SUPABASE: Case =
 #[ignore = "needs npm packages: npm ci --prefix tests/dialects"]
 async fn a_graphql_client_sees_nothing_of_its_token() {
     is_unseen(GRAPHQL).await;
+}
+
+#[tokio::test]
+#[ignore = "needs npm packages: npm ci --prefix tests/dialects"]
+async fn a_socketio_client_sees_nothing_of_its_token() {
+    is_unseen(SOCKETIO).await;
 }
 
 #[tokio::test]

@@ -36,13 +36,13 @@ pub struct Ledger {
 
 impl Service {
     /// Starts it; its tokens live for 4 s.
-    pub async fn start(name: &str) -> Self {
+    pub async fn start(name: &str, variant: &str) -> Self {
         #[derive(Deserialize)]
         struct Ready {
             port: u16,
             control: u16,
         }
-        let mut child = node("service.mjs", &[name]);
+        let mut child = node("service.mjs", &[name], variant);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let line = tokio::time::timeout(START, lines.next_line()).await.expect("it starts").unwrap();
         let Ready { port, control } = serde_json::from_str(&line.expect("it lives")).unwrap();
@@ -102,8 +102,8 @@ pub enum Line {
 
 impl Client {
     /// Connects it to this port.
-    pub fn start(name: &str, port: u16, token: &str) -> Self {
-        let mut child = node("client.mjs", &[name, &format!("ws://127.0.0.1:{port}"), token]);
+    pub fn start((name, variant): (&str, &str), port: u16, token: &str) -> Self {
+        let mut child = node("client.mjs", &[name, &format!("ws://127.0.0.1:{port}"), token], variant);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let (said, more) = (Arc::default(), Arc::new(Notify::new()));
         let (all, news): (Arc<Mutex<Vec<Line>>>, _) = (Arc::clone(&said), Arc::clone(&more));
@@ -152,12 +152,13 @@ impl Client {
 }
 
 /// Node with a script of this directory.
-fn node(script: &str, arguments: &[&str]) -> Child {
+fn node(script: &str, arguments: &[&str], variant: &str) -> Child {
     let home = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/dialects");
     assert!(home.join("node_modules").is_dir(), "first: npm ci --prefix tests/dialects");
     Command::new("node")
         .arg(home.join(script))
         .args(arguments)
+        .env("VARIANT", variant)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -1,6 +1,6 @@
 //! The presets that are too many for every run.
 
-use super::{Case, GRAPHQL, SUPABASE, is_unseen, is_unseen_when_killed};
+use super::{Case, GRAPHQL, SOCKETIO, SUPABASE, is_unseen, is_unseen_when_killed};
 
 const LEGACY: Case = Case::new("graphql-ws", &["connected"]);
 const HASURA: Case = Case::new("hasura", &["connected"]);
@@ -57,6 +57,26 @@ unseen! {
 #[ignore = "needs npm packages: npm ci --prefix tests/dialects"]
 async fn graphql_transport_ws_killed() {
     is_unseen_when_killed(GRAPHQL, 4).await;
+}
+
+/// The room that the client joins by an event is joined again.
+#[tokio::test]
+#[ignore = "needs npm packages: npm ci --prefix tests/dialects"]
+async fn socketio_rooms() {
+    is_unseen(Case { variant: "rooms", ..SOCKETIO }).await;
+}
+
+/// The service keeps rooms and events for a client that comes back.
+#[tokio::test]
+#[ignore = "needs npm packages: npm ci --prefix tests/dialects"]
+async fn socketio_recovers() {
+    is_unseen(Case { variant: "recovers", ..SOCKETIO }).await;
+}
+
+#[tokio::test]
+#[ignore = "needs npm packages: npm ci --prefix tests/dialects"]
+async fn socketio_killed() {
+    is_unseen_when_killed(SOCKETIO, 4).await;
 }
 
 #[tokio::test]

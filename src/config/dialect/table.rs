@@ -21,7 +21,9 @@ table! {
         /// A preset. Its rules come after these; one of the same name is replaced. A table that is written here takes
         /// the place of the preset's.
         like: maybe Label;
-        /// What a message is. `json`: one JSON text. `json-batch`: an array of objects is several messages.
+        /// What a message is. `json`: one JSON text. `json-batch`: an array of objects is several messages. `json-lines`: JSON
+        /// texts with line breaks between. `json-records`: JSON texts, each with the byte 0x1e behind it. `socketio`: a packet
+        /// of Socket.IO.
         codec: maybe Codec, otherwise("`\"json\"`, or the preset's");
         /// Where the token goes in the handshake, if the route has no `[route.handshake]`.
         token: perhaps Placement;
@@ -50,6 +52,12 @@ words! {
         Json = "json",
         /// An array of objects is several messages.
         JsonBatch = "json-batch",
+        /// JSON texts with line breaks between.
+        JsonLines = "json-lines",
+        /// JSON texts, each with the byte 0x1e behind it.
+        JsonRecords = "json-records",
+        /// A packet of Engine.IO 4, with one of Socket.IO 5 in it.
+        SocketIo = "socketio",
     }
 }
 

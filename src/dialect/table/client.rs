@@ -1,18 +1,22 @@
 //! What the client says: held, dropped, edited, remembered.
 
+use std::borrow::Cow;
+
 use super::{
     super::json::{
         self,
         place::{self, Doubt},
     },
     Declared, Known, Look, Meaning, Moment, Say, Verdict,
-    compiled::batch,
     memory::{Item, Kept},
 };
 use crate::{
     clock::Instant,
-    config::dialect::{Codec, FrameRule, Pointer, Side, Step},
-    dialect::{Fate, Want},
+    config::dialect::{FrameRule, Pointer, Side, Step},
+    dialect::{
+        Fate, Want,
+        codec::{self, Read},
+    },
     wire::{Kind, Message, Payload},
 };
 
@@ -37,15 +41,14 @@ impl Declared {
         now: Instant,
         say: &mut Say,
     ) -> Verdict {
-        let bytes = message.payload;
+        let codec = self.code.rules.codec;
+        let read = codec::read(codec, message);
         if moment != Moment::Live {
             let away = matches!(moment, Moment::Away | Moment::Resuming);
-            return if away && self.is_answered_here(bytes, say) { Verdict::SWALLOW } else { Verdict::HOLD };
+            return if away && self.is_answered_here(&read, say) { Verdict::SWALLOW } else { Verdict::HOLD };
         }
         self.said = true;
-        match self.code.up.look(bytes) {
-            // An array of messages is looked at one by one.
-            Look::Plain if self.is_batch(bytes) => {}
+        match self.code.up.look_at(&read) {
             look @ (Look::Plain | Look::Foreign) => {
                 self.read |= look == Look::Plain;
                 return Verdict::FORWARD;
@@ -55,9 +58,13 @@ impl Declared {
             Look::Concerns => {}
         }
         (self.read, self.kind) = (true, message.kind);
-        let act = match batch(bytes).filter(|_| self.code.rules.codec == Codec::JsonBatch) {
-            Some(all) => self.hears_batch(&all, message.kind, now),
-            None => self.hears_one(bytes, message.kind, now),
+        let act = match &read {
+            Read::Several(all) => self.hears_several(all, message.kind, now),
+            Read::One(text) => match self.hears_one(text, message.kind, now) {
+                Act::Instead(text) => Act::Instead(codec::write_one(codec, text)),
+                act => act,
+            },
+            Read::Foreign | Read::Unread => Act::Forward,
         };
         match act {
             Act::Forward => Verdict::FORWARD,
@@ -72,12 +79,8 @@ impl Declared {
         }
     }
 
-    fn is_batch(&self, bytes: &[u8]) -> bool {
-        self.code.rules.codec == Codec::JsonBatch && place::opening(bytes) == Some(b'[')
-    }
-
-    /// All or none of a batch waits or is refused.
-    fn hears_batch(&mut self, all: &[&[u8]], kind: Kind, now: Instant) -> Act {
+    /// All or none of a message waits or is refused.
+    fn hears_several(&mut self, all: &[Cow<'_, [u8]>], kind: Kind, now: Instant) -> Act {
         let (mut out, mut changed) = (Vec::new(), false);
         for one in all {
             let act = self.hears_one(one, kind, now);
@@ -92,7 +95,7 @@ impl Declared {
         match (changed, out.is_empty()) {
             (false, _) => Act::Forward,
             (true, true) => Act::Drop,
-            (true, false) => Act::Instead(array(&out)),
+            (true, false) => Act::Instead(codec::write(self.code.rules.codec, &out)),
         }
     }
 
@@ -234,7 +237,8 @@ impl Declared {
     }
 
     /// Answers the client in the place of a service that is away.
-    fn is_answered_here(&self, bytes: &[u8], say: &mut Say) -> bool {
+    fn is_answered_here(&self, read: &Read<'_>, say: &mut Say) -> bool {
+        let Read::One(bytes) = read else { return false };
         let known = Known { item: Some(bytes), ..self.known() };
         let meant = |away: &&crate::config::dialect::AwayRule| {
             away.r#match.as_ref().is_some_and(|meant| known.holds(meant, bytes) == Ok(true))

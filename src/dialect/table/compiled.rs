@@ -11,7 +11,10 @@
 
 use std::{ops::ControlFlow, sync::Arc};
 
-use super::super::json::{self, place};
+use super::super::{
+    codec::Read,
+    json::{self, place},
+};
 use crate::config::dialect::{FrameMeans, FrameRule, Rules, Side, Speech, Step, Test, WIDEST};
 
 /// A dialect, ready to be asked.
@@ -122,6 +125,26 @@ impl Index {
     }
 
     /// Does a message concern a rule?
+    pub(in crate::dialect) fn look_at(&self, read: &Read<'_>) -> Look {
+        match read {
+            Read::One(text) => self.look(text),
+            Read::Foreign => Look::Foreign,
+            Read::Unread => Look::Unread,
+            Read::Several(all) => {
+                let looks: Vec<Look> = all.iter().map(|text| self.look(text)).collect();
+                let has = |look| looks.contains(&look);
+                if has(Look::Unread) {
+                    Look::Unread
+                } else if has(Look::Concerns) {
+                    Look::Concerns
+                } else {
+                    Look::Plain
+                }
+            }
+        }
+    }
+
+    /// The same of a text.
     pub(in crate::dialect) fn look<'b>(&self, bytes: &'b [u8]) -> Look {
         let mut found: [Option<&'b [u8]>; WIDEST] = [None; WIDEST];
         let (mut left, mut doubt) = (self.heads.len(), false);
@@ -163,10 +186,4 @@ impl Index {
 /// A string or a word that has one spelling only, but for escapes.
 fn is_plain(text: &str) -> bool {
     matches!(text, "true" | "false" | "null") || text.starts_with('"') && !text.contains('\\')
-}
-
-/// All messages of an array; `None`: it is one message.
-pub(in crate::dialect) fn batch(bytes: &[u8]) -> Option<Vec<&[u8]>> {
-    let all = if place::opening(bytes) == Some(b'[') { json::elements(bytes) } else { None };
-    all.filter(|all| !all.is_empty())
 }

@@ -11,10 +11,10 @@ use crate::{
     clock::{self, Now},
     config::{
         Route,
-        dialect::{Codec, FrameMeans, FrameRule, Rules, Side},
+        dialect::{FrameMeans, FrameRule, Rules, Side},
     },
     credential::{Generation, Token},
-    dialect::{Dialect, Moment, Request, Say},
+    dialect::{Dialect, Moment, Request, Say, codec},
     wire::{Kind, Message},
 };
 
@@ -33,7 +33,9 @@ pub(in crate::dialect) fn explain(
 impl Declared {
     fn explained(&mut self, side: Side, bytes: &[u8]) -> Vec<String> {
         let index = if side == Side::Client { &self.code.up } else { &self.code.down };
-        let look = index.look(bytes);
+        let message = Message { kind: Kind::Text, payload: bytes };
+        let read = codec::read(self.code.rules.codec, message);
+        let look = index.look_at(&read);
         if look == Look::Unread {
             let fate = if side == Side::Client && self.code.guards {
                 "refused with Close 1008"
@@ -42,10 +44,8 @@ impl Declared {
             };
             return vec![format!("begins like JSON and cannot be read: {fate}")];
         }
-        let batch = super::compiled::batch(bytes).filter(|_| self.code.rules.codec == Codec::JsonBatch);
-        let each: Vec<&[u8]> = batch.unwrap_or_else(|| vec![bytes]);
-        let mut lines: Vec<String> = each.into_iter().flat_map(|one| self.lines(side, one)).collect();
-        let (message, mut say) = (Message { kind: Kind::Text, payload: bytes }, Say::default());
+        let mut lines: Vec<String> = read.texts().flat_map(|one| self.lines(side, one)).collect();
+        let mut say = Say::default();
         match side {
             Side::Client => self.says(message, &mut lines, &mut say),
             Side::Server => drop(self.upstream(message, Moment::Live, clock::now(), &mut say)),

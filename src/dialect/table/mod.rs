@@ -42,7 +42,7 @@ use self::{
 };
 use super::{
     Awaits, Dialect, Doing, Ending, Exchanged, Meaning, Moment, Outgoing, Purpose, Reading, Request, Say,
-    Verdict, Want, closes, placement,
+    Verdict, Want, closes, codec, placement,
     request::{encode_parameter, join_target},
 };
 use crate::{
@@ -136,7 +136,8 @@ impl Declared {
 
     /// A message of the dialect's own.
     fn payload(&self, bytes: &[u8]) -> Payload {
-        Payload { kind: self.kind, bytes: bytes.into() }
+        let bytes = codec::write_one(self.code.rules.codec, bytes.to_vec()).into();
+        Payload { kind: self.kind, bytes }
     }
 
     fn next_id(&mut self) -> u64 {
@@ -316,11 +317,11 @@ impl Dialect for Declared {
     }
 
     fn describe(&self, message: Message<'_>) -> Option<String> {
-        let known = self.known();
+        let (known, read) = (self.known(), codec::read(self.code.rules.codec, message));
         let about = |frame: &&crate::config::dialect::FrameRule| {
             frame.from == Side::Server
                 && frame.means.is_some()
-                && known.holds(&frame.r#match, message.payload) == Ok(true)
+                && read.texts().any(|text| known.holds(&frame.r#match, text) == Ok(true))
         };
         self.rules().frames.iter().find(about).map(|_| excerpt(message.payload))
     }

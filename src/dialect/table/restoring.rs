@@ -8,7 +8,7 @@ use super::{Awaits, Declared, Known, Meaning, Say, memory::Item};
 use crate::{
     clock::Instant,
     config::dialect::{FrameMeans, Match, ResumeRule, Side},
-    dialect::json::place,
+    dialect::{codec, json::place},
     wire::Payload,
 };
 
@@ -213,7 +213,8 @@ impl Declared {
                 frame = put;
             }
         }
-        let payload = Payload { kind: item.kind, bytes: frame.into() };
+        let bytes = codec::write_one(code.rules.codec, frame).into();
+        let payload = Payload { kind: item.kind, bytes };
         if item.answered {
             let hides = (0..rule.hide.as_ref().map_or(0, Vec::len)).filter_map(|nth| u8::try_from(nth).ok());
             self.hides.of.extend(hides.map(|nth| (serial, nth)));

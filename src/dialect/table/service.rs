@@ -1,11 +1,16 @@
 //! What the service says: edited, swallowed, captured, and what it means.
 
-use super::{Declared, Look, Meaning, Moment, Say, Verdict, client::array, compiled::batch, excerpt};
+use std::borrow::Cow;
+
+use super::{Declared, Look, Meaning, Moment, Say, Verdict, excerpt};
 use crate::{
     clock::Instant,
-    config::dialect::{Codec, FrameMeans, FrameRule, Side},
-    dialect::{Ending, Fate},
-    wire::{Message, Payload},
+    config::dialect::{FrameMeans, FrameRule, Side},
+    dialect::{
+        Ending, Fate,
+        codec::{self, Read},
+    },
+    wire::{Kind, Message, Payload},
 };
 
 /// What becomes of one message, and what it means.
@@ -29,39 +34,42 @@ impl Declared {
         now: Instant,
         say: &mut Say,
     ) -> Verdict {
-        let bytes = message.payload;
-        let look = self.code.down.look(bytes);
+        let codec = self.code.rules.codec;
+        let read = codec::read(codec, message);
+        let look = self.code.down.look_at(&read);
         let newest = moment == Moment::Overlapping || !self.replacing;
         if newest && matches!(look, Look::Plain | Look::Concerns) {
             self.legible = (true, true);
         }
-        let whole = match look {
-            Look::Foreign => return Verdict { fate: self.unmoved(moment), meaning: Meaning::Nothing },
-            Look::Unread => {
+        match (look, &read) {
+            (Look::Unread, _) | (_, Read::Unread) => {
                 let ends = newest && self.legible == (true, false);
                 let gone = ends && moment == Moment::Overlapping;
                 let fate = if gone { Fate::Swallow } else { self.unmoved(moment) };
-                return Verdict { fate, meaning: Meaning::Unreadable { ends } };
+                Verdict { fate, meaning: Meaning::Unreadable { ends } }
             }
-            Look::Plain | Look::Concerns if self.code.rules.codec == Codec::JsonBatch => batch(bytes),
-            Look::Plain | Look::Concerns => None,
-        };
-        let Some(all) = whole else {
-            if look == Look::Plain && !self.expects_something() {
-                return Verdict::FORWARD;
+            (Look::Foreign, _) | (_, Read::Foreign) => {
+                Verdict { fate: self.unmoved(moment), meaning: Meaning::Nothing }
             }
-            let Heard { fate, instead, meaning } = self.hears(bytes, moment, now, say);
-            say.instead = instead.map(|bytes| Payload { kind: message.kind, bytes: bytes.into() });
-            return Verdict { fate, meaning };
-        };
-        self.hears_each(&all, message, (moment, now), say)
+            (Look::Plain, _) if !self.expects_something() => Verdict::FORWARD,
+            (Look::Plain | Look::Concerns, Read::One(text)) => {
+                let Heard { fate, instead, meaning } = self.hears(text, moment, now, say);
+                let payload =
+                    |text| Payload { kind: message.kind, bytes: codec::write_one(codec, text).into() };
+                say.instead = instead.map(payload);
+                Verdict { fate, meaning }
+            }
+            (Look::Plain | Look::Concerns, Read::Several(all)) => {
+                self.hears_each(all, message.kind, (moment, now), say)
+            }
+        }
     }
 
     /// Each of a batch by itself; what is left of it goes on as one.
     fn hears_each(
         &mut self,
-        all: &[&[u8]],
-        message: Message<'_>,
+        all: &[Cow<'_, [u8]>],
+        kind: Kind,
         (moment, now): (Moment, Instant),
         say: &mut Say,
     ) -> Verdict {
@@ -86,7 +94,8 @@ impl Declared {
             fate = Fate::Hold;
         }
         if changed && !out.is_empty() {
-            say.instead = Some(Payload { kind: message.kind, bytes: array(&out).into() });
+            let bytes = codec::write(self.code.rules.codec, &out).into();
+            say.instead = Some(Payload { kind, bytes });
         }
         Verdict { fate, meaning }
     }
