@@ -12,6 +12,7 @@ const APPSYNC: Case = Case {
     http: true,
     ..Case::new("appsync", &["Connected"])
 };
+const SIGNALR: Case = Case { variant: "groups", http: true, ..Case::new("signalr", &["connected"]) };
 const SOCKETCLUSTER: Case = Case::new("socketcluster", &["connected"]);
 const ACTION_CABLE: Case = Case::new("action-cable", &["connected"]);
 const KUBERNETES: Case = Case { opens: true, ..Case::new("kubernetes", &["exec 1 open"]) };
@@ -48,6 +49,7 @@ unseen! {
     phoenix PHOENIX killed phoenix_killed 4;
     appsync APPSYNC killed appsync_killed 4;
     action_cable ACTION_CABLE killed action_cable_killed 4;
+    signalr SIGNALR killed signalr_killed 4;
     socketcluster SOCKETCLUSTER killed socketcluster_killed 4;
     kubernetes KUBERNETES;
     deepgram DEEPGRAM;

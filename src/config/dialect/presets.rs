@@ -53,6 +53,7 @@ static ALL: &[Preset] = &all![
     "kubernetes" Mock,
     "openai" Mock,
     "phoenix" Mock,
+    "signalr" Mock,
     "socketcluster" Server,
     "socketio" Server,
     "supabase" Mock,

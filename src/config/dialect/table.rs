@@ -162,7 +162,7 @@ table! {
     pub struct ResumeRule {
         /// Only if all of these have been captured.
         r#if: maybe Several<Label>, otherwise("always");
-        /// Parameters of its query.
+        /// Parameters of its query, in the place of those of the same name.
         query: maybe Parameters;
         /// The rule whose message is not said again: `send` is said in its place.
         instead_of: maybe Label;

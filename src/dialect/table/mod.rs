@@ -204,7 +204,10 @@ impl Dialect for Declared {
             };
             let mut pairs: Vec<String> = query.filter_map(value).collect();
             let (path, own) = out.target.split_once('?').unwrap_or((&out.target, ""));
-            pairs.splice(..0, own.split('&').filter(|pair| !pair.is_empty()).map(str::to_owned));
+            let name = |pair: &str| pair.split('=').next().unwrap_or_default().to_owned();
+            let names: Vec<String> = pairs.iter().map(|pair| name(pair)).collect();
+            let own = own.split('&').filter(|pair| !pair.is_empty() && !names.contains(&name(pair)));
+            pairs.splice(..0, own.map(str::to_owned).collect::<Vec<_>>());
             out.target = join_target(path, &pairs);
         }
         Ok(out)
