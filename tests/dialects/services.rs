@@ -12,6 +12,7 @@ const APPSYNC: Case = Case {
     http: true,
     ..Case::new("appsync", &["Connected"])
 };
+const MATTERMOST: Case = Case::new("mattermost", &["connected"]);
 const SIGNALR: Case = Case { variant: "groups", http: true, ..Case::new("signalr", &["connected"]) };
 const SOCKETCLUSTER: Case = Case::new("socketcluster", &["connected"]);
 const ACTION_CABLE: Case = Case::new("action-cable", &["connected"]);
@@ -49,6 +50,7 @@ unseen! {
     phoenix PHOENIX killed phoenix_killed 4;
     appsync APPSYNC killed appsync_killed 4;
     action_cable ACTION_CABLE killed action_cable_killed 4;
+    mattermost MATTERMOST killed mattermost_killed 0;
     signalr SIGNALR killed signalr_killed 4;
     socketcluster SOCKETCLUSTER killed socketcluster_killed 4;
     kubernetes KUBERNETES;

@@ -51,6 +51,7 @@ static ALL: &[Preset] = &all![
     "home-assistant" Mock,
     "jupyter" Server,
     "kubernetes" Mock,
+    "mattermost" Mock,
     "openai" Mock,
     "phoenix" Mock,
     "signalr" Mock,
