@@ -33,6 +33,13 @@ pub(super) enum Act {
     Refuse,
 }
 
+impl Act {
+    /// What goes on in its place becomes something else.
+    fn map(self, change: impl Fn(Vec<u8>) -> Vec<u8>) -> Self {
+        if let Self::Instead(text) = self { Self::Instead(change(text)) } else { self }
+    }
+}
+
 impl Declared {
     pub(super) fn hears_client(
         &mut self,
@@ -60,10 +67,9 @@ impl Declared {
         (self.read, self.kind) = (true, message.kind);
         let act = match &read {
             Read::Several(all) => self.hears_several(all, message.kind, now),
-            Read::One(text) => match self.hears_one(text, message.kind, now) {
-                Act::Instead(text) => Act::Instead(codec::write_one(codec, text)),
-                act => act,
-            },
+            Read::One(text) => {
+                self.hears_one(text, message.kind, now).map(|text| codec::write_one(codec, text))
+            }
             Read::Foreign | Read::Unread => Act::Forward,
         };
         match act {
