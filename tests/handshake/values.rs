@@ -126,3 +126,25 @@ async fn a_command_signs_what_it_is_asked_for() {
         down(&mut theirs, &mut client, &format!(r#"{{"ok":"sub","channel":"{channel}"}}"#)).await;
     }
 }
+
+/// The end of a channel's token is no end of the route's token: alerts look at that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_a_value_is_not_the_end_of_the_token() {
+    let (service, office) = (Service::start().await, Service::start().await);
+    let (port, tokens) = (service.port, office.port);
+    let configuration = format!(
+        "[[route]]\nname = \"c\"\nupstream = \"ws://127.0.0.1:{port}\"\ndialect = \"channels\"\n\
+         token = {{ source = \"static\", token = {{ env = \"T\" }} }}\nhandshake = {{ query = \"token\" }}\n\
+         [dialect.channels.source.channel]\nsource = \"http\"\nurl = \"http://127.0.0.1:{tokens}/{{arg}}\"\n{DIALECT}"
+    );
+    let sidecar = Sidecar::launch(&configuration, &[], &[("T", "route's")]).await;
+    let ends = "perennial_token_expiration_timestamp_seconds{route=\"c\"}";
+    let before = sidecar.metric(ends).await;
+    let (mut client, mut theirs) = session(sidecar.port, &service).await;
+    says(&mut client, r#"{"op":"sub","channel":"a"}"#).await;
+    office.asked().await.answer(json(200, r#"{"token":"C1","expires_in":3600}"#)).await;
+    assert_eq!(theirs.message().await.text(), r#"{"op":"sub","channel":"a","token":"C1"}"#);
+    assert_eq!(sidecar.metric(ends).await, before);
+    let fetched = "perennial_token_refreshes_total{outcome=\"ok\",route=\"c\",trigger=\"start\"}";
+    assert_eq!(sidecar.metric(fetched).await, 2.0, "the route's and the channel's");
+}

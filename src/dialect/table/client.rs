@@ -124,7 +124,7 @@ impl Declared {
             return Act::NeedsToken;
         }
         let wants: Vec<Want> = rules.iter().flat_map(|(_, rule)| self.wants_live(rule, bytes)).collect();
-        if self.lacks(&wants, now) {
+        if self.lacks(&wants, true, now) {
             return Act::Hold;
         }
         let Some(edited) = self.edited(rules.iter().map(|(_, rule)| *rule), bytes) else {

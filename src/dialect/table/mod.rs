@@ -273,7 +273,7 @@ impl Dialect for Declared {
     }
 
     fn is_full(&self) -> bool {
-        self.values.are_awaited()
+        self.values.hold()
     }
 
     fn takes(&self, want: &Want) -> bool {

@@ -185,7 +185,7 @@ impl Declared {
         let code = std::sync::Arc::clone(&self.code);
         let Some(item) = self.memory.get(serial) else { return false };
         let wants = self.wants_again(&code.rules.frames[usize::from(item.rule)], &item.frame);
-        let waits = self.lacks(&wants, now);
+        let waits = self.lacks(&wants, false, now);
         if let Some(restoring) = self.restoring.as_mut().filter(|_| waits) {
             (restoring.awaits, restoring.since) = (Step::Value(serial), now);
         }

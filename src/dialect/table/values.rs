@@ -34,6 +34,8 @@ struct Value {
     shown: bool,
     /// A newer one than the service knows is there.
     news: bool,
+    /// A message of the client's waits for it.
+    holds: bool,
     /// It is to be fetched, and that has not been said yet.
     due: bool,
     /// The service refused the one of this generation.
@@ -61,7 +63,15 @@ impl Values {
     fn entry(&mut self, want: &Want) -> &mut Value {
         let at = self.0.iter().position(|value| value.want == *want).unwrap_or_else(|| {
             let (want, state) = (want.clone(), State::Refused);
-            self.0.push(Value { want, state, shown: false, news: false, due: false, rejected: None });
+            self.0.push(Value {
+                want,
+                state,
+                shown: false,
+                news: false,
+                holds: false,
+                due: false,
+                rejected: None,
+            });
             self.0.len() - 1
         });
         &mut self.0[at]
@@ -80,9 +90,9 @@ impl Values {
         self.0.iter_mut().filter_map(fetch).collect()
     }
 
-    /// Does a message wait for one?
-    pub(super) fn are_awaited(&self) -> bool {
-        self.0.iter().any(|value| value.state == State::Asked)
+    /// Does a message of the client's wait for one?
+    pub(super) fn hold(&self) -> bool {
+        self.0.iter().any(|value| value.state == State::Asked && value.holds)
     }
 
     /// What waited for them is gone, or asks again.
@@ -141,8 +151,8 @@ impl Declared {
         self.wants(rule, puts, bytes)
     }
 
-    /// Asks for what is not there; has the message to wait for it?
-    pub(super) fn lacks(&mut self, wants: &[Want], now: Instant) -> bool {
+    /// Asks for what is not there; has the message to wait for it? `holds`: it is one of the client's.
+    pub(super) fn lacks(&mut self, wants: &[Want], holds: bool, now: Instant) -> bool {
         let mut lacks = false;
         for want in wants {
             let known = self.values.find(&want.source, &want.arg);
@@ -150,19 +160,25 @@ impl Declared {
                 continue;
             }
             lacks = true;
-            if known.is_none_or(|value| value.state != State::Asked) {
-                self.forget_the_needless();
-                let value = self.values.entry(want);
+            let asked = known.is_some_and(|value| value.state == State::Asked);
+            if !asked {
+                self.forget_the_needless(wants);
+            }
+            let value = self.values.entry(want);
+            value.holds |= holds;
+            if !asked {
                 (value.state, value.due) = (State::Asked, true);
             }
         }
         lacks
     }
 
-    fn forget_the_needless(&mut self) {
+    /// `wants`: what a message takes that is not remembered yet.
+    fn forget_the_needless(&mut self, wants: &[Want]) {
         if self.values.0.len() >= MANY {
             let mut values = std::mem::take(&mut self.values);
-            values.0.retain(|value| self.needs(&value.want) || value.state == State::Asked);
+            let kept = |value: &Value| value.state == State::Asked || wants.contains(&value.want);
+            values.0.retain(|value| kept(value) || self.needs(&value.want));
             self.values = values;
         }
     }
@@ -197,6 +213,7 @@ impl Declared {
         let exchanged =
             self.rules().exchanges.iter().any(|rule| rule.source.as_deref() == Some(&*want.source));
         let value = self.values.entry(want);
+        value.holds = false;
         match token {
             Some(token) => {
                 value.state = State::There(Box::new(token.clone()));

@@ -164,6 +164,7 @@ fn a_swap_whose_value_does_not_come_is_given_up() {
     talk.renewed();
     talk.opened(2);
     talk.service(2, r#"{"op":"hello","nonce":"n2"}"#);
+    assert_eq!(talk.client(r#"{"op":"meanwhile"}"#), ["forward"], "the client does not wait for it");
     let failed = talk.passes(Duration::from_secs(6));
     assert!(failed.iter().any(|line| line.starts_with("failed")), "{failed:?}");
     assert_eq!(talk.client(r#"{"op":"other"}"#), ["forward"], "the old connection serves on");
