@@ -169,3 +169,15 @@ fn a_swap_whose_value_does_not_come_is_given_up() {
     assert!(failed.iter().any(|line| line.starts_with("failed")), "{failed:?}");
     assert_eq!(talk.client(r#"{"op":"other"}"#), ["forward"], "the old connection serves on");
 }
+
+/// While a message waits for its value nothing is tried again with it: each try would be counted.
+#[test]
+fn what_waits_for_a_value_is_left_alone_until_that_comes() {
+    let mut talk = Talk::begins(CHANNELS);
+    talk.client(r#"{"op":"sub","channel":"a"}"#);
+    let mut out = Vec::new();
+    let said = Message { kind: Kind::Text, payload: br#"{"op":"pub"}"# };
+    talk.session.on_event(Event::Upstream(Epoch(1), said), talk.now, &mut out);
+    assert!(!out.iter().any(|action| matches!(action, Action::Note(Note::Released { .. }))), "{out:?}");
+    assert_eq!(talk.value(A, Some(("A1", 1))), [r#"1 {"op":"sub","channel":"a","token":"A1"}"#]);
+}
