@@ -132,12 +132,25 @@ fn values(token: &TokenConfig, asked: &Asked, presented: Option<&Presented>) -> 
         Share::Route => None,
     };
     let names = token.source.names().chain(identity.into_iter().flat_map(Template::names));
-    ClientValues::of(names, |name| match name {
-        Name::Token | Name::Arg | Name::Json | Name::RefreshToken | Name::Jwt | Name::Client(_) => None,
-        Name::ClientToken => presented.map(|presented| presented.token.to_string()),
+    ClientValues::of(names, |name| match (name, presented) {
+        (Name::ClientToken, Some(presented)) => Some(presented.token.to_string()),
+        _ => asked_with(asked, name),
+    })
+}
+
+/// What a name stands for in this request.
+pub(super) fn asked_with(asked: &Asked, name: &Name) -> Option<String> {
+    match name {
         Name::Query(query) => asked.parameter(query),
         Name::Header(header) => Some(asked.headers.get(header.as_str())?.to_str().ok()?.to_owned()),
-    })
+        Name::Token
+        | Name::ClientToken
+        | Name::Arg
+        | Name::Json
+        | Name::RefreshToken
+        | Name::Jwt
+        | Name::Client(_) => None,
+    }
 }
 
 /// The token to go out with, by `deadline`.

@@ -8,7 +8,8 @@
 //! Rules:
 //! 1. Sessions that ask one source for the same share what it gives, unless it is for one use.
 //! 2. A session waits for a value no longer than `hold`, and no longer than until its source has refused for good.
-//! 3. What no message needs any more is dropped when there are many.
+//! 3. A value whose replacement does not come in time is kept: it is replaced when that comes.
+//! 4. What no message needs any more is dropped when there are many.
 
 use std::{
     future::Future,
@@ -20,7 +21,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    admission::one_of_a_kind,
+    admission::{asked_with, one_of_a_kind},
     driver::Driver,
     sessions::{Handle, VALUE},
 };
@@ -38,6 +39,7 @@ const MANY: usize = 16;
 /// A source of a declared dialect, at work.
 #[derive(Debug)]
 pub struct Provider {
+    /// As the dialect calls it.
     pub name: String,
     /// Those who ask it for the same.
     pub clients: Arc<Clients>,
@@ -53,9 +55,13 @@ pub(super) struct Values {
     held: Vec<Held>,
 }
 
+type Coming = Pin<Box<dyn Future<Output = Option<There>> + Send>>;
+
 struct Held {
     want: Want,
-    coming: Option<Pin<Box<dyn Future<Output = Option<There>> + Send>>>,
+    /// A message waits for it. Else the service will not have the one that is there.
+    awaited: bool,
+    coming: Option<Coming>,
     there: Option<There>,
 }
 
@@ -71,17 +77,7 @@ impl Values {
     /// Nothing yet; `None`: the dialect takes no values.
     pub(super) fn new(providers: &Arc<[Provider]>, asked: &Request) -> Option<Box<Self>> {
         let names = providers.iter().flat_map(|provider| &provider.names);
-        let client = ClientValues::of(names, |name| match name {
-            Name::Query(query) => asked.parameter(query),
-            Name::Header(header) => Some(asked.headers.get(header.as_str())?.to_str().ok()?.to_owned()),
-            Name::Token
-            | Name::ClientToken
-            | Name::Arg
-            | Name::Json
-            | Name::RefreshToken
-            | Name::Jwt
-            | Name::Client(_) => None,
-        });
+        let client = ClientValues::of(names, |name| asked_with(asked, name));
         let providers = Arc::clone(providers);
         (!providers.is_empty()).then(|| Box::new(Self { providers, client, held: Vec::new() }))
     }
@@ -91,8 +87,6 @@ impl Values {
         let Some(provider) = self.providers.iter().find(|provider| *provider.name == *want.source) else {
             return;
         };
-        let at = self.held.iter().position(|held| held.want == want);
-        let before = at.map(|at| self.held.swap_remove(at)).and_then(|held| held.there);
         let values = self.client.and(Name::Arg, &want.arg);
         let identity = match provider.clients.are_once() {
             true => one_of_a_kind().into(),
@@ -102,10 +96,13 @@ impl Values {
         let coming = Box::pin(async move {
             let visitor = Visitor { token: None, identity: &identity, values };
             let lease = clients.enter(visitor, Now::read()).await.ok()?;
-            drop(before);
             there(lease, rejected, handle, deadline).await
         });
-        self.held.push(Held { want, coming: Some(coming), there: None });
+        let (awaited, coming) = (rejected.is_none(), Some(coming as Coming));
+        match self.held.iter_mut().find(|held| held.want == want) {
+            Some(held) => (held.awaited, held.coming) = (awaited, coming),
+            None => self.held.push(Held { want, awaited, coming, there: None }),
+        }
     }
 
     fn is_once(&self, want: &Want) -> bool {
@@ -119,8 +116,10 @@ impl Values {
             let Some(coming) = &mut held.coming else { continue };
             let Poll::Ready(there) = coming.as_mut().poll(cx) else { continue };
             held.coming = None;
-            settled.push((held.want.clone(), there.as_ref().map(|there| Arc::clone(&there.token))));
-            held.there = there;
+            if there.is_some() || held.awaited {
+                settled.push((held.want.clone(), there.as_ref().map(|there| Arc::clone(&there.token))));
+            }
+            held.there = there.or_else(|| held.there.take());
         }
         let gone: Vec<bool> = self
             .held
@@ -135,7 +134,7 @@ impl Values {
     /// Those that have been replaced since.
     fn newer(&mut self) -> Vec<(Want, Arc<Token>)> {
         let newer = |held: &mut Held| {
-            let there = held.there.as_mut()?;
+            let there = held.there.as_mut().filter(|_| held.coming.is_none())?;
             let current = there.lease.credential().current()?;
             if current.generation <= there.token.generation {
                 return None;

@@ -6,7 +6,7 @@ use crate::{
     support::{
         service::Service,
         until,
-        ws::{TEXT, Wire, bare, masked, session},
+        ws::{TEXT, Wire, bare, masked, session, session_at},
     },
 };
 
@@ -29,10 +29,15 @@ fail = [{ "/no" = "renew", "/channel" = "{key}" }]
 
 /// A sidecar whose channels have tokens of this source.
 async fn start(service: &Service, source: &str) -> Sidecar {
+    start_with(service, source, "2m").await
+}
+
+/// The same, with `session.hold`. In two minutes no test has the patience for it.
+async fn start_with(service: &Service, source: &str, hold: &str) -> Sidecar {
     let port = service.port;
     Sidecar::start(&format!(
         "[[route]]\nname = \"c\"\nupstream = \"ws://127.0.0.1:{port}\"\ndialect = \"channels\"\n\
-         [dialect.channels.source.channel]\n{source}\n{DIALECT}"
+         session = {{ hold = \"{hold}\" }}\n[dialect.channels.source.channel]\n{source}\n{DIALECT}"
     ))
     .await
 }
@@ -147,4 +152,53 @@ async fn the_end_of_a_value_is_not_the_end_of_the_token() {
     assert_eq!(sidecar.metric(ends).await, before);
     let fetched = "perennial_token_refreshes_total{outcome=\"ok\",route=\"c\",trigger=\"start\"}";
     assert_eq!(sidecar.metric(fetched).await, 2.0, "the route's and the channel's");
+}
+
+/// A value may be for its client alone: who asks otherwise is asked for apart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_clients_of_whom_the_source_is_told_do_not_share() {
+    let (service, office) = (Service::start().await, Service::start().await);
+    let url = format!("http://127.0.0.1:{}/{{query.user}}/{{arg}}", office.port);
+    let sidecar = start(&service, &format!("source = \"http\"\nurl = \"{url}\"\nlifetime = \"1h\"")).await;
+    let mut sessions = Vec::new();
+    for user in ["ann", "bob"] {
+        let target = format!("/?user={user}");
+        let (_, mut client, mut theirs) = session_at(sidecar.port, &service, &target, "").await;
+        says(&mut client, r#"{"op":"sub","channel":"a"}"#).await;
+        let asked = office.asked().await;
+        assert_eq!(asked.head.target(), format!("/{user}/a"));
+        asked.answer(json(200, &format!(r#"{{"token":"{user}s"}}"#))).await;
+        let expected = format!(r#"{{"op":"sub","channel":"a","token":"{user}s"}}"#);
+        assert_eq!(theirs.message().await.text(), expected);
+        sessions.push((client, theirs));
+    }
+}
+
+/// The source does not answer at all: a message waits for `hold`. A value that the service refused is replaced as soon as
+/// there is another, though that comes later than anybody waited.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_is_silent_costs_hold_and_no_more() {
+    let (service, office) = (Service::start().await, Service::start().await);
+    let source = format!(
+        "source = \"http\"\nurl = \"http://127.0.0.1:{}/{{arg}}\"\nrefresh_before = \"1500ms\"",
+        office.port
+    );
+    let sidecar = start_with(&service, &source, "500ms").await;
+    let (mut client, mut theirs) = session(sidecar.port, &service).await;
+    says(&mut client, r#"{"op":"sub","channel":"a"}"#).await;
+    office.asked().await.answer(json(200, r#"{"token":"A1","expires_in":2}"#)).await;
+    theirs.message().await;
+    down(&mut theirs, &mut client, r#"{"ok":"sub","channel":"a"}"#).await;
+    office.asked().await.answer(json(200, r#"{"token":"A2","expires_in":3600}"#)).await;
+    assert_eq!(theirs.message().await.text(), r#"{"channel":"a","op":"renew","token":"A2"}"#);
+    theirs.send(bare(TEXT, br#"{"no":"renew","channel":"a"}"#)).await;
+    let refused = office.asked().await;
+    assert_eq!(refused.head.target(), "/a");
+    // Asked for later, given up later: when this one goes on, nobody waits for the other any more.
+    says(&mut client, r#"{"op":"sub","channel":"b","token":"mine"}"#).await;
+    let silent = office.asked().await;
+    assert_eq!(theirs.message().await.text(), r#"{"op":"sub","channel":"b","token":"mine"}"#);
+    refused.answer(json(200, r#"{"token":"A3","expires_in":3600}"#)).await;
+    assert_eq!(theirs.message().await.text(), r#"{"channel":"a","op":"renew","token":"A3"}"#);
+    drop(silent);
 }
