@@ -409,3 +409,9 @@ fn each_element_of_an_array_is_remembered_by_itself() {
     assert_eq!(talk.opened(2), [r#"2 {"op":"sub","n":1,"args":[{"ch":"b","x":[1]}]}"#]);
     assert_eq!(talk.service(2, r#"{"ok":{"ch":"b"}}"#), [r#"2 {"op":"sub","args":[{"ch":"d"}]}"#]);
 }
+
+#[test]
+fn a_parameter_of_a_resumption_takes_the_place_of_the_clients() {
+    let mut talk = Talk::begins("[dialect.x.resume]\nquery = { a = \"\", b = \"2\" }");
+    assert_eq!(talk.target(), "/ws?token=T1&a=&b=2");
+}
